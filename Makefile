@@ -1,0 +1,59 @@
+# The commands of the project; `make` alone lists them. Everything they make lies in .venv/ and build/.
+
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+SETUP_DONE := .venv/.setup-done
+DEMO := build/demo
+
+define REQUIRE_PYTHON
+import sys
+try:
+    import ensurepip
+except ImportError:
+    ensurepip = None
+name = "%d.%d" % sys.version_info[:2]
+if sys.version_info < (3, 10):
+    sys.exit("lipstitch needs Python 3.10 or newer, $(PYTHON) is %s: name another, as in `make PYTHON=python3.12`." % name)
+if ensurepip is None:
+    sys.exit("$(PYTHON) cannot make virtual environments: `apt install python3-venv` (or python%s-venv) adds that." % name)
+endef
+export REQUIRE_PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+setup: $(SETUP_DONE) ## make .venv and install what the project needs (PYTHON=... picks the interpreter)
+
+# A virtual environment that works is kept: a changed pyproject.toml then costs seconds.
+$(SETUP_DONE): pyproject.toml tools/check_install.py
+	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not installed: Python 3.10 or newer is needed." >&2; exit 1; }
+	@$(VENV_PYTHON) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+		|| { "$(PYTHON)" -c "$$REQUIRE_PYTHON" && "$(PYTHON)" -m venv --clear .venv; }
+	$(VENV_PYTHON) -m pip install --no-input --disable-pip-version-check --editable '.[dev]'
+	$(VENV_PYTHON) tools/check_install.py
+	@touch $@
+
+demo: setup $(DEMO)/talk.mp4 ## re-sync the demonstration into build/demo/result.mp4
+	$(VENV_PYTHON) main.py --config configs/demo.yaml --force
+	@echo
+	@echo "source: $(CURDIR)/$(DEMO)/talk.mp4"
+	@echo "result: $(CURDIR)/$(DEMO)/result.mp4"
+	@echo "report: $(CURDIR)/$(DEMO)/result.mp4.report.json"
+
+$(DEMO)/talk.mp4: demo/make_material.py demo/scenes.py demo/astronaut.jpg | $(SETUP_DONE)
+	$(VENV_PYTHON) -m demo.make_material $(DEMO)
+
+test: setup ## lint, types and the whole test suite
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -m pytest
+
+bench: setup ## run every benchmarks/bench_*.py
+	@set -e; for script in benchmarks/bench_*.py; do \
+		[ -e "$$script" ] || { echo "There are no benchmarks/bench_*.py."; exit 1; }; \
+		echo "== $$script"; $(VENV_PYTHON) -m "benchmarks.$$(basename "$$script" .py)"; \
+	done

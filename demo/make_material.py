@@ -1,0 +1,206 @@
+"""Make the demonstration's video: a talking portrait between scenes without a face.
+
+    python -m demo.make_material build/demo
+
+writes talk.mp4 (H.264 with B-frames and closed groups of pictures, AAC room tone, two chapters) and truth.json (which
+frames show the face). The dub is dub.flac beside this file: it fits the full-length video.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from demo import scenes
+
+DUB_FILE = Path(__file__).with_name("dub.flac")
+"""The dub of the full-length video: 71 s of speech, 16 kHz, mono."""
+FRAME_RATE = 25
+SAMPLE_RATE = 48000
+SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One shot; the next one begins with a hard cut."""
+
+    name: str
+    kind: Literal["face", "no_face"]
+    start_frame: int
+    stop_frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What was made, and the truth about it."""
+
+    video: Path
+    truth: Path
+    """The same facts as JSON."""
+    num_frames: int
+    scenes: tuple[Scene, ...]
+
+    @property
+    def face_spans(self) -> tuple[tuple[int, int], ...]:
+        """Half-open frame ranges in which the face is seen."""
+        return tuple((scene.start_frame, scene.stop_frame) for scene in self.scenes if scene.kind == "face")
+
+
+def make_material(folder: Path, *, seconds_scale: float = 1.0) -> Material:
+    """Write talk.mp4 and truth.json into a folder, which is made if it is missing.
+
+    Every scene lasts `seconds_scale` times its full length (72 s in all); its motion keeps its speed. Both files appear
+    under their names only when they are complete.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    script = _script(seconds_scale)
+    shots = tuple(scene for scene, _ in script)
+    material = Material(folder / "talk.mp4", folder / "truth.json", shots[-1].stop_frame, shots)
+    unfinished = folder / "talk.part.mp4"
+    try:
+        _write_video(unfinished, script)
+        material.truth.write_text(json.dumps(_truth(material), indent=2) + "\n", encoding="utf-8")
+        os.replace(unfinished, material.video)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return material
+
+
+def _script(seconds_scale: float) -> list[tuple[Scene, scenes.Painter]]:
+    shots: list[tuple[str, Literal["face", "no_face"], int, scenes.Painter]] = [
+        ("title", "no_face", 6, scenes.title("lipstitch", "a short demonstration")),
+        ("portrait", "face", 14, scenes.portrait_wide()),
+        ("graph", "no_face", 9, scenes.wave_graph()),
+        ("portrait beside a chart", "face", 15, scenes.portrait_beside_chart()),
+        ("landscape", "no_face", 5, scenes.landscape()),
+        ("shapes", "no_face", 4, scenes.shapes()),
+        ("portrait, close", "face", 13, scenes.portrait_close()),
+        ("closing", "no_face", 6, scenes.title("thank you", "for watching")),
+    ]
+    ends = accumulate(seconds for _, _, seconds, _ in shots)
+    borders = [0, *(round(end * seconds_scale * FRAME_RATE) for end in ends)]
+    return [
+        (Scene(name, kind, start, stop), painter)
+        for (name, kind, _, painter), (start, stop) in zip(shots, pairwise(borders), strict=True)
+    ]
+
+
+def _truth(material: Material) -> dict[str, object]:
+    return {
+        "video": material.video.name,
+        "frame_rate": FRAME_RATE,
+        "num_frames": material.num_frames,
+        "width_px": scenes.WIDTH_PX,
+        "height_px": scenes.HEIGHT_PX,
+        "face_spans": material.face_spans,
+        "scenes": [asdict(scene) for scene in material.scenes],
+    }
+
+
+def _write_video(path: Path, script: Sequence[tuple[Scene, scenes.Painter]]) -> None:
+    num_frames = script[-1][0].stop_frame
+    with av.open(f"file:{path}", "w", options={"movflags": "+faststart"}) as container:
+        container.metadata["title"] = "lipstitch demonstration"
+        container.set_chapters(_chapters([scene for scene, _ in script]))
+        video, audio = _add_video(container), _add_audio(container)
+        tone = _room_tone()
+        for index, picture in enumerate(_pictures(script)):
+            container.mux(video.encode(_video_frame(picture, index)))
+            container.mux(audio.encode(_audio_frame(tone, index, num_frames)))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+
+
+def _pictures(script: Sequence[tuple[Scene, scenes.Painter]]) -> Iterator[scenes.Picture]:
+    for scene, paint in script:
+        for frame in range(scene.stop_frame - scene.start_frame):
+            yield paint(frame / FRAME_RATE)
+
+
+def _add_video(container: OutputContainer) -> VideoStream:
+    # A group of pictures every two seconds at most, closed; x264 sets a keyframe at a hard cut by itself.
+    options = {"preset": "superfast", "crf": "20", "x264-params": "keyint=50:open-gop=0:bframes=3:threads=2"}
+    stream = container.add_stream("libx264", rate=FRAME_RATE, options=options)
+    stream.width, stream.height, stream.pix_fmt = scenes.WIDTH_PX, scenes.HEIGHT_PX, "yuv420p"
+    context = stream.codec_context
+    context.color_range = ColorRange.MPEG
+    context.colorspace = Colorspace.ITU709
+    context.color_primaries = ColorPrimaries.BT709
+    context.color_trc = ColorTrc.BT709
+    return stream
+
+
+def _add_audio(container: OutputContainer) -> AudioStream:
+    stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo")
+    stream.bit_rate = 96_000
+    return stream
+
+
+def _video_frame(picture: scenes.Picture, index: int) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+    frame.pts, frame.time_base = index, Fraction(1, FRAME_RATE)
+    return frame
+
+
+def _audio_frame(tone: NDArray[np.float32], index: int, num_frames: int) -> av.AudioFrame:
+    start = index * SAMPLES_PER_FRAME
+    places = np.arange(start, start + SAMPLES_PER_FRAME)
+    seconds = places / SAMPLE_RATE
+    left_at_end = (num_frames * SAMPLES_PER_FRAME - places) / SAMPLE_RATE
+    loudness = np.minimum(1, np.minimum(seconds, left_at_end) / 0.5)
+    samples = np.ascontiguousarray(tone[:, places % tone.shape[1]] * loudness, np.float32)
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
+    return frame
+
+
+def _room_tone() -> NDArray[np.float32]:
+    """Return eight seconds of a quiet room, (2, T), that join on to themselves: soft noise and a mains hum."""
+    num_samples = 8 * SAMPLE_RATE
+    noise = np.random.default_rng(1).standard_normal((2, num_samples))
+    frequencies = np.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE)
+    soft = np.fft.irfft(np.fft.rfft(noise) / (1 + (frequencies / 300) ** 1.5), num_samples)
+    seconds = np.arange(num_samples) / SAMPLE_RATE
+    hum = sum(level * np.sin(2 * np.pi * pitch * seconds) for pitch, level in ((50, 0.010), (100, 0.006), (150, 0.003)))
+    return np.asarray(0.006 * soft / soft.std() + hum, np.float32)
+
+
+def _chapters(shots: Sequence[Scene]) -> list[av.container.Chapter]:
+    borders = (0, shots[len(shots) // 2].start_frame, shots[-1].stop_frame)
+    return [
+        {
+            "id": number,
+            "start": start,
+            "end": stop,
+            "time_base": Fraction(1, FRAME_RATE),
+            "metadata": {"title": f"Part {number}"},
+        }
+        for number, (start, stop) in enumerate(pairwise(borders), start=1)
+    ]
+
+
+def main() -> None:
+    """Make the full-length material in the folder named on the command line, build/demo by default."""
+    material = make_material(Path(sys.argv[1] if len(sys.argv) > 1 else "build/demo"))
+    print(f"{material.video}: {material.num_frames} frames, the face in {material.face_spans}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Pixels of decoded frames: native planes, upright BGR copies for analysis, and conversion of small regions.
+
+A rectangle is (left, top, right, bottom) in whole pixels, right and bottom exclusive. "Upright" is the picture as it
+is watched; "stored" is the picture as it is coded. Only regions are ever converted to BGR for rendering: a full trip
+through RGB costs 44 to 49 dB.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from av import VideoFrame as VideoFrame
+from av.video.format import VideoFormat
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+Rectangle = tuple[int, int, int, int]
+Pixels = NDArray[np.uint8]
+Plane = NDArray[Any]
+"""(height, width) view of uint8 or uint16 samples."""
+
+FULL_RANGE = ColorRange.JPEG
+EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+"""Without these flags the scaler truncates: a trip to BGR and back darkens luma by 1 to 2 levels."""
+
+
+def plane_views(frame: VideoFrame) -> list[Plane]:
+    """Return each plane as an array view of its visible samples; writing to it writes to the frame."""
+    dtype = "<u2" if _depth(frame.format) > 8 else "u1"
+    views = []
+    for plane in frame.planes:
+        rows = np.frombuffer(memoryview(plane), dtype=dtype).reshape(plane.height, -1)
+        views.append(rows[:, : plane.width])
+    return views
+
+
+def _depth(pixel_format: VideoFormat) -> int:
+    return max(component.bits for component in pixel_format.components)
+
+
+def is_composable(pixel_format: str) -> bool:
+    """Tell whether every component has a plane of its own in native byte order, as compositing needs."""
+    known = VideoFormat(pixel_format)
+    planes = {component.plane for component in known.components}
+    return len(planes) == len(known.components) and not known.has_palette and not known.is_big_endian
+
+
+def chroma_step(pixel_format: VideoFormat) -> tuple[int, int]:
+    """Return how many luma columns and rows share one chroma sample: (2, 2) for 4:2:0."""
+    return 16 // pixel_format.chroma_width(16), 16 // pixel_format.chroma_height(16)
+
+
+def to_stored(rectangle: Rectangle, rotation: int, width: int, height: int) -> Rectangle:
+    """Turn an upright rectangle into stored coordinates.
+
+    rotation: degrees clockwise from stored to upright; width, height: of the stored picture.
+    """
+    left, top, right, bottom = rectangle
+    if rotation == 90:
+        return top, height - right, bottom, height - left
+    if rotation == 180:
+        return width - right, height - bottom, width - left, height - top
+    if rotation == 270:
+        return width - bottom, left, width - top, right
+    return rectangle
+
+
+def to_upright(rectangle: Rectangle, rotation: int, width: int, height: int) -> Rectangle:
+    """Turn a stored rectangle into upright coordinates; arguments as for to_stored."""
+    if rotation in (90, 270):
+        width, height = height, width
+    return to_stored(rectangle, -rotation % 360, width, height)
+
+
+def turn(pixels: Plane, rotation: int) -> Plane:
+    """Turn an image clockwise by a multiple of 90 degrees; a contiguous copy unless rotation is 0."""
+    return np.ascontiguousarray(np.rot90(pixels, -rotation // 90)) if rotation else pixels
+
+
+def align(rectangle: Rectangle, frame: VideoFrame) -> Rectangle:
+    """Grow a stored rectangle to whole chroma samples, inside the frame.
+
+    Growing by a further chroma sample on each side would not matter: chroma is filtered within the region, and only
+    the inside of a mask, which stays away from the rectangle's edge, is ever written back.
+    """
+    step_x, step_y = chroma_step(frame.format)
+    left, top, right, bottom = rectangle
+    return (
+        max(left, 0) // step_x * step_x,
+        max(top, 0) // step_y * step_y,
+        min(-(-right // step_x) * step_x, frame.width),
+        min(-(-bottom // step_y) * step_y, frame.height),
+    )
+
+
+class PictureConverter:
+    """Converts frames and regions of them between native planes and BGR, with the stream's own matrix and range.
+
+    Keep one for each thread: it reuses the scaler's tables.
+    """
+
+    def __init__(self, rotation: int) -> None:
+        """rotation: degrees clockwise from stored to upright, of every frame that is given."""
+        self.rotation = rotation
+        self._whole = VideoReformatter()
+        self._region = VideoReformatter()
+        self._back = VideoReformatter()
+
+    def upright_bgr(self, frame: VideoFrame, size: tuple[int, int] | None = None) -> Pixels:
+        """Return a whole frame as upright (height, width, 3) uint8 BGR, scaled to an upright (width, height)."""
+        width, height = size or (frame.width, frame.height)
+        if size and self.rotation in (90, 270):
+            width, height = height, width
+        scaled = self._whole.reformat(
+            frame, width, height, "bgr24", dst_color_range=FULL_RANGE, interpolation=Interpolation.AREA, threads=1
+        )
+        return turn(scaled.to_ndarray(), self.rotation)
+
+    def region_bgr(self, frame: VideoFrame, rectangle: Rectangle) -> Pixels:
+        """Return an aligned stored rectangle of a frame as upright (height, width, 3) uint8 BGR."""
+        region = crop(frame, rectangle)
+        converted = self._region.reformat(
+            region, format="bgr24", dst_color_range=FULL_RANGE, interpolation=EXACT, threads=1
+        )
+        return turn(converted.to_ndarray(), self.rotation)
+
+    def native_planes(self, pixels: Pixels, like: VideoFrame) -> list[Plane]:
+        """Return upright (height, width, 3) uint8 BGR as stored planes in the format, matrix and range of a frame."""
+        stored = np.ascontiguousarray(turn(pixels, -self.rotation % 360))
+        frame = VideoFrame.from_ndarray(stored, format="bgr24")
+        frame.color_range = FULL_RANGE
+        converted = self._back.reformat(
+            frame,
+            format=like.format.name,
+            dst_colorspace=_matrix(like),
+            dst_color_range=_range(like),
+            src_color_range=FULL_RANGE,
+            interpolation=EXACT,
+            threads=1,
+        )
+        return [plane.copy() for plane in plane_views(converted)]
+
+
+def crop(frame: VideoFrame, rectangle: Rectangle) -> VideoFrame:
+    """Return a copy of an aligned stored rectangle of a frame, with its colour tags."""
+    left, top, right, bottom = rectangle
+    region = VideoFrame(right - left, bottom - top, frame.format.name)
+    for target, source in zip(plane_views(region), plane_views(frame), strict=True):
+        step_x, step_y = round(frame.width / source.shape[1]), round(frame.height / source.shape[0])
+        y, x = top // step_y, left // step_x
+        target[:] = source[y : y + target.shape[0], x : x + target.shape[1]]
+    region.colorspace = frame.colorspace
+    region.color_range = frame.color_range
+    return region
+
+
+def copy_frame(frame: VideoFrame) -> VideoFrame:
+    """Return a frame with the same samples and colour tags in memory of its own."""
+    return crop(frame, (0, 0, frame.width, frame.height))
+
+
+def _matrix(frame: VideoFrame) -> int:
+    """Return the matrix for converting to a frame's format; the scaler's own default where the frame has none."""
+    unknown = (2, 0)
+    return Colorspace.DEFAULT if int(frame.colorspace) in unknown else frame.colorspace
+
+
+def _range(frame: VideoFrame) -> int:
+    """Return the range of a frame's samples; limited where it is not tagged, as players take it."""
+    full = int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj") or frame.format.is_rgb
+    return FULL_RANGE if full else ColorRange.MPEG

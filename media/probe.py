@@ -1,0 +1,305 @@
+"""What a file holds, read by demuxing alone: probe() -> MediaInfo, scan_packets() -> FrameTable."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer
+
+from media.bitstream import is_clean_keyframe, length_prefix_size
+from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
+from media.timeline import FrameTable
+
+ATTACHED_PICTURE = 0x400
+"""FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """The main video stream, as stored."""
+
+    index: int
+    """Stream index inside the file."""
+    codec: str
+    """FFmpeg's decoder name, for example h264 or hevc."""
+    profile: str | None
+    width: int
+    """Stored width in pixels, before rotation."""
+    height: int
+    pixel_format: str
+    color_range: int
+    """FFmpeg's AVColorRange: 1 limited, 2 full, 0 unknown. The next three follow ITU-T H.273; 2 is unknown."""
+    color_matrix: int
+    color_primaries: int
+    color_transfer: int
+    rotation: int
+    """Degrees clockwise by which the stored picture is turned to stand upright: 0, 90, 180 or 270."""
+    sample_aspect: Fraction
+    """Width of a pixel divided by its height; 1 where the file does not say."""
+    time_base: Fraction
+    average_rate: Fraction
+    """Frames per second on average; 25 where the file does not say."""
+    start_seconds: Fraction
+    """Time of the first displayed frame on the container's clock; 0 where the file does not say."""
+    extradata: bytes
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height in pixels of the picture as it is watched."""
+        return (self.height, self.width) if self.rotation in (90, 270) else (self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """One audio stream."""
+
+    index: int
+    codec: str
+    profile: str | None
+    sample_rate: int
+    """Samples per second."""
+    layout: str
+    """Channel layout by FFmpeg's name, for example mono, stereo, 5.1."""
+    num_channels: int
+    time_base: Fraction
+    start_seconds: Fraction
+    """Time of the first sample on the container's clock; 0 where the file does not say."""
+    bit_rate: int | None
+    """Bits per second; None where the file does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherInfo:
+    """A stream that is neither the main video nor sound: subtitles, data, cover art, attachments."""
+
+    index: int
+    kind: str
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a file holds."""
+
+    path: str
+    container: str
+    """FFmpeg's format name, for example mov,mp4,m4a,3gp,3g2,mj2."""
+    size_bytes: int
+    video: VideoInfo | None
+    audio: tuple[AudioInfo, ...]
+    others: tuple[OtherInfo, ...]
+
+    def require_video(self) -> VideoInfo:
+        """Return the video stream; raise MissingStream if there is none."""
+        if self.video is None:
+            raise MissingStream(f"{self.path}: no video stream in this file. Give a file that has one.")
+        return self.video
+
+    def require_audio(self) -> AudioInfo:
+        """Return the first audio stream; raise MissingStream if there is none."""
+        if not self.audio:
+            raise MissingStream(f"{self.path}: no audio stream in this file. Give a file that has one.")
+        return self.audio[0]
+
+
+@contextmanager
+def open_input(path: str | Path) -> Iterator[InputContainer]:
+    """Open a media file for reading and close it; FFmpeg's errors become UnreadableMedia here and nowhere else.
+
+    `file:` keeps names with colons, percent signs or leading dashes from being read as something else.
+    """
+    try:
+        with av.open(f"file:{path}", metadata_errors="ignore") as container:
+            yield container
+    except FileNotFoundError as exc:
+        raise UnreadableMedia(f"{path}: no such file. Check the path.") from exc
+    except av.error.FFmpegError as exc:
+        reason = (exc.strerror or str(exc)).rstrip(".")
+        raise UnreadableMedia(f"{path}: cannot be read as a media file ({reason}). Check that it is complete.") from exc
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """Read what a file holds from its headers; raise UnreadableMedia if it cannot be opened."""
+    _refuse_odd_file(Path(path))
+    with open_input(path) as container:
+        video = None
+        others = []
+        for stream in container.streams:
+            if stream.type == "video" and video is None and not int(stream.disposition) & ATTACHED_PICTURE:
+                video = _video_info(container, stream.index)
+            elif stream.type != "audio":
+                context = stream.codec_context
+                others.append(OtherInfo(stream.index, stream.type, context.name if context else "unknown"))
+        audio = tuple(_audio_info(container, number) for number in range(len(container.streams.audio)))
+        return MediaInfo(str(path), container.format.name, os.path.getsize(path), video, audio, tuple(others))
+
+
+def _refuse_odd_file(path: Path) -> None:
+    if path.is_dir():
+        raise UnreadableMedia(f"{path}: this is a folder. Give a media file.")
+    if not path.exists():
+        raise UnreadableMedia(f"{path}: no such file. Check the path.")
+    if not path.is_file():
+        raise UnreadableMedia(f"{path}: this is no regular file. Save it to a file first.")
+    if path.stat().st_size == 0:
+        raise UnreadableMedia(f"{path}: the file is empty. Give a complete media file.")
+    if not os.access(path, os.R_OK):
+        raise UnreadableMedia(f"{path}: no permission to read this file. Change its permissions.")
+
+
+def _video_info(container: InputContainer, index: int) -> VideoInfo:
+    stream = container.streams[index]
+    assert isinstance(stream, av.VideoStream)
+    context = stream.codec_context
+    if not context or not context.width or context.pix_fmt is None:
+        raise UnsupportedMedia(f"{container.name[5:]}: the video's size or pixel format is unknown. Convert it first.")
+    return VideoInfo(
+        index=index,
+        codec=context.codec.canonical_name,
+        profile=context.profile,
+        width=context.width,
+        height=context.height,
+        pixel_format=context.pix_fmt,
+        color_range=int(context.color_range),
+        color_matrix=int(context.colorspace),
+        color_primaries=int(context.color_primaries),
+        color_transfer=int(context.color_trc),
+        rotation=_rotation(container, index),
+        sample_aspect=stream.sample_aspect_ratio or Fraction(1),
+        time_base=_known(stream.time_base),
+        average_rate=stream.average_rate or stream.guessed_rate or Fraction(25),
+        start_seconds=(stream.start_time or 0) * _known(stream.time_base),
+        extradata=bytes(context.extradata or b""),
+    )
+
+
+def _rotation(container: InputContainer, index: int) -> int:
+    """Return the clockwise rotation that makes the first frame upright, in degrees.
+
+    The display matrix travels with decoded frames; PyAV gives it there, counter-clockwise in (-180, 180].
+    """
+    stream = container.streams[index]
+    assert isinstance(stream, av.VideoStream)
+    for frame in container.decode(stream):
+        return -frame.rotation % 360
+    raise UnreadableMedia(
+        f"{container.name[5:]}: not one frame of the video can be decoded. Check that it is complete."
+    )
+
+
+def _audio_info(container: InputContainer, number: int) -> AudioInfo:
+    stream = container.streams.audio[number]
+    context = stream.codec_context
+    time_base = _known(stream.time_base)
+    return AudioInfo(
+        index=stream.index,
+        codec=context.codec.canonical_name,
+        profile=context.profile,
+        sample_rate=context.sample_rate,
+        layout=context.layout.name,
+        num_channels=context.layout.nb_channels,
+        time_base=time_base,
+        start_seconds=(stream.start_time or 0) * time_base,
+        bit_rate=context.bit_rate,
+    )
+
+
+def _known(time_base: Fraction | None) -> Fraction:
+    assert time_base is not None, "streams of an opened container have a time base"
+    return time_base
+
+
+def scan_packets(info: MediaInfo) -> FrameTable:
+    """Read the times, keyframes and clean entry points of the video by demuxing; nothing is decoded.
+
+    Packets hidden by an edit list are not displayed and have no entry. Raises UnreadableMedia if there is no frame,
+    UnsupportedMedia if presentation times are missing or not unique.
+    """
+    video = info.require_video()
+    pts, dts, flags, end = array("q"), array("q"), bytearray(), 0
+    dts_missing = False
+    prefix_size = length_prefix_size(video.codec, video.extradata)
+    with open_input(info.path) as container:
+        for packet in container.demux(container.streams[video.index]):
+            if packet.size == 0 or packet.is_discard:
+                continue
+            if packet.pts is None:
+                raise UnsupportedMedia(f"{info.path}: frame {len(pts)} has no time. Remux the file first.")
+            pts.append(packet.pts)
+            dts_missing |= packet.dts is None
+            dts.append(packet.dts if packet.dts is not None else 0)
+            clean = packet.is_keyframe and is_clean_keyframe(video.codec, bytes(packet), prefix_size)
+            flags.append(packet.is_keyframe | clean << 1)
+            end = max(end, packet.pts + (packet.duration or 0))
+    if not pts:
+        raise UnreadableMedia(f"{info.path}: the video stream holds no frame. Check that the file is complete.")
+    return build_frame_table(info.path, video, pts, None if dts_missing else dts, flags, end)
+
+
+def build_frame_table(
+    path: str, video: VideoInfo, pts: array[int], dts: array[int] | None, flags: bytearray, end_pts: int
+) -> FrameTable:
+    """Sort packets (given in decode order) into a FrameTable.
+
+    flags: bit 0 keyframe, bit 1 a keyframe of a kind that later packets cannot reach back over. Such a keyframe is a
+    clean entry if it has no leading pictures: all packets before it, and none after it, are shown before it. Leading
+    pictures of HEVC stand right behind it in decode order, so there it is enough that they can be left out.
+
+        frame   0 1 2 3 4 5 6 7           decode order  0 2 1 | 5 3 4 | 7 6
+                      L L C                                       ^ the first 6 packets are frames 0 to 5
+    """
+    order = sorted(range(len(pts)), key=pts.__getitem__)
+    frame_of_packet = array("q", bytes(8 * len(pts)))
+    for frame, packet in enumerate(order):
+        frame_of_packet[packet] = frame
+    sorted_pts = array("q", (pts[packet] for packet in order))
+    for frame in range(1, len(sorted_pts)):
+        if sorted_pts[frame] == sorted_pts[frame - 1]:
+            raise UnsupportedMedia(
+                f"{path}: frames {frame - 1} and {frame} have the same time"
+                f" ({float(sorted_pts[frame] * video.time_base):.3f} s). Remux or convert the file first."
+            )
+    keyframe, clean_exit = bytearray(len(pts)), bytearray(len(pts) + 1)
+    clean_exit[0] = 1
+    last_shown = -1
+    for packet, frame in enumerate(frame_of_packet):
+        keyframe[frame] = flags[packet] & 1
+        last_shown = max(last_shown, frame)
+        clean_exit[packet + 1] = last_shown == packet
+    clean_entry = bytearray(len(pts))
+    for packet, frame in enumerate(frame_of_packet):
+        led = frame != packet and video.codec != "hevc"
+        clean_entry[frame] = flags[packet] >> 1 & clean_exit[frame + 1] & (not led)
+    average = max(round(1 / (video.average_rate * video.time_base)), 1)
+    return FrameTable(
+        time_base=video.time_base,
+        pts=sorted_pts,
+        dts=dts if dts is not None and _increasing(dts) else rebuild_dts(sorted_pts, frame_of_packet),
+        decode_order=frame_of_packet,
+        keyframe=bytes(keyframe),
+        clean_entry=bytes(clean_entry),
+        clean_exit=bytes(clean_exit),
+        end_pts=end_pts if end_pts > sorted_pts[-1] else sorted_pts[-1] + average,
+    )
+
+
+def _increasing(values: array[int]) -> bool:
+    return all(values[i] < values[i + 1] for i in range(len(values) - 1))
+
+
+def rebuild_dts(sorted_pts: array[int], decode_order: array[int]) -> array[int]:
+    """Return decode-time slots where the container has none: presentation times, early enough for every packet.
+
+    Slot i is the i-th presentation time less one constant, the least that keeps each slot at or before the
+    presentation time of the packet that takes it.
+    """
+    delay = max((sorted_pts[i] - sorted_pts[frame] for i, frame in enumerate(decode_order)), default=0)
+    return array("q", (ticks - delay for ticks in sorted_pts))

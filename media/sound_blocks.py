@@ -1,0 +1,178 @@
+"""Sound decoded: blocks of samples with exact times.
+
+Samples are counted from the first frame on. A frame's own time is believed only where it strays from the count by
+more than JITTER_SECONDS: as a hole, or as an overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, islice
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+
+from media.samples import BLOCK_SAMPLES, Samples, named_layout, num_channels, resample, sample_at
+
+JITTER_SECONDS = Fraction(3, 1000)
+"""How far times may stray from the count: Matroska's clock ticks in milliseconds, and remuxers round again. The
+shortest packet that can be lost (Opus, PCM) is longer."""
+
+UNTIMED = {"ac3", "eac3", "dts", "truehd", "mlp"}
+"""Raw streams, whose times the demuxer makes up: rounded frame by frame, they drift by 0.1 ms a second."""
+
+_FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+
+_SETTLE_FRAMES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SoundBlock:
+    """Decoded samples and the time of the first one, in seconds on the container's clock."""
+
+    seconds: Fraction
+    samples: Samples
+    rate: int
+    layout: str
+    frame_samples: int = 0
+    """Samples in the last of the frames that the block is made of."""
+
+    @property
+    def end(self) -> Fraction:
+        """Time after the last sample, in seconds."""
+        return self.seconds + Fraction(self.samples.shape[1], self.rate)
+
+
+def tick_of(stream: av.AudioStream) -> Fraction:
+    """Return the time base of a stream, in seconds."""
+    assert stream.time_base is not None, "streams of an opened container have a time base"
+    return stream.time_base
+
+
+def decode_blocks(
+    packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStream, *, after: SoundBlock | None = None
+) -> Iterator[SoundBlock]:
+    """Decode packets to blocks whose times are counted from the first frame on, as long as the frames' times agree.
+
+    after: the first block of the stream, if the packets come from a seek. Two frames are dropped then: the first lacks
+    what came before it, and may be cut short.
+    """
+    frames = islice(_decoded(packets, stream), 2 if after else 0, None)
+    opening = list(islice(frames, _SETTLE_FRAMES))
+    if not opening:
+        return
+    start, counted, tick = _settled_start(opening, tick_of(stream)), 0, tick_of(stream)
+    if after and (tick * after.rate > 1 or not stream.codec_context.name.startswith("pcm")):
+        start = _on_grid(start, after, max(tick, Fraction(1, 1000)))
+    timed = stream.container.format.name not in UNTIMED
+    held: list[SoundBlock] = []
+    num_held = 0
+    for frame in chain(opening, frames):
+        strays = timed and abs(frame.seconds - start - Fraction(counted, frame.rate)) > JITTER_SECONDS
+        if held and (strays or num_held >= BLOCK_SAMPLES):
+            yield _joined(held, start + Fraction(counted - num_held, frame.rate))
+            held, num_held = [], 0
+        if strays:
+            start, counted = frame.seconds, 0
+        held.append(frame)
+        num_held += frame.samples.shape[1]
+        counted += frame.samples.shape[1]
+    yield _joined(held, start + Fraction(counted - num_held, frame.rate))
+
+
+def _joined(frames: list[SoundBlock], seconds: Fraction) -> SoundBlock:
+    samples = np.concatenate([frame.samples for frame in frames], axis=1)
+    return SoundBlock(seconds, samples, frames[-1].rate, frames[-1].layout, frames[-1].samples.shape[1])
+
+
+def _settled_start(opening: list[SoundBlock], tick: Fraction) -> Fraction:
+    """Return the time of the first of some frames, sharper than the container's tick.
+
+    Each frame's true time lies within half a tick of what is written. Moved back by the samples counted so far, these
+    intervals all hold the true start:
+
+    frame 0  [-------------)
+    frame 1      [-------------)         ->     [------)     the middle is taken
+    frame 2         [-------------)
+    """
+    low, high, counted = opening[0].seconds - tick / 2, opening[0].seconds + tick / 2, Fraction(0)
+    if tick * opening[0].rate <= 1:
+        return opening[0].seconds
+    for frame in opening:
+        start = frame.seconds - counted
+        if start - tick / 2 > high or start + tick / 2 < low:
+            break
+        low, high = max(low, start - tick / 2), min(high, start + tick / 2)
+        counted += frame.end - frame.seconds
+    return (low + high) / 2
+
+
+def _on_grid(start: Fraction, head: SoundBlock, tolerance: Fraction) -> Fraction:
+    """Return the whole number of frames after the stream's head that a time means, if one is near.
+
+    So a seek lands on the same sample as reading from the beginning would, whatever the container rounds.
+    """
+    length = Fraction(head.frame_samples, head.rate)
+    nearest = head.end + sample_at((start - head.end) / length, 1) * length
+    return nearest if abs(nearest - start) <= tolerance else start
+
+
+def demuxed(packets: Iterator[av.Packet[av.AudioStream]]) -> Iterator[av.Packet[av.AudioStream]]:
+    """Yield packets up to the first place where the container itself is broken."""
+    try:
+        yield from packets
+    except av.error.FFmpegError:
+        return
+
+
+def _decoded(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStream) -> Iterator[SoundBlock]:
+    """Decode packets frame by frame; one that is damaged is skipped.
+
+    The last frame is cut to its duration: that is how mp4 tells the padding of AAC's last packet.
+    """
+    tick, last, length = tick_of(stream), None, Fraction(0)
+    rate, layout, end = 0, "", Fraction(0)
+    for packet in demuxed(packets):
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            continue
+        for frame in frames:
+            if last is not None:
+                yield last
+            rate = rate or frame.sample_rate
+            layout = layout or named_layout(frame.layout.name, frame.layout.nb_channels)
+            seconds = frame.pts * (frame.time_base or tick) if frame.pts is not None else end
+            last = SoundBlock(seconds, _floats(frame, rate, layout), rate, layout)
+            length, end = frame.duration * tick, last.end
+    if last is not None:
+        padded = length > 0 and tick * rate <= 1
+        num_samples = sample_at(length, rate) if padded else last.samples.shape[1]
+        yield SoundBlock(last.seconds, last.samples[:, :num_samples], rate, layout)
+
+
+def _floats(frame: av.AudioFrame, rate: int, layout: str) -> Samples:
+    """Return a frame's samples as floats, shape (channels, samples).
+
+    A stream that changes its rate or layout midway is brought back to those it began with.
+    """
+    rows = frame.layout.nb_channels
+    if frame.format.is_planar and rows >= 8:
+        # PyAV 18 sees a ninth plane there and crashes in to_ndarray().
+        (frame,) = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate).resample(frame)
+    name = frame.format.name
+    values: npt.NDArray[Any] = frame.to_ndarray()
+    if frame.format.is_packed:
+        values = values.reshape(-1, rows).T
+    scale = _FULL_SCALE[name.rstrip("p")]
+    offset = 128.0 if name.startswith("u8") else 0.0
+    samples = values.astype(np.float32) if scale == 1.0 else ((values - offset) / scale).astype(np.float32)
+    if frame.sample_rate == rate and rows == num_channels(layout):
+        return samples
+    converted = resample([samples], frame.sample_rate, named_layout(frame.layout.name, rows), rate, layout)
+    return np.concatenate([*converted], axis=1)

@@ -1,0 +1,355 @@
+"""The shared language: frames, spans, clips. Frozen values and pure interval algebra, standard library only.
+
+The canonical coordinate is the frame index: 0-based, presentation order. Ranges are half-open, so that a clip's stop
+*is* the next clip's start. Seconds are Fractions, derived through a FrameTable and never added up.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+Kind = Literal["face", "no_face"]
+Action = Literal["render", "code", "copy"]
+Outcome = Literal["rendered", "copied", "coded_again", "fell_back"]
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """A rectangle in pixels of the upright picture; edges are floats, right and bottom exclusive."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Width in pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Height in pixels."""
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        """Area in square pixels; 0 for an empty or inverted box."""
+        return max(0.0, self.width) * max(0.0, self.height)
+
+    def overlap(self, other: FaceBox) -> float:
+        """Return intersection over union with another box, in [0, 1]."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        if width <= 0 or height <= 0:
+            return 0.0
+        shared = width * height
+        return shared / (self.area + other.area - shared)
+
+    def towards(self, other: FaceBox, share: float) -> FaceBox:
+        """Return the box that lies `share` (0 to 1) of the way to another one."""
+        rest = 1.0 - share
+        return FaceBox(
+            rest * self.left + share * other.left,
+            rest * self.top + share * other.top,
+            rest * self.right + share * other.right,
+            rest * self.bottom + share * other.bottom,
+        )
+
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One detected face, in pixels of the upright picture."""
+
+    box: FaceBox
+    score: float
+    """Detector confidence in [0, 1]."""
+    landmarks: tuple[Point, Point, Point, Point, Point] | None = None
+    """Right eye, left eye, nose, right and left corner of the mouth (as seen: left to right); None if unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSample:
+    """The faces that a detector saw in one frame; empty if it saw none."""
+
+    frame: int
+    faces: tuple[Face, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FacePath:
+    """Where the target face is at some frames of one span: the hint that a tracker starts from."""
+
+    frames: tuple[int, ...]
+    """Increasing frame indexes, at least one."""
+    boxes: tuple[FaceBox, ...]
+
+    def box_at(self, frame: int) -> FaceBox:
+        """Return the box at a frame: interpolated between neighbours, held before the first and after the last."""
+        after = bisect_left(self.frames, frame)
+        if after == 0:
+            return self.boxes[0]
+        if after == len(self.frames):
+            return self.boxes[-1]
+        start, stop = self.frames[after - 1], self.frames[after]
+        return self.boxes[after - 1].towards(self.boxes[after], (frame - start) / (stop - start))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Frames of one kind, inside one shot if the kind is face.
+
+    frame      3   4   5   6   7
+             [---------------)        Span(3, 7)
+    """
+
+    start_frame: int
+    stop_frame: int
+    kind: Kind
+    reason: str = ""
+    """Why there is no face to render; empty for face spans."""
+    path: FacePath | None = None
+    """The target face; None unless the kind is face."""
+
+    def __len__(self) -> int:
+        return self.stop_frame - self.start_frame
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTable:
+    """Every displayed frame of a video stream, in presentation order, from its packets alone."""
+
+    time_base: Fraction
+    pts: array[int]
+    """Presentation time of each frame in ticks, strictly increasing."""
+    dts: array[int]
+    """Decode-time slots in ticks: slot i belongs to the i-th displayed packet in decode order; non-decreasing."""
+    decode_order: array[int]
+    """Frame index carried by the i-th displayed packet in decode order."""
+    keyframe: bytes
+    """1 for each frame whose packet is a keyframe, by frame index."""
+    clean_entry: bytes
+    """1 for each frame at which copying may resume: it and all later frames can be copied, and refer to nothing
+    before. (In HEVC, pictures that lead it may follow it in decode order; they are not copied.)"""
+    clean_exit: bytes
+    """1 for each k, 0 to the number of frames, where the first k packets are exactly the first k frames shown:
+    copying may stop before frame k."""
+    end_pts: int
+    """Where the last frame stops being shown, in ticks."""
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    def seconds(self, frame: int) -> Fraction:
+        """Return the time of a frame in seconds since the first displayed frame; frame == len gives the end."""
+        ticks = self.end_pts if frame == len(self.pts) else self.pts[frame]
+        return (ticks - self.pts[0]) * self.time_base
+
+    def frame_at(self, seconds: Fraction) -> int:
+        """Return the first frame shown at or after a time (seconds since the first frame); len if there is none."""
+        return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
+
+    def frame_of(self, pts: int) -> int | None:
+        """Return the frame with exactly this presentation time in ticks, or None."""
+        frame = bisect_left(self.pts, pts)
+        return frame if frame < len(self.pts) and self.pts[frame] == pts else None
+
+    def keyframe_before(self, frame: int) -> int:
+        """Return the last keyframe at or before a frame; 0 if there is none."""
+        return max(self.keyframe.rfind(1, 0, frame + 1), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Output frames that show consecutive source frames: forwards (step 1), backwards (-1) or one held (0)."""
+
+    start_frame: int
+    """First frame, as an index of the output."""
+    stop_frame: int
+    source_frame: int
+    """Source frame shown first."""
+    step: int
+
+    def source_frames(self, start: int, stop: int) -> Sequence[int]:
+        """Return the source frames of output frames [start, stop), which must lie inside the run."""
+        first = self.source_frame + self.step * (start - self.start_frame)
+        if self.step == 0:
+            return (first,) * (stop - start)
+        return range(first, first + self.step * (stop - start), self.step)
+
+    def output_interval(self, start: int, stop: int) -> Interval:
+        """Return the output frames of this run that show source frames [start, stop); empty if there are none."""
+        if self.step == 0:
+            return (self.start_frame, self.stop_frame if start <= self.source_frame < stop else self.start_frame)
+        if self.step == 1:
+            first, last = start - self.source_frame, stop - self.source_frame
+        else:
+            first, last = self.source_frame - stop + 1, self.source_frame - start + 1
+        length = self.stop_frame - self.start_frame
+        first, last = min(max(first, 0), length), min(max(last, 0), length)
+        return (self.start_frame + first, self.start_frame + last)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTimeline:
+    """Which source frame is shown as which output frame, and when.
+
+    The whole video maps onto itself; an extraction skips frames; a policy that prolongs shows some again.
+    """
+
+    runs: tuple[Run, ...]
+    """In order, tiling the output."""
+    pts: Sequence[int]
+    """Presentation time of each output frame in ticks of the source's time base, strictly increasing."""
+    end_pts: int
+    """Where the last frame stops being shown, in ticks."""
+    time_base: Fraction
+    is_source: bool
+    """Whether output frame i is source frame i at its own time, as far as the source goes."""
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    def seconds(self, frame: int) -> Fraction:
+        """Return the time of an output frame in seconds since the first one; frame == len gives the end."""
+        ticks = self.end_pts if frame == len(self.pts) else self.pts[frame]
+        return (ticks - self.pts[0]) * self.time_base
+
+    def frame_at(self, seconds: Fraction) -> int:
+        """Return the first output frame shown at or after a time; len if there is none."""
+        return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The unit of work: consecutive frames of the output with their slice of the driving audio."""
+
+    index: int
+    start_frame: int
+    """First frame, as an index of the output."""
+    stop_frame: int
+    action: Action
+    """render: some frames get a new mouth, the others are coded again; code: coded again; copy: packets copied."""
+    reason: str
+    """Why the clip is not rendered; for rendered clips, why some of its frames are coded again. May be empty."""
+    source_frames: Sequence[int]
+    """Source frame of each frame of the clip."""
+    faces: tuple[Span, ...]
+    """The face spans that the clip touches, whole (they may reach beyond it), in source frames."""
+    rendered: tuple[Interval, ...]
+    """Output frames that get a new mouth: sorted, disjoint, inside the clip."""
+    start_sample: int
+    """First sample of the driving audio (16 kHz) heard while the clip is shown."""
+    stop_sample: int
+
+    def __len__(self) -> int:
+        return self.stop_frame - self.start_frame
+
+
+@dataclass(frozen=True, slots=True)
+class CodedSpan:
+    """Output frames that were coded again although they were not rendered, and why."""
+
+    start_frame: int
+    stop_frame: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedClip:
+    """What a worker made of a clip."""
+
+    clip: Clip
+    path: str | None
+    """The coded file; None where packets are copied from the source."""
+    outcome: Outcome
+    reason: str
+    num_rendered: int
+    """Frames that got a new mouth."""
+    seconds: float
+    """Wall time of the work; 0 if reused."""
+    reused: bool = False
+    boxes: tuple[tuple[int, int, int, int] | None, ...] = ()
+    """For each interval of clip.rendered the rectangle (x, y, width, height), in stored pixels, outside which
+    nothing changed."""
+    frame_hashes: tuple[int, ...] = ()
+    """CRC-32 of the planes of each frame as given to the encoder, if the job asked for them."""
+
+
+# Interval algebra. Lists of intervals are sorted and disjoint.
+
+
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return the union of intervals, touching ones joined, empty ones dropped.
+
+    [----)  [---)              [----)
+       [------)         ->     [---------)
+    """
+    out: list[Interval] = []
+    for start, stop in sorted(intervals):
+        if stop <= start:
+            continue
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], stop))
+        else:
+            out.append((start, stop))
+    return out
+
+
+def intersect(a: Sequence[Interval], b: Sequence[Interval]) -> list[Interval]:
+    """Return what two lists of intervals share.
+
+    [--------)   [----)
+        [----------)       ->      [---)   [-)
+    """
+    out: list[Interval] = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        start, stop = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if start < stop:
+            out.append((start, stop))
+        if a[i][1] <= b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return out
+
+
+def complement(intervals: Sequence[Interval], start: int, stop: int) -> list[Interval]:
+    """Return the gaps that intervals leave in [start, stop).
+
+    |  [---)    [--)   |    ->    [-)   [---)  [--)
+    """
+    out: list[Interval] = []
+    for first, last in intervals:
+        if start < min(first, stop):
+            out.append((start, min(first, stop)))
+        start = max(start, last)
+    if start < stop:
+        out.append((start, stop))
+    return out
+
+
+def contains(intervals: Sequence[Interval], value: int) -> bool:
+    """Tell whether a value lies in one of the intervals."""
+    at = bisect_right(intervals, value, key=lambda interval: interval[0]) - 1
+    return at >= 0 and value < intervals[at][1]
+
+
+def even_pieces(start: int, stop: int, longest: int) -> Iterator[Interval]:
+    """Cut [start, stop) into the fewest pieces of at most `longest`, their lengths differing by at most one."""
+    num_pieces = -(-(stop - start) // longest)
+    for piece in range(num_pieces):
+        yield (
+            start + (stop - start) * piece // num_pieces,
+            start + (stop - start) * (piece + 1) // num_pieces,
+        )

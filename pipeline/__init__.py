@@ -1,0 +1,1 @@
+"""The only package that knows all stages: from the job file to the report."""

@@ -1,0 +1,299 @@
+"""PURE but for sound lengths: what each output shows and hears, from the job and the files' facts.
+
+An edit is one output file: which source frames it shows, in which of them the lips move, what is heard, and what
+drives the lips. A job makes one, or one for each extracted range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from media.errors import ConfigError, MissingStream
+from media.probe import MediaInfo, probe
+from media.sound import first_sample_time, loudest_after, sound_length
+from media.timeline import FrameTable, Interval, OutputTimeline, merge
+from pipeline.config import JobConfig, RangeConfig
+from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
+from stitcher.mix import SoundPiece, SoundPlan
+
+SILENCE_DBFS = -50.0
+"""Peak below which the end of a longer dub may be cut without a word."""
+LENGTH_TOLERANCE_SECONDS = Fraction(1, 10)
+"""How much the sound that drives may differ in length from the sound that is heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One output file."""
+
+    output: Path
+    timeline: OutputTimeline
+    scanned: tuple[Interval, ...]
+    """Source frames in which faces are looked for: sorted, disjoint."""
+    driven: tuple[Interval, ...]
+    """Output frames in which there is sound to move the lips."""
+    heard: SoundPlan | None
+    """The soundtrack; None if the source's own sound stays as it is."""
+    patched: tuple[tuple[Fraction, Fraction], ...]
+    """Seconds of the output in which `heard` differs from the source's sound, if the rest may be copied from it."""
+    driving: SoundPlan
+    """The sound that drives the lips."""
+    driving_start: Fraction
+    """Where the driving sound begins, in seconds since the first output frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One file's sound, with the time that counts as its second 0."""
+
+    info: MediaInfo
+    zero: Fraction | None
+    """Seconds on the file's clock; None: its first sample."""
+
+    @property
+    def length(self) -> Fraction:
+        """Seconds from second 0 to the end of the sound."""
+        path, index = self.info.path, self.info.require_audio().index
+        lead = first_sample_time(path, index) - self.zero if self.zero is not None else Fraction(0)
+        return sound_length(path, index) + lead
+
+    def piece(self, start: Fraction, output_start: Fraction, output_stop: Fraction) -> SoundPiece:
+        """Return a piece of this voice; times in seconds."""
+        return SoundPiece(self.info.path, self.info.require_audio().index, self.zero, start, output_start, output_stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """The sounds a job may use."""
+
+    own: Voice | None
+    """The source's first audio stream."""
+    dub: Voice | None
+    drive: Voice | None
+
+    @property
+    def heard(self) -> Voice:
+        """Return the dub, else the source's own sound; raise MissingStream if there is neither."""
+        voice = self.dub or self.own
+        if voice is None:
+            raise MissingStream("input.audio is not given and the video has no sound. Give input.audio.")
+        return voice
+
+    @property
+    def driving(self) -> Voice:
+        """Return what drives the lips where no range has a dub of its own."""
+        return self.drive or self.heard
+
+
+def open_voice(path: Path) -> Voice:
+    """Probe a file for its sound; sound inside a video counts from that video's first frame."""
+    info = probe(path)
+    info.require_audio()
+    return Voice(info, info.video.start_seconds if info.video else None)
+
+
+def plan_edits(config: JobConfig, source: MediaInfo, table: FrameTable) -> tuple[Edit, ...]:
+    """Return the edits of a job. Raises ConfigError, MissingStream or UnreadableMedia before any work is done."""
+    anchor = table.pts[0] * table.time_base
+    voices = Voices(
+        own=Voice(source, anchor) if source.audio else None,
+        dub=open_voice(config.input.audio) if config.input.audio else None,
+        drive=open_voice(config.input.drive_audio) if config.input.drive_audio else None,
+    )
+    _check_drive(config, voices)
+    if config.ranges is None:
+        return (_whole_edit(config, table, voices),)
+    ranges = [_Range.of(number, part, table, voices) for number, part in enumerate(config.ranges)]
+    for part in ranges:
+        part.check_length(config)
+    if config.mode == "patch":
+        return (_patch_edit(config, table, voices, sorted(ranges, key=lambda part: part.start)),)
+    if config.extract.join:
+        return (_extract_edit(config, table, config.output, ranges),)
+    named = [
+        (config.output.with_name(f"{config.output.stem}.{part.name}{config.output.suffix}"), part) for part in ranges
+    ]
+    if len({output for output, _ in named}) < len(named):
+        raise ConfigError("ranges: two of them would be written to the same file. Give them different names.")
+    return tuple(_extract_edit(config, table, output, [part]) for output, part in named)
+
+
+def _check_drive(config: JobConfig, voices: Voices) -> None:
+    if voices.drive is None:
+        return
+    driven, heard = voices.drive.length, voices.heard.length
+    if abs(driven - heard) > LENGTH_TOLERANCE_SECONDS:
+        raise ConfigError(
+            f"input.drive_audio lasts {float(driven):.3f} s, the sound that is heard {float(heard):.3f} s."
+            " Give two versions of the same recording."
+        )
+
+
+def _whole_edit(config: JobConfig, table: FrameTable, voices: Voices) -> Edit:
+    timeline = lay_out_whole(table)
+    if voices.dub is not None:
+        timeline = _fitted(config, timeline, voices.dub, table)
+    end = timeline.seconds(len(timeline))
+    driven = ((0, timeline.frame_at(min(voices.driving.length, end))),)
+    return Edit(
+        output=config.output,
+        timeline=timeline,
+        scanned=((0, len(table)),),
+        driven=driven,
+        heard=_sound_plan(config, [voices.dub.piece(Fraction(0), Fraction(0), end)], end) if voices.dub else None,
+        patched=(),
+        driving=_sound_plan(config, [voices.driving.piece(Fraction(0), Fraction(0), end)], end),
+        driving_start=Fraction(0),
+    )
+
+
+def _fitted(config: JobConfig, timeline: OutputTimeline, dub: Voice, table: FrameTable) -> OutputTimeline:
+    """Apply the length policy: return the timeline, prolonged if it says so; raise ConfigError where it forbids."""
+    video, sound = timeline.seconds(len(timeline)), dub.length
+    policy = config.input.length_policy
+    if policy in ("freeze", "loop", "bounce"):
+        return prolong(timeline, sound, policy) if sound > video else timeline
+    _check_length(config, "input.audio", dub, Fraction(0), sound, video, video - table.seconds(len(table) - 1))
+    return timeline
+
+
+def _check_length(
+    config: JobConfig, key: str, voice: Voice, start: Fraction, sound: Fraction, room: Fraction, tolerance: Fraction
+) -> None:
+    """Raise ConfigError if the length policy forbids what `sound` seconds from `start` do in `room` seconds."""
+    policy = config.input.length_policy
+    lengths = f"{key} lasts {float(sound):.3f} s, the picture {float(room):.3f} s"
+    if policy == "error" and abs(sound - room) > tolerance:
+        raise ConfigError(f"{lengths}, and input.length_policy is error. Choose video, cut, freeze, loop or bounce.")
+    if policy == "video" and sound - room > tolerance:
+        peak = loudest_after(voice.info.path, voice.info.require_audio().index, start + room)
+        if peak > SILENCE_DBFS:
+            raise ConfigError(
+                f"{lengths}, and what would be cut is not silent (peak {peak:.1f} dBFS)."
+                " Set input.length_policy to cut, error, freeze, loop or bounce."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """A range of the job in frames, with its sound."""
+
+    key: str
+    name: str
+    start: Fraction
+    stop: Fraction
+    frames: Interval
+    """Source frames with start <= time < stop."""
+    heard: Voice
+    driving: Voice
+    shift: Fraction
+    """Second of `heard` and `driving` at time t of the video: t + shift."""
+    has_own_file: bool
+
+    @staticmethod
+    def of(number: int, part: RangeConfig, table: FrameTable, voices: Voices) -> _Range:
+        """Check a range of the job against the video."""
+        key, end = f"ranges.{number}", table.seconds(len(table))
+        last = table.seconds(len(table) - 1)
+        if part.start > last or part.end > 2 * end - last:
+            raise ConfigError(
+                f"{key}: {float(part.start):g} s to {float(part.end):g} s reaches beyond the video, which lasts"
+                f" {float(end):.3f} s. Choose times inside it."
+            )
+        frames = (table.frame_at(part.start), table.frame_at(part.end))
+        if frames[0] == frames[1]:
+            raise ConfigError(f"{key}: there is no frame between {float(part.start):g} s and {float(part.end):g} s.")
+        own = open_voice(part.audio) if part.audio else None
+        return _Range(
+            key=key,
+            name=part.name or f"{_clock(part.start)}-{_clock(part.end)}",
+            start=part.start,
+            stop=min(part.end, end),
+            frames=frames,
+            heard=own or voices.heard,
+            driving=own or voices.driving,
+            shift=part.audio_start - part.start if own else Fraction(0),
+            has_own_file=own is not None,
+        )
+
+    def check_length(self, config: JobConfig) -> None:
+        """Apply the length policy to a range that has a file of its own."""
+        if self.has_own_file:
+            begin = self.start + self.shift
+            sound = self.heard.length - begin
+            if sound <= 0:
+                raise ConfigError(f"{self.key}.audio_start lies behind the end of its audio. Choose an earlier one.")
+            _check_length(
+                config, f"{self.key}.audio", self.heard, begin, sound, self.stop - self.start, Fraction(1, 25)
+            )
+
+    @property
+    def driven_until(self) -> Fraction:
+        """Time of the video at which the driving sound ends, inside the range."""
+        return min(self.stop, max(self.start, self.driving.length - self.shift))
+
+
+def _patch_edit(config: JobConfig, table: FrameTable, voices: Voices, ranges: Sequence[_Range]) -> Edit:
+    timeline = lay_out_whole(table)
+    end = table.seconds(len(table))
+    heard: list[SoundPiece] = []
+    at = Fraction(0)
+    for part in ranges:
+        if voices.own and at < part.start:
+            heard.append(voices.own.piece(at, at, part.start))
+        heard.append(part.heard.piece(part.start + part.shift, part.start, part.stop))
+        at = part.stop
+    if voices.own and at < end:
+        heard.append(voices.own.piece(at, at, end))
+    first = ranges[0].start
+    driving = [part.driving.piece(part.start + part.shift, part.start - first, part.stop - first) for part in ranges]
+    keeps_own = voices.dub is None and not any(part.has_own_file for part in ranges)
+    return Edit(
+        output=config.output,
+        timeline=timeline,
+        scanned=tuple(merge(part.frames for part in ranges)),
+        driven=tuple(merge((part.frames[0], table.frame_at(part.driven_until)) for part in ranges)),
+        heard=None if keeps_own else _sound_plan(config, heard, end),
+        patched=tuple((part.start, part.stop) for part in ranges),
+        driving=_sound_plan(config, driving, ranges[-1].stop - first),
+        driving_start=first,
+    )
+
+
+def _extract_edit(config: JobConfig, table: FrameTable, output: Path, ranges: Sequence[_Range]) -> Edit:
+    timeline = lay_out_ranges(table, [part.frames for part in ranges])
+    heard: list[SoundPiece] = []
+    driven: list[Interval] = []
+    driving: list[SoundPiece] = []
+    for part, run in zip(ranges, timeline.runs, strict=True):
+        start, stop = timeline.seconds(run.start_frame), timeline.seconds(run.stop_frame)
+        # The first frame is shown at or after the time the range begins; what is heard with it is that much later.
+        moved = table.seconds(part.frames[0])
+        heard.append(part.heard.piece(moved + part.shift, start, stop))
+        num_driven = table.frame_at(part.driven_until) - part.frames[0]
+        driven.append((run.start_frame, run.start_frame + max(0, num_driven)))
+        driving.append(part.driving.piece(moved + part.shift, start, stop))
+    end = timeline.seconds(len(timeline))
+    return Edit(
+        output=output,
+        timeline=timeline,
+        scanned=tuple(merge(part.frames for part in ranges)),
+        driven=tuple(merge(driven)),
+        heard=_sound_plan(config, heard, end),
+        patched=(),
+        driving=_sound_plan(config, driving, end),
+        driving_start=Fraction(0),
+    )
+
+
+def _sound_plan(config: JobConfig, pieces: Sequence[SoundPiece], duration: Fraction) -> SoundPlan:
+    return SoundPlan(tuple(pieces), duration, Fraction(str(config.stitcher.crossfade_seconds)))
+
+
+def _clock(seconds: Fraction) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}.{minutes % 60:02d}.{rest // 1000:02d}.{rest % 1000:03d}"

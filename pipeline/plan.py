@@ -1,0 +1,117 @@
+"""What will be done, before it is: spans, clips, estimated time, disk and memory."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from media.errors import WorkspaceError
+from media.probe import MediaInfo
+from media.timeline import Clip, Interval, Span
+from pipeline.edit import Edit
+
+LARGE_CHECKPOINT_BYTES = 100_000_000
+RENDER_FRAMES_PER_SECOND = {"small": 45.0, "large": 20.0}
+"""Face frames a second on two cores, tracking and coding included, for a compact and a full-size network."""
+CODE_FRAMES_PER_SECOND = 100.0
+COPY_FRAMES_PER_SECOND = 3000.0
+CODED_BITS_PER_PIXEL = 0.6
+"""Upper end of what x264 needs at the default quality; grain needs more."""
+BASE_MEGABYTES, WORKER_MEGABYTES = 400, 900
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One output as it will be made, with estimates for a machine like the one the figures were measured on."""
+
+    edit: Edit
+    spans: tuple[Span, ...]
+    clips: tuple[Clip, ...]
+    sound: str
+    """How the soundtrack will be made."""
+    num_rendered: int
+    num_coded: int
+    num_copied: int
+    seconds: float
+    disk_bytes: int
+    memory_bytes: int
+
+
+def build_plan(
+    edit: Edit,
+    spans: Sequence[Span],
+    clips: Sequence[Clip],
+    *,
+    source: MediaInfo,
+    sound: str,
+    num_cores: int,
+    num_workers: int,
+    checkpoint_bytes: int,
+) -> Plan:
+    """Count what the clips hold and estimate what they cost."""
+    video = source.require_video()
+    rendered = sum(stop - start for clip in clips for start, stop in clip.rendered)
+    coded = sum(len(clip) for clip in clips if clip.action != "copy") - rendered
+    copied = len(edit.timeline) - rendered - coded
+    speed = RENDER_FRAMES_PER_SECOND["large" if checkpoint_bytes > LARGE_CHECKPOINT_BYTES else "small"]
+    scale = num_cores / 2
+    seconds = rendered / (speed * scale) + coded / (CODE_FRAMES_PER_SECOND * scale) + copied / COPY_FRAMES_PER_SECOND
+    clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL / 8)
+    output_bytes = int(source.size_bytes * copied / max(len(edit.timeline), 1)) + clip_bytes
+    memory = (BASE_MEGABYTES + num_workers * WORKER_MEGABYTES) * 1_000_000 + 2 * num_workers * checkpoint_bytes
+    return Plan(
+        edit=edit,
+        spans=tuple(spans),
+        clips=tuple(clips),
+        sound=sound,
+        num_rendered=rendered,
+        num_coded=coded,
+        num_copied=copied,
+        seconds=seconds,
+        disk_bytes=clip_bytes + 2 * output_bytes,
+        memory_bytes=memory,
+    )
+
+
+def check_disk(plans: Sequence[Plan], folder: Path) -> None:
+    """Raise WorkspaceError if the plans need more than the disk has."""
+    needed, free = sum(plan.disk_bytes for plan in plans), shutil.disk_usage(folder).free
+    if needed > free:
+        raise WorkspaceError(
+            f"{folder}: about {_size(needed)} are needed and {_size(free)} are free. Make space, or choose another disk."
+        )
+
+
+def describe_plan(plan: Plan) -> str:
+    """Return the plan as lines of text."""
+    timeline = plan.edit.timeline
+    total = float(timeline.seconds(len(timeline)))
+    lines = [
+        f"Plan for {plan.edit.output}",
+        f"  frames   {len(timeline)} ({total:.3f} s): {plan.num_rendered} rendered,"
+        f" {plan.num_coded} coded again unchanged, {plan.num_copied} copied",
+        f"  sound    {plan.sound}",
+        f"  about    {plan.seconds:.0f} s of work after the scan, {_size(plan.disk_bytes)} of disk,"
+        f" {_size(plan.memory_bytes)} of memory",
+        "  spans (frames of the source)",
+    ]
+    lines += [
+        f"    {span.start_frame:>8} - {span.stop_frame - 1:<8} {span.kind:8} {span.reason}" for span in plan.spans
+    ]
+    lines.append("  clips (frames of the output)")
+    lines += [
+        f"    {clip.index:>5}  {clip.start_frame:>8} - {clip.stop_frame - 1:<8} {clip.action:7} {_parts(clip.rendered)}"
+        f"{clip.reason}"
+        for clip in plan.clips
+    ]
+    return "\n".join(lines)
+
+
+def _parts(rendered: Sequence[Interval]) -> str:
+    return f"mouths in {', '.join(f'{start}-{stop - 1}' for start, stop in rendered)}  " if rendered else ""
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"

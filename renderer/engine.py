@@ -1,0 +1,176 @@
+"""Device, precision and batch size: faces and mel windows in, faces with new mouths out.
+
+What a face becomes depends on that face and its mel window alone. The libraries below torch choose their order of
+additions by the shape of a batch and by the number of threads (transposed convolutions on three threads and 1x1
+convolutions on two give other last bits than on one), so neither is ever left to chance:
+
+    CUDA    |  batch_size faces  |  batch_size faces  | rest, padded |      one pass after the other
+    CPU     | 8 faces | 8 faces | 8 faces | 8 faces | 8 faces | rest, padded |  passes side by side, one thread each
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from media.errors import ConfigError, OutOfMemory
+from renderer.checkpoint import load_network
+from renderer.network import FACE_PX, fold_normalisation
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_FIRST_MASKED_ROW = FACE_PX // 2
+
+FACES_A_THREAD = 8
+"""Faces of a pass on the CPU. Fixed, because pixels may depend on it; from 4 to 32 the speed is the same."""
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """Choose the device: `auto` is CUDA where there is one, else the CPU; otherwise a torch name such as `cuda:1`.
+
+    Raises ConfigError for a name that torch does not know, or a device that this machine lacks.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"renderer.device: {wanted!r} cannot be used on this machine; try auto or cpu.") from error
+    return device
+
+
+def choose_precision(wanted: Precision, device: torch.device) -> torch.dtype:
+    """Choose the arithmetic: `auto` is the fastest that the device has in hardware.
+
+    float16 on CUDA; bfloat16 on a CPU with AVX512-BF16 or AMX (elsewhere it is emulated, slower than float32); else
+    float32.
+    """
+    if wanted != "auto":
+        return _DTYPES[wanted]
+    if device.type == "cuda":
+        return torch.float16
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
+    return torch.float32
+
+
+class MouthEngine:
+    """Renders mouths with one network, on one device; the same bits whatever the batch or the number of threads."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        batch_size: int,
+        num_threads: int | None = None,
+    ) -> None:
+        """Take a network in eval mode with float32 weights; it is copied and left as it is.
+
+        `num_threads` is how many passes may run side by side on the CPU, by default torch's number of threads.
+        Raises OutOfMemory if the device has no room for the network, ConfigError for a device that is not there.
+        """
+        self.device = choose_device(device)
+        """Where the network runs."""
+        self.dtype = choose_precision(precision, self.device)
+        """Arithmetic of the network; pixels are scaled in float32 before."""
+        self.batch_size = batch_size
+        """Faces to hand over at a time: the faces of a pass on CUDA; on the CPU, 8 a thread keep every thread busy."""
+        num_passes = (num_threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(num_passes, "mouths", initializer=_compute_on_one_thread)
+        with _out_of_memory_translated(batch_size):
+            folded = fold_normalisation(copy.deepcopy(network))
+            self._network = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+
+    def with_batch_size(self, batch_size: int) -> MouthEngine:
+        """Return an engine that shares this one's network and threads and has another batch size."""
+        engine = copy.copy(self)
+        engine.batch_size = batch_size
+        return engine
+
+    def render(self, faces: npt.NDArray[np.uint8], mel_windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Return faces (n, 96, 96, 3), BGR, whose lower halves say what mel windows (n, 80, 16) sound like.
+
+        Any n, 0 included. Raises OutOfMemory, with the batch size in the message.
+        """
+        pass_size = FACES_A_THREAD if self.device.type == "cpu" else self.batch_size
+        passes = [slice(start, start + pass_size) for start in range(0, len(faces), pass_size)]
+
+        def render_pass(part: slice) -> npt.NDArray[np.uint8]:
+            return self._render_pass(faces[part], mel_windows[part], pass_size)
+
+        mouths = np.empty_like(faces)
+        with _out_of_memory_translated(self.batch_size):
+            for part, rendered in zip(passes, self._pool.map(render_pass, passes), strict=True):
+                mouths[part] = rendered
+        return mouths
+
+    @torch.inference_mode()
+    def _render_pass(
+        self, faces: npt.NDArray[np.uint8], mel_windows: npt.NDArray[np.float32], pass_size: int
+    ) -> npt.NDArray[np.uint8]:
+        images = self._padded(faces, pass_size).float() / 255
+        sound = self._padded(mel_windows, pass_size)[:, None]
+        masked = images.clone()
+        masked[:, _FIRST_MASKED_ROW:] = 0
+        # Channels lie last in memory and first in the shape: the layout that the convolutions are fastest in.
+        stacked = torch.cat((masked, images), dim=3).permute(0, 3, 1, 2)
+        output: Tensor = self._network(sound.to(self.dtype), stacked.to(self.dtype))
+        pixels = (output.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        mouths: npt.NDArray[np.uint8] = pixels[: len(faces)].cpu().numpy()
+        return mouths
+
+    def _padded(self, values: npt.NDArray[np.generic], length: int) -> Tensor:
+        """Return the values on the device, continued with zeros to a length."""
+        batch = np.zeros((length, *values.shape[1:]), values.dtype)
+        batch[: len(values)] = values
+        return torch.from_numpy(batch).to(self.device)
+
+
+def load_engine(
+    checkpoint: Path,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch_size: int,
+    num_threads: int | None = None,
+    allow_torchscript: bool = False,
+) -> MouthEngine:
+    """Load the weights in a file and make an engine of them. Raises what `load_network` and `MouthEngine` do."""
+    network = load_network(checkpoint, allow_torchscript=allow_torchscript)
+    return MouthEngine(network, device=device, precision=precision, batch_size=batch_size, num_threads=num_threads)
+
+
+def _compute_on_one_thread() -> None:
+    """Keep torch's kernels on the calling thread; other threads that have computed before keep their number."""
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _out_of_memory_translated(batch_size: int) -> Iterator[None]:
+    """Raise OutOfMemory for each of the ways in which torch says so: the one place that knows them."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        if not (on_gpu or isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
+            raise
+        memory = "GPU memory" if on_gpu else "memory"
+        raise OutOfMemory(f"out of {memory}. Lower renderer.batch_size (now {batch_size}).") from error
+
+
+def limit_threads(num_threads: int) -> None:
+    """Let torch use at most so many threads in this process. What is rendered does not depend on it."""
+    torch.set_num_threads(num_threads)

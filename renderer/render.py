@@ -1,0 +1,234 @@
+"""render_clip(): read, track, crop, draw the mouth, blend, code: the loop that makes one coded clip.
+
+Three threads with bounded queues between them: one decodes ahead, this one finds the face and runs the network, one
+codes behind. Nothing here depends on where the clip begins: the tracker reads past its borders, a mel window belongs to
+a time of the track, and a face's mouth does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.picture import Pixels, Rectangle, VideoFrame, plane_views
+from media.probe import MediaInfo
+from media.reader import FaceTracker, FrameReader
+from media.timeline import Clip, FaceBox, FrameTable, Interval, contains
+from media.writer import ClipWriter, VideoCoding
+from renderer.compositor import Compositor, FaceCrop
+from renderer.stream import WriteBehind, read_ahead
+
+QUEUE_FRAMES = 12
+"""Frames that may wait between two threads."""
+
+
+class Engine(Protocol):
+    """Draws mouths."""
+
+    @property
+    def batch_size(self) -> int:
+        """Faces a pass."""
+        ...
+
+    def render(self, faces: Pixels, mel_windows: NDArray[np.float32]) -> Pixels:
+        """Return the faces (n, 96, 96, 3) uint8 BGR with mouths for mel windows (n, 80, 16)."""
+        ...
+
+
+class Mel(Protocol):
+    """The driving sound, as a network sees it."""
+
+    def window(self, seconds: Fraction) -> NDArray[np.float32]:
+        """Return the mel window (80, 16) of a frame shown `seconds` after the sound's first sample."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClipJob:
+    """One clip and what belongs to its frames."""
+
+    clip: Clip
+    seconds: tuple[Fraction, ...]
+    """For each frame of the clip, its time in the driving sound."""
+    wants_hashes: bool = False
+    """Whether to hash the planes of each frame as given to the encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """What became of the frames of a clip."""
+
+    num_rendered: int
+    boxes: tuple[Rectangle | None, ...]
+    """For each interval of clip.rendered, the stored rectangle outside which nothing changed; None if nothing did."""
+    frame_hashes: tuple[int, ...]
+    least_psnr: float
+    """Of the frames that were coded unchanged, in dB; infinite if the encoder does not tell."""
+
+
+@dataclass(slots=True)
+class _Shot:
+    """A frame on its way through a clip."""
+
+    number: int
+    """Index of the output."""
+    source_frame: int
+    frame: VideoFrame
+    crop: FaceCrop | None
+
+
+def render_clip(
+    job: ClipJob,
+    path: Path,
+    *,
+    info: MediaInfo,
+    table: FrameTable,
+    coding: VideoCoding,
+    compositor: Compositor,
+    tracker: FaceTracker | None,
+    engine: Engine | None,
+    mel: Mel | None,
+) -> ClipResult:
+    """Write a clip's frames, coded, to a file: new mouths in clip.rendered, the others as they are.
+
+    Without tracker, engine and mel nothing is rendered: every frame is coded again unchanged. Raises UnreadableMedia
+    if a frame cannot be decoded, OutOfMemory if the batch is too large, WorkspaceError if the disk is full.
+    """
+    work = _Work(job, table, compositor)
+    frames = read_frames(job.clip, tracker.reach_frames if tracker else 0)
+    with FrameReader(info, table) as reader, ClipWriter(path, info.require_video(), coding) as writer:
+        decoded = read_ahead(reader.read(frames), QUEUE_FRAMES)
+        with WriteBehind[_Shot](lambda shot: work.write(writer, shot), QUEUE_FRAMES) as behind:
+            try:
+                if tracker is None or engine is None or mel is None:
+                    for number, (index, frame) in enumerate(decoded, job.clip.start_frame):
+                        behind.put(_Shot(number, index, frame, None))
+                else:
+                    tracked = tracker.track(decoded, job.clip.faces)
+                    for batch in _batches(work.shots(tracked, frames), engine.batch_size):
+                        _draw(batch, job, engine, mel, work)
+                        for shot in batch:
+                            behind.put(shot)
+            finally:
+                decoded.close()
+    return work.result(writer.psnr)
+
+
+def read_frames(clip: Clip, reach: int) -> Sequence[int]:
+    """Return the source frames to decode for a clip: its own, and up to `reach` more on either side.
+
+    The margin ends where the face span does, so that a tracker sees the same frames whatever the clip's borders. A
+    held frame has its margin before it. Frames of the clip stay consecutive in the result.
+    """
+    own = clip.source_frames
+    step = own[1] - own[0] if len(own) > 1 else 1
+    before, after = own[0], own[-1]
+    low, high = min(own[0], own[-1]), max(own[0], own[-1])
+    for span in clip.faces:
+        if span.start_frame <= low < span.stop_frame:
+            low = max(span.start_frame, low - reach)
+        if span.start_frame <= high < span.stop_frame:
+            high = min(span.stop_frame - 1, high + reach)
+    if step == -1:
+        return range(high, low - 1, -1)
+    if step == 0:
+        return (*range(low, before), *own, *range(after + 1, high + 1))
+    return range(low, high + 1)
+
+
+def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mel: Mel, work: _Work) -> None:
+    """Give the shots of a batch that hold a face their new mouths."""
+    drawn = [(shot, shot.crop) for shot in batch if shot.crop is not None]
+    if not drawn:
+        return
+    faces = np.stack([crop.face for _, crop in drawn])
+    windows = np.stack([mel.window(job.seconds[shot.number - job.clip.start_frame]) for shot, _ in drawn])
+    for (shot, crop), mouth in zip(drawn, engine.render(faces, windows), strict=True):
+        work.blend(shot, crop, mouth)
+
+
+def _batches(shots: Iterator[_Shot], num_faces: int) -> Iterator[list[_Shot]]:
+    """Group shots so that each group holds at most `num_faces` faces, and at most twice as many frames."""
+    group: list[_Shot] = []
+    faces = 0
+    for shot in shots:
+        group.append(shot)
+        faces += shot.crop is not None
+        if faces == num_faces or len(group) == 2 * num_faces:
+            yield group
+            group, faces = [], 0
+    if group:
+        yield group
+
+
+class _Work:
+    """What is counted while a clip's frames go by."""
+
+    def __init__(self, job: ClipJob, table: FrameTable, compositor: Compositor) -> None:
+        self._clip, self._table, self._compositor = job.clip, table, compositor
+        self._wants_hashes = job.wants_hashes
+        self._boxes: dict[Interval, Rectangle] = {}
+        self._hashes: list[int] = []
+        self._rendered: set[int] = set()
+
+    def shots(
+        self, tracked: Iterator[tuple[int, VideoFrame, FaceBox | None]], frames: Sequence[int]
+    ) -> Iterator[_Shot]:
+        """Yield the clip's own frames, each with its face if it is to be rendered; margins are dropped."""
+        clip = self._clip
+        skipped = _find(frames, clip.source_frames)
+        for position, (source_frame, frame, box) in enumerate(tracked):
+            number = clip.start_frame + position - skipped
+            if not clip.start_frame <= number < clip.stop_frame:
+                continue
+            wanted = box is not None and contains(clip.rendered, number)
+            yield _Shot(number, source_frame, frame, self._compositor.crop(frame, box) if wanted and box else None)
+
+    def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels) -> None:
+        """Blend a mouth into a shot's frame."""
+        shot.frame = self._compositor.blend(shot.frame, crop, mouth)
+        self._rendered.add(shot.number)
+        interval = next(part for part in self._clip.rendered if part[0] <= shot.number < part[1])
+        self._boxes[interval] = _union(self._boxes.get(interval, crop.region), crop.region)
+
+    def write(self, writer: ClipWriter, shot: _Shot) -> None:
+        """Hand a shot's frame to the encoder. Runs on the writing thread, in order of the frames."""
+        if self._wants_hashes:
+            self._hashes.append(hash_planes(shot.frame))
+        forwards = len(self._clip) == 1 or self._clip.source_frames[1] > self._clip.source_frames[0]
+        writer.write(shot.frame, keyframe=forwards and bool(self._table.keyframe[shot.source_frame]))
+
+    def result(self, psnr: Sequence[float]) -> ClipResult:
+        """Sum up; psnr: of each frame of the clip, as the writer noted it."""
+        start = self._clip.start_frame
+        kept = [value for number, value in enumerate(psnr, start) if number not in self._rendered]
+        return ClipResult(
+            num_rendered=len(self._rendered),
+            boxes=tuple(self._boxes.get(interval) for interval in self._clip.rendered),
+            frame_hashes=tuple(self._hashes),
+            least_psnr=min(kept, default=float("inf")),
+        )
+
+
+def hash_planes(frame: VideoFrame) -> int:
+    """Return the CRC-32 of a frame's visible samples, plane after plane."""
+    value = 0
+    for plane in plane_views(frame):
+        value = zlib.crc32(plane.tobytes(), value)
+    return value
+
+
+def _find(frames: Sequence[int], own: Sequence[int]) -> int:
+    """Return where a clip's own frames begin among those that are read."""
+    return next(at for at, frame in enumerate(frames) if frame == own[0])
+
+
+def _union(a: Rectangle, b: Rectangle) -> Rectangle:
+    return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))

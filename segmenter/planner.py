@@ -1,0 +1,141 @@
+"""PURE: spans, ranges and clean entry points to clips that tile the output."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from media.sound import sample_at
+from media.timeline import (
+    Clip,
+    FrameTable,
+    Interval,
+    OutputTimeline,
+    Run,
+    Span,
+    complement,
+    intersect,
+    merge,
+)
+
+DRIVING_RATE = 16000
+"""Samples per second of the sound that drives the lips, as Wav2Lip was trained."""
+
+SEAM_REASON = "between a rendered span and the nearest point where packets can be copied"
+PROLONGED_REASON = "appended to reach the length of the sound"
+
+
+def plan_clips(
+    spans: Sequence[Span],
+    table: FrameTable,
+    timeline: OutputTimeline,
+    *,
+    driven: Sequence[Interval],
+    driving_start: Fraction,
+    coded_reason: str,
+    max_clip_seconds: Fraction,
+) -> tuple[Clip, ...]:
+    """Cut the output into clips: rendered where a face span is driven by sound, copied where packets allow.
+
+    spans: in source frames. driven: output frames, sorted and disjoint, for which there is driving sound, whose
+    sample 0 is heard driving_start seconds after the first output frame. coded_reason: why nothing may be copied; empty
+    if packets may be. Face clips may be cut at any frame, copied clips only where
+    packets can be copied; the frames left over join their neighbour and are coded again unchanged.
+
+        face          [-----------)
+        clean      |         |         |        |
+        clips      [copy)[render......)[copy....)
+    """
+    shown = _shown(spans, timeline)
+    rendered = intersect(merge(interval for interval, _ in shown), driven)
+    clips: list[Clip] = []
+    for run, (start, stop), copied in _pieces(table, timeline, rendered, coded_reason):
+        for first, last in [(start, stop)] if copied else _cut(timeline, start, stop, max_clip_seconds):
+            inside = tuple(intersect(rendered, [(first, last)]))
+            appended = timeline.is_source and first >= timeline.runs[0].stop_frame
+            clips.append(
+                Clip(
+                    index=len(clips),
+                    start_frame=first,
+                    stop_frame=last,
+                    action="copy" if copied else "render" if inside else "code",
+                    reason=_reason(
+                        copied=copied,
+                        rendered_whole=inside == ((first, last),),
+                        appended=appended,
+                        coded_reason=coded_reason,
+                    ),
+                    source_frames=run.source_frames(first, last),
+                    faces=tuple(face for part in inside for face in _touching(shown, part)),
+                    rendered=inside,
+                    start_sample=sample_at(timeline.seconds(first) - driving_start, DRIVING_RATE),
+                    stop_sample=sample_at(timeline.seconds(last) - driving_start, DRIVING_RATE),
+                )
+            )
+    return tuple(clips)
+
+
+def _shown(spans: Sequence[Span], timeline: OutputTimeline) -> list[tuple[Interval, Span]]:
+    """Return the output frames in which each face span is seen, in order of the output."""
+    faces = [span for span in spans if span.kind == "face"]
+    pairs = [(run.output_interval(face.start_frame, face.stop_frame), face) for run in timeline.runs for face in faces]
+    return sorted((pair for pair in pairs if pair[0][0] < pair[0][1]), key=lambda pair: pair[0])
+
+
+def _touching(shown: list[tuple[Interval, Span]], part: Interval) -> Iterator[Span]:
+    """Yield the face spans seen in a part of the output."""
+    at = bisect_left(shown, part[0] + 1, key=lambda pair: pair[0][1])
+    while at < len(shown) and shown[at][0][0] < part[1]:
+        yield shown[at][1]
+        at += 1
+
+
+def _reason(*, copied: bool, rendered_whole: bool, appended: bool, coded_reason: str) -> str:
+    if copied:
+        return "no face to render"
+    if rendered_whole:
+        return ""
+    return PROLONGED_REASON if appended else coded_reason or SEAM_REASON
+
+
+def _pieces(
+    table: FrameTable, timeline: OutputTimeline, rendered: Sequence[Interval], coded_reason: str
+) -> Iterator[tuple[Run, Interval, bool]]:
+    """Yield (run, output interval, whether its packets are copied), tiling the output."""
+    for number, run in enumerate(timeline.runs):
+        whole = (run.start_frame, run.stop_frame)
+        may_copy = run.step == 1 and not coded_reason and not (timeline.is_source and number)
+        gaps = complement(intersect(rendered, [whole]), *whole) if may_copy else []
+        copied = merge(part for gap in gaps for part in [_copyable(table, run, gap)] if part[0] < part[1])
+        both = [*((part, True) for part in copied), *((part, False) for part in complement(copied, *whole))]
+        for part, is_copied in sorted(both):
+            yield run, part, is_copied
+
+
+def _copyable(table: FrameTable, run: Run, gap: Interval) -> Interval:
+    """Return the part of a gap between rendered frames whose packets can be copied; empty if there is none.
+
+    gap, result: output frames. Copying begins at a clean entry (or with the file) and ends at a clean exit (or with
+    the file).
+    """
+    shift = run.source_frame - run.start_frame
+    start, stop = gap[0] + shift, gap[1] + shift
+    entry = start if start == 0 else table.clean_entry.find(1, start, stop)
+    leave = table.clean_exit.rfind(1, 0, stop + 1)
+    if entry < 0 or leave <= entry:
+        return (gap[0], gap[0])
+    return (entry - shift, leave - shift)
+
+
+def _cut(timeline: OutputTimeline, start: int, stop: int, longest: Fraction) -> Iterator[Interval]:
+    """Cut [start, stop) into the fewest pieces of about equal time that last at most `longest` seconds."""
+    first, last = timeline.seconds(start), timeline.seconds(stop)
+    num_pieces = max(1, -((first - last) // longest))
+    border = start
+    for piece in range(1, num_pieces + 1):
+        ticks = timeline.pts[0] + (first + (last - first) * piece / num_pieces) / timeline.time_base
+        after = stop if piece == num_pieces else bisect_left(timeline.pts, ticks, border, stop)
+        if after > border:
+            yield (border, after)
+        border = after

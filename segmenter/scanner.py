@@ -1,0 +1,235 @@
+"""Scan a video for faces: a few frames a second, and every frame where it matters."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, groupby
+from math import ceil, floor
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
+
+from media.picture import PictureConverter, Pixels
+from media.timeline import Face, FaceBox, FaceSample, FrameTable
+from segmenter.cuts import CUT_PICTURE_PX, CutDetector
+from segmenter.detector import FaceDetector
+from segmenter.tracks import SAME_FACE, box_distance
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+T = TypeVar("T")
+
+LEGIBLE_PX = 24
+"""Height of a face in the picture at which RetinaFace always finds it (17 px: 3 of 4, 13 px: 1 of 5). The cascade wants
+30."""
+DETECTION_PX = (320, 640)
+"""Least and greatest longer side of the pictures that faces are looked for in; time grows with its square."""
+LONGEST_GAP_FRAMES = 12
+"""Frames between two samples at most. It bounds the decoded frames that are held: 15, with the lag of the cuts."""
+CLEAR_SCORE = 0.5
+"""Faces below this score do not call for a closer look."""
+RIVAL_AREA = 0.25
+"""Faces with less than this share of the largest one's area do not either: they will hardly be the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was seen in the frames that were scanned."""
+
+    samples: tuple[FaceSample, ...]
+    """By frame; boxes and landmarks in pixels of the upright picture, to a hundredth."""
+    cuts: tuple[int, ...]
+    """First frame of each shot that begins with a cut."""
+    detector: str
+    """Name of the detector."""
+    upright_size: tuple[int, int]
+    """Width and height of the upright picture."""
+
+    def to_json(self) -> str:
+        """Return the scan as JSON; about 100 bytes a sample with one face."""
+        samples = [[sample.frame, [_numbers(face) for face in sample.faces]] for sample in self.samples]
+        content = {"detector": self.detector, "upright_size": self.upright_size, "cuts": self.cuts, "samples": samples}
+        return json.dumps(content, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Scan:
+        """Return the scan that to_json wrote, equal to the original; ValueError or KeyError if it is none."""
+        content = json.loads(text)
+        samples = (FaceSample(frame, tuple(_face(*face) for face in faces)) for frame, faces in content["samples"])
+        width, height = content["upright_size"]
+        return cls(tuple(samples), tuple(content["cuts"]), content["detector"], (width, height))
+
+
+def _numbers(face: Face) -> list[float]:
+    box = face.box
+    points = (coordinate for point in face.landmarks or () for coordinate in point)
+    return [face.score, box.left, box.top, box.right, box.bottom, *points]
+
+
+def _face(score: float, left: float, top: float, right: float, bottom: float, *points: float) -> Face:
+    box = FaceBox(left, top, right, bottom)
+    if not points:
+        return Face(box, score)
+    first, second, third, fourth, fifth = zip(points[::2], points[1::2], strict=True)
+    return Face(box, score, (first, second, third, fourth, fifth))
+
+
+def scan_faces(
+    frames: Iterable[tuple[int, VideoFrame]],
+    *,
+    table: FrameTable,
+    detector: FaceDetector,
+    converter: PictureConverter,
+    upright_size: tuple[int, int],
+    samples_per_second: float = 5,
+    min_face_px: float = 64,
+    on_progress: Callable[[int], None] = lambda num_frames: None,
+) -> Scan:
+    """Look for cuts and faces in frames, given in ascending order; where indexes are left out, a shot ends.
+
+    Faces are looked for on a grid of times (the same wherever scanning begins), in the first and last frame of every
+    shot, and, where faces come or go between two of these, in further frames until the frame of the change is found.
+    upright_size: width and height of the upright picture. min_face_px: height in it of the smallest face of interest,
+    which decides how small a picture will do. on_progress: called with the number of frames done. Holds at most 15
+    frames, however long the video.
+    """
+    sampler = _Sampler(table, detector, converter, upright_size, samples_per_second, min_face_px)
+    cuts: list[int] = []
+    samples: list[FaceSample] = []
+    numbered = enumerate(_reported(frames, on_progress))
+    for _, stretch in groupby(numbered, key=lambda each: each[1][0] - each[0]):
+        shots = groupby(_with_shot((frame for _, frame in stretch), sampler.glance), key=itemgetter(0))
+        for place, (first_frame, shot) in enumerate(shots):
+            if place:
+                cuts.append(first_frame)
+            samples += sampler.samples_of((index, frame) for _, index, frame in shot)
+    return Scan(tuple(samples), tuple(cuts), detector.name, upright_size)
+
+
+def _reported(frames: Iterable[T], on_progress: Callable[[int], None]) -> Iterator[T]:
+    for num_done, frame in enumerate(frames, start=1):
+        yield frame
+        on_progress(num_done)
+
+
+def _with_shot(
+    frames: Iterable[tuple[int, VideoFrame]], glance: Callable[[VideoFrame], Pixels]
+) -> Iterator[tuple[int, int, VideoFrame]]:
+    """Yield (first frame of its shot, index, frame) for consecutive frames, as soon as that is known."""
+    detector = CutDetector()
+    held: deque[tuple[int, VideoFrame]] = deque()
+    cuts: set[int] = set()
+    shot = -1
+
+    def release() -> tuple[int, int, VideoFrame]:
+        nonlocal shot
+        index, frame = held.popleft()
+        if shot < 0 or index in cuts:
+            shot = index
+            cuts.discard(index)
+        return shot, index, frame
+
+    for index, frame in frames:
+        cuts.update(detector.push(index, glance(frame)))
+        held.append((index, frame))
+        if len(held) > detector.LAG_FRAMES:
+            yield release()
+    cuts.update(detector.finish())
+    while held:
+        yield release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampler:
+    """Looks at frames, and decides which ones are worth it."""
+
+    table: FrameTable
+    detector: FaceDetector
+    converter: PictureConverter
+    upright_size: tuple[int, int]
+    samples_per_second: float
+    min_face_px: float
+
+    def glance(self, frame: VideoFrame) -> Pixels:
+        """Return a frame as the cut detector sees it."""
+        return self.converter.upright_bgr(frame, _fitted(self.upright_size, CUT_PICTURE_PX))
+
+    def look(self, index: int, frame: VideoFrame) -> FaceSample:
+        """Find the faces of a frame."""
+        size = detection_size(self.upright_size, self.min_face_px)
+        scale_x, scale_y = self.upright_size[0] / size[0], self.upright_size[1] / size[1]
+        faces = self.detector.detect(self.converter.upright_bgr(frame, size))
+        return FaceSample(index, tuple(_enlarged(face, scale_x, scale_y) for face in faces))
+
+    def samples_of(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FaceSample]:
+        """Yield the samples of one shot."""
+        before: FaceSample | None = None
+        for block in self._blocks(shot):
+            after = self.look(*block[-1])
+            if before:
+                yield from self._between(before, block[:-1], after)
+            yield after
+            before = after
+
+    def _blocks(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[list[tuple[int, VideoFrame]]]:
+        """Cut a shot into blocks that end with a frame to look at; the first frame is a block of its own."""
+        block: list[tuple[int, VideoFrame]] = []
+        first = True
+        for index, frame in shot:
+            block.append((index, frame))
+            if first or self._is_due(index) or len(block) == LONGEST_GAP_FRAMES:
+                yield block
+                block, first = [], False
+        if block:
+            yield block
+
+    def _is_due(self, index: int) -> bool:
+        """Tell whether a frame is the first one at or after a point of the grid of times."""
+        now, before = (self.table.seconds(frame) * self.samples_per_second for frame in (index, max(index - 1, 0)))
+        return floor(now) > floor(before)
+
+    def _between(
+        self, before: FaceSample, frames: list[tuple[int, VideoFrame]], after: FaceSample
+    ) -> Iterator[FaceSample]:
+        """Where faces come or go between two samples, halve the frames between them until the change is found."""
+        if not frames or not _differ(before, after):
+            return
+        middle = len(frames) // 2
+        sample = self.look(*frames[middle])
+        yield from self._between(before, frames[:middle], sample)
+        yield sample
+        yield from self._between(sample, frames[middle + 1 :], after)
+
+
+def _differ(a: FaceSample, b: FaceSample) -> bool:
+    """Tell whether a face that could be the target is clearly seen in one sample and not at all in the other."""
+    clear = [[face for face in sample.faces if face.score >= CLEAR_SCORE] for sample in (a, b)]
+    least_area = RIVAL_AREA * max((face.box.area for face in chain(*clear)), default=0.0)
+    return any(
+        face.box.area >= least_area and all(box_distance(face.box, other.box) > SAME_FACE for other in others.faces)
+        for faces, others in zip(clear, (b, a), strict=True)
+        for face in faces
+    )
+
+
+def detection_size(upright_size: tuple[int, int], min_face_px: float) -> tuple[int, int]:
+    """Return (width, height) of the pictures in which to look for faces of at least min_face_px upright pixels."""
+    least, greatest = DETECTION_PX
+    wanted = ceil(max(upright_size) * LEGIBLE_PX / min_face_px)
+    return _fitted(upright_size, min(max(wanted, least), greatest))
+
+
+def _fitted(size: tuple[int, int], longer_px: int) -> tuple[int, int]:
+    """Scale (width, height) to a longer side; never enlarge."""
+    scale = min(longer_px / max(size), 1)
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+
+def _enlarged(face: Face, scale_x: float, scale_y: float) -> Face:
+    left, top, right, bottom = face.box.left, face.box.top, face.box.right, face.box.bottom
+    numbers = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
+    points = ((x * scale_x, y * scale_y) for x, y in face.landmarks or ())
+    return _face(*(round(number, 2) for number in (face.score, *numbers, *chain(*points))))

@@ -1,0 +1,177 @@
+"""Follow the target face: its exact box in every frame of a clip, wherever the clip begins."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from media.picture import PictureConverter, Pixels, Rectangle, align, to_stored, to_upright
+from media.timeline import FaceBox, Span
+from segmenter.detector import FaceDetector
+from segmenter.tracks import SAME_FACE, box_distance
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+CROP_SIZE = 2.0
+"""Side of the square that is searched, in units of the longer side of the expected box."""
+CROP_PX = 192
+"""Side of that square when it is searched; the face is then about half as large."""
+SMALLEST_SHARE = 0.25
+"""Height of the smallest face of interest in it, as a share of the side."""
+SMOOTHING_FRAMES = {"retinaface": 5, "cascade": 9}
+"""Length of the averaging window for each detector. 5 is Wav2Lip's own (which looks ahead only, and so runs ahead of
+the face); the cascade's boxes jump by whole steps of its search and need more."""
+
+
+class BoxTracker:
+    """A FaceTracker that detects in a small crop around the expected box, at fixed frames of the span.
+
+    frame       0   1   2   3   4   5   6   7   8      span of 9, every 3rd
+    detected    #           #           #       #      first, every 3rd from there, last
+    between     interpolated, then averaged over a centred window that shrinks towards the ends of the span
+
+    Whether a frame is detected depends on its place in the span alone, and where it is searched on the span's path
+    alone, never on what was found in a frame before: a box is the same wherever reading began. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        converter: PictureConverter,
+        upright_size: tuple[int, int],
+        *,
+        every_frames: int = 2,
+        smoothing_frames: int | None = None,
+        crop_px: int = CROP_PX,
+    ) -> None:
+        """every_frames: distance of detections. smoothing_frames: odd length of the averaging window, 1 for none; None
+        for what suits the detector.
+        """
+        if smoothing_frames is None:
+            smoothing_frames = SMOOTHING_FRAMES.get(detector.name, 5)
+        self._detector = detector
+        self._converter = converter
+        self._upright_size = upright_size
+        self._every = every_frames
+        self._half_window = smoothing_frames // 2
+        self._crop_px = crop_px
+        self._found: OrderedDict[int, FaceBox] = OrderedDict()
+        """Boxes by detected frame, a few recent ones: a pure memory of what would be found again."""
+
+    @property
+    def reach_frames(self) -> int:
+        """Frames beyond a frame, on either side, that its box may depend on."""
+        return self._half_window + self._every - 1
+
+    def track(
+        self, frames: Iterable[tuple[int, VideoFrame]], spans: Sequence[Span]
+    ) -> Iterator[tuple[int, VideoFrame, FaceBox | None]]:
+        """Yield each frame in the order given with the target's box in upright pixels; see FaceTracker.
+
+        A frame waits until the frames within reach were seen, at most reach_frames further ones. Where these are not
+        among the frames given, the box rests on the path in their place.
+        """
+        faces = sorted((span for span in spans if span.path), key=lambda span: span.start_frame)
+        waiting: deque[tuple[int, VideoFrame, Span | None]] = deque()
+        self._found.clear()
+        for index, frame in frames:
+            span = _span_at(faces, index)
+            if span:
+                self._detect(index, frame, span)
+            waiting.append((index, frame, span))
+            while waiting and (len(waiting) > self.reach_frames or self._is_ready(waiting[0][0], waiting[0][2])):
+                yield self._boxed(*waiting.popleft())
+        while waiting:
+            yield self._boxed(*waiting.popleft())
+
+    def _is_ready(self, index: int, span: Span | None) -> bool:
+        return span is None or all(
+            anchor in self._found for frame in self._window(index, span) for anchor in self._anchors(frame, span)
+        )
+
+    def _boxed(self, index: int, frame: VideoFrame, span: Span | None) -> tuple[int, VideoFrame, FaceBox | None]:
+        if span is None:
+            return index, frame, None
+        window = self._window(index, span)
+        edges = np.mean([_edges(self._interpolated(near, span)) for near in window], axis=0)
+        return index, frame, FaceBox(*map(float, edges))
+
+    def _window(self, index: int, span: Span) -> range:
+        """Return the frames whose boxes are averaged: centred, so that there is no lag, and inside the span."""
+        half = min(self._half_window, index - span.start_frame, span.stop_frame - 1 - index)
+        return range(index - half, index + half + 1)
+
+    def _anchors(self, index: int, span: Span) -> tuple[int, int]:
+        """Return the detected frames at or before a frame and at or after it."""
+        before = index - (index - span.start_frame) % self._every
+        last = span.stop_frame - 1
+        return (index, index) if index in (before, last) else (before, min(before + self._every, last))
+
+    def _interpolated(self, index: int, span: Span) -> FaceBox:
+        before, after = self._anchors(index, span)
+        box = self._box_of(before, span)
+        return box if before == after else box.towards(self._box_of(after, span), (index - before) / (after - before))
+
+    def _box_of(self, anchor: int, span: Span) -> FaceBox:
+        assert span.path
+        return self._found.get(anchor) or span.path.box_at(anchor)
+
+    def _detect(self, index: int, frame: VideoFrame, span: Span) -> None:
+        """Search a frame, if it is one to be searched and was not lately."""
+        if self._anchors(index, span) != (index, index) or index in self._found:
+            return
+        assert span.path
+        expected = span.path.box_at(index)
+        self._found[index] = self._search(frame, expected) or expected
+        if len(self._found) > 4 * self.reach_frames + 4:
+            self._found.popitem(last=False)
+
+    def _search(self, frame: VideoFrame, expected: FaceBox) -> FaceBox | None:
+        """Return the detected box most like the expected one; None if none is like it."""
+        side = CROP_SIZE * max(expected.width, expected.height)
+        left, top, right, bottom = self._region(expected, side, frame)
+        if left >= right or top >= bottom:
+            return None
+        stored = to_stored((left, top, right, bottom), self._converter.rotation, frame.width, frame.height)
+        picture, scale = self._shrunk(self._converter.region_bgr(frame, stored), side)
+        faces = self._detector.detect(picture, smallest_px=SMALLEST_SHARE * self._crop_px)
+        boxes = [
+            FaceBox(left + b.left / scale, top + b.top / scale, left + b.right / scale, top + b.bottom / scale)
+            for b in (face.box for face in faces)
+        ]
+        best = min(boxes, key=lambda box: box_distance(box, expected), default=None)
+        return best if best and box_distance(best, expected) <= SAME_FACE else None
+
+    def _region(self, expected: FaceBox, side: float, frame: VideoFrame) -> Rectangle:
+        """Return the square around a box as an upright rectangle of whole pixels and chroma samples in the frame."""
+        x, y = (expected.left + expected.right) / 2, (expected.top + expected.bottom) / 2
+        upright = (round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2))
+        stored = align(to_stored(upright, self._converter.rotation, frame.width, frame.height), frame)
+        return to_upright(stored, self._converter.rotation, frame.width, frame.height)
+
+    def _shrunk(self, region: Pixels, side: float) -> tuple[Pixels, float]:
+        """Scale a region into the top left corner of a black square of crop_px, so that every picture has one size.
+
+        Returns the square and its pixels per pixel of the region.
+        """
+        height, width = region.shape[:2]
+        scale = self._crop_px / max(side, width, height)
+        square = np.zeros((self._crop_px, self._crop_px, 3), np.uint8)
+        smaller = (max(round(width * scale), 1), max(round(height * scale), 1))
+        square[: smaller[1], : smaller[0]] = cv2.resize(region, smaller, interpolation=cv2.INTER_AREA)
+        return square, scale
+
+
+def _span_at(spans: Sequence[Span], frame: int) -> Span | None:
+    at = bisect_right(spans, frame, key=lambda span: span.start_frame) - 1
+    return spans[at] if at >= 0 and frame < spans[at].stop_frame else None
+
+
+def _edges(box: FaceBox) -> tuple[float, float, float, float]:
+    return box.left, box.top, box.right, box.bottom

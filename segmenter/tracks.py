@@ -1,0 +1,101 @@
+"""PURE: follow faces through the samples of one shot, and choose the one to render."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import atan2, degrees, hypot, log
+
+from media.timeline import Face, FaceBox, FaceSample
+
+Track = dict[int, Face]
+"""One face followed through a shot, by frame in increasing order."""
+
+SAME_FACE = 1.0
+"""Largest box_distance between one face in two neighbouring samples. At 8 frames a second a head that is thrown
+about moves by 0.6; two people beside each other are 1.2 or more apart."""
+SUCCESSOR_AREA = 0.25
+"""A face takes the place of a target that left if it has at least this share of the target's mean area."""
+
+
+def choose_target(samples: Sequence[FaceSample], upright_size: tuple[int, int]) -> Track:
+    """Return the target face of one shot by sample frame: the track that is largest near the centre over the shot.
+
+    Where it is away, the next best track that is never seen together with it (and is not much smaller) takes its
+    place: somebody who left and came back elsewhere, or whom the camera turned to.
+    """
+    tracks = sorted(build_tracks(samples), key=lambda track: -_prominence(track, upright_size))
+    target: Track = {}
+    least_area = 0.0
+    for track in tracks:
+        if not target:
+            least_area = SUCCESSOR_AREA * _mean_area(track)
+        if target.keys().isdisjoint(track) and _mean_area(track) >= least_area:
+            target |= track
+    return dict(sorted(target.items()))
+
+
+def build_tracks(samples: Iterable[FaceSample]) -> list[Track]:
+    """Follow every face through the samples of one shot; each track holds its face by frame.
+
+    In each sample the closest pairs of a track's last box and a new face are joined first; what is further apart
+    than SAME_FACE begins a track of its own.
+    """
+    tracks: list[Track] = []
+    for sample in samples:
+        last = [next(reversed(track.values())).box for track in tracks]
+        pairs = sorted(
+            (box_distance(box, face.box), old, new)
+            for old, box in enumerate(last)
+            for new, face in enumerate(sample.faces)
+        )
+        free_tracks, free_faces = set(range(len(tracks))), set(range(len(sample.faces)))
+        for distance, old, new in pairs:
+            if distance <= SAME_FACE and old in free_tracks and new in free_faces:
+                tracks[old][sample.frame] = sample.faces[new]
+                free_tracks.remove(old)
+                free_faces.remove(new)
+        tracks += ({sample.frame: sample.faces[new]} for new in sorted(free_faces))
+    return tracks
+
+
+def box_distance(a: FaceBox, b: FaceBox) -> float:
+    """Return how unlike two boxes are: distance of the centres in mean widths, plus the logarithm of their ratio.
+
+    Unlike overlap it still tells near from far when a fast face has left its old box altogether. Infinite if a box
+    is empty.
+    """
+    if not a.area or not b.area:
+        return float("inf")
+    shift = hypot(a.left + a.right - b.left - b.right, a.top + a.bottom - b.top - b.bottom) / 2
+    return shift / ((a.width + b.width) / 2) + abs(log(a.width / b.width))
+
+
+def estimate_yaw(face: Face) -> float | None:
+    """Return how far a face is turned to a side in degrees, 0 to 90; None without landmarks.
+
+    The tip of the nose stands about as far in front of the eyes as half the distance between them. Turned by an
+    angle, it moves along the line of the eyes by the sine while the eyes close up by the cosine: the tangent is the
+    nose's shift from the middle of the eyes, in halves of their distance. Good to some 10 degrees, which is enough
+    to tell a profile; head tilt plays no part.
+    """
+    if face.landmarks is None:
+        return None
+    (x1, y1), (x2, y2), (nose_x, nose_y) = face.landmarks[:3]
+    half_x, half_y = (x2 - x1) / 2, (y2 - y1) / 2
+    half_squared = half_x**2 + half_y**2
+    along = (nose_x - x1 - half_x) * half_x + (nose_y - y1 - half_y) * half_y
+    return degrees(atan2(abs(along), half_squared))
+
+
+def _prominence(track: Track, upright_size: tuple[int, int]) -> float:
+    """Sum over a track's samples of area times nearness to the centre: 1 in the centre, 0 in a corner."""
+    width, height = upright_size
+    total = 0.0
+    for face in track.values():
+        away = hypot(face.box.left + face.box.right - width, face.box.top + face.box.bottom - height)
+        total += face.box.area * max(0.0, 1 - away / hypot(width, height))
+    return total
+
+
+def _mean_area(track: Track) -> float:
+    return sum(face.box.area for face in track.values()) / len(track)

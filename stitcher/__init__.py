@@ -1,0 +1,1 @@
+"""Clips in order, one file out."""

@@ -1,0 +1,393 @@
+"""Copied and coded packets in order, with the soundtrack and everything else of the source, in one file.
+
+The source is walked once in file order, so interleaving and memory stay those of the source. Each displayed video
+packet that goes by releases the next output packet: itself, an earlier one, or a coded one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
+
+from media.errors import StitchError, UnsupportedMedia, WorkspaceError
+from media.probe import MediaInfo, VideoInfo, open_input
+from media.timeline import Clip, FrameTable, Interval, OutputTimeline, RenderedClip, Run, contains
+from stitcher.seams import Bitstream, copied_order, decode_slots
+from stitcher.soundtrack import Soundtrack
+
+MUXERS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".ts": "mpegts",
+    ".m2ts": "mpegts",
+    ".mts": "mpegts",
+    ".mpg": "mpeg",
+    ".mpeg": "mpeg",
+    ".vob": "vob",
+    ".avi": "avi",
+    ".flv": "flv",
+}
+"""FFmpeg's muxer for each file name ending."""
+BRAND_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
+"""Container tags that describe the source file itself, not what is in it."""
+
+MARGIN_SECONDS = Fraction(2)
+"""How far packets of one time may lie apart in a file; an extraction reads this much more on both sides."""
+
+AnyPacket: TypeAlias = "av.Packet[Any]"
+
+
+@dataclass(slots=True)
+class Assembled:
+    """What was written, for the check of the finished file."""
+
+    payloads: array[int] = field(default_factory=lambda: array("L"))
+    """CRC-32 of each displayed video packet in decode order, as given to the muxer."""
+    dropped_streams: list[str] = field(default_factory=list)
+    """Streams of the source that the output container does not take, each with the reason."""
+
+
+def muxer_of(output: Path) -> str:
+    """Return FFmpeg's muxer for an output's name; raise UnsupportedMedia if its ending is unknown."""
+    muxer = MUXERS.get(output.suffix.lower())
+    if muxer is None:
+        known = " ".join(sorted(MUXERS))
+        raise UnsupportedMedia(f"{output}: unknown kind of file {output.suffix!r}. Use one of {known}.")
+    return muxer
+
+
+def assemble(
+    source: MediaInfo,
+    table: FrameTable,
+    timeline: OutputTimeline,
+    clips: Sequence[RenderedClip],
+    soundtrack: Soundtrack | None,
+    output: Path,
+    *,
+    muxer: str,
+    language: str | None = None,
+    on_progress: Callable[[int], None] = lambda num_frames: None,
+) -> Assembled:
+    """Write the output file: clips in order, one soundtrack, everything else of the source.
+
+    soundtrack: replaces the source's first audio stream; None keeps that. language: ISO 639-2 code of the soundtrack.
+    muxer: as from muxer_of. output: overwritten; the caller checks it and renames it. on_progress: called with the
+    number of frames written so far. Raises WorkspaceError where the disk is full, StitchError where muxing fails.
+    """
+    video = source.require_video()
+    options = {"avoid_negative_ts": "disabled", "movflags": "+faststart"}
+    if muxer in ("mp4", "mov") and table.time_base.numerator == 1:
+        options["video_track_timescale"] = str(table.time_base.denominator)
+    with ExitStack() as stack:
+        reader = stack.enter_context(open_input(source.path))
+        sound = _Sound(stack, soundtrack) if soundtrack else None
+        feed = _Video(video, table, timeline, clips)
+        writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
+        try:
+            assembly = _Assembly(source, feed, sound, timeline, table, reader, writer)
+            assembly.add_streams(language)
+            assembly.run(on_progress)
+            writer.close()  # a full disk is reported only here
+        except OSError as exc:
+            raise WorkspaceError(f"{output}: cannot be written ({exc.strerror}). Make space and start again.") from exc
+        except (av.error.FFmpegError, ValueError) as exc:
+            raise StitchError(
+                f"{output}: {muxer} cannot hold these streams ({exc}). Use another kind of file."
+            ) from exc
+        finally:
+            writer.close()
+    return Assembled(feed.payloads, assembly.dropped)
+
+
+class _Sound:
+    """The packets of the soundtrack, released up to a time."""
+
+    def __init__(self, stack: ExitStack, soundtrack: Soundtrack) -> None:
+        container = stack.enter_context(open_input(soundtrack.path))
+        self.template = container.streams[soundtrack.stream_index]
+        self._packets = container.demux(self.template)
+        assert self.template.time_base is not None
+        self._time_base = self.template.time_base
+        self._shift = round(soundtrack.offset / self._time_base)
+        self._next = self._shifted()
+
+    def until(self, seconds: Fraction | None) -> Iterator[AnyPacket]:
+        """Yield packets decoded before a time on the output's clock; None for all that are left."""
+        while (packet := self._next) is not None:
+            if seconds is not None and packet.dts is not None and packet.dts * self._time_base >= seconds:
+                return
+            self._next = self._shifted()
+            yield packet
+
+    def _shifted(self) -> AnyPacket | None:
+        packet = next((packet for packet in self._packets if packet.size), None)
+        if packet is not None and packet.pts is not None:
+            packet.pts += self._shift
+            packet.dts = packet.pts if packet.dts is None else packet.dts + self._shift
+        return packet
+
+
+class _Video:
+    """Releases output packets in decode order as the source's displayed packets go by."""
+
+    def __init__(
+        self, video: VideoInfo, table: FrameTable, timeline: OutputTimeline, clips: Sequence[RenderedClip]
+    ) -> None:
+        self._table, self._timeline, self._clips = table, timeline, clips
+        self._slots = decode_slots(table, timeline, [rendered.clip for rendered in clips])
+        coded = next((rendered.path for rendered in clips if rendered.path), None)
+        any_copied = any(rendered.path is None for rendered in clips)
+        self.bits = Bitstream(video, _extradata(coded) if coded else None, any_copied=any_copied)
+        self._copied: list[Interval] = []
+        self._arrived: deque[AnyPacket] = deque()
+        self._sequence = self._packets()
+        self.num_released = 0
+        self._num_due = 0
+        self.payloads = array("L")
+
+    def begin(self, run: Run) -> None:
+        """Prepare for the packets of a run of the source."""
+        clips = [
+            r.clip for r in self._clips if r.path is None and run.start_frame <= r.clip.start_frame < run.stop_frame
+        ]
+        self._copied = [(clip.source_frames[0], clip.source_frames[-1] + 1) for clip in clips]
+
+    def accept(self, packet: AnyPacket, frame: int) -> Iterator[AnyPacket]:
+        """Take a displayed packet of the source that belongs to the run; yield what may now be written."""
+        if contains(self._copied, frame):
+            self._arrived.append(packet)
+        self._num_due += 1
+        yield from self._release(self._num_due)
+
+    def finish(self, run: Run) -> Iterator[AnyPacket]:
+        """Yield what is left of a run; raise StitchError if the source did not hold all its packets."""
+        self._num_due = run.stop_frame
+        yield from self._release(run.stop_frame)
+        if self.num_released < run.stop_frame:
+            raise StitchError(f"the packet of output frame {self.num_released} is gone: the source changed meanwhile.")
+
+    def _release(self, num_packets: int) -> Iterator[AnyPacket]:
+        while self.num_released < num_packets:
+            packet = next(self._sequence, None)
+            if packet is None:
+                return
+            self.num_released += 1
+            yield packet
+
+    def _packets(self) -> Iterator[AnyPacket | None]:
+        """Yield every output packet; None where the next one has to come from the source first."""
+        follows_coded = False
+        for rendered in self._clips:
+            clip = rendered.clip
+            if rendered.path is not None:
+                yield from self._coded_packets(rendered.path, clip)
+                follows_coded = True
+                continue
+            shift = clip.start_frame - clip.source_frames[0]
+            for number, frame in enumerate(copied_order(self._table, clip), clip.start_frame):
+                while not self._arrived:
+                    yield None
+                packet = self._arrived.popleft()
+                payload = self.bits.copied(bytes(packet), follows_coded=follows_coded)
+                yield self._stamped(payload, number, frame + shift, keyframe=packet.is_keyframe)
+                follows_coded = False
+
+    def _coded_packets(self, path: str, clip: Clip) -> Iterator[AnyPacket]:
+        number = clip.start_frame
+        with open_input(path) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.size:
+                    payload = self.bits.coded(bytes(packet), keyframe=packet.is_keyframe)
+                    yield self._stamped(payload, number, number, keyframe=packet.is_keyframe)
+                    number += 1
+        if number != clip.stop_frame:
+            held = number - clip.start_frame
+            raise StitchError(f"clip {clip.index} holds {held} frames, not {len(clip)}. Delete {path} and start again.")
+
+    def _stamped(self, payload: bytes, number: int, frame: int, *, keyframe: bool) -> AnyPacket:
+        """Return packet `number` in decode order, carrying output frame `frame`, with inherited times."""
+        timeline = self._timeline
+        packet: AnyPacket = av.Packet(payload)
+        packet.pts, packet.dts = timeline.pts[frame], self._slots[number]
+        packet.time_base = timeline.time_base
+        packet.duration = (timeline.pts[frame + 1] if frame + 1 < len(timeline) else timeline.end_pts) - packet.pts
+        packet.is_keyframe = keyframe
+        self.payloads.append(zlib.crc32(payload))
+        return packet
+
+
+def _extradata(path: str) -> bytes:
+    with open_input(path) as container:
+        return bytes(container.streams.video[0].codec_context.extradata or b"")
+
+
+class _Assembly:
+    """One walk through the source into the output."""
+
+    def __init__(
+        self,
+        source: MediaInfo,
+        video: _Video,
+        sound: _Sound | None,
+        timeline: OutputTimeline,
+        table: FrameTable,
+        reader: InputContainer,
+        writer: OutputContainer,
+    ) -> None:
+        self._source, self._video, self._sound = source, video, sound
+        self._timeline, self._table = timeline, table
+        self._reader, self._writer = reader, writer
+        self._targets: dict[int, Stream] = {}
+        self._sound_target: Stream | None = None
+        self.dropped: list[str] = []
+
+    def add_streams(self, language: str | None) -> None:
+        """Create the output's streams in the source's order."""
+        video_index = self._source.require_video().index
+        replaced = self._source.audio[0].index if self._source.audio and self._sound else None
+        for stream in self._reader.streams:
+            if stream.index == replaced:
+                self._add_sound(language)
+            elif stream.index == video_index:
+                self._targets[stream.index] = self._add_video(stream)
+            else:
+                self._add_other(stream)
+        if self._sound and self._sound_target is None:
+            self._add_sound(language)
+        self._writer.metadata.update({k: v for k, v in self._reader.metadata.items() if k not in BRAND_TAGS})
+        if self._timeline.is_source:
+            self._writer.set_chapters(self._reader.chapters())
+
+    def _add_video(self, stream: Stream) -> Stream:
+        target = self._writer.add_stream_from_template(stream, opaque=True)
+        context = target.codec_context
+        context.extradata = self._video.bits.extradata
+        if self._video.bits.needs_hev1 and self._writer.format.name in ("mp4", "mov"):
+            context.codec_tag = "hev1"
+        _inherit(stream, target)
+        return target
+
+    def _add_sound(self, language: str | None) -> None:
+        assert self._sound is not None
+        self._sound_target = self._writer.add_stream_from_template(self._sound.template, opaque=True)
+        if language:
+            self._sound_target.metadata["language"] = language
+
+    def _add_other(self, stream: Stream) -> None:
+        name = stream.codec_context.name if stream.codec_context else "no codec"
+        if stream.type == "data" and self._writer.format.name in ("mp4", "mov"):
+            # Chapter titles and timecode stand in data tracks there, which the muxer makes anew from the tags.
+            if stream.index not in self._made_anew():
+                self.dropped.append(f"stream {stream.index} (data, {name}): it cannot be rewritten")
+            return
+        try:
+            target = self._writer.add_stream_from_template(stream, opaque=True)
+        except (ValueError, av.error.FFmpegError):
+            held = f"{self._writer.format.name} cannot hold it"
+            self.dropped.append(f"stream {stream.index} ({stream.type}, {name}): {held}")
+            return
+        _inherit(stream, target)
+        self._targets[stream.index] = target
+
+    def _made_anew(self) -> set[int]:
+        """Return the data streams of the source that the muxer writes again by itself."""
+        data = [stream for stream in self._reader.streams if stream.type == "data"]
+        timecodes = {stream.index for stream in data if "timecode" in stream.metadata}
+        titles = [stream.index for stream in data if stream.codec_context is None and stream.index not in timecodes]
+        has_chapters = bool(self._reader.chapters()) and self._timeline.is_source
+        return timecodes.union(titles[:1] if has_chapters else ())
+
+    def run(self, on_progress: Callable[[int], None]) -> None:
+        """Write all packets."""
+        for run in self._timeline.runs:
+            if run.step == 1 and not (self._timeline.is_source and run.start_frame):
+                self._video.begin(run)
+                for packet in self._walk(run):
+                    self._mux_video(packet)
+                    if packet.is_keyframe:
+                        on_progress(self._video.num_released)
+            for packet in self._video.finish(run):
+                self._mux_video(packet)
+        for packet in self._sound.until(None) if self._sound else ():
+            self._mux(packet, self._sound_target)
+        on_progress(len(self._timeline))
+
+    def _walk(self, run: Run) -> Iterator[AnyPacket]:
+        """Yield the video packets to write as the source goes by; other streams are written on the way."""
+        table, whole = self._table, self._timeline.is_source
+        video_index = self._source.require_video().index
+        source_stop = run.source_frame + run.stop_frame - run.start_frame
+        begin, end = table.seconds(run.source_frame), table.seconds(source_stop)
+        first = table.pts[0] * table.time_base
+        shift = Fraction(0) if whole else self._timeline.pts[run.start_frame] * table.time_base - first - begin
+        if not whole:
+            self._seek(first + begin)
+        for packet in self._reader.demux():
+            if packet.size == 0 or packet.stream_index not in self._targets:
+                continue
+            if packet.stream_index != video_index:
+                if whole or _is_within(packet, first + begin, first + end):
+                    self._mux_shifted(packet, shift)
+            elif packet.is_discard:
+                if whole:
+                    self._mux(packet, self._targets[video_index])
+            elif packet.pts is None:
+                continue
+            elif (frame := table.frame_of(packet.pts)) is not None and run.source_frame <= frame < source_stop:
+                yield from self._video.accept(packet, frame)
+            elif not whole and packet.dts is not None and packet.dts * table.time_base > first + end + MARGIN_SECONDS:
+                return
+
+    def _seek(self, seconds: Fraction) -> None:
+        """Stand early enough before a time that no packet shown from then on is missed."""
+        stream = self._reader.streams[self._source.require_video().index]
+        frame = self._table.frame_at(
+            max(seconds - self._table.pts[0] * self._table.time_base - MARGIN_SECONDS, Fraction(0))
+        )
+        self._reader.seek(self._table.pts[self._table.keyframe_before(min(frame, len(self._table) - 1))], stream=stream)
+
+    def _mux_video(self, packet: AnyPacket) -> None:
+        assert packet.dts is not None
+        for sound in self._sound.until(packet.dts * packet.time_base) if self._sound else ():
+            self._mux(sound, self._sound_target)
+        self._mux(packet, self._targets[self._source.require_video().index])
+
+    def _mux_shifted(self, packet: AnyPacket, shift: Fraction) -> None:
+        ticks = round(shift / packet.time_base)
+        if packet.pts is not None:
+            packet.pts += ticks
+        if packet.dts is not None:
+            packet.dts += ticks
+        self._mux(packet, self._targets[packet.stream_index])
+
+    def _mux(self, packet: AnyPacket, target: Stream | None) -> None:
+        assert target is not None
+        packet.stream = target
+        self._writer.mux_one(packet)
+
+
+def _inherit(stream: Stream, target: Stream) -> None:
+    """Give an output stream the tags, disposition and time base of its source."""
+    target.metadata.update(stream.metadata)
+    target.disposition = stream.disposition
+    if stream.time_base is not None:
+        target.time_base = stream.time_base
+
+
+def _is_within(packet: AnyPacket, begin: Fraction, end: Fraction) -> bool:
+    return packet.pts is not None and begin <= packet.pts * packet.time_base < end

@@ -1,0 +1,103 @@
+"""Where copied and coded packets meet: decode-time slots, parameter sets, and the form of a packet on either side.
+
+Output packets are numbered in decode order. Coded clips have no reordering, and copied ones begin and end where the
+packets of their frames are complete, so the packets of a clip are exactly numbers start_frame to stop_frame - 1.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from media.bitstream import (
+    add_h264_sets,
+    as_bla,
+    irap_type,
+    join_units,
+    length_prefix_size,
+    parameter_sets,
+    split_units,
+)
+from media.probe import VideoInfo, rebuild_dts
+from media.timeline import Clip, FrameTable, OutputTimeline
+
+
+def copied_order(table: FrameTable, clip: Clip) -> list[int]:
+    """Return the source frames of a copied clip in decode order."""
+    first, last = clip.source_frames[0], clip.source_frames[-1]
+    # Pictures that lead the clip's first one may stand behind it in decode order; they were coded again.
+    at = first
+    while table.decode_order[at] != first:
+        at -= 1
+    return [frame for frame in table.decode_order[at : last + 1] if first <= frame <= last]
+
+
+def decode_slots(table: FrameTable, timeline: OutputTimeline, clips: Sequence[Clip]) -> Sequence[int]:
+    """Return the decode time in ticks of each output packet, increasing and never after its frame's time.
+
+    Where the output is the source, slots are inherited (and go on behind its end at the last distance). An extraction
+    joins pieces whose slots may cross, so there they are rebuilt from the presentation times.
+    """
+    if timeline.is_source:
+        lag = table.pts[-1] - table.dts[-1]
+        appended = array("q", (ticks - lag for ticks in timeline.pts[len(table) :]))
+        return table.dts + appended
+    order = array("q")
+    for clip in clips:
+        if clip.action == "copy":
+            shift = clip.start_frame - clip.source_frames[0]
+            order.extend(frame + shift for frame in copied_order(table, clip))
+        else:
+            order.extend(range(clip.start_frame, clip.stop_frame))
+    return rebuild_dts(array("q", timeline.pts), order)
+
+
+class Bitstream:
+    """Makes copied and coded packets of one video fit into one stream that strict players take.
+
+    H.264 behind lengths: both parameter sets go into the configuration record, copied packets stay byte-identical.
+    H.264 in Annex B: the coded packets' sets stand in front of their IDR pictures, as the source's do. HEVC, whose
+    encoder cannot choose ids: sets in front of every IRAP picture, and the stream is tagged hev1 to allow it.
+    """
+
+    def __init__(self, video: VideoInfo, coded_extradata: bytes | None, *, any_copied: bool) -> None:
+        """coded_extradata: of the coded clips' encoder; None if every packet is copied."""
+        self._codec = video.codec
+        self._prefix_size = length_prefix_size(video.codec, video.extradata)
+        self._is_mixed = coded_extradata is not None
+        self._own_sets: list[bytes] = []
+        self._coded_sets: list[bytes] = []
+        self.extradata = video.extradata
+        """Extradata of the output stream."""
+        self.needs_hev1 = False
+        """Whether an MP4 track must be tagged hev1: parameter sets stand inside the stream."""
+        if coded_extradata is None:
+            return
+        if video.codec == "h264":
+            self._coded_sets = parameter_sets("h264", coded_extradata)
+            if self._prefix_size:
+                self.extradata = add_h264_sets(video.extradata, self._coded_sets)
+                self._coded_sets = []
+        elif video.codec == "hevc":
+            self._own_sets = parameter_sets("hevc", video.extradata)
+            self._coded_sets = parameter_sets("hevc", coded_extradata)
+            self.needs_hev1 = True
+        elif not any_copied:
+            self.extradata = coded_extradata
+
+    def coded(self, packet: bytes, *, keyframe: bool) -> bytes:
+        """Return a coded clip's packet (Annex B, no sets) in the form of the output."""
+        if self._codec not in ("h264", "hevc"):
+            return packet
+        sets = self._coded_sets if keyframe else []
+        return join_units([*sets, *split_units(packet, 0)], self._prefix_size)
+
+    def copied(self, packet: bytes, *, follows_coded: bool) -> bytes:
+        """Return a source packet in the form of the output; follows_coded: it is the first behind coded ones."""
+        if self._codec != "hevc" or not self._is_mixed or irap_type(packet, self._prefix_size) is None:
+            return packet
+        if follows_coded:
+            packet = as_bla(packet, self._prefix_size)
+        units = list(split_units(packet, self._prefix_size))
+        missing = [unit for unit in self._own_sets if unit not in units]
+        return join_units([*missing, *units], self._prefix_size)

@@ -1,0 +1,326 @@
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from media.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch, UnsupportedCheckpoint
+from renderer.checkpoint import CHUNK_BYTES, SHIPPED_REGISTRY, find_checkpoint, hash_file, load_network, load_registry
+from renderer.network import CompactNetwork, Wav2Lip
+
+CONTENT = np.random.default_rng(1).bytes(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Shelf:
+    """What the server gives, and what it was asked."""
+
+    address: str = ""
+    content: bytes = CONTENT
+    cut_after: list[int] = field(default_factory=list)
+    """For each coming answer, the bytes of its body after which the connection is cut."""
+    continues: bool = True
+    """Whether Range is understood."""
+    asked: list[str | None] = field(default_factory=list)
+    """The Range header of each request."""
+
+
+@pytest.fixture
+def shelf(monkeypatch):
+    shelf = Shelf()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/moved":
+                self.send_response(302)
+                self.send_header("Location", "/file")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            shelf.asked.append(self.headers["Range"])
+            if self.path != "/file":
+                self.send_error(404)
+                return
+            wanted = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "") if shelf.continues else None
+            body = shelf.content[int(wanted[1]) :] if wanted else shelf.content
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: shelf.cut_after.pop(0)] if shelf.cut_after else body)
+
+        def log_message(self, *_arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    shelf.address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield shelf
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "weights"
+
+
+def write_registry(tmp_path: Path, *addresses: str, name: str = "net", file_name: str = "net.pth") -> Path:
+    registry = tmp_path / "registry" / "registry.toml"
+    registry.parent.mkdir(exist_ok=True)
+    registry.write_text(
+        f'["{name}"]\nwhat = "a network"\nfile_name = "{file_name}"\naddresses = {list(addresses)!r}\n'
+        f'sha256 = "{SHA256}"\nbytes = {len(CONTENT)}\nlicence = "none"\n'
+    )
+    return registry
+
+
+def test_shipped_registry():
+    entries = load_registry()
+    assert set(entries) == {"compact", "wav2lip_gan", "wav2lip", "retinaface_mobilenet"}
+    assert entries["wav2lip_gan"].num_bytes == 435801865
+    assert all(re.fullmatch("[0-9a-f]{64}", entry.sha256) for entry in entries.values())
+    assert all(address.startswith("https://") for entry in entries.values() for address in entry.addresses)
+
+
+def test_compact_ships(folder):
+    path = find_checkpoint("compact", folder=folder, download=False)
+    assert path == SHIPPED_REGISTRY.parent / "compact.safetensors"
+    assert path.stat().st_size == load_registry()["compact"].num_bytes
+    assert isinstance(load_network(path), CompactNetwork)
+
+
+def test_download_lands_with_progress(tmp_path, folder, shelf):
+    registry = write_registry(tmp_path, f"{shelf.address}/moved")
+    seen = []
+    path = find_checkpoint("net", folder=folder, registry=registry, on_progress=lambda *step: seen.append(step))
+    assert path == folder / "net.pth"
+    assert path.read_bytes() == CONTENT
+    assert [entry.name for entry in folder.iterdir()] == ["net.pth"]
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert hash_file(path) == SHA256
+    assert find_checkpoint("net", folder=folder, registry=registry) == path
+    assert len(shelf.asked) == 1
+
+
+def test_cut_connection_is_continued(tmp_path, folder, shelf):
+    shelf.cut_after = [2 * CHUNK_BYTES + 5, CHUNK_BYTES]
+    registry = write_registry(tmp_path, f"{shelf.address}/moved")
+    assert find_checkpoint("net", folder=folder, registry=registry).read_bytes() == CONTENT
+    assert shelf.asked == [None, f"bytes={2 * CHUNK_BYTES}-", f"bytes={3 * CHUNK_BYTES}-"]
+
+
+def test_next_call_continues_a_part(tmp_path, folder, shelf):
+    shelf.cut_after = [2 * CHUNK_BYTES, 0]
+    registry = write_registry(tmp_path, f"{shelf.address}/file")
+    with pytest.raises(CheckpointNotFound):
+        find_checkpoint("net", folder=folder, registry=registry)
+    assert [entry.name for entry in folder.iterdir()] == ["net.pth.part"]
+    seen = []
+    path = find_checkpoint("net", folder=folder, registry=registry, on_progress=lambda *step: seen.append(step))
+    assert path.read_bytes() == CONTENT
+    assert shelf.asked[-1] == f"bytes={2 * CHUNK_BYTES}-"
+    assert seen[0][0] > 2 * CHUNK_BYTES
+
+
+def test_server_without_ranges_is_asked_anew(tmp_path, folder, shelf):
+    shelf.cut_after, shelf.continues = [CHUNK_BYTES], False
+    registry = write_registry(tmp_path, f"{shelf.address}/file")
+    assert find_checkpoint("net", folder=folder, registry=registry).read_bytes() == CONTENT
+    assert shelf.asked == [None, f"bytes={CHUNK_BYTES}-"]
+
+
+@pytest.mark.parametrize("left_over", [CONTENT, CONTENT + b"more"])
+def test_part_that_is_complete_or_too_long(tmp_path, folder, shelf, left_over):
+    folder.mkdir()
+    (folder / "net.pth.part").write_bytes(left_over)
+    registry = write_registry(tmp_path, f"{shelf.address}/file")
+    assert find_checkpoint("net", folder=folder, registry=registry).read_bytes() == CONTENT
+    assert shelf.asked == ([] if left_over == CONTENT else [None])
+
+
+def test_another_file_leaves_nothing(tmp_path, folder, shelf):
+    shelf.content = CONTENT[:-1] + b"?"
+    registry = write_registry(tmp_path, f"{shelf.address}/file")
+    with pytest.raises(ChecksumMismatch, match=r"SHA-256 differs.*put net\.pth into"):
+        find_checkpoint("net", folder=folder, registry=registry)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("first", ["http://127.0.0.1:1/file", "{shelf}/missing"])
+def test_next_address_is_tried(tmp_path, folder, shelf, first):
+    registry = write_registry(tmp_path, first.format(shelf=shelf.address), f"{shelf.address}/file")
+    assert find_checkpoint("net", folder=folder, registry=registry).read_bytes() == CONTENT
+
+
+def test_every_problem_is_named(tmp_path, folder, shelf):
+    registry = write_registry(tmp_path, "http://127.0.0.1:1/file", f"{shelf.address}/missing")
+    with pytest.raises(CheckpointNotFound, match=r"\(127\.0\.0\.1:1: ConnectionError; 127\.0\.0\.1:\d+: HTTP 404\)"):
+        find_checkpoint("net", folder=folder, registry=registry)
+
+
+def test_no_network_and_no_file_says_what_to_do(tmp_path, folder):
+    registry = write_registry(tmp_path, "http://127.0.0.1:1/file")
+    for download in (True, False):
+        with pytest.raises(CheckpointNotFound) as caught:
+            find_checkpoint("net", folder=folder, registry=registry, download=download)
+        assert f"put net.pth into {folder}, from http://127.0.0.1:1/file." in str(caught.value)
+        assert not folder.exists() or not list(folder.iterdir())
+
+
+def test_folder_that_cannot_be_written(tmp_path, shelf):
+    (tmp_path / "file").touch()
+    registry = write_registry(tmp_path, f"{shelf.address}/file")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        find_checkpoint("net", folder=tmp_path / "file" / "weights", registry=registry)
+
+
+def test_file_with_another_hash_is_refused_and_kept(tmp_path, folder, shelf):
+    folder.mkdir()
+    (folder / "net.pth").write_bytes(b"mine")
+    with pytest.raises(ChecksumMismatch, match=r"net\.pth is not the file"):
+        find_checkpoint("net", folder=folder, registry=write_registry(tmp_path, f"{shelf.address}/file"))
+    assert (folder / "net.pth").read_bytes() == b"mine"
+    assert shelf.asked == []
+
+
+def test_paths_are_taken_as_they_are(tmp_path, folder):
+    (tmp_path / "own.pth").write_bytes(b"anything")
+    assert find_checkpoint(str(tmp_path / "own.pth"), folder=folder) == tmp_path / "own.pth"
+    for missing in (str(tmp_path / "missing.pth"), "wav2lip_hd", "../registry.toml"):
+        with pytest.raises(CheckpointNotFound, match=r"neither a file nor one of the names .*wav2lip_gan"):
+            find_checkpoint(missing, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "file_name"), [("../net", "net.pth"), ("net", "../net.pth"), ("net", "/net.pth"), ("net", "..")]
+)
+def test_registry_names_cannot_leave_the_folder(tmp_path, folder, name, file_name):
+    registry = write_registry(tmp_path, name=name, file_name=file_name)
+    with pytest.raises(CheckpointError, match="must not hold a path"):
+        find_checkpoint(name, folder=folder, registry=registry)
+
+
+@pytest.mark.parametrize("text", ["not toml", '[net]\nwhat = "no more"\n', "net = 3\n"])
+def test_unsound_registry(tmp_path, folder, text):
+    (tmp_path / "registry.toml").write_text(text)
+    with pytest.raises(CheckpointError, match="is not a registry"):
+        find_checkpoint("net", folder=folder, registry=tmp_path / "registry.toml")
+
+
+def test_finding_needs_no_torch():
+    code = "import sys, renderer.checkpoint; sys.exit('torch' in sys.modules or 'requests' in sys.modules)"
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def compact():
+    torch.manual_seed(0)
+    return CompactNetwork().eval()
+
+
+def assert_loads(path: Path, network: CompactNetwork, **options: bool) -> None:
+    loaded = load_network(path, **options)
+    assert not loaded.training
+    assert torch.equal(loaded.ap.weight, network.ap.weight)
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+@pytest.mark.parametrize("prefix", [None, "", "module."])
+def test_pickled_formats_load(tmp_path, compact, new_format, prefix):
+    weights = compact.state_dict()
+    if prefix is not None:
+        named = {prefix + name: tensor for name, tensor in weights.items()}
+        weights = {"state_dict": named, "optimizer": None, "global_step": 3}
+    torch.save(weights, tmp_path / "net.pth", _use_new_zipfile_serialization=new_format)
+    assert_loads(tmp_path / "net.pth", compact)
+
+
+def test_safetensors_load_under_any_name(tmp_path, compact):
+    save_file(compact.state_dict(), tmp_path / "net.pth")
+    assert_loads(tmp_path / "net.pth", compact)
+
+
+def test_published_format_loads(parity_checkpoint):
+    assert isinstance(load_network(parity_checkpoint), Wav2Lip)
+
+
+def test_other_network_is_refused(syncnet_parity_checkpoint):
+    with pytest.raises(UnsupportedCheckpoint, match=r"syncnet_parity\.model: these are not the weights of Wav2Lip"):
+        load_network(syncnet_parity_checkpoint)
+
+
+class Malicious:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_malicious_pickle_is_refused(tmp_path, new_format):
+    marker = tmp_path / "executed"
+    path = tmp_path / "net.pth"
+    torch.save({"state_dict": Malicious(marker)}, path, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(UnsupportedCheckpoint, match="would have to execute code"):
+        load_network(path)
+    assert not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists()  # the trap works
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_truncated_files_are_refused(tmp_path, compact, kind):
+    whole, cut = tmp_path / "whole", tmp_path / "cut.pth"
+    if kind == "safetensors":
+        save_file(compact.state_dict(), whole)
+    else:
+        torch.save(compact.state_dict(), whole, _use_new_zipfile_serialization=kind == "zip")
+    content = whole.read_bytes()
+    for length in (0, 1, 9, 300, 5_000, 40_000, len(content) // 2, len(content) - 1_000, len(content) - 1):
+        cut.write_bytes(content[:length])
+        with pytest.raises(UnsupportedCheckpoint, match=r"cut\.pth: this") as caught:
+            load_network(cut)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"<html>Sign in</html>", b"\0" * 1000, b"PK\x03\x04 and no more"])
+def test_other_files_are_refused(tmp_path, content):
+    (tmp_path / "net.pth").write_bytes(content)
+    with pytest.raises(UnsupportedCheckpoint, match=r"net\.pth: this"):
+        load_network(tmp_path / "net.pth")
+
+
+def test_something_else_than_a_state_dict_is_refused(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / "net.pth")
+    with pytest.raises(UnsupportedCheckpoint, match="no state dict but a list"):
+        load_network(tmp_path / "net.pth")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(CheckpointNotFound, match=r"net\.pth: there is no such file"):
+        load_network(tmp_path / "net.pth")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_torchscript_only_when_allowed(tmp_path, compact):
+    inputs = (torch.zeros(1, 1, 80, 16), torch.zeros(1, 6, 96, 96))
+    torch.jit.trace(compact, inputs, check_trace=False).save(str(tmp_path / "net.pt"))
+    with pytest.raises(UnsupportedCheckpoint, match=r"TorchScript archive.*renderer\.allow_torchscript"):
+        load_network(tmp_path / "net.pt")
+    assert_loads(tmp_path / "net.pt", compact, allow_torchscript=True)
+    assert type(load_network(tmp_path / "net.pt", allow_torchscript=True)) is CompactNetwork

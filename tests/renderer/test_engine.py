@@ -1,0 +1,206 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from media.errors import ConfigError, OutOfMemory
+from renderer.checkpoint import load_network
+from renderer.engine import MouthEngine, choose_device, choose_precision, load_engine
+
+COMPACT = Path(__file__).resolve().parents[2] / "checkpoints" / "compact.safetensors"
+PRECISIONS = ("float32", "bfloat16")
+
+
+@pytest.fixture(scope="module")
+def compact():
+    return load_network(COMPACT)
+
+
+def draw_inputs(num_faces: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    faces = generator.integers(0, 256, (num_faces, 96, 96, 3), dtype=np.uint8)
+    return faces, generator.uniform(-4, 4, (num_faces, 80, 16)).astype(np.float32)
+
+
+class Echo(nn.Module):
+    """Gives back three of the six channels it gets, and notes the batches."""
+
+    def __init__(self, first_channel: int) -> None:
+        super().__init__()
+        self.first_channel = first_channel
+        self.shapes: list[tuple[int, ...]] = []
+        self.threads: set[int] = set()
+
+    def __deepcopy__(self, _memo):
+        return self
+
+    def forward(self, mel, faces):
+        self.shapes.append((*mel.shape, *faces.shape))
+        self.threads.add(torch.get_num_threads())
+        return faces[:, self.first_channel : self.first_channel + 3]
+
+
+def test_the_network_sees_the_masked_and_the_full_face():
+    faces, mels = draw_inputs(3)
+    masked = MouthEngine(Echo(0), device="cpu", precision="float32", batch_size=2).render(faces, mels)
+    full = MouthEngine(Echo(3), device="cpu", precision="float32", batch_size=2).render(faces, mels)
+    assert np.array_equal(full, faces)
+    assert np.array_equal(masked[:, :48], faces[:, :48])
+    assert not masked[:, 48:].any()
+
+
+def test_every_pass_has_the_same_size_and_one_thread():
+    echo = Echo(0)
+    num_threads = torch.get_num_threads()
+    engine = MouthEngine(echo, device="cpu", precision="float32", batch_size=4, num_threads=2)
+    for num_faces in (9, 1, 0, 16):
+        assert engine.render(*draw_inputs(num_faces)).shape == (num_faces, 96, 96, 3)
+    assert set(echo.shapes) == {(8, 1, 80, 16, 8, 6, 96, 96)}
+    assert len(echo.shapes) == 5
+    assert echo.threads == {1}
+    assert torch.get_num_threads() == num_threads
+
+
+def test_with_batch_size_shares_the_network():
+    engine = MouthEngine(Echo(0), device="cpu", batch_size=4)
+    smaller = engine.with_batch_size(2)
+    assert (smaller.batch_size, engine.batch_size) == (2, 4)
+    assert smaller._network is engine._network
+
+
+def test_pixels_are_rounded_and_clamped():
+    class Constant(nn.Module):
+        def forward(self, mel, faces):
+            values = torch.tensor([-0.1, 100.6 / 255, 1.1])
+            return values[None, :, None, None].expand(len(faces), 3, 96, 96)
+
+    mouths = MouthEngine(Constant(), device="cpu", precision="float32", batch_size=1).render(*draw_inputs(1))
+    assert np.array_equal(mouths[0, 5, 5], [0, 101, 255])
+
+
+def test_the_network_is_left_as_it_is(compact):
+    before = {name: tensor.clone() for name, tensor in compact.state_dict().items()}
+    MouthEngine(compact, device="cpu", precision="bfloat16", batch_size=1)
+    after = compact.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) and after[name].dtype == before[name].dtype for name in before)
+
+
+@pytest.mark.parametrize(("precision", "mean_tolerance"), [("float32", 0.51), ("bfloat16", 1.0)])
+def test_wav2lip_parity(shared, parity_checkpoint, precision, mean_tolerance):
+    golden = np.load(shared / "golden" / "wav2lip.npz")
+    engine = load_engine(parity_checkpoint, device="cpu", precision=precision, batch_size=8)
+    mouths = engine.render(golden["faces_bgr"], golden["mel_windows"][:, 0])
+    wanted = golden["output"].transpose(0, 2, 3, 1) * 255
+    difference = np.abs(mouths - wanted)
+    assert difference.mean() < mean_tolerance
+    if precision == "float32":
+        assert difference.max() < 0.5 + 255e-4  # rounding to whole levels, and the tolerance of the golden data
+
+
+def test_compact_parity_in_auto_precision(shared, compact):
+    golden = np.load(shared / "golden" / "wav2lip.npz")
+    engine = MouthEngine(compact, batch_size=8)
+    mouths = engine.render(golden["faces_bgr"], golden["mel_windows"][:, 0])
+    wanted = np.load(shared / "compact" / "golden.npz")["output"].transpose(0, 2, 3, 1) * 255
+    assert np.abs(mouths - wanted).mean() < 1.0
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_face_does_not_depend_on_its_batch(compact, precision):
+    faces, mels = draw_inputs(11)
+    engine = MouthEngine(compact, device="cpu", precision=precision, batch_size=11)
+    together = engine.render(faces, mels)
+    assert np.array_equal(engine.render(faces[::-1], mels[::-1])[::-1], together)
+    for few in (1, 3):
+        starts = range(0, 11, few)
+        parts = [engine.render(faces[i : i + few], mels[i : i + few]) for i in starts]
+        assert np.array_equal(np.concatenate(parts), together)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_face_does_not_depend_on_threads_or_batch_size(compact, precision):
+    faces, mels = draw_inputs(18)
+    mouths = [
+        MouthEngine(compact, device="cpu", precision=precision, batch_size=batch_size, num_threads=num_threads).render(
+            faces, mels
+        )
+        for num_threads, batch_size in ((1, 8), (2, 16), (3, 2))
+    ]
+    assert np.array_equal(mouths[0], mouths[1])
+    assert np.array_equal(mouths[0], mouths[2])
+
+
+def test_wav2lip_does_not_depend_on_threads_or_place(shared, parity_checkpoint):
+    golden = np.load(shared / "golden" / "wav2lip.npz")
+    faces, mels = golden["faces_bgr"], golden["mel_windows"][:, 0]
+    network = load_network(parity_checkpoint)
+    one = MouthEngine(network, device="cpu", batch_size=8, num_threads=1).render(faces, mels)
+    two = MouthEngine(network, device="cpu", batch_size=16, num_threads=2)
+    twice = two.render(np.concatenate([faces[3:], faces]), np.concatenate([mels[3:], mels]))
+    assert np.array_equal(twice, np.concatenate([one[3:], one]))
+
+
+class Failing(nn.Module):
+    def __init__(self, fail) -> None:
+        super().__init__()
+        self.fail = fail
+
+    def forward(self, mel, faces):
+        self.fail()
+
+
+def raise_error(error: Exception):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("fail", "message"),
+    [
+        (lambda: torch.empty(1 << 50), r"^out of memory\. Lower renderer\.batch_size \(now 3\)\.$"),
+        (lambda: raise_error(MemoryError()), r"^out of memory\."),
+        (lambda: raise_error(torch.OutOfMemoryError("CUDA out of memory")), r"^out of GPU memory\..*now 3"),
+    ],
+)
+def test_out_of_memory_is_translated(fail, message):
+    engine = MouthEngine(Failing(fail), device="cpu", batch_size=3)
+    with pytest.raises(OutOfMemory, match=message):
+        engine.render(*draw_inputs(2))
+
+
+def test_bugs_are_not_translated():
+    engine = MouthEngine(Failing(lambda: raise_error(RuntimeError("shapes differ"))), device="cpu", batch_size=3)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        engine.render(*draw_inputs(2))
+
+
+@pytest.mark.parametrize("wanted", ["cuda:63", "no-such-device"])
+def test_a_device_that_is_not_there_is_a_config_error(wanted):
+    with pytest.raises(ConfigError, match=wanted):
+        choose_device(wanted)
+
+
+@pytest.mark.parametrize(
+    ("bf16", "amx", "device", "wanted", "dtype"),
+    [
+        (True, False, "cpu", "auto", torch.bfloat16),
+        (False, True, "cpu", "auto", torch.bfloat16),
+        (False, False, "cpu", "auto", torch.float32),
+        (True, True, "cuda", "auto", torch.float16),
+        (True, True, "cpu", "float32", torch.float32),
+        (True, True, "cuda", "bfloat16", torch.bfloat16),
+    ],
+)
+def test_choose_precision(monkeypatch, bf16, amx, device, wanted, dtype):
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
+    assert choose_precision(wanted, torch.device(device)) == dtype
+
+
+def test_choose_device(monkeypatch):
+    assert choose_device("cpu") == torch.device("cpu")
+    for there, kind in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        assert choose_device("auto").type == kind

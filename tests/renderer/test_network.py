@@ -1,0 +1,107 @@
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from media.errors import UnsupportedCheckpoint
+from renderer.checkpoint import load_network
+from renderer.network import CompactNetwork, Wav2Lip, build_network, fold_normalisation
+
+
+def golden_inputs(shared: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    golden = np.load(shared / "golden" / "wav2lip.npz")
+    full = torch.from_numpy(golden["faces_bgr"]).permute(0, 3, 1, 2).float() / 255
+    masked = full.clone()
+    masked[:, :, 48:] = 0
+    return torch.from_numpy(golden["mel_windows"]), torch.cat((masked, full), dim=1)
+
+
+@pytest.fixture(scope="module")
+def compact_weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return CompactNetwork().state_dict()
+
+
+def test_wav2lip_has_the_published_tensors(shared):
+    rows = json.loads((shared / "golden" / "wav2lip_state_dict.json").read_text())
+    assert {name: list(tensor.shape) for name, tensor in Wav2Lip().state_dict().items()} == {
+        row["name"]: row["shape"] for row in rows
+    }
+
+
+def test_wav2lip_parity(shared, parity_checkpoint):
+    mel, faces = golden_inputs(shared)
+    golden = np.load(shared / "golden" / "wav2lip.npz")["output"]
+    network = load_network(parity_checkpoint)
+    assert isinstance(network, Wav2Lip)
+    with torch.inference_mode():
+        np.testing.assert_allclose(network(mel, faces).numpy(), golden, atol=1e-4, rtol=0)
+        folded = fold_normalisation(network)(mel, faces).numpy()
+    np.testing.assert_allclose(folded, golden, atol=1e-4, rtol=0)
+
+
+def test_compact_parity(shared):
+    mel, faces = golden_inputs(shared)
+    network = load_network(shared / "compact" / "compact_v0.safetensors")
+    assert isinstance(network, CompactNetwork)
+    with torch.inference_mode():
+        output = network(mel, faces).numpy()
+    np.testing.assert_allclose(output, np.load(shared / "compact" / "golden.npz")["output"], atol=2e-3, rtol=0)
+
+
+def test_build_network_takes_float32_copies_in_eval_mode(compact_weights):
+    network = build_network({name: tensor.half() for name, tensor in compact_weights.items()})
+    assert isinstance(network, CompactNetwork)
+    assert not network.training
+    weight = network.a.fc.weight
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, compact_weights["a.fc.weight"].half().float())
+
+
+def test_build_network_strips_module_and_needs_no_counters(compact_weights):
+    named = {f"module.{name}": tensor for name, tensor in compact_weights.items() if "num_batches" not in name}
+    assert torch.equal(build_network(named).mix[0].c.weight, compact_weights["mix.0.c.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: weights.pop("ap.weight"), r"CompactNetwork's but lack tensors: ap\.weight \(1 in all\)"),
+        (lambda weights: weights.update(extra=torch.zeros(1)), r"does not have: extra \(1 in all\)"),
+        (lambda weights: weights.update({"ap.bias": torch.zeros(65)}), r"another shape: ap\.bias \(1 in all\)"),
+        (lambda weights: [weights.pop(name) for name in list(weights) if "inp" in name], r"^these are not the weights"),
+        (lambda weights: weights.update({"ap.bias": "not a tensor"}), r"lack tensors: ap\.bias"),
+    ],
+)
+def test_build_network_refuses_other_tensors(compact_weights, change, message):
+    weights = dict(compact_weights)
+    change(weights)
+    with pytest.raises(UnsupportedCheckpoint, match=message):
+        build_network(weights)
+
+
+def test_fold_normalisation_keeps_the_function():
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)),
+        nn.Sequential(nn.ConvTranspose2d(8, 5, 3, stride=2), nn.BatchNorm2d(5)),
+    ).eval()
+    for norm in (network[0][1], network[1][1]):
+        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            nn.init.uniform_(values, 0.5, 2.0)
+    maps = torch.randn(2, 3, 9, 9)
+    folded = fold_normalisation(copy.deepcopy(network))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(maps), network(maps), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Wav2Lip, CompactNetwork])
+def test_fold_normalisation_leaves_none(kind):
+    with torch.device("meta"):
+        network = fold_normalisation(kind().eval())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
