@@ -159,8 +159,10 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
     stream = container.streams[index]
     assert isinstance(stream, av.VideoStream)
     context = stream.codec_context
-    if not context or not context.width or context.pix_fmt is None:
-        raise UnsupportedMedia(f"{container.name[5:]}: the video's size or pixel format is unknown. Convert it first.")
+    if not context:
+        raise UnsupportedMedia(f"{container.name[5:]}: there is no decoder for its video. Convert it first.")
+    if not context.width or context.pix_fmt is None:  # what a decoder tells only once it has decoded something
+        raise _undecodable(container)
     return VideoInfo(
         index=index,
         codec=context.codec.canonical_name,
@@ -190,7 +192,11 @@ def _rotation(container: InputContainer, index: int) -> int:
     assert isinstance(stream, av.VideoStream)
     for frame in container.decode(stream):
         return -frame.rotation % 360
-    raise UnreadableMedia(
+    raise _undecodable(container)
+
+
+def _undecodable(container: InputContainer) -> UnreadableMedia:
+    return UnreadableMedia(
         f"{container.name[5:]}: not one frame of the video can be decoded. Check that it is complete."
     )
 

@@ -56,9 +56,11 @@ class VideoCoding:
 def choose_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding:
     """Return how frames of a video are coded again; raise UnsupportedMedia where its codec has no encoder.
 
-    crf: constant rate factor of x264 and x265, lower is better; preset: theirs. Other codecs are coded at a fixed,
+    crf: constant rate factor of x264 and x265, lower is better; preset: theirs, or auto. Other codecs are coded at a fixed,
     visually lossless quality.
     """
+    if preset == "auto":
+        preset = "ultrafast" if video.codec == "hevc" else "veryfast"
     if video.codec == "h264":
         return VideoCoding("libx264", _x264_options(video, crf, preset))
     if video.codec == "hevc":

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -39,18 +39,21 @@ def parse_time(value: Any) -> Fraction:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give seconds or [hh:]mm:ss[.mmm]")
-    match = TIME_TEXT.fullmatch(str(value).strip())
+    # YAML reads 1:08.96 as a sum of floats, 68.96000000000001, which would miss the frame at 68.96 s.
+    match = TIME_TEXT.fullmatch(str(round(value, 6) if isinstance(value, float) else value).strip())
     if match is None:
         raise ValueError("give seconds or [hh:]mm:ss[.mmm], not negative")
-    hours, minutes, seconds = match.groups(default="0")
-    return Fraction(int(hours) * 3600 + int(minutes) * 60) + Fraction(seconds)
+    hours, minutes, seconds = match.groups()
+    if (hours and int(minutes) >= 60) or (minutes and float(seconds) >= 60):
+        raise ValueError("give [hh:]mm:ss[.mmm] with minutes and seconds below 60")
+    return Fraction(int(hours or 0) * 3600 + int(minutes or 0) * 60) + Fraction(seconds)
 
 
 def _resolve(value: Any, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("give a path")
     folder = (info.context or {}).get("folder", Path())
-    return Path(os.path.normpath(Path(folder, Path(value).expanduser())))
+    return Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
 
 
 def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
@@ -126,13 +129,15 @@ class SegmenterConfig(_Model):
         default="retinaface_mobilenet",
         description="Weights of RetinaFace: a name in checkpoints/registry.toml or a path.",
     )
-    detection_px: int = Field(
-        default=640, ge=160, le=4096, description="Longest side, in pixels, of pictures for the scan."
-    )
     samples_per_second: float = Field(
         default=5, gt=0, le=60, description="Frames a second in which the scan looks for faces."
     )
-    min_face_px: int = Field(default=48, ge=8, le=4096, description="Least height of a face, in pixels of the video.")
+    min_face_px: int = Field(
+        default=64,
+        ge=16,
+        le=4096,
+        description="Least height of a face, in pixels of the video. Smaller ones also make the scan slower.",
+    )
     onset: float = Field(default=0.7, ge=0, le=1, description="Detector score at which a face appears.")
     offset: float = Field(default=0.5, ge=0, le=1, description="Detector score below which it is gone.")
     min_on_seconds: float = Field(default=0.3, ge=0, le=60, description="Shorter appearances are ignored.")
@@ -199,8 +204,10 @@ class VideoConfig(_Model):
     """How frames are coded, where packets cannot be copied."""
 
     crf: int = Field(default=13, ge=0, le=40, description="Constant rate factor of x264 and x265; lower is better.")
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
-        default="veryfast", description="Preset of x264 and x265: slower ones make smaller files."
+    preset: Literal["auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
+        default="auto",
+        description="Preset of x264 and x265: slower ones make smaller files. auto: veryfast for H.264, ultrafast for"
+        " HEVC, which cost about the same.",
     )
 
 
@@ -254,6 +261,8 @@ class JobConfig(_Model):
     def _check(self) -> JobConfig:
         if self.mode == "extract" and not self.ranges:
             raise ValueError("mode extract needs ranges: list at least one {start, end}")
+        if self.ranges == ():
+            raise ValueError("ranges is empty: list at least one {start, end}, or leave it out for the whole video")
         if self.ranges is not None and self.input.length_policy in ("freeze", "loop", "bounce"):
             raise ValueError(f"length_policy {self.input.length_policy} prolongs the whole video; leave out ranges")
         if self.mode == "patch":
@@ -276,7 +285,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> JobConfig:
             raise ConfigError(f"--set {override}: write it as key.path=value.")
         _set(content, key.split("."), _parse_yaml(value, f"--set {override}"), override)
     try:
-        return JobConfig.model_validate(content, context={"folder": path.parent})
+        return JobConfig.model_validate(_given(content), context={"folder": path.parent})
     except ValidationError as exc:
         raise ConfigError(f"{path}: {_describe(exc.errors(include_url=False))}") from exc
 
@@ -305,10 +314,12 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", node.start_mark)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -322,9 +333,17 @@ def _parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: this is not YAML ({str(exc).splitlines()[0]}). Check the spelling.") from exc
 
 
+def _given(content: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the keys that have a value: a section whose lines are all commented out is one that is left out."""
+    given = {key: value for key, value in content.items() if value is not None}
+    return {key: _given(value) if isinstance(value, dict) else value for key, value in given.items()}
+
+
 def _set(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
     for key in keys[:-1]:
-        content = content.setdefault(key, {})
+        if content.get(key) is None:
+            content[key] = {}
+        content = content[key]
         if not isinstance(content, dict):
             raise ConfigError(f"--set {override}: {key} holds no keys of its own.")
     content[keys[-1]] = value
@@ -332,15 +351,41 @@ def _set(content: dict[str, Any], keys: list[str], value: Any, override: str) ->
 
 def _describe(errors: list[ErrorDetails]) -> str:
     """Return one sentence for each thing that is wrong: key path, value, what is allowed."""
-    sentences = []
+    sentences: dict[str, list[str]] = {}
     for error in errors:
-        where = ".".join(str(part) for part in error["loc"] if not str(part).startswith(("literal[", "constrained")))
-        said = error["msg"].removeprefix("Value error, ")
-        if error["type"] == "extra_forbidden":
-            said = "unknown key; check the spelling"
-        elif error["type"] == "missing":
-            said = "this key is needed"
+        loc = [part for part in error["loc"] if not str(part).startswith(("literal[", "constrained"))]
         value = error["input"]
         shown = f" (now {value!r})" if isinstance(value, str | int | float) and error["type"] != "missing" else ""
-        sentences.append(f"{where or 'the job'}{shown}: {said[:1].lower()}{said[1:]}")
-    return "; ".join(dict.fromkeys(sentences)) + "."
+        sentences.setdefault(f"{'.'.join(map(str, loc)) or 'the job'}{shown}", []).append(_allowed(error, loc))
+    return "; ".join(f"{where}: {', or '.join(dict.fromkeys(said))}" for where, said in sentences.items()) + "."
+
+
+def _allowed(error: ErrorDetails, loc: list[str | int]) -> str:
+    """Return what is allowed at a place, in words."""
+    if error["type"] == "extra_forbidden":
+        return f"unknown key; {_keys_at(loc[:-1])}"
+    if error["type"] == "missing":
+        return "this key is needed" if isinstance(loc[-1], str) else "a value is missing here"
+    if error["type"] == "model_type":
+        return f"this is a section; {_keys_at(loc)}"
+    if error["type"] == "tuple_type":
+        return "give a list"
+    said = error["msg"].removeprefix("Value error, ")
+    return said[:1].lower() + said[1:]
+
+
+def _keys_at(loc: list[str | int]) -> str:
+    """Return which keys a section of the job has; loc: its key path, with indexes of list entries."""
+    model: type[BaseModel] = JobConfig
+    for part in loc:
+        if isinstance(part, str):
+            model = next(_models_in(model.model_fields[part].annotation))
+    return f"the keys here are {', '.join(model.model_fields)}"
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that a field's type names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

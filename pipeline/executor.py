@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,27 +12,11 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from media.errors import RenderError
 from media.timeline import RenderedClip
 from pipeline.config import ExecutionConfig
+from pipeline.machine import choose_workers, num_cores
 from pipeline.worker import WorkerSetup, work
 from renderer.render import ClipJob
 
 BACKENDS = {"processes": "loky", "threads": "threading", "serial": "sequential"}
-
-
-def num_cores() -> int:
-    """Return the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def choose_workers(config: ExecutionConfig, num_clips: int) -> int:
-    """Return how many clips are rendered at a time.
-
-    auto: one for every two cores, since each already decodes, renders and codes at the same time; more workers cost
-    memory and gain little.
-    """
-    if config.backend == "serial":
-        return 1
-    wanted = max(1, num_cores() // 2) if config.workers == "auto" else config.workers
-    return max(1, min(wanted, num_clips))
 
 
 def run_clips(

@@ -80,7 +80,7 @@ def check_disk(plans: Sequence[Plan], folder: Path) -> None:
     needed, free = sum(plan.disk_bytes for plan in plans), shutil.disk_usage(folder).free
     if needed > free:
         raise WorkspaceError(
-            f"{folder}: about {_size(needed)} are needed and {_size(free)} are free. Make space, or choose another disk."
+            f"{folder}: about {_size(needed)} are needed and {_size(free)} are free. Make space there."
         )
 
 

@@ -15,7 +15,7 @@ from media.timeline import Clip, FrameTable, Outcome, RenderedClip
 from media.writer import VideoCoding, finer
 from pipeline.workspace import Workspace, atomic_file, hash_bytes
 from renderer.compositor import Compositor, Pads
-from renderer.engine import MouthEngine, Precision, limit_threads, load_engine
+from renderer.engine import MouthEngine, Precision, load_engine
 from renderer.mel import MelTrack
 from renderer.render import ClipJob, ClipResult, render_clip
 from segmenter.detector import build_detector
@@ -69,7 +69,6 @@ def _tools(setup: WorkerSetup) -> _Tools:
     """Return this thread's tools, loading them when the setup is new."""
     tools: _Tools | None = getattr(_loaded, "tools", None)
     if tools is None or tools.setup != setup:
-        limit_threads(setup.num_threads)
         info = probe(setup.video)
         video = info.require_video()
         weights = Path(setup.detector_weights) if setup.detector_weights else None
@@ -82,6 +81,7 @@ def _tools(setup: WorkerSetup) -> _Tools:
                 device=setup.device,
                 precision=setup.precision,
                 batch_size=setup.batch_size,
+                num_threads=setup.num_threads,
                 allow_torchscript=setup.allow_torchscript,
             ),
             tracker=BoxTracker(

@@ -13,9 +13,9 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,9 @@ from media.errors import WorkspaceError
 from media.timeline import FrameTable
 
 CHUNK_BYTES = 1 << 20
+KEY_BYTES = 12
+OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>\.part)?")
+"""Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""
 Keep = Literal["none", "scan", "all"]
 
 
@@ -43,8 +46,8 @@ class Workspace:
         try:
             # The kernel drops the lock of a process that died, so no run is ever locked out by a dead one.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            owner = (self.folder / "lock").read_text().strip() or "another process"
+        except BlockingIOError as exc:
+            owner = os.read(self._lock, 100).decode().strip() or "another process"
             os.close(self._lock)
             raise WorkspaceError(
                 f"{self.folder}: {owner} is working here. Wait for it, or choose another execution.workspace."
@@ -76,17 +79,24 @@ class Workspace:
 
     def tidy(self, keep: Keep) -> None:
         """Remove what is not to be kept after success; the folder too if nothing is left in it."""
-        kept = {"all": ("",), "scan": ("scan-",), "none": ()}[keep]
-        for path in self.folder.iterdir():
-            if path.name != "lock" and not (kept and path.name.startswith(kept)):
+        for path, name in self._own_files():
+            if keep == "none" or (keep == "scan" and name["stage"] != "scan"):
                 path.unlink()
         if keep == "none":
-            shutil.rmtree(self.folder, ignore_errors=True)
+            (self.folder / "lock").unlink()
+            with suppress(OSError):  # something else lies there
+                self.folder.rmdir()
 
     def clear_partial(self) -> None:
         """Remove what a killed run left half written."""
-        for path in self.folder.glob("*.part"):
-            path.unlink()
+        for path, name in self._own_files():
+            if name["partial"]:
+                path.unlink()
+
+    def _own_files(self) -> Iterator[tuple[Path, re.Match[str]]]:
+        for path in [*self.folder.iterdir()]:
+            if match := OWN_FILE.fullmatch(path.name):
+                yield path, match
 
 
 @contextmanager
@@ -125,7 +135,7 @@ def flush(path: Path) -> None:
 def content_key(*parts: Any) -> str:
     """Return a short hash of values: dataclasses, numbers, text, and sequences and mappings of them."""
     text = json.dumps(parts, default=plain, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
 
 
 def plain(value: Any) -> Any:

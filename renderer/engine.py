@@ -66,7 +66,7 @@ def choose_precision(wanted: Precision, device: torch.device) -> torch.dtype:
 
 
 class MouthEngine:
-    """Renders mouths with one network, on one device; the same bits whatever the batch or the number of threads."""
+    """Renders mouths with one network, on one device; the same bits anywhere in a batch, on any number of threads."""
 
     def __init__(
         self,
@@ -169,8 +169,3 @@ def _out_of_memory_translated(batch_size: int) -> Iterator[None]:
             raise
         memory = "GPU memory" if on_gpu else "memory"
         raise OutOfMemory(f"out of {memory}. Lower renderer.batch_size (now {batch_size}).") from error
-
-
-def limit_threads(num_threads: int) -> None:
-    """Let torch use at most so many threads in this process. What is rendered does not depend on it."""
-    torch.set_num_threads(num_threads)

@@ -141,8 +141,8 @@ def _load_network(library: Any, weights: Path) -> Any:
         state = torch.load(weights, map_location="cpu", weights_only=True)
         network = library.RetinaFace(cfg=library.cfg_mnet, phase="test")
         network.load_state_dict(library.remove_prefix(state.get("state_dict", state), "module."))
-    except FileNotFoundError as exc:
-        raise CheckpointNotFound(f"{weights}: no such file. Check segmenter.detector_checkpoint.") from exc
+    except OSError as exc:
+        raise CheckpointNotFound(f"{weights}: {exc.strerror}. Check segmenter.detector_checkpoint.") from exc
     except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError, KeyError) as exc:
         raise UnsupportedCheckpoint(
             f"{weights}: not the weights of RetinaFace MobileNet-0.25. Check segmenter.detector_checkpoint."
@@ -213,10 +213,11 @@ class CascadeDetector:
         squares, hits = self._cascade.detectMultiScale2(
             cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), scaleFactor=1.1, minNeighbors=2, minSize=(side, side)
         )
-        faces = (self._face(*map(int, square), int(count)) for square, count in zip(squares, hits, strict=True))
+        faces = (self._face(square, int(count)) for square, count in zip(squares, hits, strict=True))
         return _largest_first(face for face in faces if face.box.height >= smallest_px)
 
-    def _face(self, left: int, top: int, side: int, _: int, hits: int) -> Face:
+    def _face(self, square: Any, hits: int) -> Face:
+        left, top, side = (float(value) for value in square[:3])
         x, y = left + side / 2, top + side * (0.5 + self.SHIFT_DOWN)
         half_width, half_height = side * self.WIDTH / 2, side * self.HEIGHT / 2
         box = FaceBox(x - half_width, y - half_height, x + half_width, y + half_height)

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from math import ceil, floor
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from media.picture import PictureConverter, Pixels
+from media.picture import PictureConverter, Pixels, VideoFrame
 from media.timeline import Face, FaceBox, FaceSample, FrameTable
 from segmenter.cuts import CUT_PICTURE_PX, CutDetector
 from segmenter.detector import FaceDetector
 from segmenter.tracks import SAME_FACE, box_distance
-
-if TYPE_CHECKING:
-    from av import VideoFrame
 
 T = TypeVar("T")
 
@@ -175,14 +172,18 @@ class _Sampler:
             before = after
 
     def _blocks(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[list[tuple[int, VideoFrame]]]:
-        """Cut a shot into blocks that end with a frame to look at; the first frame is a block of its own."""
+        """Cut a shot into blocks that end with a frame to look at; the first frame is a block of its own.
+
+        It is one list, emptied for the next block, so that no two blocks of frames are held.
+        """
         block: list[tuple[int, VideoFrame]] = []
         first = True
         for index, frame in shot:
             block.append((index, frame))
             if first or self._is_due(index) or len(block) == LONGEST_GAP_FRAMES:
                 yield block
-                block, first = [], False
+                block.clear()
+                first = False
         if block:
             yield block
 

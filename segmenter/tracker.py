@@ -5,18 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from media.picture import PictureConverter, Pixels, Rectangle, align, to_stored, to_upright
+from media.picture import PictureConverter, Pixels, Rectangle, VideoFrame, align, to_stored, to_upright
 from media.timeline import FaceBox, Span
 from segmenter.detector import FaceDetector
 from segmenter.tracks import SAME_FACE, box_distance
-
-if TYPE_CHECKING:
-    from av import VideoFrame
 
 CROP_SIZE = 2.0
 """Side of the square that is searched, in units of the longer side of the expected box."""
@@ -124,7 +120,10 @@ class BoxTracker:
 
     def _detect(self, index: int, frame: VideoFrame, span: Span) -> None:
         """Search a frame, if it is one to be searched and was not lately."""
-        if self._anchors(index, span) != (index, index) or index in self._found:
+        if self._anchors(index, span) != (index, index):
+            return
+        if index in self._found:
+            self._found.move_to_end(index)
             return
         assert span.path
         expected = span.path.box_at(index)

@@ -13,6 +13,8 @@ Track = dict[int, Face]
 SAME_FACE = 1.0
 """Largest box_distance between one face in two neighbouring samples. At 8 frames a second a head that is thrown
 about moves by 0.6; two people beside each other are 1.2 or more apart."""
+MEMORY_SAMPLES = 25
+"""A track that was not seen in so many samples (5 s) has ended. choose_target joins it to what comes later."""
 SUCCESSOR_AREA = 0.25
 """A face takes the place of a target that left if it has at least this share of the target's mean area."""
 
@@ -41,20 +43,23 @@ def build_tracks(samples: Iterable[FaceSample]) -> list[Track]:
     than SAME_FACE begins a track of its own.
     """
     tracks: list[Track] = []
+    missed: dict[int, int] = {}  # for each track that has not ended, the samples in which it was not seen
     for sample in samples:
-        last = [next(reversed(track.values())).box for track in tracks]
         pairs = sorted(
-            (box_distance(box, face.box), old, new)
-            for old, box in enumerate(last)
+            (box_distance(next(reversed(tracks[old].values())).box, face.box), old, new)
+            for old in missed
             for new, face in enumerate(sample.faces)
         )
-        free_tracks, free_faces = set(range(len(tracks))), set(range(len(sample.faces)))
+        missed = {old: count + 1 for old, count in missed.items() if count < MEMORY_SAMPLES}
+        free_faces = set(range(len(sample.faces)))
         for distance, old, new in pairs:
-            if distance <= SAME_FACE and old in free_tracks and new in free_faces:
+            if distance <= SAME_FACE and missed.get(old) and new in free_faces:
                 tracks[old][sample.frame] = sample.faces[new]
-                free_tracks.remove(old)
+                missed[old] = 0
                 free_faces.remove(new)
-        tracks += ({sample.frame: sample.faces[new]} for new in sorted(free_faces))
+        for new in sorted(free_faces):
+            missed[len(tracks)] = 0
+            tracks.append({sample.frame: sample.faces[new]})
     return tracks
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import av
@@ -58,16 +59,18 @@ _KBD = np.sqrt(np.cumsum(np.kaiser(_BLOCK + 1, 4 * np.pi))[:-1] / np.sum(np.kais
 _SINE = np.sin((np.arange(_BLOCK) + 0.5) * np.pi / (2 * _BLOCK))
 
 
-def replace_aac(track: SoundPackets, plan: SoundPlan, changed: Sequence[Interval]) -> Iterator[Replacement]:
+def replace_aac(
+    track: SoundPackets, plan: SoundPlan, changed: Sequence[Interval], folder: Path
+) -> Iterator[Replacement]:
     """Yield the packets of each changed interval (output samples), from the join before it to the join after it.
 
-    Raises UnsupportedMedia where no join is clean, or the first packet would have to be joined.
+    folder: where the packets of one range wait in a nameless file, so that a long range does not fill memory. Raises UnsupportedMedia where no join is clean, or the first packet would have to be joined.
     """
     for start, stop in _apart(changed, 4 * _CANDIDATES * _BLOCK):
         heads, tails = _head_joins(track, start), _tail_joins(track, stop)
         first = heads[-1] if heads else _first_packet(track, start)
         last = tails[-1] if tails else _end_packet(track, stop)
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile(dir=folder) as file:
             coded = _Coded(track, plan, first, last + 1, file)
             if heads:
                 first = _clean_join(track, plan, coded, heads, coded_follows=True)
@@ -113,7 +116,7 @@ def _end_packet(track: SoundPackets, stop: int) -> int:
 
 
 class _Coded:
-    """A range coded on the source's packet grid. Payloads lie in a file, so that a long range does not fill memory."""
+    """A range coded on the source's packet grid. Payloads lie in a file, but for those made to fit a join."""
 
     def __init__(self, track: SoundPackets, plan: SoundPlan, start: int, stop: int, file: IO[bytes]) -> None:
         """Code packets [start, stop), and some before them."""

@@ -6,6 +6,7 @@ packet that goes by releases the next output packet: itself, an earlier one, or 
 
 from __future__ import annotations
 
+import os
 import zlib
 from array import array
 from collections import deque
@@ -69,6 +70,19 @@ def muxer_of(output: Path) -> str:
         known = " ".join(sorted(MUXERS))
         raise UnsupportedMedia(f"{output}: unknown kind of file {output.suffix!r}. Use one of {known}.")
     return muxer
+
+
+def check_container(source: MediaInfo, muxer: str) -> None:
+    """Raise UnsupportedMedia if a muxer cannot hold the source's video; nothing is written."""
+    video = source.require_video()
+    with open_input(source.path) as reader:
+        writer = av.open(os.devnull, "w", format=muxer)
+        try:
+            writer.add_stream_from_template(reader.streams[video.index], opaque=True)
+        except ValueError as exc:
+            raise UnsupportedMedia(
+                f"output: {muxer} files cannot hold {video.codec} video. Use the ending of the input, or .mkv."
+            ) from exc
 
 
 def assemble(
@@ -308,7 +322,8 @@ class _Assembly:
         """Return the data streams of the source that the muxer writes again by itself."""
         data = [stream for stream in self._reader.streams if stream.type == "data"]
         timecodes = {stream.index for stream in data if "timecode" in stream.metadata}
-        titles = [stream.index for stream in data if stream.codec_context is None and stream.index not in timecodes]
+        untyped = [stream.index for stream in data if getattr(stream, "codec_context", None) is None]
+        titles = [index for index in untyped if index not in timecodes]
         has_chapters = bool(self._reader.chapters()) and self._timeline.is_source
         return timecodes.union(titles[:1] if has_chapters else ())
 

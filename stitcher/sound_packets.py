@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +15,7 @@ import av
 
 from media.errors import UnsupportedMedia
 from media.probe import AudioInfo, open_input
-from media.sound import named_layout, sample_at
+from media.sound import first_sample_time, named_layout, sample_at
 from stitcher.mix import SoundPlan
 from stitcher.soundtrack import AAC_FRAME_SAMPLES, partial_file
 
@@ -106,6 +107,10 @@ def scan_sound(plan: SoundPlan, path: str, audio: AudioInfo, anchor: Fraction) -
         raise UnsupportedMedia(f"{path}: the sound cannot be spliced: it holds no packet.")
     pts.append(pts[-1] + end - starts[-1])
     starts.append(end)
+    # read_samples counts from the first packet that is heard.
+    heard = bisect_right(pts, first_sample_time(path, audio.index) * audio.sample_rate) - 1
+    late = pts[heard] + shift - starts[heard]
+    starts = array("q", (start + late for start in starts))
     layout, total = named_layout(audio.layout, audio.num_channels), sample_at(plan.duration, audio.sample_rate)
     return SoundPackets(path, audio.index, audio.codec, audio.sample_rate, layout, extradata, pts, starts, total)
 
@@ -127,10 +132,12 @@ def write_replaced(track: SoundPackets, replacements: Iterable[Replacement], pat
     replacements: in order, disjoint. Raises WorkspaceError if the file cannot be written.
     """
     muxer = "mp4" if track.codec == "aac" else "mov"
+    # The edit list of a stream that begins late counts in this; in milliseconds if nothing is said.
+    options = {"movie_timescale": str(track.rate)}
     with (
         partial_file(path) as partial,
         open_input(track.path) as source,
-        av.open(f"file:{partial}", "w", format=muxer) as container,
+        av.open(f"file:{partial}", "w", format=muxer, container_options=options) as container,
     ):
         stream = container.add_stream_from_template(source.streams[track.stream_index], opaque=True)
         packets = track.packets()

@@ -43,7 +43,9 @@ class Soundtrack:
 
     The assembler demuxes stream `stream_index` of `path` and muxes every packet, side data and discard flag included
     (they carry AAC's priming), with pts and dts moved by round(offset / time base) ticks of the stream's own time base,
-    into a stream made from that stream as its template.
+    into a stream made from that stream as its template. Muxing to mp4 or mov with an offset above 0 wants the option
+    movie_timescale (the sample rate will do): the edit list that delays the stream counts in it, in milliseconds if
+    nothing is said. AAC's priming is then heard before the offset, as 1024 samples of silence.
     """
 
     path: str

@@ -51,8 +51,10 @@ def splice_soundtrack(
         raise UnsupportedMedia(f"{source.path}: the sound cannot be spliced: {reason}.")
     track = scan_sound(plan, source.path, audio, anchor)
     changed = _changed(plan, source, audio, anchor)
-    replace = replace_aac if audio.codec == "aac" else _replace_pcm
-    write_replaced(track, replace(track, plan, changed), path)
+    if audio.codec == "aac":
+        write_replaced(track, replace_aac(track, plan, changed, path.parent), path)
+    else:
+        write_replaced(track, _replace_pcm(track, plan, changed), path)
     seconds = sum(stop - start for start, stop in changed) / audio.sample_rate
     return Soundtrack(str(path), 0, Fraction(0), "spliced", f"{seconds:.1f} s encoded, all other packets copied")
 

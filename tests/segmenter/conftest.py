@@ -7,6 +7,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+
 from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -17,7 +18,9 @@ def _scenery(num_frames, size, seed):
     """Yield pictures without a face: coloured clouds under a slowly panning camera."""
     width, height = size
     rng = np.random.default_rng(seed)
-    clouds = cv2.resize(rng.integers(0, 256, (9, 16, 3), np.uint8), (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
+    clouds = cv2.resize(
+        rng.integers(0, 256, (9, 16, 3), np.uint8), (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC
+    )
     for frame in range(num_frames):
         x, y = min(2 * frame, width), min(frame, height)
         yield np.ascontiguousarray(clouds[y : y + height, x : x + width])
@@ -86,6 +89,15 @@ def table_of():
         flags = bytes([1] * num_frames)
         order = array("q", range(num_frames))
         step = pts[-1] - pts[-2] if num_frames > 1 else 40
-        return FrameTable(Fraction(1, 1000), pts, pts, order, flags, flags, pts[-1] + step)
+        return FrameTable(
+            time_base=Fraction(1, 1000),
+            pts=pts,
+            dts=pts,
+            decode_order=order,
+            keyframe=flags,
+            clean_entry=flags,
+            clean_exit=flags + b"\1",
+            end_pts=pts[-1] + step,
+        )
 
     return table

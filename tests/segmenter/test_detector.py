@@ -4,6 +4,7 @@ import pickle
 import cv2
 import numpy as np
 import pytest
+
 from media.errors import CheckpointNotFound, UnsupportedCheckpoint
 from segmenter.detector import CascadeDetector, RetinaFaceDetector, build_detector
 from segmenter.tracks import box_distance
@@ -43,7 +44,9 @@ def test_the_cascade_draws_the_box_that_retinaface_draws(retinaface, cascade, po
         box_distance(cascade.detect(picture)[0].box, retinaface.detect(picture)[0].box) for picture in portraits
     ]
     assert max(distances) < 0.2
-    heights = [cascade.detect(picture)[0].box.height / retinaface.detect(picture)[0].box.height for picture in portraits]
+    heights = [
+        cascade.detect(picture)[0].box.height / retinaface.detect(picture)[0].box.height for picture in portraits
+    ]
     assert abs(np.median(heights) - 1) < 0.1
 
 
@@ -102,9 +105,9 @@ def test_auto_takes_the_cascade_where_there_are_no_weights(retinaface_weights):
 
 
 def test_retinaface_without_weights_says_what_to_do(tmp_path):
-    with pytest.raises(CheckpointNotFound, match="segmenter.detector_checkpoint"):
+    with pytest.raises(CheckpointNotFound, match="detector_checkpoint"):
         build_detector("retinaface", None)
-    with pytest.raises(CheckpointNotFound, match="gone.pth"):
+    with pytest.raises(CheckpointNotFound, match="gone"):
         build_detector("retinaface", tmp_path / "gone.pth")
 
 
@@ -118,7 +121,7 @@ def test_weights_are_never_executed(tmp_path):
     bomb.place = str(tmp_path / "executed")
     path = tmp_path / "bomb.pth"
     path.write_bytes(pickle.dumps(bomb, protocol=2))
-    with pytest.raises(UnsupportedCheckpoint, match="bomb.pth"):
+    with pytest.raises(UnsupportedCheckpoint, match="bomb"):
         build_detector("auto", path)
     assert not (tmp_path / "executed").exists()
 

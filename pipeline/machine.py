@@ -1,0 +1,24 @@
+"""What this machine offers, and how many workers it has use for."""
+
+from __future__ import annotations
+
+import os
+
+from pipeline.config import ExecutionConfig
+
+
+def num_cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_workers(config: ExecutionConfig, num_clips: int) -> int:
+    """Return how many clips are rendered at a time.
+
+    auto: one for every two cores, since each already decodes, renders and codes at the same time; more workers cost
+    memory and gain little.
+    """
+    if config.backend == "serial":
+        return 1
+    wanted = max(1, num_cores() // 2) if config.workers == "auto" else config.workers
+    return max(1, min(wanted, num_clips))

@@ -1,0 +1,166 @@
+"""From the job to the plan: open the source, scan it, find the spans, cut the clips. Nothing is rendered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from media.errors import CheckpointNotFound, UnsupportedMedia
+from media.picture import PictureConverter, is_composable
+from media.probe import MediaInfo, VideoInfo, probe, scan_packets
+from media.reader import FrameReader
+from media.timeline import FrameTable, Interval, merge
+from media.writer import SPLICEABLE, VideoCoding, choose_coding
+from pipeline.config import JobConfig
+from pipeline.edit import Edit, plan_edits
+from pipeline.inputs import check_output, find_detector, find_weights
+from pipeline.machine import choose_workers, num_cores
+from pipeline.plan import Plan, build_plan
+from pipeline.progress import Reporter, stage
+from pipeline.sound import describe_sound
+from pipeline.workspace import Workspace, content_key, fingerprint
+from segmenter.detector import build_detector
+from segmenter.planner import plan_clips
+from segmenter.scanner import Scan, scan_faces
+from segmenter.spans import SpanSettings, find_spans
+from stitcher.assemble import check_container, muxer_of
+
+SCAN_VERSION = 1
+"""Raised when scanning the same frames gives other samples than before."""
+
+
+@dataclass(slots=True)
+class Source:
+    """What the whole job knows of the video."""
+
+    info: MediaInfo
+    video: VideoInfo
+    table: FrameTable
+    coding: VideoCoding
+    """How its frames are coded again."""
+    fingerprint: str
+    checkpoint: Path | None
+    """The network's weights; None if they are not there and only a plan is wanted."""
+    detector: str = ""
+    """retinaface or cascade; known once the source is scanned."""
+    detector_weights: Path | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of each stage so far."""
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+
+
+def open_source(
+    config: JobConfig, reporter: Reporter, *, plan_only: bool, force: bool
+) -> tuple[Source, tuple[Edit, ...]]:
+    """Check everything that can be checked before the work, cheapest first; return the source and the edits.
+
+    Raises ConfigError, MediaError or CheckpointError. plan_only: weights are not downloaded and may be missing.
+    force: existing outputs may be replaced.
+    """
+    check_output(config, config.output, force=force)
+    info = probe(config.input.video)
+    video = info.require_video()
+    if not is_composable(video.pixel_format):
+        raise UnsupportedMedia(f"{info.path}: pixels are stored as {video.pixel_format}. Convert it to yuv420p first.")
+    check_container(info, muxer_of(config.output))
+    coding = choose_coding(video, crf=config.stitcher.video.crf, preset=config.stitcher.video.preset)
+    table = scan_packets(info)
+    edits = plan_edits(config, info, table)
+    for edit in edits:
+        check_output(config, edit.output, force=force)
+    try:
+        checkpoint = find_weights(config.renderer.checkpoint, config, reporter, download=not plan_only)
+    except CheckpointNotFound:
+        if not plan_only:
+            raise
+        checkpoint = None
+    return Source(info, video, table, coding, fingerprint(Path(info.path), table), checkpoint), edits
+
+
+def scan_source(
+    config: JobConfig, source: Source, edits: Sequence[Edit], workspace: Workspace, reporter: Reporter
+) -> Scan:
+    """Return the scan of all frames that the edits show, from the workspace if an earlier run made it."""
+    settings = config.segmenter
+    intervals = merge(part for edit in edits for part in edit.scanned)
+    wanted = (settings.detector, settings.detector_checkpoint, settings.samples_per_second, settings.min_face_px)
+    key = content_key(SCAN_VERSION, source.fingerprint, intervals, wanted)
+    path = workspace.path("scan", key, ".json")
+    stored = workspace.load(path)
+    scan = Scan.from_json(stored["scan"]) if stored else None
+    source.detector, source.detector_weights = find_detector(config, reporter, scan.detector if scan else None)
+    if scan is None:
+        with source.timed("scan"):
+            scan = _scan_anew(config, source, intervals, reporter)
+        workspace.store(path, {"scan": scan.to_json()})
+    return scan
+
+
+def _scan_anew(config: JobConfig, source: Source, intervals: Sequence[Interval], reporter: Reporter) -> Scan:
+    frames = [frame for start, stop in intervals for frame in range(start, stop)]
+    with (
+        stage(reporter, "scan", len(frames), "frames"),
+        FrameReader(source.info, source.table) as reader,
+    ):
+        return scan_faces(
+            reader.read(frames),
+            table=source.table,
+            detector=build_detector(source.detector, source.detector_weights),  # type: ignore[arg-type]
+            converter=PictureConverter(source.video.rotation),
+            upright_size=source.video.upright_size,
+            samples_per_second=config.segmenter.samples_per_second,
+            min_face_px=config.segmenter.min_face_px,
+            on_progress=reporter.advance,
+        )
+
+
+def plan_edit(config: JobConfig, source: Source, edit: Edit, scan: Scan) -> Plan:
+    """Return how one output will be made, from the faces that the scan saw."""
+    settings = config.segmenter
+    spans = find_spans(
+        scan,
+        source.table,
+        edit.scanned,
+        SpanSettings(
+            onset=settings.onset,
+            offset=settings.offset,
+            min_on_seconds=settings.min_on_seconds,
+            min_off_seconds=settings.min_off_seconds,
+            min_face_px=settings.min_face_px,
+            max_yaw_degrees=settings.max_yaw_degrees,
+        ),
+    )
+    whole = source.video.codec not in SPLICEABLE
+    clips = plan_clips(
+        spans,
+        source.table,
+        edit.timeline,
+        driven=edit.driven,
+        driving_start=edit.driving_start,
+        coded_reason=f"packets of {source.video.codec} are not spliced: the whole stream is coded again"
+        if whole
+        else "",
+        max_clip_seconds=Fraction(str(settings.max_clip_seconds)),
+    )
+    return build_plan(
+        edit,
+        spans,
+        clips,
+        source=source.info,
+        sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),
+        num_cores=num_cores(),
+        num_workers=choose_workers(config.execution, sum(clip.action != "copy" for clip in clips)),
+        checkpoint_bytes=source.checkpoint.stat().st_size if source.checkpoint else 0,
+    )

@@ -1,0 +1,245 @@
+"""The index of a video against what its packets and its decoder say."""
+
+import os
+from array import array
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import pytest
+from av.stream import Disposition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
+from media.probe import build_frame_table, probe, rebuild_dts, scan_packets
+from tests.synthetic import (
+    SOURCES,
+    Sound,
+    decode_all,
+    digest,
+    independent_packets,
+    independent_times,
+    make_source,
+    make_video,
+    stamped_frame,
+)
+
+
+@pytest.fixture(scope="module", params=SOURCES)
+def source(request, tmp_path_factory):
+    """Return (path, table) of each kind of video."""
+    path = make_source(tmp_path_factory.mktemp("probe"), request.param)
+    return path, scan_packets(probe(path))
+
+
+def marked(flags):
+    return [frame for frame, flag in enumerate(flags) if flag]
+
+
+# What the headers say
+
+
+def test_video_facts(tmp_path):
+    info = probe(
+        make_video(
+            tmp_path / "a.mp4",
+            12,
+            size=(160, 90),
+            codec="libx265",
+            rate=Fraction(30000, 1001),
+            pixel_format="yuv420p10le",
+            color=(9, 9, 16),
+        )
+    )
+    video = info.require_video()
+    assert (video.index, video.codec, video.profile) == (0, "hevc", "Main 10")
+    assert (video.width, video.height, video.pixel_format) == (160, 90, "yuv420p10le")
+    assert (video.color_range, video.color_matrix, video.color_primaries, video.color_transfer) == (1, 9, 9, 16)
+    assert (video.average_rate, video.time_base) == (Fraction(30000, 1001), Fraction(1, 30000))
+    assert (video.rotation, video.sample_aspect, video.start_seconds) == (0, 1, 0)
+    assert video.extradata[:1] == b"\1"
+    assert (info.audio, info.others) == ((), ())
+    assert info.size_bytes == os.path.getsize(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_rotation_is_clockwise(tmp_path, rotation):
+    video = probe(make_video(tmp_path / "a.mp4", 3, rotation=rotation)).require_video()
+    assert video.rotation == rotation
+    assert video.upright_size == ((108, 192) if rotation in (90, 270) else (192, 108))
+
+
+def test_streams_beside_the_video(tmp_path):
+    sounds = (Sound("aac", 44100), Sound("flac", 48000, "deu", Fraction(1, 4)))
+    text = "1\n00:00:00,200 --> 00:00:00,900\nOne\n"
+    info = probe(make_video(tmp_path / "a.mkv", 30, sounds=sounds, subtitles=text))
+    assert [(audio.codec, audio.sample_rate, audio.num_channels) for audio in info.audio] == [
+        ("aac", 44100, 2),
+        ("flac", 48000, 2),
+    ]
+    assert info.audio[1].start_seconds == Fraction(1, 4)
+    assert [(other.kind, other.codec) for other in info.others] == [("subtitle", "srt")]
+    assert info.require_audio() == info.audio[0]
+
+
+def test_start_of_the_first_displayed_frame(tmp_path):
+    assert probe(make_source(tmp_path, "late.mp4")).require_video().start_seconds == Fraction(330, 2500)
+
+
+def test_a_cover_picture_is_no_video(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=48000, layout="mono")
+        cover = container.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "rgb24"
+        cover.disposition = Disposition.attached_pic
+        container.mux(cover.encode(stamped_frame(0, (64, 64)).reformat(format="rgb24")))
+        container.mux(cover.encode(None))
+        container.mux(sound.encode(None))
+    info = probe(path)
+    with pytest.raises(MissingStream, match="no video stream"):
+        info.require_video()
+    assert [other.kind for other in info.others] == ["video"]
+
+
+# Files that cannot be used
+
+
+def test_odd_files_are_refused_with_a_sentence(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("This is no video at all, only a line of text.\n" * 20)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name, why in [
+        ("missing.mp4", "no such file"),
+        (".", "folder"),
+        ("empty.mp4", "empty"),
+        ("text.mp4", "text.mp4"),
+        ("pipe.mp4", "no regular file"),
+    ]:
+        with pytest.raises(UnreadableMedia, match=why):
+            probe(tmp_path / name)
+
+
+def test_sound_alone_has_no_video_and_the_other_way_round(tmp_path):
+    make_video(tmp_path / "silent.mp4", 5)
+    with pytest.raises(MissingStream):
+        probe(tmp_path / "silent.mp4").require_audio()
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        container.mux(stream.encode(None))
+    with pytest.raises((MissingStream, UnreadableMedia)):
+        probe(tmp_path / "sound.wav").require_video()
+
+
+def test_a_video_without_a_decodable_frame(tmp_path):
+    path = make_video(tmp_path / "a.mp4", 5)
+    content = path.read_bytes()
+    for packet in independent_packets(path):
+        content = content.replace(packet.payload, bytes(len(packet.payload)))
+    (tmp_path / "blank.mp4").write_bytes(content)
+    with pytest.raises(UnreadableMedia, match="not one frame"):
+        probe(tmp_path / "blank.mp4")
+
+
+# The frame table
+
+
+def test_times_and_keyframes(source):
+    path, table = source
+    packets = sorted(independent_packets(path), key=lambda packet: packet.pts)
+    assert [ticks * table.time_base for ticks in table.pts] == [packet.pts for packet in packets]
+    assert marked(table.keyframe) == [frame for frame, packet in enumerate(packets) if packet.is_keyframe]
+    assert len(table) == len(packets) == (57 if path.name == "hidden.mp4" else 60)
+    assert table.end_pts > table.pts[-1]
+
+
+def test_decode_order_and_slots(source):
+    path, table = source
+    packets, times = independent_packets(path), independent_times(path)
+    assert [times[frame] for frame in table.decode_order] == [packet.pts for packet in packets]
+    assert all(table.dts[i] < table.dts[i + 1] for i in range(len(table) - 1))
+    assert all(table.dts[slot] <= table.pts[frame] for slot, frame in enumerate(table.decode_order))
+    if all(packet.dts is not None for packet in packets):
+        assert [slot * table.time_base for slot in table.dts] == [packet.dts for packet in packets]
+
+
+def test_clean_exits_are_where_the_decoder_has_all_it_needs(source):
+    path, table = source
+    times = independent_times(path)
+    complete = [0]
+    shown = set()
+    for number, packet in enumerate(independent_packets(path), 1):
+        shown.add(packet.pts)
+        if shown == set(times[:number]):
+            complete.append(number)
+    assert marked(table.clean_exit) == complete
+
+
+def decode_from(path, table, frame):
+    """Decode the packets of a keyframe and all later frames with a new decoder; return {pts in seconds: digest}."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+        decoder = stream.codec_context
+        begin = [packet.pts for packet in packets].index(table.pts[frame])
+        frames = [
+            decoded
+            for packet in packets[begin:]
+            if packet.pts >= table.pts[frame]
+            for decoded in decoder.decode(packet)
+        ]
+        frames += decoder.decode(None)
+        return {decoded.pts * stream.time_base: digest(decoded) for decoded in frames}
+
+
+CLEAN_ENTRIES = {
+    "open.mkv": [0, 36],
+    "open.ts": [0, 36],
+    "mpeg4.mp4": [0],
+    "hidden.mp4": [9, 21, 33, 45],
+}
+
+
+def test_clean_entries_decode_alone_to_the_same_pixels(source):
+    path, table = source
+    entries = marked(table.clean_entry)
+    assert entries == CLEAN_ENTRIES.get(path.name, [0, 12, 24, 36, 48])
+    truth = {seconds: pixels for seconds, _, pixels in decode_all(path)}
+    for frame in entries:
+        wanted = {ticks * table.time_base: truth[ticks * table.time_base] for ticks in table.pts[frame:]}
+        assert decode_from(path, table, frame) == wanted
+
+
+def test_missing_decode_times_are_rebuilt(tmp_path):
+    """Matroska stores no decode times; FFmpeg guesses some and leaves others out."""
+    path = make_source(tmp_path, "uneven.mkv")
+    table = scan_packets(probe(path))
+    assert len(table.dts) == 60
+    assert sorted(set(table.dts)) == list(table.dts)
+
+
+def test_times_must_be_unique(tmp_path):
+    video = probe(make_video(tmp_path / "a.mp4", 3)).require_video()
+    with pytest.raises(UnsupportedMedia, match="frames 1 and 2 have the same time"):
+        build_frame_table("a.mp4", video, array("q", [0, 200, 200]), None, bytearray([3, 0, 0]), 300)
+
+
+def test_an_end_that_is_not_told_is_one_average_frame_after_the_last(tmp_path):
+    video = replace(probe(make_video(tmp_path / "a.mp4", 3)).require_video(), average_rate=Fraction(10))
+    table = build_frame_table("a.mp4", video, array("q", [0, 100]), None, bytearray([3, 0]), 0)
+    assert table.end_pts == 100 + 250
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=40), st.randoms(use_true_random=False))
+def test_rebuilt_slots_increase_and_never_come_late(steps, random):
+    pts = array("q", [sum(steps[:at]) for at in range(len(steps))])
+    order = list(range(len(pts)))
+    for at in range(0, len(order), 4):
+        part = order[at : at + 4]
+        random.shuffle(part)
+        order[at : at + 4] = part
+    slots = rebuild_dts(pts, array("q", order))
+    assert all(slots[i] < slots[i + 1] for i in range(len(slots) - 1))
+    late = [pts[frame] - slots[slot] for slot, frame in enumerate(order)]
+    assert min(late) == 0

@@ -1,0 +1,266 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+from av import VideoFrame
+
+from media.picture import PictureConverter
+from media.probe import probe, scan_packets
+from media.reader import FrameReader
+from media.timeline import Face, FaceBox, FacePath, Span
+from segmenter.detector import build_detector
+from segmenter.scanner import scan_faces
+from segmenter.spans import SpanSettings, find_spans
+from segmenter.tracker import BoxTracker
+from segmenter.tracks import box_distance
+
+SIZE = (320, 240)
+FACE = (36, 48)
+NUM_FRAMES = 60
+
+
+class WhiteSquares:
+    """A detector for drawn footage: what is white is a face. Blind in pictures that are mostly grey."""
+
+    name = "white"
+
+    def __init__(self):
+        self.pictures = []
+
+    def detect(self, picture, *, smallest_px=16):
+        self.pictures.append(picture)
+        rows, columns = np.nonzero(picture.min(axis=2) > 200)
+        if len(rows) < 20:
+            return ()
+        return (Face(FaceBox(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), 0.9),)
+
+
+def place(frame):
+    """Return where the face is: it swings from side to side and jitters."""
+    return round(140 + 80 * np.sin(frame / 9)), 90 + frame % 3
+
+
+def draw(frame, *, hidden=()):
+    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    if frame not in hidden:
+        x, y = place(frame)
+        picture[y : y + FACE[1], x : x + FACE[0]] = 255
+    return VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv444p")
+
+
+def box_of(frame):
+    x, y = place(frame)
+    return FaceBox(x, y, x + FACE[0], y + FACE[1])
+
+
+def span_of(start, stop, every=6):
+    """Return a span whose path is off by a few pixels, as the scan's reduced pictures make it."""
+    frames = [*range(start, stop - 1, every), stop - 1]
+    boxes = (box_of(frame) for frame in frames)
+    return Span(
+        start,
+        stop,
+        "face",
+        path=FacePath(tuple(frames), tuple(FaceBox(b.left + 3, b.top - 4, b.right + 5, b.bottom) for b in boxes)),
+    )
+
+
+@pytest.fixture(scope="module")
+def footage():
+    return [draw(frame) for frame in range(NUM_FRAMES)]
+
+
+def track(frames, indexes, spans, *, detector=None, **options):
+    tracker = BoxTracker(detector or WhiteSquares(), PictureConverter(0), SIZE, **options)
+    return list(tracker.track(((index, frames[index]) for index in indexes), spans))
+
+
+def boxes(frames, indexes, spans, **options):
+    return [box for _, _, box in track(frames, indexes, spans, **options)]
+
+
+def edges(found):
+    return np.array([(box.left, box.top, box.right, box.bottom) for box in found])
+
+
+def test_the_box_is_that_of_every_frame(footage):
+    found = boxes(footage, range(NUM_FRAMES), [span_of(0, NUM_FRAMES)], every_frames=1, smoothing_frames=1)
+    error = edges(found) - edges(map(box_of, range(NUM_FRAMES)))
+    assert np.abs(error).max() < 1.5  # the drawn face is looked at reduced; the path alone is 5 off
+
+
+def test_frames_come_out_as_they_went_in(footage):
+    indexes = [*range(3, 20), 19, 19, *range(18, 5, -1), 40, 41]
+    out = track(footage, indexes, [span_of(5, 15), span_of(15, 30)])
+    assert [index for index, _, _ in out] == indexes
+    assert all(frame is footage[index] for index, frame, _ in out)
+    assert [box is not None for _, _, box in out] == [5 <= index < 30 for index in indexes]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("smoothing", [1, 5, 9])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_box_is_the_same_wherever_reading_began(footage, every, smoothing, direction):
+    spans = [span_of(4, 37), span_of(37, 55)]
+    options = {"every_frames": every, "smoothing_frames": smoothing}
+    reach = BoxTracker(WhiteSquares(), PictureConverter(0), SIZE, **options).reach_frames
+    whole = boxes(footage, range(NUM_FRAMES), spans, **options)
+    for start, stop in [(0, 11), (9, 10), (11, 25), (25, 37), (30, 44), (37, 60)]:
+        indexes = range(max(start - reach, 0), min(stop + reach, NUM_FRAMES))[::direction]
+        piece = {index: box for index, _, box in track(footage, indexes, spans, **options)}
+        assert [piece[index] for index in range(start, stop)] == whole[start:stop]
+
+
+def test_what_lies_beyond_reach_plays_no_part(footage):
+    span = span_of(0, NUM_FRAMES)
+    reach = BoxTracker(WhiteSquares(), PictureConverter(0), SIZE).reach_frames
+    whole = boxes(footage, range(NUM_FRAMES), [span])
+    changed = [draw(frame, hidden=range(20, NUM_FRAMES)) for frame in range(NUM_FRAMES)]
+    other = boxes(changed, range(NUM_FRAMES), [span])
+    assert other[: 20 - reach] == whole[: 20 - reach]
+    assert other[20 - reach] != whole[20 - reach]
+
+
+def test_a_span_never_looks_into_its_neighbour(footage):
+    whole = boxes(footage, range(NUM_FRAMES), [span_of(0, 30), span_of(30, 60)])
+    alone = boxes(footage, range(30), [span_of(0, 30)])
+    assert whole[:30] == alone
+
+
+def test_frozen_looped_and_bounced_frames_get_their_boxes(footage):
+    spans = [span_of(0, NUM_FRAMES)]
+    whole = boxes(footage, range(NUM_FRAMES), spans)
+    last = NUM_FRAMES - 1
+    for more in ([last] * 30, range(NUM_FRAMES), range(last - 1, -1, -1)):
+        indexes = [*range(NUM_FRAMES), *more]
+        assert boxes(footage, indexes, spans) == [whole[index] for index in indexes]
+
+
+def test_few_frames_wait(footage):
+    given = 0
+
+    def frames():
+        nonlocal given
+        for index in range(NUM_FRAMES):
+            given += 1
+            yield index, footage[index]
+
+    tracker = BoxTracker(WhiteSquares(), PictureConverter(0), SIZE)
+    waited = [given - taken for taken, _ in enumerate(tracker.track(frames(), [span_of(20, NUM_FRAMES)]), start=1)]
+    assert max(waited) == tracker.reach_frames
+    assert waited[:20] == [0] * 20
+
+
+def test_a_frame_is_searched_once(footage):
+    detector = WhiteSquares()
+    boxes(footage, [*range(20), *[19] * 10], [span_of(0, 20)], detector=detector, every_frames=3)
+    assert len(detector.pictures) == 8  # 0, 3, ... 18, and 19
+    assert {picture.shape for picture in detector.pictures} == {(192, 192, 3)}
+
+
+def test_smoothing_has_no_lag_and_takes_the_jitter(footage):
+    span = span_of(0, NUM_FRAMES)
+    raw = edges(boxes(footage, range(NUM_FRAMES), [span], every_frames=1, smoothing_frames=1))
+    smooth = edges(boxes(footage, range(NUM_FRAMES), [span]))
+    left, smooth_left = raw[:, 0], smooth[:, 0]
+    lags = {lag: np.abs(left[5:-5] - smooth_left[5 + lag : len(left) - 5 + lag]).sum() for lag in range(-4, 5)}
+    assert min(lags, key=lags.get) == 0
+    jitter, smooth_jitter = (np.square(np.diff(found[:, 1], 2)).mean() for found in (raw, smooth))
+    assert smooth_jitter < jitter / 5
+    assert (raw[0] == smooth[0]).all()
+    assert (raw[-1] == smooth[-1]).all()
+
+
+def test_where_the_face_is_missed_the_path_speaks():
+    hidden = range(20, 40)
+    frames = [draw(frame, hidden=hidden) for frame in range(NUM_FRAMES)]
+    span = span_of(0, NUM_FRAMES)
+    found = boxes(frames, range(NUM_FRAMES), [span])
+    assert edges([found[30]])[0] == pytest.approx(
+        edges(span.path.box_at(frame) for frame in range(28, 33)).mean(axis=0)
+    )
+
+
+def test_another_face_nearby_is_not_taken(footage):
+    class Two(WhiteSquares):
+        def detect(self, picture, *, smallest_px=16):
+            (one,) = super().detect(picture)
+            box = one.box
+            other = FaceBox(box.left - 60, box.top - 40, box.right - 40, box.bottom)
+            return Face(other, 0.99), one
+
+    options = {"every_frames": 1, "smoothing_frames": 1}
+    span = span_of(0, 10)
+    assert boxes(footage, range(10), [span], detector=Two(), **options) == boxes(footage, range(10), [span], **options)
+
+
+@pytest.mark.parametrize("corner", [(-20, -30), (300, 210), (-20, 210), (400, 400)])
+def test_a_box_at_the_edge_of_the_picture_is_searched_in_what_there_is(footage, corner):
+    x, y = corner
+    box = FaceBox(x, y, x + FACE[0], y + FACE[1])
+    span = Span(0, 5, "face", path=FacePath((0,), (box,)))
+    assert boxes(footage, range(5), [span]) == [box] * 5
+
+
+def test_turned_footage_has_upright_boxes():
+    stored = np.zeros((240, 320, 3), np.uint8)
+    stored[150:198, 40:76] = 255  # turned clockwise by 90 degrees: 240 wide, left = 240 - 198
+    frame = VideoFrame.from_ndarray(stored, format="bgr24").reformat(format="yuv420p")
+    expected = FaceBox(42, 40, 90, 76)
+    span = Span(0, 1, "face", path=FacePath((0,), (FaceBox(46, 37, 95, 72),)))
+    tracker = BoxTracker(WhiteSquares(), PictureConverter(90), (240, 320))
+    ((_, _, box),) = tracker.track([(0, frame)], [span])
+    assert edges([box])[0] == pytest.approx(edges([expected])[0], abs=1.5)
+
+
+def test_no_frames_no_boxes():
+    assert track([], [], []) == []
+
+
+@pytest.fixture(scope="module", params=["interview_1_700.mp4", "vlog_512_30fps.mp4"])
+def speaker(request, shared, retinaface_weights):
+    """Return (information, frames, spans, size, detector) of two seconds of a real speaker."""
+    info = probe(shared / "clips" / request.param)
+    table = scan_packets(info)
+    detector = build_detector("retinaface", retinaface_weights)
+    with FrameReader(info, table) as reader:
+        frames = list(reader.read(range(50)))
+    size = info.video.upright_size
+    scan = scan_faces(frames, table=table, detector=detector, converter=PictureConverter(0), upright_size=size)
+    return frames, find_spans(scan, table, [(0, 50)], SpanSettings()), size, detector
+
+
+def follow(speaker, choice=None, frames=slice(None), **options):
+    footage, spans, size, detector = speaker
+    tracker = BoxTracker(choice or detector, PictureConverter(0), size, **options)
+    return [box for _, _, box in tracker.track(footage[frames], spans)]
+
+
+def test_a_real_face_is_followed_within_a_pixel_of_detecting_every_frame(speaker):
+    dense, sparse = edges(follow(speaker, every_frames=1)), edges(follow(speaker))
+    assert np.median(np.abs(dense - sparse)) < 1
+
+
+def test_a_real_face_is_where_the_detector_sees_it_at_full_size(speaker):
+    footage, _, _, detector = speaker
+    found = follow(speaker)
+    for at in range(0, 50, 10):
+        whole = detector.detect(PictureConverter(0).upright_bgr(footage[at][1]))
+        assert min(box_distance(face.box, found[at]) for face in whole) < 0.12
+
+
+def test_clips_of_a_real_face_get_the_boxes_of_the_whole(speaker):
+    reach = BoxTracker(speaker[3], PictureConverter(0), speaker[2]).reach_frames
+    whole = follow(speaker)
+    pieces = [
+        follow(speaker, frames=slice(max(start - reach, 0), start + 10 + reach))[min(start, reach) :][:10]
+        for start in range(0, 50, 10)
+    ]
+    assert list(chain(*pieces)) == whole
+
+
+def test_the_cascade_follows_a_real_face_too(speaker):
+    cascade = build_detector("cascade", None)
+    distances = [box_distance(a, b) for a, b in zip(follow(speaker), follow(speaker, cascade), strict=True)]
+    assert np.median(distances) < 0.2
+    assert max(distances) < 0.3
