@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -54,7 +54,7 @@ def run(
         code = run_job(job, choose_reporter(quiet=quiet, progress=progress), plan_only=plan, force=force, reel=compare)
     except LipstitchError as exc:
         if debug:
-            raise
+            traceback.print_exc()
         _fail(str(exc), exc.exit_code)
     except KeyboardInterrupt:
         _fail(f"stopped. Finished clips are kept; go on with: python main.py --config {config}", 130)
@@ -62,7 +62,7 @@ def run(
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
-    print(f"Error: {sentence}", file=sys.stderr)
+    typer.echo(f"Error: {sentence}", err=True)
     raise typer.Exit(code)
 
 

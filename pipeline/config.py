@@ -138,9 +138,9 @@ class SegmenterConfig(_Model):
         le=4096,
         description="Least height of a face, in pixels of the video. Smaller ones also make the scan slower.",
     )
-    onset: float = Field(default=0.7, ge=0, le=1, description="Detector score at which a face appears.")
-    offset: float = Field(default=0.5, ge=0, le=1, description="Detector score below which it is gone.")
-    min_on_seconds: float = Field(default=0.3, ge=0, le=60, description="Shorter appearances are ignored.")
+    onset: float = Field(default=0.6, ge=0, le=1, description="Detector score at which a face appears.")
+    offset: float = Field(default=0.4, ge=0, le=1, description="Detector score below which it is gone.")
+    min_on_seconds: float = Field(default=0.4, ge=0, le=60, description="Shorter appearances are ignored.")
     min_off_seconds: float = Field(default=0.4, ge=0, le=60, description="Shorter gaps within a shot are filled.")
     max_yaw_degrees: float = Field(default=60, gt=0, le=90, description="A face turned further away is not rendered.")
     max_clip_seconds: float = Field(
@@ -167,8 +167,12 @@ class RendererConfig(_Model):
     detect_every_frames: int = Field(
         default=2, ge=1, le=10, description="The face is detected in every n-th frame of a clip."
     )
-    smoothing_frames: int = Field(
-        default=5, ge=1, le=51, description="Window, in frames, over which the face box is smoothed."
+    smoothing_frames: int | None = Field(
+        default=None,
+        ge=1,
+        le=51,
+        description="Window, in frames, over which the face box is smoothed. Omitted: 5 for RetinaFace, 9 for the"
+        " cascade, whose boxes are noisier.",
     )
     feather: float = Field(
         default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."

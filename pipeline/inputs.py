@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from media.errors import CheckpointNotFound, ConfigError
 from pipeline.config import JobConfig
 from pipeline.progress import Reporter
 from renderer.checkpoint import find_checkpoint
-from stitcher.assemble import muxer_of
+from stitcher.assemble import MUXERS, muxer_of
 from stitcher.soundtrack import takes
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+REEL_ENDINGS = (".mkv", ".mov", ".mp4")
 
 
 def input_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
@@ -30,23 +32,51 @@ def input_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
 
 def check_output(config: JobConfig, output: Path, *, force: bool) -> None:
     """Raise ConfigError if an output cannot or must not be written. force: an existing one may be replaced."""
-    muxer_of(output)
-    folder = output.parent
-    if not folder.is_dir():
-        raise ConfigError(f"output: the folder {folder} does not exist. Make it, or choose another.")
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(f"output: the folder {folder} is not writable. Choose another, or change its permissions.")
-    if output.is_dir():
-        raise ConfigError(f"output: {output} is a folder. Give the name of a file.")
-    if output.exists():
-        for key, path in input_files(config):
-            if path.exists() and path.samefile(output):
-                raise ConfigError(f"output: {output} is the same file as {key}. Choose another name.")
-        if not force:
-            raise ConfigError(f"output: {output} exists. Use --force to replace it, or choose another name.")
+    _check_ending("output", output, MUXERS)
+    _check_place("output", output, input_files(config), force=force)
     codec = config.stitcher.audio.codec
     if codec != "auto" and not takes(muxer_of(output), codec):
         raise ConfigError(f"stitcher.audio.codec: {output.suffix} files cannot hold {codec}. Choose auto.")
+
+
+def check_reel(config: JobConfig, reel: Path, outputs: Iterable[Path], *, force: bool) -> None:
+    """Raise ConfigError if the comparison reel cannot or must not be written. force: an existing one may be replaced.
+
+    outputs: what else the job writes.
+    """
+    _check_ending("--compare", reel, REEL_ENDINGS)
+    if reel.resolve() in [output.resolve() for output in outputs]:
+        raise ConfigError(f"--compare: {reel} is what the job itself writes. Choose another name.")
+    _check_place("--compare", reel, input_files(config), force=force)
+
+
+def _check_ending(key: str, path: Path, known: Iterable[str]) -> None:
+    if path.suffix.lower() not in known:
+        shown = f"the ending {path.suffix!r} of {path.name} is unknown" if path.suffix else f"{path.name} has no ending"
+        raise ConfigError(f"{key}: {shown}. Use one of {' '.join(sorted(known))}.")
+
+
+def _check_place(key: str, path: Path, inputs: Iterable[tuple[str, Path]], *, force: bool) -> None:
+    """Raise ConfigError if a file cannot be written at a path, would overwrite an input, or exists without force."""
+    # os.path, because pathlib raises where a folder may not be searched.
+    if not os.path.isdir(path.parent):
+        raise ConfigError(f"{key}: there is no folder {path.parent}. Make it, or choose another.")
+    if os.path.isdir(path):
+        raise ConfigError(f"{key}: {path} is a folder. Give the name of a file.")
+    if os.path.exists(path):
+        for name, read in inputs:
+            if os.path.exists(read) and os.path.samefile(read, path):
+                raise ConfigError(f"{key}: {path} is the same file as {name}. Choose another name.")
+        if not force:
+            raise ConfigError(f"{key}: {path} exists. Use --force to replace it, or choose another name.")
+    try:
+        # Tried, because permissions alone do not tell: the disk may be read-only, or the folder no real one.
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as exc:
+        raise ConfigError(
+            f"{key}: nothing can be written to the folder {path.parent} ({exc.strerror}). Choose another one."
+        ) from exc
 
 
 def find_weights(name: str, config: JobConfig, reporter: Reporter, *, download: bool) -> Path:

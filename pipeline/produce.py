@@ -70,6 +70,8 @@ def produce(
             detector=source.detector,
         )
     write_report(report, report_path(edit.output))
+    if not report["num_rendered_frames"]:
+        reporter.say("There was no face to render, so no lips were changed.")
     reporter.say(f"{edit.output}: {_summary(report['num_clips'])}. Report: {report_path(edit.output)}")
     return clips
 

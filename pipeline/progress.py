@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 PLAIN_LINE_SECONDS = 5.0
 """How often a stage reports where there is no terminal to draw on."""
+JSON_LINE_SECONDS = 0.2
+"""How often a stage reports to a machine: some stages advance thousands of times a second."""
 
 
 class Reporter(Protocol):
@@ -61,16 +63,22 @@ class JsonLines(Silent):
     def __init__(self, stream: IO[str] | None = None) -> None:
         """stream: where to write; stdout if None."""
         self._stream = stream or sys.stdout
-        self._stage, self._total, self._unit, self._start = "", 0, "", 0.0
+        self._stage, self._total, self._unit = "", 0, ""
+        self._start = self._last = 0.0
 
     def begin(self, stage: str, total: int, unit: str) -> None:
         """Write {"event": "begin", stage, total, unit}."""
-        self._stage, self._total, self._unit, self._start = stage, total, unit, time.monotonic()
+        self._stage, self._total, self._unit = stage, total, unit
+        self._start, self._last = time.monotonic(), 0.0
         self._write(event="begin", stage=stage, total=total, unit=unit)
 
     def advance(self, done: int, note: str = "") -> None:
-        """Write {"event": "advance", stage, done, total, seconds, eta_seconds, note}."""
-        seconds = time.monotonic() - self._start
+        """Write {"event": "advance", stage, done, total, seconds, eta_seconds, note}, a few times a second."""
+        now = time.monotonic()
+        if now - self._last < JSON_LINE_SECONDS and done != self._total:
+            return
+        self._last = now
+        seconds = now - self._start
         eta = seconds * (self._total - done) / done if done and self._total else None
         self._write(
             event="advance",
@@ -179,9 +187,9 @@ def stage(reporter: Reporter, name: str, total: int, unit: str) -> Iterator[Repo
 
 
 def choose_reporter(*, quiet: bool, progress: Literal["auto", "json"]) -> Reporter:
-    """Return the reporter that fits where the output goes."""
-    if progress == "json":
-        return JsonLines()
+    """Return the reporter that fits where the output goes; quiet wins over progress."""
     if quiet:
         return Silent()
+    if progress == "json":
+        return JsonLines()
     return LiveLine() if sys.stdout.isatty() else PlainLines()

@@ -38,7 +38,7 @@ class WorkerSetup:
     detector: str
     detector_weights: str | None
     detect_every_frames: int
-    smoothing_frames: int
+    smoothing_frames: int | None
     pads: Pads
     feather: float
     driving: str
@@ -87,7 +87,6 @@ def _tools(setup: WorkerSetup) -> _Tools:
             tracker=BoxTracker(
                 build_detector(setup.detector, weights),  # type: ignore[arg-type]
                 PictureConverter(video.rotation),
-                video.upright_size,
                 every_frames=setup.detect_every_frames,
                 smoothing_frames=setup.smoothing_frames,
             ),

@@ -43,17 +43,17 @@ class Workspace:
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            # The kernel drops the lock of a process that died, so no run is ever locked out by a dead one.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            owner = os.read(self._lock, 100).decode().strip() or "another process"
-            os.close(self._lock)
-            raise WorkspaceError(
-                f"{self.folder}: {owner} is working here. Wait for it, or choose another execution.workspace."
-            ) from exc
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, f"process {os.getpid()}".encode())
+            try:
+                # The kernel drops the lock of a process that died, so no run is ever locked out by a dead one.
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                owner = os.read(self._lock, 100).decode().strip() or "another process"
+                os.close(self._lock)
+                raise WorkspaceError(
+                    f"{self.folder}: {owner} is working here. Wait for it, or choose another execution.workspace."
+                ) from exc
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, f"process {os.getpid()}".encode())
         return self
 
     def __exit__(

@@ -129,7 +129,7 @@ def _copyable(table: FrameTable, run: Run, gap: Interval) -> Interval:
 
 
 def _cut(timeline: OutputTimeline, start: int, stop: int, longest: Fraction) -> Iterator[Interval]:
-    """Cut [start, stop) into the fewest pieces of about equal time that last at most `longest` seconds."""
+    """Cut [start, stop) into the fewest pieces of about equal time: at most `longest`, rounded up to whole frames."""
     first, last = timeline.seconds(start), timeline.seconds(stop)
     num_pieces = max(1, -((first - last) // longest))
     border = start

@@ -16,8 +16,9 @@ from segmenter.tracks import SAME_FACE, box_distance
 
 CROP_SIZE = 2.0
 """Side of the square that is searched, in units of the longer side of the expected box."""
-CROP_PX = 192
-"""Side of that square when it is searched; the face is then about half as large."""
+CROP_PX = {"retinaface": 192, "cascade": 128}
+"""Side of that square when it is searched, for each detector; the face is then about half as large. More pixels bring
+neither detector closer to what it sees at full size."""
 SMALLEST_SHARE = 0.25
 """Height of the smallest face of interest in it, as a share of the side."""
 SMOOTHING_FRAMES = {"retinaface": 5, "cascade": 9}
@@ -40,20 +41,20 @@ class BoxTracker:
         self,
         detector: FaceDetector,
         converter: PictureConverter,
-        upright_size: tuple[int, int],
         *,
         every_frames: int = 2,
         smoothing_frames: int | None = None,
-        crop_px: int = CROP_PX,
+        crop_px: int | None = None,
     ) -> None:
-        """every_frames: distance of detections. smoothing_frames: odd length of the averaging window, 1 for none; None
-        for what suits the detector.
+        """every_frames: distance of detections. smoothing_frames: odd length of the averaging window, 1 for none.
+        crop_px: side of the searched pictures. None: what suits the detector.
         """
         if smoothing_frames is None:
             smoothing_frames = SMOOTHING_FRAMES.get(detector.name, 5)
+        if crop_px is None:
+            crop_px = CROP_PX.get(detector.name, 192)
         self._detector = detector
         self._converter = converter
-        self._upright_size = upright_size
         self._every = every_frames
         self._half_window = smoothing_frames // 2
         self._crop_px = crop_px

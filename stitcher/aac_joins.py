@@ -64,9 +64,12 @@ def replace_aac(
 ) -> Iterator[Replacement]:
     """Yield the packets of each changed interval (output samples), from the join before it to the join after it.
 
-    folder: where the packets of one range wait in a nameless file, so that a long range does not fill memory. Raises UnsupportedMedia where no join is clean, or the first packet would have to be joined.
+    folder: where the packets of one range wait in a nameless file, so that a long range does not fill memory.
+    Raises UnsupportedMedia where no join is clean, or the first packet would have to be joined.
     """
-    for start, stop in _apart(changed, 4 * _CANDIDATES * _BLOCK):
+    # Behind the source's last packet there is nothing to copy: all changes there are one.
+    bounded = ((min(start, track.starts[-1]), stop) for start, stop in changed)
+    for start, stop in _apart(bounded, 4 * _CANDIDATES * _BLOCK):
         heads, tails = _head_joins(track, start), _tail_joins(track, stop)
         first = heads[-1] if heads else _first_packet(track, start)
         last = tails[-1] if tails else _end_packet(track, stop)

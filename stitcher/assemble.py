@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import lcm
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -104,13 +105,11 @@ def assemble(
     number of frames written so far. Raises WorkspaceError where the disk is full, StitchError where muxing fails.
     """
     video = source.require_video()
-    options = {"avoid_negative_ts": "disabled", "movflags": "+faststart"}
-    if muxer in ("mp4", "mov") and table.time_base.numerator == 1:
-        options["video_track_timescale"] = str(table.time_base.denominator)
     with ExitStack() as stack:
         reader = stack.enter_context(open_input(source.path))
         sound = _Sound(stack, soundtrack) if soundtrack else None
         feed = _Video(video, table, timeline, clips)
+        options = _muxer_options(muxer, timeline, sound)
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:
             assembly = _Assembly(source, feed, sound, timeline, table, reader, writer)
@@ -128,6 +127,21 @@ def assemble(
     return Assembled(feed.payloads, assembly.dropped)
 
 
+def _muxer_options(muxer: str, timeline: OutputTimeline, sound: _Sound | None) -> dict[str, str]:
+    options = {"avoid_negative_ts": "disabled"}
+    if muxer not in ("mp4", "mov"):
+        return options
+    options["movflags"] = "+faststart"
+    video_clock = timeline.time_base.denominator
+    if timeline.time_base.numerator == 1:
+        options["video_track_timescale"] = str(video_clock)
+    if timeline.pts[0] != 0:
+        # A start other than 0 is an edit, counted on the movie's clock; its default of milliseconds would round it.
+        clock = lcm(video_clock, sound.time_base.denominator if sound else 1)
+        options["movie_timescale"] = str(clock if clock < 1 << 31 else video_clock)
+    return options
+
+
 class _Sound:
     """The packets of the soundtrack, released up to a time."""
 
@@ -136,14 +150,14 @@ class _Sound:
         self.template = container.streams[soundtrack.stream_index]
         self._packets = container.demux(self.template)
         assert self.template.time_base is not None
-        self._time_base = self.template.time_base
-        self._shift = round(soundtrack.offset / self._time_base)
+        self.time_base = self.template.time_base
+        self._shift = round(soundtrack.offset / self.time_base)
         self._next = self._shifted()
 
     def until(self, seconds: Fraction | None) -> Iterator[AnyPacket]:
         """Yield packets decoded before a time on the output's clock; None for all that are left."""
         while (packet := self._next) is not None:
-            if seconds is not None and packet.dts is not None and packet.dts * self._time_base >= seconds:
+            if seconds is not None and packet.dts is not None and packet.dts * self.time_base >= seconds:
                 return
             self._next = self._shifted()
             yield packet

@@ -197,10 +197,9 @@ def test_a_trip_to_bgr_and_back_stays_near(matrix, full, pixel_format):
     for new, old in zip(back, planes(crop(frame, region)), strict=True):
         assert new.dtype == old.dtype
         error = (new.astype(float) - old) / scale
-        assert abs(error.mean()) < 0.25
-        assert np.abs(error).mean() < 1.0
-    luma = (back[0].astype(float) - planes(crop(frame, region))[0]) / scale
-    assert np.abs(luma).max() <= 3
+        assert np.abs(error).max() <= 1
+        # The scaler makes full range from limited range, and truncates there.
+        assert abs(error.mean()) < (0.6 if full else 0.05)
 
 
 def test_untagged_frames_are_taken_as_players_take_them():

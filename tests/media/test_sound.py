@@ -235,16 +235,16 @@ def test_eight_channels_are_read(folder):
     assert decibels(rms(read_all(path, RATE, "7.1") - sound)) < -35
 
 
-def test_ten_minutes_do_not_drift_and_stay_small(folder):
+def test_minutes_do_not_drift_and_stay_small(folder):
     rate, minute = 8000, voice(60, 8000, channels=1)
-    path = write_sound(folder / "long.m4a", np.tile(minute, 10), rate, "aac", "mp4", bit_rate=48_000)
-    assert sound_length(path, 0) == 600
-    for start in (0, 300, 540):
+    path = write_sound(folder / "long.m4a", np.tile(minute, 5), rate, "aac", "mp4", bit_rate=48_000)
+    assert sound_length(path, 0) == 300
+    for start in (0, 120, 240):
         part = read_all(path, rate, "mono", start=Fraction(start), stop=Fraction(start + 60))
         assert abs(lag(part[0], minute[0])) < 0.05
     blocks = read_samples(path, stream_index=0, rate=16000, layout="mono")
     sizes = [block.shape[1] for block in blocks]
-    assert sum(sizes) == 600 * 16000
+    assert sum(sizes) == 300 * 16000
     assert max(sizes) < 200_000
 
 

@@ -71,7 +71,7 @@ def footage():
 
 
 def track(frames, indexes, spans, *, detector=None, **options):
-    tracker = BoxTracker(detector or WhiteSquares(), PictureConverter(0), SIZE, **options)
+    tracker = BoxTracker(detector or WhiteSquares(), PictureConverter(0), **options)
     return list(tracker.track(((index, frames[index]) for index in indexes), spans))
 
 
@@ -103,7 +103,7 @@ def test_frames_come_out_as_they_went_in(footage):
 def test_a_box_is_the_same_wherever_reading_began(footage, every, smoothing, direction):
     spans = [span_of(4, 37), span_of(37, 55)]
     options = {"every_frames": every, "smoothing_frames": smoothing}
-    reach = BoxTracker(WhiteSquares(), PictureConverter(0), SIZE, **options).reach_frames
+    reach = BoxTracker(WhiteSquares(), PictureConverter(0), **options).reach_frames
     whole = boxes(footage, range(NUM_FRAMES), spans, **options)
     for start, stop in [(0, 11), (9, 10), (11, 25), (25, 37), (30, 44), (37, 60)]:
         indexes = range(max(start - reach, 0), min(stop + reach, NUM_FRAMES))[::direction]
@@ -113,7 +113,7 @@ def test_a_box_is_the_same_wherever_reading_began(footage, every, smoothing, dir
 
 def test_what_lies_beyond_reach_plays_no_part(footage):
     span = span_of(0, NUM_FRAMES)
-    reach = BoxTracker(WhiteSquares(), PictureConverter(0), SIZE).reach_frames
+    reach = BoxTracker(WhiteSquares(), PictureConverter(0)).reach_frames
     whole = boxes(footage, range(NUM_FRAMES), [span])
     changed = [draw(frame, hidden=range(20, NUM_FRAMES)) for frame in range(NUM_FRAMES)]
     other = boxes(changed, range(NUM_FRAMES), [span])
@@ -145,7 +145,7 @@ def test_few_frames_wait(footage):
             given += 1
             yield index, footage[index]
 
-    tracker = BoxTracker(WhiteSquares(), PictureConverter(0), SIZE)
+    tracker = BoxTracker(WhiteSquares(), PictureConverter(0))
     waited = [given - taken for taken, _ in enumerate(tracker.track(frames(), [span_of(20, NUM_FRAMES)]), start=1)]
     assert max(waited) == tracker.reach_frames
     assert waited[:20] == [0] * 20
@@ -208,7 +208,7 @@ def test_turned_footage_has_upright_boxes():
     frame = VideoFrame.from_ndarray(stored, format="bgr24").reformat(format="yuv420p")
     expected = FaceBox(42, 40, 90, 76)
     span = Span(0, 1, "face", path=FacePath((0,), (FaceBox(46, 37, 95, 72),)))
-    tracker = BoxTracker(WhiteSquares(), PictureConverter(90), (240, 320))
+    tracker = BoxTracker(WhiteSquares(), PictureConverter(90))
     ((_, _, box),) = tracker.track([(0, frame)], [span])
     assert edges([box])[0] == pytest.approx(edges([expected])[0], abs=1.5)
 
@@ -231,8 +231,8 @@ def speaker(request, shared, retinaface_weights):
 
 
 def follow(speaker, choice=None, frames=slice(None), **options):
-    footage, spans, size, detector = speaker
-    tracker = BoxTracker(choice or detector, PictureConverter(0), size, **options)
+    footage, spans, _, detector = speaker
+    tracker = BoxTracker(choice or detector, PictureConverter(0), **options)
     return [box for _, _, box in tracker.track(footage[frames], spans)]
 
 
@@ -250,7 +250,7 @@ def test_a_real_face_is_where_the_detector_sees_it_at_full_size(speaker):
 
 
 def test_clips_of_a_real_face_get_the_boxes_of_the_whole(speaker):
-    reach = BoxTracker(speaker[3], PictureConverter(0), speaker[2]).reach_frames
+    reach = BoxTracker(speaker[3], PictureConverter(0)).reach_frames
     whole = follow(speaker)
     pieces = [
         follow(speaker, frames=slice(max(start - reach, 0), start + 10 + reach))[min(start, reach) :][:10]

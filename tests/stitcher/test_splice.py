@@ -144,6 +144,13 @@ def test_a_range_to_the_last_frame(m4a, dub, folder):
         assert set(steps) == {1024}
 
 
+def test_ranges_behind_the_end_of_the_source(m4a, dub, folder):
+    for name, ranges in (("over", [(11, 13), (15, 16)]), ("behind", [(10, Fraction(23, 2)), (15, 16)])):
+        spliced = Spliced(m4a, patched(m4a, dub, ranges, duration=18), folder / f"{name}.m4a")
+        assert set(np.diff([packet[0] for packet in spliced.after])) == {1024}
+        assert decibels(rms(spliced.error) / rms(spliced.wanted)) < -30
+
+
 def test_late_sound_keeps_its_time(dub, folder):
     path = write_sound(folder / "late.mp4", SOUND, RATE, "aac", "mp4", start=0.4, video=True, bit_rate=160_000)
     ranges = [(3, 5)]
