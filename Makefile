@@ -20,7 +20,7 @@ endef
 export REQUIRE_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench
+.PHONY: help setup demo test acceptance bench
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -51,6 +51,9 @@ test: setup ## lint, types and the whole test suite
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -m pytest
+
+acceptance: setup ## the whole-job tests at the clips' full size (minutes; needs the shared clips)
+	LIPSTITCH_FULL=1 $(VENV_PYTHON) -m pytest -n 0 -v -rs --durations=0 tests/test_real_job.py tests/pipeline/test_job.py
 
 bench: setup ## run every benchmarks/bench_*.py
 	@set -e; for script in benchmarks/bench_*.py; do \

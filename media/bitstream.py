@@ -129,7 +129,7 @@ def add_h264_sets(record: bytes, sets: Iterable[bytes]) -> bytes:
 
 
 def free_h264_id(sets: Iterable[bytes]) -> int:
-    """Return the least id above 0 that no given sequence or picture parameter set uses; at most 31 (table of 7.4.2.1)."""
+    """Return the least id above 0, at most 31 (H.264 7.4.2.1), that no given parameter set uses."""
     used = set()
     for unit in sets:
         kind = unit_type("h264", unit)

@@ -50,6 +50,8 @@ class VideoInfo:
     start_seconds: Fraction
     """Time of the first displayed frame on the container's clock; 0 where the file does not say."""
     extradata: bytes
+    reorders: bool = False
+    """Whether frames may be shown in another order than they are decoded (B-frames)."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -180,6 +182,7 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         average_rate=stream.average_rate or stream.guessed_rate or Fraction(25),
         start_seconds=(stream.start_time or 0) * _known(stream.time_base),
         extradata=bytes(context.extradata or b""),
+        reorders=context.has_b_frames,
     )
 
 

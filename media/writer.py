@@ -56,8 +56,8 @@ class VideoCoding:
 def choose_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding:
     """Return how frames of a video are coded again; raise UnsupportedMedia where its codec has no encoder.
 
-    crf: constant rate factor of x264 and x265, lower is better; preset: theirs, or auto. Other codecs are coded at a fixed,
-    visually lossless quality.
+    crf: constant rate factor of x264 and x265, lower is better; preset: theirs, or auto. Other codecs are coded at a
+    fixed, visually lossless quality.
     """
     if preset == "auto":
         preset = "ultrafast" if video.codec == "hevc" else "veryfast"
@@ -80,7 +80,10 @@ def choose_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding:
 
 def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, str], ...]:
     set_id = free_h264_id(parameter_sets("h264", video.extradata))
-    params = f"sps-id={set_id}:bframes=0:keyint=infinite:scenecut=0:open-gop=0:threads={ENCODER_THREADS}:stitchable=1"
+    # All frames are forced to be I or P. Yet B-frames are announced where the source has some: Matroska stores no
+    # decode times, and readers guess them from the depth of reordering that the first parameter set states.
+    b_frames = "bframes=2:b-pyramid=normal:b-adapt=0" if video.reorders else "bframes=0"
+    params = f"sps-id={set_id}:{b_frames}:keyint=infinite:scenecut=0:open-gop=0:threads={ENCODER_THREADS}:stitchable=1"
     options = [("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("flags", "+psnr"), ("x264-params", params)]
     profile = H264_PROFILES.get(video.profile or "")
     return (*options, ("profile", profile)) if profile else tuple(options)
@@ -143,7 +146,7 @@ class ClipWriter:
     def write(self, frame: VideoFrame, *, keyframe: bool) -> None:
         """Code one frame; its time and picture type are overwritten. keyframe: begin a new GOP here."""
         frame.pts, frame.time_base = self._num_frames, self._stream.codec_context.time_base
-        frame.pict_type = PictureType.I if keyframe or self._num_frames == 0 else PictureType.NONE
+        frame.pict_type = PictureType.I if keyframe or self._num_frames == 0 else PictureType.P
         self._num_frames += 1
         self._mux(frame)
 

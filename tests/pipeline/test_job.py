@@ -203,7 +203,8 @@ def test_extraction_keeps_the_frames_of_its_ranges(material, tmp_path):
         assert [pts for pts, _ in found] == [Fraction(number, 25) for number in range(count)]
     run_job(job_of(tmp_path, material, mode="extract", ranges=ranges, extract={"join": True}))
     assert [pts for pts, _ in packets(tmp_path / "out.mp4")] == [Fraction(number, 25) for number in range(30)]
-    assert len(mono(tmp_path / "out.mp4")) == pytest.approx(30 / 25 * 16000, abs=2)
+    # AAC's last packet is padded to 1024 samples.
+    assert 0 <= len(mono(tmp_path / "out.mp4")) - 30 * 640 < 1024
 
 
 def test_clips_that_cannot_be_rendered_pass_through_with_exit_code_10(material, tmp_path, monkeypatch, capsys):
