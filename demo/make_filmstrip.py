@@ -20,11 +20,11 @@ PICTURE_PX = 300
 
 def frames_at(video: Path, moments: Sequence[float]) -> list[Image.Image]:
     """Return the frames shown at some increasing times, in seconds."""
-    found = []
+    found: list[Image.Image] = []
     with av.open(str(video)) as container:
         for frame in container.decode(video=0):
             if len(found) < len(moments) and frame.time is not None and frame.time >= moments[len(found)]:
-                found.append(frame.to_image())
+                found.append(Image.fromarray(frame.to_ndarray(format="rgb24")))
     return found
 
 

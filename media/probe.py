@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,13 +146,17 @@ def probe(path: str | Path) -> MediaInfo:
 
 
 def _refuse_odd_file(path: Path) -> None:
-    if path.is_dir():
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise UnreadableMedia(f"{path}: no such file. Check the path.") from exc
+    except OSError as exc:
+        raise UnreadableMedia(f"{path}: cannot be read ({exc.strerror}). Check the path and its permissions.") from exc
+    if stat.S_ISDIR(status.st_mode):
         raise UnreadableMedia(f"{path}: this is a folder. Give a media file.")
-    if not path.exists():
-        raise UnreadableMedia(f"{path}: no such file. Check the path.")
-    if not path.is_file():
+    if not stat.S_ISREG(status.st_mode):
         raise UnreadableMedia(f"{path}: this is no regular file. Save it to a file first.")
-    if path.stat().st_size == 0:
+    if status.st_size == 0:
         raise UnreadableMedia(f"{path}: the file is empty. Give a complete media file.")
     if not os.access(path, os.R_OK):
         raise UnreadableMedia(f"{path}: no permission to read this file. Change its permissions.")

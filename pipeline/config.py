@@ -360,8 +360,9 @@ def _describe(errors: list[ErrorDetails]) -> str:
         loc = [part for part in error["loc"] if not str(part).startswith(("literal[", "constrained"))]
         value = error["input"]
         shown = f" (now {value!r})" if isinstance(value, str | int | float) and error["type"] != "missing" else ""
-        sentences.setdefault(f"{'.'.join(map(str, loc)) or 'the job'}{shown}", []).append(_allowed(error, loc))
-    return "; ".join(f"{where}: {', or '.join(dict.fromkeys(said))}" for where, said in sentences.items()) + "."
+        where = f"{'.'.join(map(str, loc))}{shown}: " if loc else ""
+        sentences.setdefault(where, []).append(_allowed(error, loc))
+    return "; ".join(f"{where}{', or '.join(dict.fromkeys(said))}" for where, said in sentences.items()) + "."
 
 
 def _allowed(error: ErrorDetails, loc: list[str | int]) -> str:

