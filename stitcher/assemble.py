@@ -307,8 +307,10 @@ class _Assembly:
         assert isinstance(context, av.VideoCodecContext)
         context.extradata = self._video.bits.extradata
         context.framerate = self._source.require_video().average_rate
-        if self._video.bits.needs_hev1 and self._writer.format.name in ("mp4", "mov"):
-            context.codec_tag = "hev1"
+        if self._writer.format.name in ("mp4", "mov") and stream.codec_context.name == "hevc":
+            # hvc1 forbids parameter sets inside the stream; some players take nothing else.
+            was_hvc1 = stream.codec_context.codec_tag == "hvc1"
+            context.codec_tag = "hvc1" if was_hvc1 and not self._video.bits.needs_hev1 else "hev1"
         _inherit(stream, target)
         return target
 

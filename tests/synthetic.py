@@ -95,6 +95,7 @@ def make_video(
     full_range=False,
     color=None,
     crf=18,
+    tag=None,
     options=None,
     sounds=(),
     subtitles=None,
@@ -124,6 +125,8 @@ def make_video(
         context.gop_size = gop
         if codec == "mpeg4":
             context.max_b_frames = b_frames
+        if tag:
+            context.codec_tag = tag
         context.color_range = 2 if full_range else 1
         if color:
             context.colorspace, context.color_primaries, context.color_trc = color

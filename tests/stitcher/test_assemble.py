@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import pytest
 
-from media.bitstream import length_prefix_size, split_units, unit_type
+from media.bitstream import irap_type, length_prefix_size, split_units, unit_type
 from media.errors import StitchError, UnsupportedMedia
 from media.picture import plane_views
 from media.probe import MediaInfo, probe, scan_packets
@@ -171,6 +171,31 @@ def test_copied_packets_are_the_same_bytes(whole):
             assert output[frame].payload == source[frame].payload
         elif frame not in seams:
             assert slices(output[frame], whole.info) == slices(source[frame], whole.info)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".ts"])
+def test_hevc_seams_are_announced(tmp_path, ending):
+    """A CRA behind coded frames becomes a BLA, other keyframes stay what they are; an MP4 allows sets in the stream."""
+    source = make_video(tmp_path / f"a{ending}", NUM_FRAMES, codec="libx265", open_gop=True)
+    output = produce(source, tmp_path / f"out{ending}")
+    prefix = length_prefix_size("hevc", output.info.require_video().extradata)
+    before, after = (sorted(independent_packets(path), key=lambda packet: packet.pts) for path in (source, output.path))
+    kinds = {frame: irap_type(after[frame].payload, prefix) for frame in output.copied if after[frame].is_keyframe}
+    assert kinds == {0: irap_type(before[0].payload, prefix), 12: 21, 24: 18, 36: 21, 48: 18, 60: 21}
+    for packet in after:
+        if packet.is_keyframe:
+            sets = [unit_type("hevc", unit) for unit in split_units(packet.payload, prefix)]
+            assert {32, 33, 34} <= set(sets)
+
+
+def test_hevc_that_is_only_copied_keeps_its_tag(tmp_path):
+    source = make_video(tmp_path / "a.mp4", 20, codec="libx265", tag="hvc1")
+    output = produce(source, tmp_path / "out.mp4", [])
+    with av.open(str(output.path)) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+    output = produce(source, tmp_path / "mixed.mp4", [(3, 5)])
+    with av.open(str(output.path)) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hev1"
 
 
 def test_seeks_show_the_frame_asked_for(whole):
