@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterable
 from enum import Enum
 
-MODULE_NAMES = {"opencv-python": "cv2", "PyYAML": "yaml"}
+MODULE_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "PyYAML": "yaml"}
 """Import names of distributions whose name is not the import name; elsewhere dashes become underscores."""
 
 SYSTEM_LIBRARY = re.compile(r"\blib[\w.+-]*\.so[\w.]*")
