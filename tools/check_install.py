@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Iterable
 from enum import Enum
 
+from packaging.requirements import Requirement
+
 MODULE_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "PyYAML": "yaml"}
 """Import names of distributions whose name is not the import name; elsewhere dashes become underscores."""
 
@@ -49,8 +51,9 @@ def main() -> int:
 
 
 def required_modules(requirements: Iterable[str]) -> list[str]:
-    """Return the import names of the requirements that no extra asks for."""
-    names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requirements if "extra ==" not in line)
+    """Return the import names of the requirements that no extra asks for and that this Python needs."""
+    parsed = [Requirement(line) for line in requirements]
+    names = [one.name for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})]
     return [MODULE_NAMES.get(name, name.replace("-", "_")) for name in names]
 
 
