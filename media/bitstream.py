@@ -1,4 +1,4 @@
-"""The little that must be known of H.264 and HEVC bitstreams: NAL units, parameter sets, kinds of keyframes.
+"""The little that must be known of bitstreams: units, parameter sets, kinds of keyframes. Mostly H.264 and HEVC.
 
 Units stand either behind lengths (MP4, Matroska) or behind start codes (Annex B: transport streams). Numbers are
 those of ITU-T H.264 table 7-1 and H.265 table 7-1; configuration records those of ISO/IEC 14496-15.
@@ -13,6 +13,12 @@ HEVC_BLA_N_LP, HEVC_CRA = 18, 21
 HEVC_IRAP = range(16, 24)
 HEVC_PARAMETER_SETS = (32, 33, 34)
 START_CODE = b"\0\0\0\1"
+LASTING_SEI = (137, 144, 147, 148)
+"""Mastering display, content light level, preferred transfer, ambient viewing (H.265 table D.1, H.264 has the same)."""
+MPEG_SEQUENCE_HEADER, MPEG_SEQUENCE_EXTENSION = b"\0\0\1\xb3", b"\0\0\1\xb5"
+"""ISO/IEC 13818-2 table 6-1; 11172-2 has the former."""
+AV1_SEQUENCE_HEADER, AV1_TEMPORAL_DELIMITER, AV1_FRAME_HEADER, AV1_FRAME = 1, 2, 3, 6
+"""Numbers of the AV1 specification, 6.2.2."""
 
 
 def length_prefix_size(codec: str, extradata: bytes) -> int:
@@ -63,12 +69,18 @@ def is_clean_keyframe(codec: str, packet: bytes, prefix_size: int) -> bool:
     """Tell whether a keyframe is of a kind that trailing pictures cannot reach back over.
 
     H.264: IDR only (an I picture with a recovery point leaves the reference pictures standing). HEVC: any IRAP
-    picture (a CRA must still be turned into a BLA when what came before it changed). Other codecs: every keyframe.
+    picture (a CRA must still be turned into a BLA when what came before it changed). MPEG-1 and MPEG-2: an I picture
+    with a sequence header, which brings back the quantiser matrices. AV1: a shown key frame with a sequence header.
+    Other codecs: every keyframe.
     """
     if codec == "h264":
         return any(unit_type(codec, unit) == H264_IDR for unit in split_units(packet, prefix_size))
     if codec == "hevc":
         return irap_type(packet, prefix_size) is not None
+    if codec in ("mpeg1video", "mpeg2video"):
+        return MPEG_SEQUENCE_HEADER in packet
+    if codec == "av1":
+        return _begins_av1_sequence(packet)
     return True
 
 
@@ -129,7 +141,10 @@ def add_h264_sets(record: bytes, sets: Iterable[bytes]) -> bytes:
 
 
 def free_h264_id(sets: Iterable[bytes]) -> int:
-    """Return the least id above 0, at most 31 (H.264 7.4.2.1), that no given parameter set uses."""
+    """Return the greatest id, at most 31 (H.264 7.4.2.1), that no given parameter set uses.
+
+    Encoders count ids from 0, so what a source brings later, inside the stream, does not collide either.
+    """
     used = set()
     for unit in sets:
         kind = unit_type("h264", unit)
@@ -137,7 +152,7 @@ def free_h264_id(sets: Iterable[bytes]) -> int:
             used.add(_exp_golomb(unit[4:]))
         elif kind == H264_PPS:
             used.add(_exp_golomb(unit[1:]))
-    return next(number for number in range(1, 32) if number not in used)
+    return next(number for number in range(31, 0, -1) if number not in used)
 
 
 def _exp_golomb(bits: bytes) -> int:
@@ -155,3 +170,79 @@ def as_bla(packet: bytes, prefix_size: int) -> bytes:
             unit = bytes([unit[0] & 0x81 | HEVC_BLA_N_LP << 1]) + unit[1:]
         units.append(unit)
     return join_units(units, prefix_size)
+
+
+def split_av1_units(packet: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield (type, header and size, payload) of each unit of an AV1 temporal unit (AV1 5.3, low-overhead format)."""
+    at = 0
+    while at < len(packet):
+        start = at
+        header = packet[at]
+        at += 2 if header & 4 else 1
+        size = len(packet) - at
+        if header & 2:
+            size, shift = 0, 0
+            while at < len(packet):
+                byte = packet[at]
+                size |= (byte & 127) << shift
+                at, shift = at + 1, shift + 7
+                if byte < 128:
+                    break
+        yield header >> 3 & 15, packet[start:at], packet[at : at + size]
+        at += size
+
+
+def without_av1_delimiters(packet: bytes) -> bytes:
+    """Return an AV1 temporal unit as containers store it: without the delimiters between temporal units."""
+    return b"".join(
+        header + payload for kind, header, payload in split_av1_units(packet) if kind != AV1_TEMPORAL_DELIMITER
+    )
+
+
+def _begins_av1_sequence(packet: bytes) -> bool:
+    """Tell whether a temporal unit holds a sequence header and its first frame is a key frame that is shown.
+
+    A frame header begins with show_existing_frame (1 bit), frame_type (2, key is 0) and show_frame (1): AV1 5.9.2.
+    """
+    has_header = False
+    for kind, _, payload in split_av1_units(packet):
+        has_header |= kind == AV1_SEQUENCE_HEADER
+        if kind in (AV1_FRAME_HEADER, AV1_FRAME):
+            return has_header and payload[:1] != b"" and payload[0] >> 4 == 1
+    return False
+
+
+def lasting_sei(codec: str, packet: bytes, prefix_size: int) -> list[bytes]:
+    """Return units with the messages of a key picture that speak of the whole video; empty for other codecs.
+
+    They say how HDR is to be shown, and an encoder that is given frames alone omits them.
+    """
+    prefix = {"h264": b"\6", "hevc": b"\x4e\1"}.get(codec, b"")
+    messages = [
+        message
+        for unit in (split_units(packet, prefix_size) if prefix else ())
+        if unit[: len(prefix)] == prefix
+        for message in _sei_messages(unit[len(prefix) :])
+        if message[0] in LASTING_SEI
+    ]
+    return [prefix + _protected(message) + b"\x80" for message in messages]
+
+
+def _sei_messages(payload: bytes) -> Iterator[bytes]:
+    """Yield each message of an SEI unit, header and all; types from 255 on are of no interest and end the list."""
+    payload = payload.replace(b"\0\0\3", b"\0\0")
+    at = 0
+    while at + 2 < len(payload) and payload[at] < 255 and payload[at + 1] < 255:
+        stop = at + 2 + payload[at + 1]
+        yield payload[at:stop]
+        at = stop
+
+
+def _protected(payload: bytes) -> bytes:
+    """Insert emulation prevention (H.264 7.4.1): no two zeros are followed by a byte below 4."""
+    out = bytearray()
+    for byte in payload:
+        if byte < 4 and out[-2:] == b"\0\0":
+            out.append(3)
+        out.append(byte)
+    return bytes(out)

@@ -7,10 +7,12 @@ through RGB costs 44 to 49 dB.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from av import VideoFrame as VideoFrame
+from av.filter import Graph
 from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
@@ -156,8 +158,23 @@ def crop(frame: VideoFrame, rectangle: Rectangle) -> VideoFrame:
 
 
 def copy_frame(frame: VideoFrame) -> VideoFrame:
-    """Return a frame with the same samples and colour tags in memory of its own."""
-    return crop(frame, (0, 0, frame.width, frame.height))
+    """Return a frame with the same samples in memory of its own, and all that goes with it.
+
+    Colour tags, the order of fields, captions and other side data are what an encoder writes beside the picture. Only
+    a trip through a filter that does nothing gives a second frame that has them; it shares the samples until written.
+    """
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    sink = graph.add("buffersink")
+    source.link_to(sink)
+    graph.configure()
+    graph.push(frame)
+    copy = graph.pull()
+    assert isinstance(copy, VideoFrame)
+    copy.make_writable()
+    return copy
 
 
 def _matrix(frame: VideoFrame) -> int:

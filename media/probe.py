@@ -9,18 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
 import av.error
 from av.container import InputContainer
 
-from media.bitstream import is_clean_keyframe, length_prefix_size
+from media.bitstream import is_clean_keyframe, lasting_sei, length_prefix_size
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
+from media.frame_table import build_frame_table as build_frame_table
+from media.frame_table import rebuild_dts as rebuild_dts
 from media.timeline import FrameTable
 
 ATTACHED_PICTURE = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
+
+
+NUM_ORDERED_FRAMES = 64
+"""Frames that are decoded to see whether times are those of presentation, where packets leave a doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,11 @@ class VideoInfo:
     extradata: bytes
     reorders: bool = False
     """Whether frames may be shown in another order than they are decoded (B-frames)."""
+    field_order: int = 0
+    """FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, 2 top field first, 3 bottom field first, 4 and 5 likewise but
+    stored the other way round."""
+    lasting_sei: tuple[bytes, ...] = ()
+    """H.264 and HEVC: units of the first key picture that say how HDR is to be shown."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -133,6 +145,8 @@ def probe(path: str | Path) -> MediaInfo:
     """Read what a file holds from its headers; raise UnreadableMedia if it cannot be opened."""
     _refuse_odd_file(Path(path))
     with open_input(path) as container:
+        if container.format.name.endswith("_pipe") or container.format.name == "image2":
+            raise UnsupportedMedia(f"{path}: this is a picture, not a video. Give a video.")
         video = None
         others = []
         for stream in container.streams:
@@ -170,9 +184,12 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         raise UnsupportedMedia(f"{container.name[5:]}: there is no decoder for its video. Convert it first.")
     if not context.width or context.pix_fmt is None:  # what a decoder tells only once it has decoded something
         raise _undecodable(container)
+    first = _first_picture(container, index)
+    extradata = bytes(context.extradata or b"")
+    codec = context.codec.canonical_name
     return VideoInfo(
         index=index,
-        codec=context.codec.canonical_name,
+        codec=codec,
         profile=context.profile,
         width=context.width,
         height=context.height,
@@ -181,25 +198,44 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         color_matrix=int(context.colorspace),
         color_primaries=int(context.color_primaries),
         color_transfer=int(context.color_trc),
-        rotation=_rotation(container, index),
+        rotation=first.rotation,
         sample_aspect=stream.sample_aspect_ratio or Fraction(1),
         time_base=_known(stream.time_base),
         average_rate=stream.average_rate or stream.guessed_rate or Fraction(25),
         start_seconds=(stream.start_time or 0) * _known(stream.time_base),
-        extradata=bytes(context.extradata or b""),
+        extradata=extradata,
         reorders=context.has_b_frames,
+        field_order=int(context.field_order),
+        lasting_sei=tuple(lasting_sei(codec, first.packet, length_prefix_size(codec, extradata))),
     )
 
 
-def _rotation(container: InputContainer, index: int) -> int:
-    """Return the clockwise rotation that makes the first frame upright, in degrees.
+@dataclass(frozen=True, slots=True)
+class _FirstPicture:
+    """What only the first packets and the first decoded frame tell."""
+
+    packet: bytes
+    rotation: int
+    """Degrees clockwise by which the stored picture is turned to stand upright."""
+
+
+def _first_picture(container: InputContainer, index: int) -> _FirstPicture:
+    """Decode until there is a frame; raise UnreadableMedia if there is none, or if the packets are encrypted.
 
     The display matrix travels with decoded frames; PyAV gives it there, counter-clockwise in (-180, 180].
     """
     stream = container.streams[index]
     assert isinstance(stream, av.VideoStream)
-    for frame in container.decode(stream):
-        return -frame.rotation % 360
+    first = b""
+    for packet in container.demux(stream):
+        if packet.has_sidedata("encryption_info"):
+            raise UnreadableMedia(f"{container.name[5:]}: the video is encrypted. Give a file without copy protection.")
+        first = first or bytes(packet)
+        try:
+            for frame in packet.decode():
+                return _FirstPicture(first, -frame.rotation % 360)
+        except av.error.InvalidDataError:  # a recording that was cut may begin in the middle of a picture
+            continue
     raise _undecodable(container)
 
 
@@ -235,7 +271,7 @@ def scan_packets(info: MediaInfo) -> FrameTable:
     """Read the times, keyframes and clean entry points of the video by demuxing; nothing is decoded.
 
     Packets hidden by an edit list are not displayed and have no entry. Raises UnreadableMedia if there is no frame,
-    UnsupportedMedia if presentation times are missing or not unique.
+    UnsupportedMedia if presentation times are missing, not unique, or those of decoding.
     """
     video = info.require_video()
     pts, dts, flags, end = array("q"), array("q"), bytearray(), 0
@@ -255,65 +291,23 @@ def scan_packets(info: MediaInfo) -> FrameTable:
             end = max(end, packet.pts + (packet.duration or 0))
     if not pts:
         raise UnreadableMedia(f"{info.path}: the video stream holds no frame. Check that the file is complete.")
-    return build_frame_table(info.path, video, pts, None if dts_missing else dts, flags, end)
+    table = build_frame_table(info.path, video, pts, None if dts_missing else dts, flags, end)
+    if video.reorders and all(packet == frame for packet, frame in enumerate(table.decode_order)):
+        _require_true_times(info)
+    return table
 
 
-def build_frame_table(
-    path: str, video: VideoInfo, pts: array[int], dts: array[int] | None, flags: bytearray, end_pts: int
-) -> FrameTable:
-    """Sort packets (given in decode order) into a FrameTable.
+def _require_true_times(info: MediaInfo) -> None:
+    """Raise UnsupportedMedia if decoded frames do not come in order of their packets' times.
 
-    flags: bit 0 keyframe, bit 1 a keyframe of a kind that later packets cannot reach back over. Such a keyframe is a
-    clean entry if it has no leading pictures: all packets before it, and none after it, are shown before it. Leading
-    pictures of HEVC stand right behind it in decode order, so there it is enough that they can be left out.
-
-        frame   0 1 2 3 4 5 6 7           decode order  0 2 1 | 5 3 4 | 7 6
-                      L L C                                       ^ the first 6 packets are frames 0 to 5
+    Some files store when frames are decoded instead (H.264 or packed MPEG-4 with B-frames in AVI).
     """
-    order = sorted(range(len(pts)), key=pts.__getitem__)
-    frame_of_packet = array("q", bytes(8 * len(pts)))
-    for frame, packet in enumerate(order):
-        frame_of_packet[packet] = frame
-    sorted_pts = array("q", (pts[packet] for packet in order))
-    for frame in range(1, len(sorted_pts)):
-        if sorted_pts[frame] == sorted_pts[frame - 1]:
-            raise UnsupportedMedia(
-                f"{path}: frames {frame - 1} and {frame} have the same time"
-                f" ({float(sorted_pts[frame] * video.time_base):.3f} s). Remux or convert the file first."
-            )
-    keyframe, clean_exit = bytearray(len(pts)), bytearray(len(pts) + 1)
-    clean_exit[0] = 1
-    last_shown = -1
-    for packet, frame in enumerate(frame_of_packet):
-        keyframe[frame] = flags[packet] & 1
-        last_shown = max(last_shown, frame)
-        clean_exit[packet + 1] = last_shown == packet
-    clean_entry = bytearray(len(pts))
-    for packet, frame in enumerate(frame_of_packet):
-        led = frame != packet and video.codec != "hevc"
-        clean_entry[frame] = flags[packet] >> 1 & clean_exit[frame + 1] & (not led)
-    average = max(round(1 / (video.average_rate * video.time_base)), 1)
-    return FrameTable(
-        time_base=video.time_base,
-        pts=sorted_pts,
-        dts=dts if dts is not None and _increasing(dts) else rebuild_dts(sorted_pts, frame_of_packet),
-        decode_order=frame_of_packet,
-        keyframe=bytes(keyframe),
-        clean_entry=bytes(clean_entry),
-        clean_exit=bytes(clean_exit),
-        end_pts=end_pts if end_pts > sorted_pts[-1] else sorted_pts[-1] + average,
-    )
-
-
-def _increasing(values: array[int]) -> bool:
-    return all(values[i] < values[i + 1] for i in range(len(values) - 1))
-
-
-def rebuild_dts(sorted_pts: array[int], decode_order: array[int]) -> array[int]:
-    """Return decode-time slots where the container has none: presentation times, early enough for every packet.
-
-    Slot i is the i-th presentation time less one constant, the least that keeps each slot at or before the
-    presentation time of the packet that takes it.
-    """
-    delay = max((sorted_pts[i] - sorted_pts[frame] for i, frame in enumerate(decode_order)), default=0)
-    return array("q", (ticks - delay for ticks in sorted_pts))
+    latest = None
+    with open_input(info.path) as container:
+        for frame in islice(container.decode(container.streams[info.require_video().index]), NUM_ORDERED_FRAMES):
+            if latest is not None and frame.pts is not None and frame.pts <= latest:
+                raise UnsupportedMedia(
+                    f"{info.path}: the file does not tell when its frames are shown, and they are decoded in another"
+                    " order. Convert it to MP4 or MKV first."
+                )
+            latest = frame.pts if frame.pts is not None else latest

@@ -14,7 +14,7 @@ from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from media.errors import UnreadableMedia
+from media.errors import UnreadableMedia, UnsupportedMedia
 from media.probe import MediaInfo, open_input
 from media.timeline import FaceBox, FrameTable, Span
 
@@ -51,6 +51,13 @@ class FrameReader:
         self._num_threads = num_threads
         self._stack = ExitStack()
         self._decoded: Iterator[tuple[int, VideoFrame]] = iter(())
+        self._waiting: tuple[int, VideoFrame] | None = None
+        """A frame that is decoded and not yet asked for."""
+        self._shown: VideoFrame | None = None
+        """The last frame that was decoded since reading began somewhere, before the one that waits."""
+        self._latest_pts = table.pts[0] - 1
+        """The latest time of the packets read since reading began somewhere."""
+        self._damaged: set[int] = set()
         self._next = len(table)
         self._container, self._stream = self._open()
 
@@ -62,11 +69,18 @@ class FrameReader:
     ) -> None:
         self._stack.close()
 
+    @property
+    def damaged(self) -> frozenset[int]:
+        """Return which of the frames read so far could not be decoded, or not without guessing."""
+        return frozenset(self._damaged)
+
     def read(self, frames: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
         """Yield (index, frame) for each index asked for, in that order.
 
         Ascending indexes are decoded straight on, descending ones in chunks of REVERSE_CHUNK_FRAMES, and a repeated
-        index yields the same frame again. Raises UnreadableMedia, naming the frame, where decoding fails.
+        index yields the same frame again. For a frame that cannot be decoded its neighbour stands in, the one before
+        if there is one. Raises UnreadableMedia, naming the frame, where there is no neighbour either, and
+        UnsupportedMedia where the size or format of the picture changes.
         """
         last: tuple[int, VideoFrame] | None = None
         for start, stop, reverse in _runs(frames):
@@ -76,14 +90,33 @@ class FrameReader:
                 yield last
 
     def _read_ascending(self, start: int, stop: int) -> Iterator[tuple[int, VideoFrame]]:
-        if not self._table.keyframe_before(start) <= self._next <= start:
+        if start < stop and not self._table.keyframe_before(start) <= self._next <= start:
             self._seek(start)
         for wanted in range(start, stop):
-            index, frame = next((pair for pair in self._decoded if pair[0] >= wanted), (-1, None))
-            if index != wanted or frame is None:
+            if self._reach(wanted):
+                assert self._waiting is not None
+                self._shown, self._waiting = self._waiting[1], None
+                self._next = wanted + 1
+                if self._shown.is_corrupt:
+                    self._damaged.add(wanted)
+                yield wanted, self._shown
+                continue
+            self._next = wanted + 1
+            self._damaged.add(wanted)
+            neighbour = self._shown or (self._waiting[1] if self._waiting else None)
+            if neighbour is None or self._table.pts[wanted] > self._latest_pts:  # which the file no longer holds
                 raise self._undecodable(wanted)
-            self._next = index + 1
-            yield index, frame
+            yield wanted, neighbour
+
+    def _reach(self, wanted: int) -> bool:
+        """Decode until a frame or one behind it waits; tell whether it is the frame itself."""
+        while self._waiting is None or self._waiting[0] < wanted:
+            if self._waiting is not None:
+                self._shown = self._waiting[1]
+            self._waiting = next(self._decoded, None)
+            if self._waiting is None:
+                return False
+        return self._waiting[0] == wanted
 
     def _undecodable(self, frame: int) -> UnreadableMedia:
         seconds = float(self._table.seconds(frame))
@@ -100,37 +133,63 @@ class FrameReader:
         return container, stream
 
     def _seek(self, frame: int) -> None:
-        """Stand before a keyframe from which a frame decodes; where seeking is inexact, go back until it holds."""
+        """Stand before a frame, decoding from a keyframe; where that does not yield it, go back until it does.
+
+        Not from every keyframe follows all that is shown behind it: a picture that begins a gradual refresh does not
+        stand for itself, and some containers seek only roughly.
+        """
         keyframe, step = self._table.keyframe_before(frame), 1
         while keyframe > 0:
             self._container.seek(self._table.pts[keyframe], stream=self._stream)
             packets = self._container.demux(self._stream)
             first = next(packets, None)
             if first and first.is_keyframe and first.pts is not None and first.pts <= self._table.pts[keyframe]:
-                self._decoded, self._next = self._decode(first, packets), keyframe
-                return
+                self._start(chain((first,), packets))
+                # With frames before it, but not itself, it is damaged, and going back would not help.
+                if self._reach(frame) or self._shown:
+                    return
             keyframe = self._table.keyframe_before(max(keyframe - step, 0))
             step *= 2
         self._stack.close()
         self._container, self._stream = self._open()
-        packets = self._container.demux(self._stream)
-        self._decoded, self._next = self._decode(next(packets), packets), 0
+        self._start(self._container.demux(self._stream))
 
-    def _decode(
-        self, first: av.Packet[VideoStream], packets: Iterator[av.Packet[VideoStream]]
-    ) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield every displayed frame from a packet on, with its index."""
-        try:
-            for packet in chain((first,), packets):
+    def _start(self, packets: Iterator[av.Packet[VideoStream]]) -> None:
+        self._decoded = self._decode(packets)
+        self._shown = self._waiting = None
+        self._latest_pts = self._table.pts[0] - 1
+
+    def _decode(self, packets: Iterator[av.Packet[VideoStream]]) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield every displayed frame from a packet on, with its index; what cannot be decoded is left out."""
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError:  # the file ends here, whatever its headers promised
+                return
+            if packet is None:
+                return
+            if packet.pts is not None:
+                self._latest_pts = max(self._latest_pts, packet.pts)
+            try:
                 yield from self._indexed(packet)
-        except av.error.FFmpegError as exc:
-            raise self._undecodable(min(self._next, len(self._table) - 1)) from exc
+            except av.error.InvalidDataError:
+                continue
 
     def _indexed(self, packet: av.Packet[VideoStream]) -> Iterator[tuple[int, VideoFrame]]:
         for frame in packet.decode():
             index = None if frame.pts is None else self._table.frame_of(frame.pts)
             if index is not None:
+                self._require_same_format(index, frame)
                 yield index, frame
+
+    def _require_same_format(self, index: int, frame: VideoFrame) -> None:
+        video = self._info.require_video()
+        if (frame.width, frame.height, frame.format.name) != (video.width, video.height, video.pixel_format):
+            raise UnsupportedMedia(
+                f"{self._info.path}: at frame {index} ({float(self._table.seconds(index)):.3f} s) the picture changes"
+                f" from {video.width}x{video.height} {video.pixel_format} to {frame.width}x{frame.height}"
+                f" {frame.format.name}. Convert the file to one size first, or give its parts one by one."
+            )
 
 
 def _runs(frames: Sequence[int]) -> Iterator[tuple[int, int, bool]]:

@@ -1,4 +1,4 @@
-"""The shared language: frames, spans, clips. Frozen values and pure interval algebra, standard library only.
+"""The shared language: frames, spans, clips. Frozen values, standard library only.
 
 The canonical coordinate is the frame index: 0-based, presentation order. Ranges are half-open, so that a clip's stop
 *is* the next clip's start. Seconds are Fractions, derived through a FrameTable and never added up.
@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from media.intervals import Interval as Interval
+from media.intervals import complement as complement
+from media.intervals import contains as contains
+from media.intervals import even_pieces as even_pieces
+from media.intervals import intersect as intersect
+from media.intervals import merge as merge
+
 Kind = Literal["face", "no_face"]
 Action = Literal["render", "code", "copy"]
 Outcome = Literal["rendered", "copied", "coded_again", "fell_back"]
-Interval = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,12 @@ class FacePath:
             return self.boxes[-1]
         start, stop = self.frames[after - 1], self.frames[after]
         return self.boxes[after - 1].towards(self.boxes[after], (frame - start) / (stop - start))
+
+    def within(self, start: int, stop: int) -> FacePath:
+        """Return what box_at needs in [start, stop): the boxes there, and one beyond on either side."""
+        first = max(bisect_right(self.frames, start) - 1, 0)
+        last = min(bisect_left(self.frames, stop) + 1, len(self.frames))
+        return FacePath(self.frames[first:last], self.boxes[first:last])
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,73 +295,5 @@ class RenderedClip:
     nothing changed."""
     frame_hashes: tuple[int, ...] = ()
     """CRC-32 of the planes of each frame as given to the encoder, if the job asked for them."""
-
-
-# Interval algebra. Lists of intervals are sorted and disjoint.
-
-
-def merge(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the union of intervals, touching ones joined, empty ones dropped.
-
-    [----)  [---)              [----)
-       [------)         ->     [---------)
-    """
-    out: list[Interval] = []
-    for start, stop in sorted(intervals):
-        if stop <= start:
-            continue
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(out[-1][1], stop))
-        else:
-            out.append((start, stop))
-    return out
-
-
-def intersect(a: Sequence[Interval], b: Sequence[Interval]) -> list[Interval]:
-    """Return what two lists of intervals share.
-
-    [--------)   [----)
-        [----------)       ->      [---)   [-)
-    """
-    out: list[Interval] = []
-    i = j = 0
-    while i < len(a) and j < len(b):
-        start, stop = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
-        if start < stop:
-            out.append((start, stop))
-        if a[i][1] <= b[j][1]:
-            i += 1
-        else:
-            j += 1
-    return out
-
-
-def complement(intervals: Sequence[Interval], start: int, stop: int) -> list[Interval]:
-    """Return the gaps that intervals leave in [start, stop).
-
-    |  [---)    [--)   |    ->    [-)   [---)  [--)
-    """
-    out: list[Interval] = []
-    for first, last in intervals:
-        if start < min(first, stop):
-            out.append((start, min(first, stop)))
-        start = max(start, last)
-    if start < stop:
-        out.append((start, stop))
-    return out
-
-
-def contains(intervals: Sequence[Interval], value: int) -> bool:
-    """Tell whether a value lies in one of the intervals."""
-    at = bisect_right(intervals, value, key=lambda interval: interval[0]) - 1
-    return at >= 0 and value < intervals[at][1]
-
-
-def even_pieces(start: int, stop: int, longest: int) -> Iterator[Interval]:
-    """Cut [start, stop) into the fewest pieces of at most `longest`, their lengths differing by at most one."""
-    num_pieces = -(-(stop - start) // longest)
-    for piece in range(num_pieces):
-        yield (
-            start + (stop - start) * piece // num_pieces,
-            start + (stop - start) * (piece + 1) // num_pieces,
-        )
+    damaged_frames: tuple[int, ...] = ()
+    """Source frames that could not be decoded (their neighbours stand in), or not without guessing."""

@@ -223,7 +223,10 @@ class StitcherConfig(_Model):
     crossfade_seconds: float = Field(
         default=0.02, ge=0, le=1, description="Length of the cross-fades where sound is joined."
     )
-    verify: Literal["packets", "none"] = Field(default="packets", description="How the finished file is checked.")
+    verify: Literal["packets", "full", "none"] = Field(
+        default="packets",
+        description="How the finished file is checked before it gets its name. full: both are decoded and compared.",
+    )
 
 
 class ExecutionConfig(_Model):

@@ -6,9 +6,12 @@ drives the lips. A job makes one, or one for each extracted range.
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 from media.errors import ConfigError, MissingStream
@@ -21,8 +24,20 @@ from stitcher.mix import SoundPiece, SoundPlan
 
 SILENCE_DBFS = -50.0
 """Peak below which the end of a longer dub may be cut without a word."""
+DRIVING_MARGIN_SECONDS = Fraction(1, 2)
+"""Driving sound around a range. A mel window sees 25 ms before its frame and 225 ms behind."""
+MEL_COLUMN_SECONDS = Fraction(1, 80)
 LENGTH_TOLERANCE_SECONDS = Fraction(1, 10)
 """How much the sound that drives may differ in length from the sound that is heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrivingStretch:
+    """Output frames that are driven by one stretch of sound."""
+
+    start_frame: int
+    shift: Fraction
+    """Seconds to add to the time of an output frame to get its time in the driving sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +55,27 @@ class Edit:
     patched: tuple[tuple[Fraction, Fraction], ...]
     """Seconds of the output in which `heard` differs from the source's sound, if the rest may be copied from it."""
     driving: SoundPlan
-    """The sound that drives the lips."""
-    driving_start: Fraction
-    """Where the driving sound begins, in seconds since the first output frame."""
+    """The sound that drives the lips: what is heard with the driven frames, and a little around it, stretch after
+    stretch on a clock of its own."""
+    stretches: tuple[DrivingStretch, ...]
+    """Where the driven frames lie in it, in order."""
+
+    def driving_seconds(self, frame: int) -> Fraction:
+        """Return the time of an output frame in the driving sound; for frames that are not driven, of the nearest."""
+        at = bisect_right(self.stretches, frame, key=lambda stretch: stretch.start_frame)
+        stretch = self.stretches[max(at - 1, 0)]
+        return self.timeline.seconds(frame) + stretch.shift
+
+
+def _length(path: str, stream_index: int) -> Fraction:
+    """Return a sound's length; a job with many ranges asks for the same file again and again, so it is remembered."""
+    status = os.stat(path)
+    return _length_of_version(path, stream_index, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@lru_cache
+def _length_of_version(path: str, stream_index: int, _version: tuple[int, int, int]) -> Fraction:
+    return sound_length(path, stream_index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +96,7 @@ class Voice:
     @property
     def length(self) -> Fraction:
         """Seconds from second 0 to the end of the sound."""
-        return sound_length(self.info.path, self.info.require_audio().index) + self.lead
+        return _length(self.info.path, self.info.require_audio().index) + self.lead
 
     def piece(self, start: Fraction, output_start: Fraction, output_stop: Fraction) -> SoundPiece:
         """Return a piece of this voice; times in seconds."""
@@ -150,8 +183,8 @@ def _whole_edit(config: JobConfig, table: FrameTable, voices: Voices) -> Edit:
         driven=driven,
         heard=_sound_plan(config, [voices.dub.piece(Fraction(0), Fraction(0), end)], end) if voices.dub else None,
         patched=(),
-        driving=_sound_plan(config, [voices.driving.piece(Fraction(0), Fraction(0), end)], end),
-        driving_start=Fraction(0),
+        driving=SoundPlan((voices.driving.piece(Fraction(0), Fraction(0), end),), end, Fraction(0)),
+        stretches=(DrivingStretch(0, Fraction(0)),),
     )
 
 
@@ -194,6 +227,8 @@ class _Range:
     stop: Fraction
     frames: Interval
     """Source frames with start <= time < stop."""
+    frame_seconds: Fraction
+    """How long the last of them is shown."""
     heard: Voice
     driving: Voice
     shift: Fraction
@@ -220,6 +255,7 @@ class _Range:
             start=part.start,
             stop=min(part.end, end),
             frames=frames,
+            frame_seconds=table.seconds(frames[1]) - table.seconds(frames[1] - 1),
             heard=own or voices.heard,
             driving=own or voices.driving,
             shift=part.audio_start - part.start if own else Fraction(0),
@@ -230,11 +266,15 @@ class _Range:
         """Apply the length policy to a range that has a whole file of its own, not just a place in one."""
         begin = self.start + self.shift
         sound = self.heard.length - begin
-        if self.has_own_file and sound <= 0:
-            raise ConfigError(f"{self.key}.audio_start lies behind the end of its audio. Choose an earlier one.")
+        if sound <= 0:
+            key = f"{self.key}.audio_start" if self.has_own_file else self.key
+            raise ConfigError(
+                f"{key}: the sound of {self.heard.info.path} has ended there ({float(self.heard.length):.3f} s)."
+                " Choose an earlier time."
+            )
         if self.has_own_file and begin == 0:
             _check_length(
-                config, f"{self.key}.audio", self.heard, begin, sound, self.stop - self.start, Fraction(1, 25)
+                config, f"{self.key}.audio", self.heard, begin, sound, self.stop - self.start, self.frame_seconds
             )
 
     @property
@@ -255,8 +295,7 @@ def _patch_edit(config: JobConfig, table: FrameTable, voices: Voices, ranges: Se
         at = part.stop
     if voices.own and at < end:
         heard.append(voices.own.piece(at, at, end))
-    first = ranges[0].start
-    driving = [part.driving.piece(part.start + part.shift, part.start - first, part.stop - first) for part in ranges]
+    driving, stretches = _lay_driving([(part, part.frames[0], part.start, part.start) for part in ranges])
     keeps_own = voices.dub is None and not any(part.has_own_file for part in ranges)
     return Edit(
         output=config.output,
@@ -265,8 +304,8 @@ def _patch_edit(config: JobConfig, table: FrameTable, voices: Voices, ranges: Se
         driven=tuple(merge((part.frames[0], table.frame_at(part.driven_until)) for part in ranges)),
         heard=None if keeps_own else _sound_plan(config, heard, end),
         patched=tuple((part.start, part.stop) for part in ranges),
-        driving=_sound_plan(config, driving, ranges[-1].stop - first),
-        driving_start=first,
+        driving=driving,
+        stretches=stretches,
     )
 
 
@@ -274,7 +313,7 @@ def _extract_edit(config: JobConfig, table: FrameTable, output: Path, ranges: Se
     timeline = lay_out_ranges(table, [part.frames for part in ranges])
     heard: list[SoundPiece] = []
     driven: list[Interval] = []
-    driving: list[SoundPiece] = []
+    placed: list[tuple[_Range, int, Fraction, Fraction]] = []
     for part, run in zip(ranges, timeline.runs, strict=True):
         start, stop = timeline.seconds(run.start_frame), timeline.seconds(run.stop_frame)
         # The first frame is shown at or after the time the range begins; what is heard with it is that much later.
@@ -282,8 +321,9 @@ def _extract_edit(config: JobConfig, table: FrameTable, output: Path, ranges: Se
         heard.append(part.heard.piece(moved + part.shift, start, stop))
         num_driven = table.frame_at(part.driven_until) - part.frames[0]
         driven.append((run.start_frame, run.start_frame + max(0, num_driven)))
-        driving.append(part.driving.piece(moved + part.shift, start, stop))
+        placed.append((part, run.start_frame, moved, start))
     end = timeline.seconds(len(timeline))
+    driving, stretches = _lay_driving(placed)
     return Edit(
         output=output,
         timeline=timeline,
@@ -291,9 +331,31 @@ def _extract_edit(config: JobConfig, table: FrameTable, output: Path, ranges: Se
         driven=tuple(merge(driven)),
         heard=_sound_plan(config, heard, end),
         patched=(),
-        driving=_sound_plan(config, driving, end),
-        driving_start=Fraction(0),
+        driving=driving,
+        stretches=stretches,
     )
+
+
+def _lay_driving(
+    placed: Sequence[tuple[_Range, int, Fraction, Fraction]],
+) -> tuple[SoundPlan, tuple[DrivingStretch, ...]]:
+    """Lay the driving sound of ranges one behind another.
+
+    placed: each range with its first output frame, a second of the video, and the second of the output shown then.
+    Every stretch begins on a mel column of its own file and reaches beyond the range on both sides, so that the mel
+    windows of its frames are those of the whole file.
+    """
+    pieces, stretches = [], []
+    clock = Fraction(0)
+    for part, start_frame, video_second, output_second in placed:
+        begin = max(part.start + part.shift - DRIVING_MARGIN_SECONDS, Fraction(0)) // MEL_COLUMN_SECONDS
+        start = begin * MEL_COLUMN_SECONDS
+        columns = -((start - part.stop - part.shift - DRIVING_MARGIN_SECONDS) // MEL_COLUMN_SECONDS)
+        length = columns * MEL_COLUMN_SECONDS
+        pieces.append(part.driving.piece(start, clock, clock + length))
+        stretches.append(DrivingStretch(start_frame, clock - start + video_second + part.shift - output_second))
+        clock += length
+    return SoundPlan(tuple(pieces), clock, Fraction(0)), tuple(stretches)
 
 
 def _sound_plan(config: JobConfig, pieces: Sequence[SoundPiece], duration: Fraction) -> SoundPlan:

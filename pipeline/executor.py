@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -13,6 +17,7 @@ from media.errors import RenderError
 from media.timeline import RenderedClip
 from pipeline.config import ExecutionConfig
 from pipeline.machine import choose_workers, num_cores
+from pipeline.stop import follow_parent
 from pipeline.worker import WorkerSetup, work
 from renderer.render import ClipJob
 
@@ -21,21 +26,49 @@ BACKENDS = {"processes": "loky", "threads": "threading", "serial": "sequential"}
 
 def run_clips(
     setup: WorkerSetup, jobs: Sequence[tuple[ClipJob, Path]], config: ExecutionConfig
-) -> Iterator[RenderedClip]:
+) -> Generator[RenderedClip, None, None]:
     """Yield the finished clips in order, each as soon as it and all before it are done.
 
-    Raises RenderError if a worker process dies, and what `work` raises.
+    Close the generator, or exhaust it: closing ends the workers. Raises RenderError if a worker process dies, and what
+    `work` raises.
     """
     num_workers = choose_workers(config, len(jobs))
     share = replace(setup, num_threads=max(1, num_cores() // num_workers))
     backend = BACKENDS[config.backend]
-    limits = {"inner_max_num_threads": share.num_threads} if backend == "loky" else {}
-    with parallel_config(backend=backend, n_jobs=num_workers, **limits):
+    options: dict[str, Any] = {}
+    if backend == "loky":
+        options = {
+            "inner_max_num_threads": share.num_threads,
+            "initializer": follow_parent,
+            "initargs": (os.getpid(),),
+        }
+    with parallel_config(backend=backend, n_jobs=num_workers, **options):
         parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
         try:
-            yield from parallel(delayed(work)(share, job, str(target)) for job, target in jobs)
+            with _quiet_children():
+                results = parallel(delayed(work)(share, job, str(target)) for job, target in jobs)
+            yield from results
         except TerminatedWorkerError as exc:
             raise RenderError(
                 "A worker process was killed, most likely because memory ran out."
                 " Lower execution.workers or renderer.batch_size and start again; finished clips are reused."
             ) from exc
+
+
+@contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C, which a terminal sends to all: this one hears it and ends them.
+
+    Nor does joblib's tracker of semaphores complain when this process was killed and it tidies up behind it.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    warnings = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (warnings, "ignore:resource_tracker")))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if warnings is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = warnings

@@ -10,12 +10,17 @@ from tempfile import TemporaryFile
 from media.errors import CheckpointNotFound, ConfigError
 from pipeline.config import JobConfig
 from pipeline.progress import Reporter
+from pipeline.workspace import Workspace, content_key
 from renderer.checkpoint import find_checkpoint
 from stitcher.assemble import MUXERS, muxer_of
 from stitcher.soundtrack import takes
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 REEL_ENDINGS = (".mkv", ".mov", ".mp4")
+MAX_NAME_BYTES = 255
+"""Of a file, on all common file systems."""
+LONGEST_ENDING = ".report.json.01234567.part"
+"""What is appended to an output's name while its report is written."""
 
 
 def input_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
@@ -31,9 +36,14 @@ def input_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
 
 
 def check_output(config: JobConfig, output: Path, *, force: bool) -> None:
-    """Raise ConfigError if an output cannot or must not be written. force: an existing one may be replaced."""
+    """Raise ConfigError if an output cannot or must not be written. force: an existing one may be replaced.
+
+    One that this job wrote itself before it was stopped may always be.
+    """
     _check_ending("output", output, MUXERS)
-    _check_place("output", output, input_files(config), force=force)
+    _check_length("output", output)
+    own = Workspace(workspace_folder(config)).wrote_output(output, job_key(config))
+    _check_place("output", output, input_files(config), force=force or own)
     codec = config.stitcher.audio.codec
     if codec != "auto" and not takes(muxer_of(output), codec):
         raise ConfigError(f"stitcher.audio.codec: {output.suffix} files cannot hold {codec}. Choose auto.")
@@ -45,6 +55,7 @@ def check_reel(config: JobConfig, reel: Path, outputs: Iterable[Path], *, force:
     outputs: what else the job writes.
     """
     _check_ending("--compare", reel, REEL_ENDINGS)
+    _check_length("--compare", reel)
     if reel.resolve() in [output.resolve() for output in outputs]:
         raise ConfigError(f"--compare: {reel} is what the job itself writes. Choose another name.")
     _check_place("--compare", reel, input_files(config), force=force)
@@ -54,6 +65,13 @@ def _check_ending(key: str, path: Path, known: Iterable[str]) -> None:
     if path.suffix.lower() not in known:
         shown = f"the ending {path.suffix!r} of {path.name} is unknown" if path.suffix else f"{path.name} has no ending"
         raise ConfigError(f"{key}: {shown}. Use one of {' '.join(sorted(known))}.")
+
+
+def _check_length(key: str, path: Path) -> None:
+    """Raise ConfigError where the names of what lies beside an output would be too long for a file system."""
+    longest = MAX_NAME_BYTES - len(LONGEST_ENDING)
+    if len(os.fsencode(path.name)) > longest:
+        raise ConfigError(f"{key}: the name is longer than {longest} bytes. Choose a shorter one.")
 
 
 def _check_place(key: str, path: Path, inputs: Iterable[tuple[str, Path]], *, force: bool) -> None:
@@ -98,19 +116,32 @@ def find_weights(name: str, config: JobConfig, reporter: Reporter, *, download: 
             reporter.end()
 
 
-def find_detector(config: JobConfig, reporter: Reporter, stored: str | None) -> tuple[str, Path | None]:
-    """Return the detector to use and its weights; stored: what an earlier run's scan was made with, if there is one.
+def find_detector(config: JobConfig, reporter: Reporter, *, has_cascade: bool) -> tuple[str, Path | None]:
+    """Return the detector to use and its weights; has_cascade: an earlier run has already scanned with the cascade.
 
-    auto: RetinaFace where its weights are there or can be had (asked for once), else the cascade with a warning.
+    auto: RetinaFace where its weights are there or can be had, else the cascade with a warning. After a scan with the
+    cascade weights are not asked for again over the network, so that a resumed run mixes no detectors by chance.
     Raises CheckpointNotFound if RetinaFace is asked for by name and not to be had.
     """
     choice = config.segmenter.detector
-    if choice == "cascade" or (choice == "auto" and stored == "cascade"):
+    if choice == "cascade":
         return "cascade", None
     try:
-        return "retinaface", find_weights(config.segmenter.detector_checkpoint, config, reporter, download=True)
+        download = not (choice == "auto" and has_cascade)
+        return "retinaface", find_weights(config.segmenter.detector_checkpoint, config, reporter, download=download)
     except CheckpointNotFound as exc:
-        if choice == "retinaface" or stored == "retinaface":
+        if choice == "retinaface":
             raise
-        reporter.warn(f"using OpenCV's frontal-face cascade, which misses turned faces. For RetinaFace: {exc}")
+        if not has_cascade:
+            reporter.warn(f"using OpenCV's frontal-face cascade, which misses turned faces. For RetinaFace: {exc}")
         return "cascade", None
+
+
+def workspace_folder(config: JobConfig) -> Path:
+    """Return the folder of the job's workspace: beside the output unless the job says otherwise."""
+    return config.execution.workspace or config.output.with_name(f"{config.output.name}.lipstitch")
+
+
+def job_key(config: JobConfig) -> str:
+    """Return the content key of a job file: the same job, wherever and however it is worked on."""
+    return content_key(config.model_dump(mode="json", exclude={"execution"}))

@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config import JobConfig
-from pipeline.inputs import check_reel
+from pipeline.inputs import check_reel, workspace_folder
 from pipeline.plan import check_disk, describe_plan
 from pipeline.prepare import open_source, plan_edit, scan_source
 from pipeline.progress import Reporter, stage
-from pipeline.workspace import Workspace
+from pipeline.report import report_path
+from pipeline.workspace import Workspace, clear_leftovers
 
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10
 
@@ -32,16 +33,18 @@ def run_job(
         from pipeline.produce import check_renderer, produce  # imports torch: seconds that a plan does not need
 
         check_renderer(config, source)
-    folder = config.execution.workspace or config.output.with_name(f"{config.output.name}.lipstitch")
-    with Workspace(folder) as workspace:
+    with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
+        for path in [*(edit.output for edit in edits), *([reel] if reel else [])]:
+            clear_leftovers(path)
+            clear_leftovers(report_path(path))
         scan = scan_source(config, source, edits, workspace, reporter)
         plans = [plan_edit(config, source, edit, scan) for edit in edits]
         if plan_only:
             for plan in plans:
                 reporter.say(describe_plan(plan))
             return EXIT_COMPLETE
-        check_disk(plans, folder)
+        check_disk(plans, workspace)
         finished = [produce(config, source, plan, workspace, reporter) for plan in plans]
         if reel is not None:
             from pipeline.reel import write_reel  # likewise moviepy

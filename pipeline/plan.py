@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from media.errors import WorkspaceError
 from media.probe import MediaInfo
 from media.timeline import Clip, Interval, Span
 from pipeline.edit import Edit
+from pipeline.workspace import Workspace
 
 LARGE_CHECKPOINT_BYTES = 100_000_000
 RENDER_FRAMES_PER_SECOND = {"small": 45.0, "large": 20.0}
@@ -19,6 +20,8 @@ CODE_FRAMES_PER_SECOND = 100.0
 COPY_FRAMES_PER_SECOND = 3000.0
 CODED_BITS_PER_PIXEL = 0.6
 """Upper end of what x264 needs at the default quality; grain needs more."""
+SOUND_BYTES_PER_SECOND = 4 * 16_000 + 24_000
+"""The sound that drives the lips, and a soundtrack of 192 kbit/s."""
 BASE_MEGABYTES, WORKER_MEGABYTES = 400, 900
 
 
@@ -35,8 +38,15 @@ class Plan:
     num_coded: int
     num_copied: int
     seconds: float
-    disk_bytes: int
+    workspace_bytes: int
+    """What the clips and the sound take in the workspace."""
+    output_bytes: int
     memory_bytes: int
+
+    @property
+    def disk_bytes(self) -> int:
+        """What is written in all."""
+        return self.workspace_bytes + self.output_bytes
 
 
 def build_plan(
@@ -60,6 +70,7 @@ def build_plan(
     seconds = rendered / (speed * scale) + coded / (CODE_FRAMES_PER_SECOND * scale) + copied / COPY_FRAMES_PER_SECOND
     clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL / 8)
     output_bytes = int(source.size_bytes * copied / max(len(edit.timeline), 1)) + clip_bytes
+    sound_bytes = int(edit.timeline.seconds(len(edit.timeline)) * SOUND_BYTES_PER_SECOND)
     memory = (BASE_MEGABYTES + num_workers * WORKER_MEGABYTES) * 1_000_000 + 2 * num_workers * checkpoint_bytes
     return Plan(
         edit=edit,
@@ -70,18 +81,28 @@ def build_plan(
         num_coded=coded,
         num_copied=copied,
         seconds=seconds,
-        disk_bytes=clip_bytes + 2 * output_bytes,
+        workspace_bytes=clip_bytes + sound_bytes,
+        output_bytes=output_bytes + sound_bytes,
         memory_bytes=memory,
     )
 
 
-def check_disk(plans: Sequence[Plan], folder: Path) -> None:
-    """Raise WorkspaceError if the plans need more than the disk has."""
-    needed, free = sum(plan.disk_bytes for plan in plans), shutil.disk_usage(folder).free
-    if needed > free:
-        raise WorkspaceError(
-            f"{folder}: about {_size(needed)} are needed and {_size(free)} are free. Make space there."
-        )
+def check_disk(plans: Sequence[Plan], workspace: Workspace) -> None:
+    """Raise WorkspaceError if the plans need more than the disks of workspace and outputs have.
+
+    Clips that an earlier run finished are there already. All outputs lie in one folder.
+    """
+    folders = (workspace.folder, plans[0].edit.output.parent)
+    to_clips = max(sum(plan.workspace_bytes for plan in plans) - workspace.num_bytes("clip"), 0)
+    to_outputs = sum(plan.output_bytes for plan in plans)
+    shared = os.stat(folders[0]).st_dev == os.stat(folders[1]).st_dev
+    wanted = [(folders[0], to_clips + to_outputs)] if shared else [*zip(folders, (to_clips, to_outputs), strict=True)]
+    for folder, needed in wanted:
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise WorkspaceError(
+                f"{folder}: about {_size(needed)} are needed and {_size(free)} are free. Make space there."
+            )
 
 
 def describe_plan(plan: Plan) -> str:

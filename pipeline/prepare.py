@@ -23,6 +23,7 @@ from pipeline.plan import Plan, build_plan
 from pipeline.progress import Reporter, stage
 from pipeline.sound import describe_sound
 from pipeline.workspace import Workspace, content_key, fingerprint
+from renderer.checkpoint import hash_file
 from segmenter.detector import build_detector
 from segmenter.planner import plan_clips
 from segmenter.scanner import Scan, scan_faces
@@ -74,11 +75,12 @@ def open_source(
     video = info.require_video()
     if not is_composable(video.pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {video.pixel_format}. Convert it to yuv420p first.")
-    check_container(info, muxer_of(config.output))
     coding = choose_coding(video, crf=config.stitcher.video.crf, preset=config.stitcher.video.preset)
     table = scan_packets(info)
     edits = plan_edits(config, info, table)
     for edit in edits:
+        muxer = muxer_of(edit.output)
+        check_container(info, table, edit.timeline, muxer, replaces_sound=edit.heard is not None)
         check_output(config, edit.output, force=force)
     try:
         checkpoint = find_weights(config.renderer.checkpoint, config, reporter, download=not plan_only)
@@ -93,19 +95,36 @@ def scan_source(
     config: JobConfig, source: Source, edits: Sequence[Edit], workspace: Workspace, reporter: Reporter
 ) -> Scan:
     """Return the scan of all frames that the edits show, from the workspace if an earlier run made it."""
-    settings = config.segmenter
     intervals = merge(part for edit in edits for part in edit.scanned)
-    wanted = (settings.detector, settings.detector_checkpoint, settings.samples_per_second, settings.min_face_px)
-    key = content_key(SCAN_VERSION, source.fingerprint, intervals, wanted)
-    path = workspace.path("scan", key, ".json")
-    stored = workspace.load(path)
-    scan = Scan.from_json(stored["scan"]) if stored else None
-    source.detector, source.detector_weights = find_detector(config, reporter, scan.detector if scan else None)
-    if scan is None:
-        with source.timed("scan"):
-            scan = _scan_anew(config, source, intervals, reporter)
-        workspace.store(path, {"scan": scan.to_json()})
+
+    def path_for(detector: str, weights: Path | None) -> Path:
+        return workspace.path("scan", scan_key(config, source.fingerprint, intervals, detector, weights), ".json")
+
+    has_cascade = workspace.load(path_for("cascade", None)) is not None
+    source.detector, source.detector_weights = find_detector(config, reporter, has_cascade=has_cascade)
+    path = path_for(source.detector, source.detector_weights)
+    if (stored := workspace.load(path)) is not None:
+        return Scan.from_json(stored["scan"])
+    with source.timed("scan"):
+        scan = _scan_anew(config, source, intervals, reporter)
+    workspace.store(path, {"scan": scan.to_json()})
     return scan
+
+
+def scan_key(
+    config: JobConfig, fingerprint: str, intervals: Sequence[Interval], detector: str, weights: Path | None
+) -> str:
+    """Return the content key of a scan: all that its samples depend on. Thresholds come after it, in find_spans."""
+    settings = config.segmenter
+    return content_key(
+        SCAN_VERSION,
+        fingerprint,
+        intervals,
+        detector,
+        hash_file(weights) if weights else None,
+        settings.samples_per_second,
+        settings.min_face_px,
+    )
 
 
 def _scan_anew(config: JobConfig, source: Source, intervals: Sequence[Interval], reporter: Reporter) -> Scan:
@@ -148,7 +167,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, scan: Scan) -> Plan
         source.table,
         edit.timeline,
         driven=edit.driven,
-        driving_start=edit.driving_start,
+        driving_start=Fraction(0),
         coded_reason=f"packets of {source.video.codec} are not spliced: the whole stream is coded again"
         if whole
         else "",

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from media.timeline import RenderedClip
+from media.errors import ContractBroken
+from media.timeline import Interval, RenderedClip
 from pipeline.config import JobConfig
 from pipeline.executor import run_clips
+from pipeline.inputs import job_key
 from pipeline.machine import num_cores
 from pipeline.plan import Plan
 from pipeline.prepare import Source
 from pipeline.progress import Reporter, stage
-from pipeline.report import build_report, report_path, write_report
+from pipeline.report import build_check, build_report, load_marks, lost_streams, report_path, write_report
 from pipeline.sound import make_driving, make_soundtrack
+from pipeline.verify import describe_checks, verify_output
 from pipeline.worker import WorkerSetup, load_finished
 from pipeline.workspace import Workspace, atomic_file, content_key
 from renderer.checkpoint import hash_file, load_network
 from renderer.compositor import Pads
-from renderer.engine import choose_device
+from renderer.engine import choose_device, choose_precision
 from renderer.mel import hash_driving, window_start
 from renderer.render import ClipJob
-from stitcher.assemble import assemble, muxer_of
-from stitcher.verify import Check, verify_packets
+from stitcher.assemble import Assembled, assemble, muxer_of
+from stitcher.soundtrack import Soundtrack
+from stitcher.verify import Check, Promised, verify_packets
 
 RENDER_VERSION = 1
 """Raised when rendering the same clip gives other pixels than before."""
@@ -57,15 +63,13 @@ def produce(
                 partial,
                 muxer=muxer,
                 language=config.stitcher.audio.language,
+                sound_keeps_tags=bool(edit.patched),
                 on_progress=reporter.advance,
             )
-        checks: tuple[Check, ...] = ()
-        if config.stitcher.verify == "packets":
-            with source.timed("verify"):
-                seconds = edit.heard.duration if edit.heard and soundtrack and soundtrack.kind != "copied" else None
-                checks = verify_packets(partial, source.info, edit.timeline, assembled, seconds)
+        checks = _verify(config, source, plan, clips, soundtrack, assembled, partial, reporter)
         report = build_report(
             source=source.info,
+            num_source_frames=len(source.table),
             edit=edit,
             spans=plan.spans,
             clips=clips,
@@ -76,11 +80,42 @@ def produce(
             hashes={"source": source.fingerprint, "checkpoint": hash_file(_checkpoint(source))},
             detector=source.detector,
         )
-    write_report(report, report_path(edit.output))
-    if not report["num_rendered_frames"]:
+        # Before the output gets its name, so that an output is never there without its report.
+        write_report(report, report_path(edit.output))
+        workspace.note_output(edit.output, partial, job_key(config))
+    if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
     reporter.say(f"{edit.output}: {_summary(report['num_clips'])}. Report: {report_path(edit.output)}")
     return clips
+
+
+def _verify(
+    config: JobConfig,
+    source: Source,
+    plan: Plan,
+    clips: Sequence[RenderedClip],
+    soundtrack: Soundtrack | None,
+    assembled: Assembled,
+    written: Path,
+    reporter: Reporter,
+) -> tuple[Check, ...]:
+    """Check the file that was written, as thoroughly as the job asks for; raise ContractBroken."""
+    edit = plan.edit
+    if config.stitcher.verify == "none":
+        return ()
+    with source.timed("verify"):
+        seconds = edit.heard.duration if edit.heard and soundtrack and soundtrack.kind != "copied" else None
+        checks = verify_packets(written, source.info, edit.timeline, assembled, seconds)
+        if config.stitcher.verify == "full":
+            dropped = lost_streams({"dropped_streams": assembled.dropped_streams})
+            marks = load_marks(build_check(clips))
+            promised = Promised(source.info, source.table, edit.timeline, edit.heard, marks, dropped)
+            found = verify_output(written, promised, reporter)
+            reporter.say(describe_checks(edit.output, found))
+            if broken := [check for check in found if not check.is_kept]:
+                raise ContractBroken(f"{edit.output}: {broken[0].found}")
+            checks += found
+        return checks
 
 
 def _summary(num_clips: Mapping[str, int]) -> str:
@@ -120,20 +155,20 @@ def _render(
     if todo:
         with stage(reporter, "render", sum(len(job.clip) for job, _ in todo), "frames"):
             done = 0
-            for rendered in run_clips(setup, todo, config.execution):
-                clips[rendered.clip.index] = rendered
-                done += len(rendered.clip)
-                reporter.advance(done, f"clip {rendered.clip.index}, last is {len(plan.clips) - 1}")
-                if rendered.outcome == "fell_back":
-                    reporter.warn(f"clip {rendered.clip.index} keeps its mouths: {rendered.reason}")
+            with closing(run_clips(setup, todo, config.execution)) as results:
+                for rendered in results:
+                    clips[rendered.clip.index] = rendered
+                    done += len(rendered.clip)
+                    reporter.advance(done, f"clip {rendered.clip.index}, last is {len(plan.clips) - 1}")
+                    if rendered.outcome == "fell_back":
+                        reporter.warn(f"clip {rendered.clip.index} keeps its mouths: {rendered.reason}")
     return [clips[index] for index in sorted(clips)]
 
 
 def _clip_jobs(config: JobConfig, plan: Plan) -> Iterator[ClipJob]:
-    timeline, start = plan.edit.timeline, plan.edit.driving_start
     for clip in plan.clips:
         if clip.action != "copy":
-            seconds = tuple(timeline.seconds(frame) - start for frame in range(clip.start_frame, clip.stop_frame))
+            seconds = tuple(plan.edit.driving_seconds(frame) for frame in range(clip.start_frame, clip.stop_frame))
             yield ClipJob(clip, seconds, wants_hashes=config.renderer.frame_hashes)
 
 
@@ -169,15 +204,27 @@ def _clip_key(job: ClipJob, setup: WorkerSetup, source: Source, checkpoint_hash:
         return content_key(RENDER_VERSION, what, shown)
     drawn = (
         checkpoint_hash,
-        setup.precision,
-        setup.batch_size,
+        _arithmetic(setup),
         setup.detector,
         hash_file(Path(setup.detector_weights)) if setup.detector_weights else None,
         setup.detect_every_frames,
         setup.smoothing_frames,
         setup.pads,
         setup.feather,
-        [window_start(seconds) - window_start(job.seconds[0]) for seconds in job.seconds],
-        hash_driving(Path(setup.driving), job.seconds[0], job.seconds[-1]),
+        [_driving_key(Path(setup.driving), job, part) for part in clip.rendered],
     )
     return content_key(RENDER_VERSION, what, shown, drawn)
+
+
+def _driving_key(driving: Path, job: ClipJob, rendered: Interval) -> list[Any]:
+    """Return what the mel windows of rendered frames depend on: the sound there, and where each frame lies in it."""
+    seconds = job.seconds[rendered[0] - job.clip.start_frame : rendered[1] - job.clip.start_frame]
+    columns = [window_start(second) - window_start(seconds[0]) for second in seconds]
+    return [columns, hash_driving(driving, min(seconds), max(seconds))]
+
+
+def _arithmetic(setup: WorkerSetup) -> list[Any]:
+    """Return what the last bits of a mouth depend on: not the number of the GPU, nor, on a CPU, the batch."""
+    device = choose_device(setup.device)
+    batch_size = None if device.type == "cpu" else setup.batch_size
+    return [device.type, str(choose_precision(setup.precision, device)), batch_size]

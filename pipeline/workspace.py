@@ -1,8 +1,8 @@
 """The folder beside the output: content keys, atomic files, resume, one run at a time.
 
 A file's name is a hash of everything that it depends on, so a file that is there is the right one, and a changed
-setting simply asks for another name. Nothing is ever changed in place: files are written under a partial name, flushed
-to the disk, and renamed.
+setting simply asks for another name (docs/content-keys.md). Nothing is ever changed in place: files are written under
+a partial name, flushed to the disk, and renamed. What is read back is first compared with its checksum.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -26,7 +28,11 @@ from media.timeline import FrameTable
 
 CHUNK_BYTES = 1 << 20
 KEY_BYTES = 12
-OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>\.part)?")
+TOKEN_BYTES = 4
+PARTIAL = rf"(\.[0-9a-f]{{{2 * TOKEN_BYTES}}})?\.part"
+"""How the name of a half-written file ends. Each writer has a token of its own, so that a worker which outlives a
+killed run for a moment cannot come between the files of the next one."""
+OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")
 """Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""
 Keep = Literal["none", "scan", "all"]
 
@@ -44,17 +50,23 @@ class Workspace:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                # The kernel drops the lock of a process that died, so no run is ever locked out by a dead one.
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
-                owner = os.read(self._lock, 100).decode().strip() or "another process"
+                self._take_lock()
+            except BaseException:
                 os.close(self._lock)
-                raise WorkspaceError(
-                    f"{self.folder}: {owner} is working here. Wait for it, or choose another execution.workspace."
-                ) from exc
-            os.ftruncate(self._lock, 0)
-            os.write(self._lock, f"process {os.getpid()}".encode())
+                raise
         return self
+
+    def _take_lock(self) -> None:
+        try:
+            # The kernel drops the lock of a process that died, so no run is ever locked out by a dead one.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            owner = os.read(self._lock, 100).decode(errors="replace").strip() or "another process"
+            raise WorkspaceError(
+                f"{self.folder}: {owner} is working here. Wait for it, or choose another execution.workspace."
+            ) from exc
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, f"process {os.getpid()}".encode())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -66,22 +78,54 @@ class Workspace:
         return self.folder / f"{stage}-{key}{suffix}"
 
     def load(self, path: Path) -> Any | None:
-        """Return the JSON value of a finished file, or None if it is not there or not whole."""
+        """Return the JSON value of a finished file, or None if it is not there or its checksum is not its value's."""
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["checksum"] == _checksum(json.dumps(content["value"])):
+                return content["value"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            pass
+        return None
 
     def store(self, path: Path, value: Any) -> None:
-        """Write a JSON value atomically."""
+        """Write a JSON value with its checksum, atomically."""
+        text = json.dumps(value, default=plain)
         with atomic_file(path) as partial:
-            partial.write_text(json.dumps(value, default=plain), encoding="utf-8")
+            partial.write_text(f'{{"checksum": "{_checksum(text)}", "value": {text}}}', encoding="utf-8")
+
+    def seal(self, path: Path, known: Mapping[str, Any]) -> None:
+        """Store the checksum of a finished file beside it, with what is known of it. Without, it counts for nothing."""
+        self.store(path.with_suffix(".json"), {"hash": hash_bytes(path), "known": known})
+
+    def sealed(self, path: Path) -> dict[str, Any] | None:
+        """Return what is known of a finished file; None if file or seal are missing, or the file is damaged."""
+        record = self.load(path.with_suffix(".json"))
+        if record is None or not path.is_file() or record["hash"] != hash_bytes(path):
+            return None
+        known: dict[str, Any] = record["known"]
+        return known
+
+    def note_output(self, output: Path, partial: Path, job: str) -> None:
+        """Note, just before an output gets its name, that it is this unfinished job's; job: its content key."""
+        self.store(self._note_of(output), {"job": job, "file": _identity(partial)})
+
+    def wrote_output(self, output: Path, job: str) -> bool:
+        """Tell whether an earlier run of the same job wrote an output and was stopped before all were done."""
+        note = self.load(self._note_of(output))
+        return note is not None and note == {"job": job, "file": _identity(output)}
+
+    def _note_of(self, output: Path) -> Path:
+        return self.path("output", content_key(output.name), ".json")
+
+    def num_bytes(self, stage: str) -> int:
+        """Return how much the finished files of a stage hold."""
+        return sum(path.stat().st_size for path, name in self._own_files() if name["stage"] == stage)
 
     def tidy(self, keep: Keep) -> None:
         """Remove what is not to be kept after success; the folder too if nothing is left in it."""
         for path, name in self._own_files():
-            if keep == "none" or (keep == "scan" and name["stage"] != "scan"):
-                path.unlink()
+            if keep == "none" or (keep == "scan" and name["stage"] != "scan") or name["stage"] == "output":
+                path.unlink(missing_ok=True)
         if keep == "none":
             (self.folder / "lock").unlink()
             with suppress(OSError):  # something else lies there
@@ -91,7 +135,7 @@ class Workspace:
         """Remove what a killed run left half written."""
         for path, name in self._own_files():
             if name["partial"]:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def _own_files(self) -> Iterator[tuple[Path, re.Match[str]]]:
         for path in [*self.folder.iterdir()]:
@@ -99,18 +143,49 @@ class Workspace:
                 yield path, match
 
 
+def _checksum(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
+
+
+def _identity(path: Path) -> list[int]:
+    """Return what tells a file from every other one, and stays when it is renamed."""
+    status = path.stat()
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a partial name beside a path; rename it, flushed to the disk, if all went well, else remove it."""
-    partial = path.with_name(path.name + ".part")
+    """Yield a partial name beside a path; rename it, flushed to the disk, if all went well, else remove it.
+
+    The partial file is there and locked while it is written, so that clear_leftovers can tell it from one whose writer
+    died. Whoever writes to it may overwrite it, but must not replace it.
+    """
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}.part")
+    lock = -1
     try:
         with disk_errors(path):
+            lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield partial
             flush(partial)
             os.replace(partial, path)
             flush(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed runs left half written beside a path; what a living process writes stays."""
+    name = re.compile(re.escape(path.name) + PARTIAL)
+    for partial in [*path.parent.iterdir()]:
+        if name.fullmatch(partial.name):
+            with suppress(OSError), partial.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
 
 
 @contextmanager
@@ -160,7 +235,17 @@ def hash_bytes(path: Path) -> str:
     return digest.hexdigest()
 
 
+def hash_input(path: Path) -> str:
+    """Return the hash of a media file's bytes; each file is read once a run, as long as it is not touched."""
+    return _hash_once(str(path), *_identity(path))
+
+
+@lru_cache(maxsize=64)
+def _hash_once(path: str, *_identity: int) -> str:
+    return hash_bytes(Path(path))
+
+
 def fingerprint(path: Path, table: FrameTable) -> str:
     """Return what identifies a source video wherever it lies: size, packet index and bytes; not its name or date."""
     index = hashlib.blake2b(table.pts.tobytes() + table.dts.tobytes() + table.keyframe, digest_size=16).hexdigest()
-    return content_key(path.stat().st_size, index, hash_bytes(path))
+    return content_key(path.stat().st_size, index, hash_input(path))

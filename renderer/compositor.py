@@ -66,6 +66,8 @@ class Compositor:
 
     def __init__(self, rotation: int, *, pads: Pads, feather: float) -> None:
         """rotation: degrees clockwise from stored to upright. feather: width of the mask's edge, share of the box."""
+        # Faces are small: OpenCV's threads would only get in the way of the other workers'.
+        cv2.setNumThreads(1)
         self._converter = PictureConverter(rotation)
         self._rotation = rotation
         self._pads = pads

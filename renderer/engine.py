@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from media.errors import ConfigError, OutOfMemory
+from media.errors import ConfigError, OutOfMemory, RenderError
 from renderer.checkpoint import load_network
 from renderer.network import FACE_PX, fold_normalisation
 
@@ -90,7 +90,7 @@ class MouthEngine:
         """Faces to hand over at a time: the faces of a pass on CUDA; on the CPU, 8 a thread keep every thread busy."""
         num_passes = (num_threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(num_passes, "mouths", initializer=_compute_on_one_thread)
-        with _out_of_memory_translated(batch_size):
+        with _failures_translated(batch_size):
             folded = fold_normalisation(copy.deepcopy(network))
             self._network = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
 
@@ -112,7 +112,7 @@ class MouthEngine:
             return self._render_pass(faces[part], mel_windows[part], pass_size)
 
         mouths = np.empty_like(faces)
-        with _out_of_memory_translated(self.batch_size):
+        with _failures_translated(self.batch_size):
             for part, rendered in zip(passes, self._pool.map(render_pass, passes), strict=True):
                 mouths[part] = rendered
         return mouths
@@ -158,14 +158,23 @@ def _compute_on_one_thread() -> None:
     torch.set_num_threads(1)
 
 
+_LIBRARY_FAILURES = ("CUDA", "CUBLAS", "CUDNN", "could not create a primitive")
+"""What the messages of the libraries below torch contain; any other RuntimeError is a bug and stays one."""
+
+
 @contextmanager
-def _out_of_memory_translated(batch_size: int) -> Iterator[None]:
-    """Raise OutOfMemory for each of the ways in which torch says so: the one place that knows them."""
+def _failures_translated(batch_size: int) -> Iterator[None]:
+    """Raise OutOfMemory for each of the ways in which torch says so, RenderError for its other failures."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        on_gpu = isinstance(error, torch.OutOfMemoryError)
-        if not (on_gpu or isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
+        on_gpu = isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
+        if on_gpu or isinstance(error, MemoryError) or "allocate memory" in str(error):
+            memory = "GPU memory" if on_gpu else "memory"
+            remedy = f"Lower renderer.batch_size (now {batch_size})" if on_gpu else "Lower execution.workers"
+            raise OutOfMemory(f"out of {memory}. {remedy}.") from error
+        if not any(mark in str(error) for mark in _LIBRARY_FAILURES):
             raise
-        memory = "GPU memory" if on_gpu else "memory"
-        raise OutOfMemory(f"out of {memory}. Lower renderer.batch_size (now {batch_size}).") from error
+        raise RenderError(
+            f"the network failed ({str(error).splitlines()[0]}). Try renderer.precision: float32."
+        ) from error

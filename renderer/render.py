@@ -70,7 +70,9 @@ class ClipResult:
     """For each interval of clip.rendered, the stored rectangle outside which nothing changed; None if nothing did."""
     frame_hashes: tuple[int, ...]
     least_psnr: float
-    """Of the frames that were coded unchanged, in dB; infinite if the encoder does not tell."""
+    """Of the frames that were coded unchanged, in dB; infinite if there are none."""
+    damaged_frames: tuple[int, ...] = ()
+    """Source frames of the clip that could not be decoded (their neighbours stand in), or not without guessing."""
 
 
 @dataclass(slots=True)
@@ -95,15 +97,20 @@ def render_clip(
     tracker: FaceTracker | None,
     engine: Engine | None,
     mel: Mel | None,
+    num_threads: int = 0,
 ) -> ClipResult:
     """Write a clip's frames, coded, to a file: new mouths in clip.rendered, the others as they are.
 
+    num_threads: threads of the decoder, 0 for one a core.
     Without tracker, engine and mel nothing is rendered: every frame is coded again unchanged. Raises UnreadableMedia
-    if a frame cannot be decoded, OutOfMemory if the batch is too large, WorkspaceError if the disk is full.
+    if no frame can be decoded, OutOfMemory if the batch is too large, WorkspaceError if the disk is full.
     """
     work = _Work(job, table, compositor)
     frames = read_frames(job.clip, tracker.reach_frames if tracker else 0)
-    with FrameReader(info, table) as reader, ClipWriter(path, info.require_video(), coding) as writer:
+    with (
+        FrameReader(info, table, num_threads=num_threads) as reader,
+        ClipWriter(path, info.require_video(), coding) as writer,
+    ):
         decoded = read_ahead(reader.read(frames), QUEUE_FRAMES)
         with WriteBehind[_Shot](lambda shot: work.write(writer, shot), QUEUE_FRAMES) as behind:
             try:
@@ -118,7 +125,7 @@ def render_clip(
                             behind.put(shot)
             finally:
                 decoded.close()
-    return work.result(writer.psnr)
+    return work.result(writer.psnr, reader.damaged)
 
 
 def read_frames(clip: Clip, reach: int) -> Sequence[int]:
@@ -205,8 +212,8 @@ class _Work:
         forwards = len(self._clip) == 1 or self._clip.source_frames[1] > self._clip.source_frames[0]
         writer.write(shot.frame, keyframe=forwards and bool(self._table.keyframe[shot.source_frame]))
 
-    def result(self, psnr: Sequence[float]) -> ClipResult:
-        """Sum up; psnr: of each frame of the clip, as the writer noted it."""
+    def result(self, psnr: Sequence[float], damaged: frozenset[int]) -> ClipResult:
+        """Sum up. psnr: of each frame of the clip, as the writer noted it; damaged: source frames read badly."""
         start = self._clip.start_frame
         kept = [value for number, value in enumerate(psnr, start) if number not in self._rendered]
         return ClipResult(
@@ -214,6 +221,7 @@ class _Work:
             boxes=tuple(self._boxes.get(interval) for interval in self._clip.rendered),
             frame_hashes=tuple(self._hashes),
             least_psnr=min(kept, default=float("inf")),
+            damaged_frames=tuple(sorted(damaged.intersection(self._clip.source_frames))),
         )
 
 

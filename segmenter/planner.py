@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from media.sound import sample_at
@@ -21,6 +22,9 @@ from media.timeline import (
 
 DRIVING_RATE = 16000
 """Samples per second of the sound that drives the lips, as Wav2Lip was trained."""
+
+PATH_MARGIN_FRAMES = 64
+"""Frames around a clip in which its tracker may look: half of the widest smoothing, and the longest detection step."""
 
 SEAM_REASON = "between a rendered span and the nearest point where packets can be copied"
 PROLONGED_REASON = "appended to reach the length of the sound"
@@ -67,7 +71,7 @@ def plan_clips(
                         coded_reason=coded_reason,
                     ),
                     source_frames=run.source_frames(first, last),
-                    faces=tuple(face for part in inside for face in _touching(shown, part)),
+                    faces=_faces(shown, inside, run.source_frames(first, last)),
                     rendered=inside,
                     start_sample=sample_at(timeline.seconds(first) - driving_start, DRIVING_RATE),
                     stop_sample=sample_at(timeline.seconds(last) - driving_start, DRIVING_RATE),
@@ -81,6 +85,19 @@ def _shown(spans: Sequence[Span], timeline: OutputTimeline) -> list[tuple[Interv
     faces = [span for span in spans if span.kind == "face"]
     pairs = [(run.output_interval(face.start_frame, face.stop_frame), face) for run in timeline.runs for face in faces]
     return sorted((pair for pair in pairs if pair[0][0] < pair[0][1]), key=lambda pair: pair[0])
+
+
+def _faces(
+    shown: list[tuple[Interval, Span]], rendered: Sequence[Interval], source_frames: Sequence[int]
+) -> tuple[Span, ...]:
+    """Return the face spans that rendered parts of a clip touch, with no more of their paths than the clip needs.
+
+    So a clip's key does not depend on where the face is minutes away, nor its size on the length of the shot.
+    """
+    low = min(source_frames[0], source_frames[-1]) - PATH_MARGIN_FRAMES
+    high = max(source_frames[0], source_frames[-1]) + PATH_MARGIN_FRAMES
+    touched = [face for part in rendered for face in _touching(shown, part)]
+    return tuple(replace(face, path=face.path.within(low, high)) if face.path else face for face in touched)
 
 
 def _touching(shown: list[tuple[Interval, Span]], part: Interval) -> Iterator[Span]:

@@ -6,7 +6,7 @@ packet that goes by releases the next output packet: itself, an earlier one, or 
 
 from __future__ import annotations
 
-import os
+import io
 import zlib
 from array import array
 from collections import deque
@@ -24,7 +24,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from media.errors import StitchError, UnsupportedMedia, WorkspaceError
-from media.probe import MediaInfo, VideoInfo, open_input
+from media.probe import ATTACHED_PICTURE, MediaInfo, VideoInfo, open_input
 from media.timeline import Clip, FrameTable, Interval, OutputTimeline, RenderedClip, Run, contains
 from stitcher.seams import Bitstream, copied_order, decode_slots
 from stitcher.soundtrack import Soundtrack
@@ -45,8 +45,13 @@ MUXERS = {
     ".flv": "flv",
 }
 """FFmpeg's muxer for each file name ending."""
+OWN_SOURCES = ("avi", "flv", "mpeg", "vob")
+"""Muxers whose clocks and streams are too narrow for whatever comes from another container."""
 BRAND_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
 """Container tags that describe the source file itself, not what is in it."""
+
+EQUAL_TIMES = 0x20000
+"""FFmpeg's AVFMT_TS_NONSTRICT: packets of one stream may have the same decode time."""
 
 MARGIN_SECONDS = Fraction(2)
 """How far packets of one time may lie apart in a file; an extraction reads this much more on both sides."""
@@ -73,16 +78,27 @@ def muxer_of(output: Path) -> str:
     return muxer
 
 
-def check_container(source: MediaInfo, muxer: str) -> None:
-    """Raise UnsupportedMedia if a muxer cannot hold the source's video; nothing is written."""
-    video = source.require_video()
+def check_container(
+    source: MediaInfo, table: FrameTable, timeline: OutputTimeline, muxer: str, *, replaces_sound: bool
+) -> None:
+    """Raise UnsupportedMedia if a muxer cannot hold the streams of the source; nothing is written.
+
+    replaces_sound: whether the source's first audio stream is not carried over.
+    """
+    if muxer in OWN_SOURCES and muxer not in source.container.split(","):
+        raise UnsupportedMedia(
+            f"output: only a source of the same kind is put into {muxer} files. Use .mp4, .mov, .mkv or .ts."
+        )
     with open_input(source.path) as reader:
-        writer = av.open(os.devnull, "w", format=muxer)
+        writer = av.open(io.BytesIO(), "w", format=muxer)
+        feed = _Video(source.require_video(), table, timeline, ())
+        assembly = _Assembly(source, feed, None, timeline, table, reader, writer)
         try:
-            writer.add_stream_from_template(reader.streams[video.index], opaque=True)
-        except ValueError as exc:
+            assembly.add_streams(None, skips_first_audio=replaces_sound)
+            writer.start_encoding()
+        except (av.error.FFmpegError, ValueError) as exc:
             raise UnsupportedMedia(
-                f"output: {muxer} files cannot hold {video.codec} video. Use the ending of the input, or .mkv."
+                f"output: {muxer} files cannot hold the streams of {source.path} ({exc}). Use the same ending."
             ) from exc
 
 
@@ -96,11 +112,13 @@ def assemble(
     *,
     muxer: str,
     language: str | None = None,
+    sound_keeps_tags: bool = False,
     on_progress: Callable[[int], None] = lambda num_frames: None,
 ) -> Assembled:
     """Write the output file: clips in order, one soundtrack, everything else of the source.
 
     soundtrack: replaces the source's first audio stream; None keeps that. language: ISO 639-2 code of the soundtrack.
+    sound_keeps_tags: whether it is still the source's sound, patched, and so keeps language and title.
     muxer: as from muxer_of. output: overwritten; the caller checks it and renames it. on_progress: called with the
     number of frames written so far. Raises WorkspaceError where the disk is full, StitchError where muxing fails.
     """
@@ -113,7 +131,7 @@ def assemble(
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:
             assembly = _Assembly(source, feed, sound, timeline, table, reader, writer)
-            assembly.add_streams(language)
+            assembly.add_streams(language, sound_keeps_tags=sound_keeps_tags)
             assembly.run(on_progress)
             writer.close()  # a full disk is reported only here
         except OSError as exc:
@@ -219,21 +237,23 @@ class _Video:
 
     def _packets(self) -> Iterator[AnyPacket | None]:
         """Yield every output packet; None where the next one has to come from the source first."""
-        follows_coded = False
+        source_next: int | None = 0
         for rendered in self._clips:
             clip = rendered.clip
             if rendered.path is not None:
                 yield from self._coded_packets(rendered.path, clip)
-                follows_coded = True
+                source_next = None
                 continue
+            breaks = clip.source_frames[0] != source_next
             shift = clip.start_frame - clip.source_frames[0]
             for number, frame in enumerate(copied_order(self._table, clip), clip.start_frame):
                 while not self._arrived:
                     yield None
                 packet = self._arrived.popleft()
-                payload = self.bits.copied(bytes(packet), follows_coded=follows_coded)
+                payload = self.bits.copied(bytes(packet), breaks=breaks)
                 yield self._stamped(payload, number, frame + shift, keyframe=packet.is_keyframe)
-                follows_coded = False
+                breaks = False
+            source_next = clip.source_frames[-1] + 1
 
     def _coded_packets(self, path: str, clip: Clip) -> Iterator[AnyPacket]:
         number = clip.start_frame
@@ -281,25 +301,31 @@ class _Assembly:
         self._timeline, self._table = timeline, table
         self._reader, self._writer = reader, writer
         self._targets: dict[int, Stream] = {}
+        self._earliest: dict[int, int] = {}
+        """For each output stream but the videos the least decode time that its next packet may have."""
         self._sound_target: Stream | None = None
         self.dropped: list[str] = []
 
-    def add_streams(self, language: str | None) -> None:
+    def add_streams(
+        self, language: str | None, *, sound_keeps_tags: bool = False, skips_first_audio: bool = False
+    ) -> None:
         """Create the output's streams in the source's order."""
         video_index = self._source.require_video().index
-        replaced = self._source.audio[0].index if self._source.audio and self._sound else None
+        replaced = self._source.audio[0].index if self._source.audio and (self._sound or skips_first_audio) else None
         for stream in self._reader.streams:
             if stream.index == replaced:
-                self._add_sound(language)
+                self._add_sound(language, stream, keeps_tags=sound_keeps_tags)
             elif stream.index == video_index:
                 self._targets[stream.index] = self._add_video(stream)
             else:
                 self._add_other(stream)
-        if self._sound and self._sound_target is None:
-            self._add_sound(language)
+        if replaced is None:
+            self._add_sound(language, None, keeps_tags=False)
         self._writer.metadata.update({k: v for k, v in self._reader.metadata.items() if k not in BRAND_TAGS})
         if self._timeline.is_source:
             self._writer.set_chapters(self._reader.chapters())
+        elif self._reader.chapters():
+            self.dropped.append("chapters: their times mean nothing in an extraction")
 
     def _add_video(self, stream: Stream) -> Stream:
         target = self._writer.add_stream_from_template(stream, opaque=True)
@@ -307,25 +333,37 @@ class _Assembly:
         assert isinstance(context, av.VideoCodecContext)
         context.extradata = self._video.bits.extradata
         context.framerate = self._source.require_video().average_rate
+        tag = stream.codec_context.codec_tag
         if self._writer.format.name in ("mp4", "mov") and stream.codec_context.name == "hevc":
             # hvc1 forbids parameter sets inside the stream; some players take nothing else.
-            was_hvc1 = stream.codec_context.codec_tag == "hvc1"
-            context.codec_tag = "hvc1" if was_hvc1 and not self._video.bits.needs_hev1 else "hev1"
+            context.codec_tag = "hvc1" if tag == "hvc1" and not self._video.bits.needs_hev1 else "hev1"
+        elif self._writer.format.name in self._reader.format.name.split(","):
+            context.codec_tag = tag  # tells the flavour, of ProRes for example, or where parameter sets stand
         _inherit(stream, target)
         return target
 
-    def _add_sound(self, language: str | None) -> None:
-        assert self._sound is not None
-        self._sound_target = self._writer.add_stream_from_template(self._sound.template, opaque=True)
+    def _add_sound(self, language: str | None, replaced: Stream | None, *, keeps_tags: bool) -> None:
+        if self._sound is None:
+            return
+        target = self._writer.add_stream_from_template(self._sound.template, opaque=True)
+        if replaced is not None:
+            target.disposition = replaced.disposition
+            if keeps_tags:
+                target.metadata.update(replaced.metadata)
         if language:
-            self._sound_target.metadata["language"] = language
+            target.metadata["language"] = language
+        self._sound_target = target
 
     def _add_other(self, stream: Stream) -> None:
         name = stream.codec_context.name if stream.codec_context else "no codec"
-        if stream.type == "data" and self._writer.format.name in ("mp4", "mov"):
-            # Chapter titles and timecode stand in data tracks there, which the muxer makes anew from the tags.
+        muxer = self._writer.format.name
+        if (stream.type == "data" and muxer != "mpegts") or (stream.type == "attachment" and muxer != "matroska"):
+            # Chapter titles and timecode stand in data tracks of MP4, which the muxer makes anew from the tags.
             if stream.index not in self._made_anew():
-                self.dropped.append(f"stream {stream.index} (data, {name}): it cannot be rewritten")
+                self.dropped.append(f"stream {stream.index} ({stream.type}, {name}): {muxer} cannot hold it")
+            return
+        if self._writer.format.name == "matroska" and int(stream.disposition) & ATTACHED_PICTURE:
+            self._attach(stream)
             return
         try:
             target = self._writer.add_stream_from_template(stream, opaque=True)
@@ -335,6 +373,15 @@ class _Assembly:
             return
         _inherit(stream, target)
         self._targets[stream.index] = target
+
+    def _attach(self, stream: Stream) -> None:
+        """Write cover art as Matroska stores it: as an attached file."""
+        kind = stream.codec_context.name
+        with open_input(self._source.path) as again:
+            picture = next(packet for packet in again.demux(again.streams[stream.index]) if packet.size)
+        name = stream.metadata.get("filename", f"cover.{'jpg' if kind == 'mjpeg' else kind}")
+        mimetype = stream.metadata.get("mimetype", f"image/{'jpeg' if kind == 'mjpeg' else kind}")
+        _inherit(stream, self._writer.add_attachment(name, mimetype, bytes(picture)))
 
     def _made_anew(self) -> set[int]:
         """Return the data streams of the source that the muxer writes again by itself."""
@@ -411,6 +458,11 @@ class _Assembly:
     def _mux(self, packet: AnyPacket, target: Stream | None) -> None:
         assert target is not None
         packet.stream = target
+        if target.type != "video" and packet.dts is not None:
+            # Damage in a source may set a stream's clock back a little, which no muxer takes.
+            packet.dts = max(packet.dts, self._earliest.get(target.index, packet.dts))
+            self._earliest[target.index] = packet.dts + (not int(self._writer.format.flags) & EQUAL_TIMES)
+            packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
         self._writer.mux_one(packet)
 
 

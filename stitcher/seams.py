@@ -17,6 +17,7 @@ from media.bitstream import (
     length_prefix_size,
     parameter_sets,
     split_units,
+    without_av1_delimiters,
 )
 from media.probe import VideoInfo, rebuild_dts
 from media.timeline import Clip, FrameTable, OutputTimeline
@@ -25,9 +26,10 @@ from media.timeline import Clip, FrameTable, OutputTimeline
 def copied_order(table: FrameTable, clip: Clip) -> list[int]:
     """Return the source frames of a copied clip in decode order."""
     first, last = clip.source_frames[0], clip.source_frames[-1]
-    # Pictures that lead the clip's first one may stand behind it in decode order; they were coded again.
+    # Pictures that lead the clip's first one may stand behind it in decode order; they were coded again. At the head
+    # of a file pictures may lead, too: an edit list may hide what they refer to.
     at = first
-    while table.decode_order[at] != first:
+    while first and table.decode_order[at] != first:
         at -= 1
     return [frame for frame in table.decode_order[at : last + 1] if first <= frame <= last]
 
@@ -57,7 +59,9 @@ class Bitstream:
 
     H.264 behind lengths: both parameter sets go into the configuration record, copied packets stay byte-identical.
     H.264 in Annex B: the coded packets' sets stand in front of their IDR pictures, as the source's do. HEVC, whose
-    encoder cannot choose ids: sets in front of every IRAP picture, and the stream is tagged hev1 to allow it.
+    encoder cannot choose ids: sets in front of every IRAP picture, and the stream is tagged hev1 to allow it. Both get
+    the source's words on HDR in front of coded IDR pictures. The other codecs bring along all that their key pictures
+    need.
     """
 
     def __init__(self, video: VideoInfo, coded_extradata: bytes | None, *, any_copied: bool) -> None:
@@ -67,6 +71,7 @@ class Bitstream:
         self._is_mixed = coded_extradata is not None
         self._own_sets: list[bytes] = []
         self._coded_sets: list[bytes] = []
+        self._lasting_sei = list(video.lasting_sei)
         self.extradata = video.extradata
         """Extradata of the output stream."""
         self.needs_hev1 = False
@@ -87,17 +92,24 @@ class Bitstream:
 
     def coded(self, packet: bytes, *, keyframe: bool) -> bytes:
         """Return a coded clip's packet (Annex B, no sets) in the form of the output."""
+        if self._codec == "av1":
+            return without_av1_delimiters(packet)
         if self._codec not in ("h264", "hevc"):
             return packet
-        sets = self._coded_sets if keyframe else []
-        return join_units([*sets, *split_units(packet, 0)], self._prefix_size)
+        before = [*self._coded_sets, *self._lasting_sei] if keyframe else []
+        return join_units([*before, *split_units(packet, 0)], self._prefix_size)
 
-    def copied(self, packet: bytes, *, follows_coded: bool) -> bytes:
-        """Return a source packet in the form of the output; follows_coded: it is the first behind coded ones."""
-        if self._codec != "hevc" or not self._is_mixed or irap_type(packet, self._prefix_size) is None:
+    def copied(self, packet: bytes, *, breaks: bool) -> bytes:
+        """Return a source packet in the form of the output; breaks: it does not follow what it followed in the source.
+
+        A CRA picture then becomes a BLA: decoders start their picture order count anew there.
+        """
+        if self._codec != "hevc" or irap_type(packet, self._prefix_size) is None:
             return packet
-        if follows_coded:
+        if breaks:
             packet = as_bla(packet, self._prefix_size)
+        if not self._is_mixed:
+            return packet
         units = list(split_units(packet, self._prefix_size))
         missing = [unit for unit in self._own_sets if unit not in units]
         return join_units([*missing, *units], self._prefix_size)

@@ -237,7 +237,7 @@ def _allowed_layout(encoder: _Encoder, layout: str) -> str:
 
 @contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
-    """Yield a name to write under; give it the final name if all went well, remove it otherwise.
+    """Yield a name to write under; give it the final name, flushed to the disk, if all went well; else remove it.
 
     What the operating system refuses (a full disk above all, which FFmpeg reports at close) becomes WorkspaceError,
     what an encoder or muxer refuses StitchError.
@@ -245,13 +245,24 @@ def partial_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + ".part")
     try:
         yield partial
+        _flush(partial)
         os.replace(partial, path)
+        _flush(path.parent)
     except OSError as exc:
         raise WorkspaceError(f"{path}: cannot be written ({exc.strerror}). Make space and start again.") from exc
     except av.error.FFmpegError as exc:
         raise StitchError(f"{path}: the sound cannot be encoded so ({exc}). Choose another codec or bit rate.") from exc
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Flush a file, or a folder's entries, to the disk: a name must not outlive a power cut that its bytes do not."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _encode(

@@ -1,18 +1,23 @@
-"""The contract, checked on the file that was written: at packet level, without decoding."""
+"""The contract, checked on the file that was written: at packet level without decoding, or in full."""
 
 from __future__ import annotations
 
 import zlib
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from media.bitstream import length_prefix_size
-from media.errors import ContractBroken
-from media.probe import MediaInfo, VideoInfo, open_input, probe
-from media.timeline import OutputTimeline
+from media.errors import ContractBroken, MediaError
+from media.probe import MediaInfo, VideoInfo, open_input, probe, scan_packets
+from media.timeline import FrameTable, OutputTimeline
 from stitcher.assemble import Assembled
+from stitcher.mix import SoundPlan
+from stitcher.verify_pixels import Marks, verify_pixels
+from stitcher.verify_sound import verify_sound
+from stitcher.verify_streams import take_inventory, verify_copies, verify_format, verify_streams
 
 SOUND_TOLERANCE_SAMPLES = 4096
 """An encoded track may be longer than what is heard by its last, padded packets (AAC: 1024 samples each)."""
@@ -20,10 +25,25 @@ SOUND_TOLERANCE_SAMPLES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise, found kept."""
+    """One promise, and what was found."""
 
     promise: str
     found: str
+    is_kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """What a finished file has to be."""
+
+    source: MediaInfo
+    table: FrameTable
+    timeline: OutputTimeline
+    heard: SoundPlan | None
+    """What its soundtrack was made from; None if the source's own sound was kept."""
+    marks: Marks
+    dropped: tuple[int, ...]
+    """Indexes of the source's streams that the container does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +73,102 @@ def verify_packets(
     if sound_seconds is not None:
         checks.append(_check_sound(written, info, sound_seconds))
     return tuple(checks)
+
+
+def verify_full(
+    written: Path, promised: Promised, on_progress: Callable[[int], None] = lambda num_frames: None
+) -> tuple[Check, ...]:
+    """Check all promises on a finished file, decoding it and its source; return every one, kept or broken.
+
+    Memory is that of two decoders and some bytes a frame. on_progress: called with the number of frames compared.
+    Raises MediaError where the source cannot be read any more.
+    """
+    checks: list[Check] = []
+
+    def check(promise: str, find: Callable[[], str]) -> bool:
+        try:
+            checks.append(Check(promise, find()))
+        except ContractBroken as exc:
+            checks.append(Check(promise, str(exc), is_kept=False))
+        return checks[-1].is_kept
+
+    full = _Full(written, promised)
+    if not check("same frames", full.frames):
+        return tuple(checks)  # what follows counts on them
+    check("untouched packets", full.packets)
+    check("untouched pixels", lambda: full.pixels(on_progress))
+    check("the dub is whole", full.sound)
+    check("streams and tags", full.streams)
+    return tuple(checks)
+
+
+class _Full:
+    """One finished file, opened for all checks."""
+
+    def __init__(self, written: Path, promised: Promised) -> None:
+        self._path, self._promised = written, promised
+        self._info = promised.source
+        self._table = promised.table
+
+    def frames(self) -> str:
+        """Check count and times of the frames."""
+        try:
+            self._info = probe(self._path)
+            video = self._info.require_video()
+            found = _check_times(_read(self._path, video), self._promised.timeline).found
+            self._table = scan_packets(self._info)
+        except MediaError as exc:
+            raise ContractBroken(f"Same frames: {exc}") from exc
+        source = self._promised.source.require_video()
+        verify_format(source, video)
+        return found
+
+    def packets(self) -> str:
+        """Check that copied packets are the source's."""
+        promised = self._promised
+        self._before = take_inventory(promised.source, without=self._soundtrack_of(promised.source))
+        self._after = take_inventory(self._info, without=self._soundtrack_of(self._info))
+        count = verify_copies(self._before, promised.table, promised.timeline, self._after, promised.marks)
+        return f"{count} of {len(promised.timeline)} frames are the source's own packets"
+
+    def _soundtrack_of(self, info: MediaInfo) -> int | None:
+        return info.audio[0].index if self._promised.heard and info.audio else None
+
+    def pixels(self, on_progress: Callable[[int], None]) -> str:
+        """Compare the pictures."""
+        promised = self._promised
+        found = verify_pixels(
+            promised.source, promised.table, promised.timeline, self._info, self._table, promised.marks, on_progress
+        )
+        parts = [f"{found.num_copied} copied frames bit-identical"]
+        if found.num_coded:
+            parts.append(f"{found.num_coded} coded again {found.worst_coded:.1f} dB or more")
+        if found.num_rendered:
+            parts.append(f"{found.num_rendered} rendered, outside the boxes {found.worst_rendered:.1f} dB or more")
+        return "; ".join(parts)
+
+    def sound(self) -> str:
+        """Compare the soundtrack with the mix of the plan."""
+        heard = self._promised.heard
+        if heard is None:
+            return "the source's own sound, packet by packet"
+        if not self._info.audio:
+            raise ContractBroken("The dub is whole: the output has no sound. Please report this.")
+        video = self._info.require_video()
+        found = verify_sound(self._path, self._info.audio[0], heard, self._table.pts[0] * video.time_base)
+        offset, drift = (round(1000 * seconds, 2) + 0.0 for seconds in (found.offset_seconds, found.drift_seconds))
+        return (
+            f"{found.num_seconds} s compared: {offset:+.2f} ms off at most, drift {drift:+.2f} ms,"
+            f" correlation {found.correlation:.3f}"
+        )
+
+    def streams(self) -> str:
+        """Check everything else."""
+        promised = self._promised
+        streams, tags, chapters = verify_streams(
+            self._before, self._after, promised.dropped, is_whole=promised.timeline.is_source
+        )
+        return f"{streams} other streams, {tags} tags, {chapters} chapters"
 
 
 def _read(path: Path, video: VideoInfo) -> _Packets:

@@ -1,5 +1,7 @@
 """NAL units, parameter sets and kinds of keyframes, on made-up and on real bitstreams."""
 
+import re
+
 import av
 import pytest
 from hypothesis import given
@@ -16,10 +18,13 @@ from media.bitstream import (
     irap_type,
     is_clean_keyframe,
     join_units,
+    lasting_sei,
     length_prefix_size,
     parameter_sets,
+    split_av1_units,
     split_units,
     unit_type,
+    without_av1_delimiters,
 )
 from tests.synthetic import independent_packets, make_video, read_stamp
 
@@ -133,23 +138,25 @@ def with_id(header, value):
     return header + int(bits, 2).to_bytes(len(bits) // 8, "big")
 
 
-@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
-def test_the_least_free_id(sequence_ids, picture_ids):
+@given(st.sets(st.integers(1, 31), max_size=28), st.sets(st.integers(0, 30)))
+def test_the_greatest_free_id(sequence_ids, picture_ids):
     sets = [with_id(b"\x67\x64\x00\x1f", value) for value in sequence_ids]
     sets += [with_id(b"\x68", value) for value in picture_ids]
-    assert free_h264_id(sets) == min(set(range(1, 32)) - sequence_ids - picture_ids)
+    free = set(range(1, 32)) - sequence_ids - picture_ids
+    if free:
+        assert free_h264_id(sets) == max(free)
 
 
 @given(st.integers(1, 31))
 def test_an_id_in_use_is_seen(value):
-    taken = [with_id(b"\x67\x64\x00\x1f", other) for other in range(1, value)]
+    taken = [with_id(b"\x67\x64\x00\x1f", other) for other in range(value + 1, 32)]
     assert free_h264_id(taken) == value
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 5, 31])
+@pytest.mark.parametrize("number", [0, 1, 5, 31])
 def test_ids_of_a_real_encoder(tmp_path, number):
     path = make_video(tmp_path / "a.mp4", 2, options={"x264-params": f"sps-id={number}"})
-    assert free_h264_id(parameter_sets("h264", extradata(path))) == (2 if number == 1 else 1)
+    assert free_h264_id(parameter_sets("h264", extradata(path))) == (30 if number == 31 else 31)
 
 
 # Keyframes
@@ -178,6 +185,83 @@ def test_hevc_keyframes(hevc):
 
 def test_other_keyframes_are_clean():
     assert is_clean_keyframe("vp9", b"\x82\x49", 0)
+
+
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_an_mpeg_keyframe_needs_a_sequence_header(codec):
+    picture = b"\0\0\1\0\x10\0\0\1\1\x80"
+    assert is_clean_keyframe(codec, b"\0\0\1\xb3\x14\0\0" + picture, 0)
+    assert not is_clean_keyframe(codec, b"\0\0\1\xb8\x14\0\0" + picture, 0)
+
+
+# AV1
+
+DELIMITER, SEQUENCE = b"\x12\0", b"\x0a\x02\xaa\xbb"
+KEY_FRAME, INTER_FRAME, SHOWN_AGAIN = b"\x32\x02\x10\0", b"\x32\x02\x30\0", b"\x1a\x01\x80"
+LONG_UNIT = b"\x2e\0\xc8\x01" + bytes(200)
+"""Metadata with an extension header and a size of two bytes."""
+
+
+def test_av1_units_are_split():
+    packet = DELIMITER + SEQUENCE + LONG_UNIT + KEY_FRAME
+    units = list(split_av1_units(packet))
+    assert [(kind, len(payload)) for kind, _, payload in units] == [(2, 0), (1, 2), (5, 200), (6, 2)]
+    assert b"".join(header + payload for _, header, payload in units) == packet
+    assert list(split_av1_units(b"\x30\x10\x20")) == [(6, b"\x30", b"\x10\x20")]  # without a size: to the end
+    assert without_av1_delimiters(packet) == SEQUENCE + LONG_UNIT + KEY_FRAME
+    assert without_av1_delimiters(KEY_FRAME) == KEY_FRAME
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_split_without_loss(packet):
+    assert b"".join(header + payload for _, header, payload in split_av1_units(packet)) == packet
+
+
+@pytest.mark.parametrize(
+    ("packet", "is_clean"),
+    [
+        (DELIMITER + SEQUENCE + KEY_FRAME, True),
+        (SEQUENCE + KEY_FRAME, True),
+        (KEY_FRAME, False),
+        (SEQUENCE + INTER_FRAME, False),
+        (SEQUENCE + SHOWN_AGAIN, False),
+        (SEQUENCE + b"\x32\x02\x00\0", False),  # a key frame that is shown later
+        (SEQUENCE, False),
+        (b"", False),
+    ],
+)
+def test_av1_keyframes(packet, is_clean):
+    assert is_clean_keyframe("av1", packet, 0) is is_clean
+
+
+# Words on HDR
+
+LIGHT_LEVEL = b"\x90\x04\x03\xe8\x01\x90"
+MASTERING = b"\x89\x18" + bytes(range(20)) + b"\0\0\x01\x02"
+BUFFERING = b"\x00\x02\xaa\xbb"
+
+
+def protected(payload):
+    return re.sub(rb"\0\0(?=[\0-\3])", rb"\0\0\3", payload)
+
+
+@pytest.mark.parametrize(("codec", "header"), [("h264", b"\x06"), ("hevc", b"\x4e\x01")])
+@pytest.mark.parametrize("prefix", [0, 4])
+def test_messages_on_hdr_are_found_among_others(codec, header, prefix):
+    both = header + protected(BUFFERING + MASTERING + LIGHT_LEVEL) + b"\x80"
+    slice_unit = b"\x65\x88\x84" if codec == "h264" else b"\x26\x01\xaf"
+    packet = join_units([both, header + b"\x05\x01\xff\x80", slice_unit], prefix)
+    assert lasting_sei(codec, packet, prefix) == [
+        header + protected(MASTERING) + b"\x80",
+        header + protected(LIGHT_LEVEL) + b"\x80",
+    ]
+    assert lasting_sei(codec, join_units([slice_unit], prefix), prefix) == []
+    assert lasting_sei("vp9", packet, prefix) == []
+
+
+def test_messages_of_long_types_and_sizes_are_left_alone():
+    assert lasting_sei("h264", join_units([b"\x06\xff\x01\x02\xaa\xbb\x80"], 0), 0) == []
+    assert lasting_sei("h264", join_units([b"\x06\x04\xff\x10" + bytes(range(1, 20))], 0), 0) == []
 
 
 def test_a_cra_becomes_a_bla(hevc):

@@ -93,6 +93,18 @@ def test_copies_have_memory_and_tags_of_their_own():
     assert all(np.array_equal(a, b) for a, b in zip(planes(frame), before, strict=True))
 
 
+def test_copies_keep_what_an_encoder_writes_beside_the_picture(tmp_path):
+    """The order of fields, rotation and time: they cannot be set on a new frame."""
+    options = {"flags": "+ildct+ilme", "x264-params": "tff=1"}
+    path = make_video(tmp_path / "a.mp4", 3, b_frames=0, rotation=90, options=options)
+    with av.open(str(path)) as container:
+        frame = list(container.decode(video=0))[2]
+        copy = copy_frame(frame)
+    assert frame.interlaced_frame
+    for name in ("interlaced_frame", "rotation", "pts", "pict_type", "width", "height"):
+        assert getattr(copy, name) == getattr(frame, name)
+
+
 # Rectangles
 
 sizes = st.tuples(st.integers(16, 300), st.integers(16, 300))

@@ -4,6 +4,7 @@ import os
 from array import array
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
-from media.probe import build_frame_table, probe, rebuild_dts, scan_packets
+from media.frame_table import build_frame_table, rebuild_dts, settle_dts
+from media.probe import probe, scan_packets
 from tests.synthetic import (
     SOURCES,
     Sound,
@@ -103,7 +105,39 @@ def test_a_cover_picture_is_no_video(tmp_path):
     assert [other.kind for other in info.others] == ["video"]
 
 
+def test_what_is_said_of_hdr_is_kept(tmp_path):
+    """x265 writes it in front of its first picture; H.264 and HEVC alone are asked."""
+    options = {"x265-params": "max-cll=1000,400:hdr10=1:repeat-headers=1:log-level=none"}
+    path = make_video(tmp_path / "a.mp4", 5, codec="libx265", pixel_format="yuv420p10le", options=options)
+    assert probe(path).require_video().lasting_sei == (b"\x4e\x01\x90\x04\x03\xe8\x01\x90\x80",)
+    assert probe(make_video(tmp_path / "b.mp4", 5)).require_video().lasting_sei == ()
+
+
+@pytest.mark.parametrize(("params", "order"), [("", 1), ("tff=1", 2), ("bff=1", 3)])
+def test_order_of_fields(tmp_path, params, order):
+    options = {"flags": "+ildct+ilme", "x264-params": params} if params else None
+    assert probe(make_video(tmp_path / "a.mp4", 8, options=options)).require_video().field_order == order
+
+
 # Files that cannot be used
+
+
+def test_a_picture_is_no_video(tmp_path):
+    picture = tmp_path / "a.png"
+    with av.open(str(picture), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb24"
+        container.mux(stream.encode(stamped_frame(0, (64, 64)).reformat(format="rgb24")))
+        container.mux(stream.encode(None))
+    with pytest.raises(UnsupportedMedia, match=r"a\.png: this is a picture, not a video"):
+        probe(picture)
+
+
+def test_times_of_decoding_are_no_times_of_showing(tmp_path):
+    """AVI tells when packets are decoded; with B-frames that is not when they are shown."""
+    with pytest.raises(UnsupportedMedia, match="does not tell when its frames are shown"):
+        scan_packets(probe(make_video(tmp_path / "a.avi", 30)))
+    assert len(scan_packets(probe(make_video(tmp_path / "b.avi", 30, b_frames=0)))) == 30
 
 
 def test_odd_files_are_refused_with_a_sentence(tmp_path):
@@ -229,6 +263,39 @@ def test_an_end_that_is_not_told_is_one_average_frame_after_the_last(tmp_path):
     video = replace(probe(make_video(tmp_path / "a.mp4", 3)).require_video(), average_rate=Fraction(10))
     table = build_frame_table("a.mp4", video, array("q", [0, 100]), None, bytearray([3, 0]), 0)
     assert table.end_pts == 100 + 250
+
+
+def test_times_that_run_back_are_refused(tmp_path):
+    video = probe(make_video(tmp_path / "a.mp4", 3)).require_video()
+    pts = array("q", [*range(1000, 1200, 2), *range(0, 200, 2)])
+    with pytest.raises(UnsupportedMedia, match=r"a\.mp4: times run backwards near 0\.400 s \(packet 0\)"):
+        build_frame_table("a.mp4", video, pts, None, bytearray([3, *bytes(199)]), 0)
+
+
+@pytest.mark.parametrize(("codec", "clean"), [("h264", [0]), ("hevc", [0, 3]), ("mpeg2video", [0, 3]), ("vp9", [0])])
+def test_leading_pictures_may_be_left_out_of_some_codecs(tmp_path, codec, clean):
+    video = replace(probe(make_video(tmp_path / "a.mp4", 3)).require_video(), codec=codec)
+    table = build_frame_table("a", video, array("q", [0, 3, 1, 2, 4]), None, bytearray([3, 3, 0, 0, 0]), 5)
+    assert marked(table.clean_entry) == clean
+
+
+def test_slots_that_are_equal_or_late_are_moved_a_little():
+    order, pts = array("q", [0, 1, 2, 3]), array("q", [100, 200, 300, 400])
+    assert list(settle_dts(array("q", [60, 160, 160, 260]), pts, order, 100)) == [60, 159, 160, 260]
+    assert list(settle_dts(array("q", [60, 160, 310, 350]), pts, order, 100)) == [60, 160, 300, 350]
+    assert settle_dts(array("q", [60, 160, 550, 350]), pts, order, 100) == pts
+    assert settle_dts(None, pts, order, 100) == pts
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(-300, 300)), min_size=1, max_size=40))
+def test_settled_slots_increase_and_are_never_late(steps):
+    pts = array("q", [sum(step for step, _ in steps[:at]) for at in range(len(steps))])
+    dts = array("q", [ticks + moved for ticks, (_, moved) in zip(pts, steps, strict=True)])
+    slots = settle_dts(dts, pts, array("q", range(len(pts))), 100)
+    assert all(slots[i] < slots[i + 1] for i in range(len(slots) - 1))
+    assert all(slot <= ticks for slot, ticks in zip(slots, pts, strict=True))
+    if all(a < b for a, b in pairwise(dts)) and all(a <= b for a, b in zip(dts, pts, strict=True)):
+        assert slots == dts
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=40), st.randoms(use_true_random=False))

@@ -12,6 +12,8 @@ from media.errors import ConfigError, MissingStream, UnreadableMedia
 from media.probe import probe, scan_packets
 from pipeline.config import JobConfig
 from pipeline.edit import plan_edits
+from renderer.mel import MelTrack
+from stitcher.soundtrack import write_driving
 from tests.synthetic import Sound, make_video
 
 NUM_FRAMES, RATE = 100, 25
@@ -71,7 +73,8 @@ def test_without_a_dub_the_own_sound_stays_and_drives(plan):
     (edit,) = plan()
     assert edit.heard is None
     assert _pieces(edit.driving) == [("talk.mp4", 0, 0, LENGTH)]
-    assert (edit.scanned, edit.driven, edit.driving_start) == (((0, 100),), ((0, 100),), 0)
+    assert (edit.scanned, edit.driven) == (((0, 100),), ((0, 100),))
+    assert edit.driving_seconds(25) == 1
     assert edit.timeline.is_source
     assert len(edit.timeline) == NUM_FRAMES
 
@@ -222,8 +225,9 @@ def test_lips_move_inside_the_ranges_alone(plan, sound):
     (edit,) = plan(audio=sound("dub4.wav", 4), ranges=LINES)
     assert edit.scanned == edit.driven == ((25, 50), (75, 88))
     half = Fraction(1, 2)
-    assert edit.driving_start == 1
-    assert _pieces(edit.driving) == [("line.wav", half, 0, 1), ("dub4.wav", 3, 2, 2 + half)]
+    # Half a second more on either side, as far as there is sound before.
+    assert _pieces(edit.driving) == [("line.wav", 0, 0, 2), ("dub4.wav", 2 + half, 2, 3 + half)]
+    assert [edit.driving_seconds(frame) for frame in (25, 75)] == [half, 2 + half]
     assert (len(edit.timeline), edit.timeline.is_source) == (NUM_FRAMES, True)
 
 
@@ -237,8 +241,29 @@ def test_lips_stop_where_the_line_ends(plan, sound):
 def test_ranges_without_a_dub_leave_the_sound_as_it_is(plan):
     (edit,) = plan(ranges=[{"start": 1, "end": 2}])
     assert edit.heard is None
-    assert _pieces(edit.driving) == [("talk.mp4", 1, 0, 1)]
+    assert _pieces(edit.driving) == [("talk.mp4", Fraction(1, 2), 0, 2)]
     assert edit.driven == ((25, 50),)
+
+
+@pytest.mark.parametrize("mode", ["patch", "extract"])
+def test_mel_windows_of_ranges_are_those_of_the_whole_dub(plan, folder, mode, tmp_path):
+    samples = np.random.default_rng(3).uniform(-0.5, 0.5, 4 * 16000)
+    soundfile.write(folder / "noise.wav", samples, 16000, subtype="FLOAT")
+    ranges = [{"start": 0.5, "end": 1.213}, {"start": 2.009, "end": 3.2}]
+    (whole,) = plan(audio="noise.wav")
+    (cut,) = plan(audio="noise.wav", ranges=ranges, mode=mode, join=True)
+    for name, edit in (("whole", whole), ("cut", cut)):
+        write_driving(edit.driving, tmp_path / name)
+    compared = 0
+    with MelTrack(tmp_path / "whole") as whole_mel, MelTrack(tmp_path / "cut") as cut_mel:
+        for run in cut.timeline.runs:
+            for frame in range(run.start_frame, run.stop_frame):
+                source = run.source_frame + frame - run.start_frame
+                if any(start <= source < stop for start, stop in cut.scanned):
+                    expected = whole_mel.window(whole.driving_seconds(source))
+                    np.testing.assert_allclose(cut_mel.window(cut.driving_seconds(frame)), expected, atol=1e-4)
+                    compared += 1
+    assert compared == 18 + 29
 
 
 @pytest.mark.parametrize("ends", [[(0, 1), (3, 4)], [(0, 4)], [(0, 2), (2, 4)], [(0, 4.04)]])
@@ -287,6 +312,11 @@ def test_a_line_that_is_over_before_it_begins_is_refused(plan, sound):
         plan(ranges=[{"start": 1, "end": 2, "audio": sound("line1.wav", 1), "audio_start": 1}])
 
 
+def test_a_range_behind_the_end_of_the_dub_is_refused(plan, sound):
+    with pytest.raises(ConfigError, match=r"ranges\.0: the sound of .*dub3\.wav has ended there \(3\.000 s\)"):
+        plan(audio=sound("dub3.wav", 3), ranges=[{"start": 3.2, "end": 3.8}])
+
+
 def test_a_line_longer_than_its_range_follows_the_length_policy(plan, sound):
     ranges = [{"start": 1, "end": 2, "audio": sound("long_line.wav", 1.5)}]
     with pytest.raises(ConfigError, match=r"ranges\.0\.audio lasts 1\.500 s.*1\.000 s"):
@@ -307,7 +337,8 @@ def test_each_range_becomes_a_file_named_after_it(plan, sound, folder):
     assert two.output == folder / "out.answer.mp4"
     assert (one.scanned, two.scanned) == (((50, 82),), ((25, 50),))
     assert (one.driven, two.driven) == (((0, 32),), ((0, 25),))
-    assert _pieces(two.heard) == _pieces(two.driving) == [("dub4.wav", 1, 0, 1)]
+    assert _pieces(two.heard) == [("dub4.wav", 1, 0, 1)]
+    assert two.driving_seconds(0) == Fraction(1, 2)  # half a second of the dub stands before it
     assert (two.timeline.pts[0], two.timeline.seconds(25), two.timeline.is_source) == (0, 1, False)
 
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from media.errors import StitchError
+from media.errors import StitchError, WorkspaceError
 from media.probe import probe, scan_packets
 from media.timeline import Clip, RenderedClip
 from pipeline import reel
@@ -190,7 +190,7 @@ def test_frames_of_a_variable_rate_are_held_as_long_as_they_are_shown(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(case, tmp_path):
-    with pytest.raises(StitchError, match=r"reel\.mp4.*cannot be written.*No such file") as caught:
+    with pytest.raises(WorkspaceError, match=r"reel\.mp4.*cannot be written.*No such file") as caught:
         case.write(tmp_path / "none" / "reel.mp4", case.clip(0, 0, 100, [(0, 100)]))
     assert "\n" not in str(caught.value)
 

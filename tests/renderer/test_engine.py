@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from media.errors import ConfigError, OutOfMemory
+from media.errors import ConfigError, OutOfMemory, RenderError
 from renderer.checkpoint import load_network
 from renderer.engine import MouthEngine, choose_device, choose_precision, load_engine
 
@@ -159,7 +159,7 @@ def raise_error(error: Exception):
 @pytest.mark.parametrize(
     ("fail", "message"),
     [
-        (lambda: torch.empty(1 << 50), r"^out of memory\. Lower renderer\.batch_size \(now 3\)\.$"),
+        (lambda: torch.empty(1 << 50), r"^out of memory\. Lower execution\.workers\.$"),
         (lambda: raise_error(MemoryError()), r"^out of memory\."),
         (lambda: raise_error(torch.OutOfMemoryError("CUDA out of memory")), r"^out of GPU memory\..*now 3"),
     ],
@@ -168,6 +168,12 @@ def test_out_of_memory_is_translated(fail, message):
     engine = MouthEngine(Failing(fail), device="cpu", batch_size=3)
     with pytest.raises(OutOfMemory, match=message):
         engine.render(*draw_inputs(2))
+
+
+def test_failures_of_the_libraries_below_are_translated():
+    fail = Failing(lambda: raise_error(RuntimeError("could not create a primitive descriptor")))
+    with pytest.raises(RenderError, match=r"the network failed \(could not create a primitive descriptor\)"):
+        MouthEngine(fail, device="cpu", batch_size=3).render(*draw_inputs(2))
 
 
 def test_bugs_are_not_translated():

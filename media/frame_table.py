@@ -1,0 +1,104 @@
+"""From packets in decode order to the FrameTable: presentation order, clean entries and exits, decode-time slots."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from media.errors import UnsupportedMedia
+from media.timeline import FrameTable
+
+if TYPE_CHECKING:
+    from media.probe import VideoInfo
+
+MOST_REORDERING = 32
+"""Frames by which a packet may stand before or behind its place in presentation order. Codecs reorder 16 pictures at
+most, and encoders code up to 31 between two anchors; a packet farther away has a time of another recording."""
+LEADING_MAY_GO = ("hevc", "mpeg1video", "mpeg2video")
+"""Codecs in which the pictures that lead a keyframe can be left out behind it without harm to what follows."""
+
+
+def build_frame_table(
+    path: str, video: VideoInfo, pts: array[int], dts: array[int] | None, flags: bytearray, end_pts: int
+) -> FrameTable:
+    """Sort packets (given in decode order) into a FrameTable.
+
+    flags: bit 0 keyframe, bit 1 a keyframe of a kind that later packets cannot reach back over. Such a keyframe is a
+    clean entry if it has no leading pictures: all packets before it, and none after it, are shown before it. Leading
+    pictures of HEVC, MPEG-1 and MPEG-2 stand right behind it in decode order, so there it is enough that they can be
+    left out. Raises UnsupportedMedia if times are not unique, or run backwards.
+
+        frame   0 1 2 3 4 5 6 7           decode order  0 2 1 | 5 3 4 | 7 6
+                      L L C                                       ^ the first 6 packets are frames 0 to 5
+    """
+    order = sorted(range(len(pts)), key=pts.__getitem__)
+    frame_of_packet = array("q", bytes(8 * len(pts)))
+    for frame, packet in enumerate(order):
+        frame_of_packet[packet] = frame
+    sorted_pts = array("q", (pts[packet] for packet in order))
+    for frame in range(1, len(sorted_pts)):
+        if sorted_pts[frame] == sorted_pts[frame - 1]:
+            raise UnsupportedMedia(
+                f"{path}: frames {frame - 1} and {frame} have the same time"
+                f" ({float(sorted_pts[frame] * video.time_base):.3f} s). Remux or convert the file first."
+            )
+    _require_local_order(path, video, pts, frame_of_packet)
+    keyframe, clean_exit = bytearray(len(pts)), bytearray(len(pts) + 1)
+    clean_exit[0] = 1
+    last_shown = -1
+    for packet, frame in enumerate(frame_of_packet):
+        keyframe[frame] = flags[packet] & 1
+        last_shown = max(last_shown, frame)
+        clean_exit[packet + 1] = last_shown == packet
+    clean_entry = bytearray(len(pts))
+    for packet, frame in enumerate(frame_of_packet):
+        led = frame != packet and video.codec not in LEADING_MAY_GO
+        clean_entry[frame] = flags[packet] >> 1 & clean_exit[frame + 1] & (not led)
+    average = max(round(1 / (video.average_rate * video.time_base)), 1)
+    return FrameTable(
+        time_base=video.time_base,
+        pts=sorted_pts,
+        dts=settle_dts(dts, sorted_pts, frame_of_packet, average),
+        decode_order=frame_of_packet,
+        keyframe=bytes(keyframe),
+        clean_entry=bytes(clean_entry),
+        clean_exit=bytes(clean_exit),
+        end_pts=end_pts if end_pts > sorted_pts[-1] else sorted_pts[-1] + average,
+    )
+
+
+def _require_local_order(path: str, video: VideoInfo, pts: array[int], frame_of_packet: array[int]) -> None:
+    """Raise UnsupportedMedia where a packet's time is so far from its neighbours' that times must have run back."""
+    for packet, frame in enumerate(frame_of_packet):
+        if abs(frame - packet) > MOST_REORDERING:
+            raise UnsupportedMedia(
+                f"{path}: times run backwards near {float(pts[packet] * video.time_base):.3f} s (packet {packet})."
+                " Convert the file first, or give its parts one by one."
+            )
+
+
+def settle_dts(dts: array[int] | None, sorted_pts: array[int], decode_order: array[int], most: int) -> array[int]:
+    """Return decode-time slots that increase and are never after the presentation time of the packet that takes them.
+
+    dts: as the container tells them, None if it does not. They are kept as far as possible: where two are equal, or
+    cross, the former is moved before the latter, by `most` ticks at most. Otherwise all are built anew.
+    """
+    if dts is None:
+        return rebuild_dts(sorted_pts, decode_order)
+    settled = array("q", dts)
+    for slot in range(len(dts) - 1, -1, -1):
+        latest = sorted_pts[decode_order[slot]]
+        settled[slot] = min(dts[slot], latest, settled[slot + 1] - 1 if slot + 1 < len(dts) else latest)
+        if dts[slot] - settled[slot] > most:
+            return rebuild_dts(sorted_pts, decode_order)
+    return settled
+
+
+def rebuild_dts(sorted_pts: array[int], decode_order: array[int]) -> array[int]:
+    """Return decode-time slots where the container has none: presentation times, early enough for every packet.
+
+    Slot i is the i-th presentation time less one constant, the least that keeps each slot at or before the
+    presentation time of the packet that takes it.
+    """
+    delay = max((sorted_pts[i] - sorted_pts[frame] for i, frame in enumerate(decode_order)), default=0)
+    return array("q", (ticks - delay for ticks in sorted_pts))

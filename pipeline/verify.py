@@ -1,0 +1,68 @@
+"""The contract of a finished output, checked at any time from the job file, the source and the report beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from media.errors import ConfigError, ContractBroken
+from media.probe import probe, scan_packets
+from pipeline.config import JobConfig
+from pipeline.edit import plan_edits
+from pipeline.progress import Reporter, stage
+from pipeline.report import load_marks, lost_streams, report_path
+from pipeline.workspace import fingerprint
+from stitcher.verify import Check, Promised, verify_full
+
+
+def verify_job(config: JobConfig, reporter: Reporter) -> int:
+    """Check every output of a job, print the contract as tables, and return 0.
+
+    Raises ContractBroken, naming the promise, if one is broken; ConfigError if a report is missing or another video's;
+    MediaError if a file cannot be read.
+    """
+    source = probe(config.input.video)
+    table = scan_packets(source)
+    source_hash = fingerprint(Path(source.path), table)
+    broken: list[str] = []
+    for edit in plan_edits(config, source, table):
+        report = _load_report(edit.output, source_hash)
+        promised = Promised(
+            source, table, edit.timeline, edit.heard, load_marks(report["check"]), lost_streams(report["output"])
+        )
+        checks = verify_output(edit.output, promised, reporter)
+        reporter.say(describe_checks(edit.output, checks))
+        broken += [f"{edit.output}: {check.found}" for check in checks if not check.is_kept]
+    if broken:
+        raise ContractBroken(broken[0])
+    return 0
+
+
+def verify_output(written: Path, promised: Promised, reporter: Reporter) -> tuple[Check, ...]:
+    """Check one finished file in full, with progress; return every promise, kept or broken."""
+    with stage(reporter, "verify", len(promised.timeline), "frames"):
+        return verify_full(written, promised, reporter.advance)
+
+
+def describe_checks(output: Path, checks: tuple[Check, ...]) -> str:
+    """Return the contract as lines of a table."""
+    lines = [f"Contract of {output}"]
+    lines += [f"  {'kept' if check.is_kept else 'BROKEN':8}{check.promise:20}{check.found}" for check in checks]
+    return "\n".join(lines)
+
+
+def _load_report(output: Path, source_hash: str) -> dict[str, Any]:
+    path = report_path(output)
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        is_own = report["hashes"]["source"] == source_hash
+        load_marks(report["check"])
+        lost_streams(report["output"])
+    except FileNotFoundError as exc:
+        raise ConfigError(f"output: there is no report {path}. Run the job first.") from exc
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(f"output: {path} is not the report of a job. Run the job again with --force.") from exc
+    if not is_own:
+        raise ConfigError(f"input.video: {output} was made from another video. Give that one.")
+    return report

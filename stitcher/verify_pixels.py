@@ -1,0 +1,192 @@
+"""The contract on decoded pictures: what was to stay untouched is, and in rendered frames only the box changed."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.errors import ContractBroken, UnreadableMedia
+from media.picture import Rectangle, VideoFrame, plane_views
+from media.probe import MediaInfo
+from media.reader import FrameReader
+from media.timeline import FrameTable, Interval, OutputTimeline, contains
+
+CODED_PSNR, RENDERED_PSNR = 45.0, 40.0
+"""Decibels, of the worst plane: of a frame coded again unchanged, and of a rendered frame outside its box. The latter
+lies lower, since the clip's quantiser is chosen for frames whose pictures did not change."""
+BLOCK_PX, BLOCK_PSNR = 16, 28.0
+"""A small region that was changed hides in the mean of a large frame. Coding alone leaves each block this near."""
+BLUR_PX = 16
+"""How far beyond a box the encoder's filters may carry what is in it."""
+EQUAL = 99.0
+"""Decibels that stand for bit-identical."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What was done with each frame of an output; all that is not named was copied."""
+
+    rendered: tuple[tuple[Interval, Rectangle | None], ...]
+    """Sorted, disjoint intervals with a new mouth, and the stored rectangle outside which nothing changed; None if
+    nothing did at all."""
+    coded: tuple[Interval, ...]
+    """Sorted, disjoint intervals that were coded again unchanged."""
+
+    def box_of(self, frame: int) -> Rectangle | None:
+        """Return the rectangle of a rendered frame; an empty one if nothing changed, None if it was not rendered."""
+        at = bisect_right(self.rendered, frame, key=lambda part: part[0][0]) - 1
+        if at < 0 or frame >= self.rendered[at][0][1]:
+            return None
+        return self.rendered[at][1] or (0, 0, 0, 0)
+
+    def is_coded(self, frame: int) -> bool:
+        """Tell whether a frame was coded again unchanged."""
+        return contains(self.coded, frame)
+
+    def is_copied(self, frame: int) -> bool:
+        """Tell whether the packet of a frame is the source's own."""
+        return self.box_of(frame) is None and not self.is_coded(frame)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelsFound:
+    """How near the pictures are to the source's."""
+
+    num_copied: int
+    num_coded: int
+    num_rendered: int
+    worst_coded: float
+    """Decibels of the worst frame that was coded again unchanged; 99 if there is none, or all are equal."""
+    worst_rendered: float
+    """Decibels of the worst rendered frame, outside its box."""
+
+
+def source_frames(timeline: OutputTimeline) -> Sequence[int]:
+    """Return the source frame that each output frame shows."""
+    frames = array("q")
+    for run in timeline.runs:
+        frames.extend(run.source_frames(run.start_frame, run.stop_frame))
+    return frames
+
+
+def verify_pixels(
+    source: MediaInfo,
+    table: FrameTable,
+    timeline: OutputTimeline,
+    written: MediaInfo,
+    written_table: FrameTable,
+    marks: Marks,
+    on_progress: Callable[[int], None] = lambda num_frames: None,
+) -> PixelsFound:
+    """Decode source and output side by side and compare them; raise ContractBroken at the first frame that is wrong.
+
+    Copied frames must decode to the same samples, frames coded again must come near, rendered ones outside their box.
+    Two frames are held at a time, besides what the decoders hold. on_progress: called with the number of frames done.
+    """
+    found = [0, 0, 0]
+    worst = [EQUAL, EQUAL]
+    shown = source_frames(timeline)
+    with FrameReader(source, table) as before, FrameReader(written, written_table) as after:
+        pairs = zip(before.read(shown), _decoded(after, len(shown)), strict=True)
+        for number, ((source_frame, wanted), got) in enumerate(pairs):
+            box = marks.box_of(number)
+            place = f"frame {number} (source frame {source_frame})"
+            if box is not None:
+                found[2] += 1
+                worst[1] = min(worst[1], _require_near(wanted, got, box, RENDERED_PSNR, f"Only the mouth: {place}"))
+            elif marks.is_coded(number):
+                found[1] += 1
+                worst[0] = min(worst[0], _require_near(wanted, got, None, CODED_PSNR, f"Untouched pixels: {place}"))
+            else:
+                found[0] += 1
+                _require_equal(wanted, got, f"Untouched pixels: {place}")
+            on_progress(number + 1)
+    return PixelsFound(*found, *worst)
+
+
+def _decoded(reader: FrameReader, num_frames: int) -> Any:
+    """Yield the frames of the output in order; what cannot be decoded breaks the contract."""
+    try:
+        for _, frame in reader.read(range(num_frames)):
+            yield frame
+    except UnreadableMedia as exc:
+        raise ContractBroken(f"Same frames: {exc}") from exc
+
+
+def _require_equal(wanted: VideoFrame, got: VideoFrame, place: str) -> None:
+    _require_format(wanted, got, place)
+    if not all(np.array_equal(a, b) for a, b in zip(plane_views(wanted), plane_views(got), strict=True)):
+        raise ContractBroken(f"{place} was copied but does not show the same picture. Please report this.")
+
+
+def _require_near(wanted: VideoFrame, got: VideoFrame, box: Rectangle | None, least: float, place: str) -> float:
+    """Return the PSNR of the worst plane outside a box in dB; raise ContractBroken if it or a block is too low."""
+    _require_format(wanted, got, place)
+    peak = float((1 << max(component.bits for component in wanted.format.components)) - 1)
+    outside = _outside(wanted, box, 0)
+    lowest = EQUAL
+    for a, b in zip(plane_views(wanted), plane_views(got), strict=True):
+        mask = _for_plane(outside, a.shape)
+        difference = (a.astype(np.float32) - b.astype(np.float32))[mask]
+        if difference.size:
+            lowest = min(lowest, _decibels(float(np.mean(np.square(difference))), peak))
+    if lowest < least:
+        raise ContractBroken(
+            f"{place} differs from the source by {lowest:.1f} dB, which must be {least:.0f} dB or more."
+            " Lower stitcher.video.crf, where the codec has one."
+        )
+    block = _worst_block(plane_views(wanted)[0], plane_views(got)[0], _outside(wanted, box, BLUR_PX), peak)
+    if block < BLOCK_PSNR:
+        raise ContractBroken(f"{place} is changed where it was to stay ({block:.1f} dB). Please report this.")
+    return lowest
+
+
+def _require_format(wanted: VideoFrame, got: VideoFrame, place: str) -> None:
+    shapes = [(frame.format.name, frame.width, frame.height) for frame in (wanted, got)]
+    if shapes[0] != shapes[1]:
+        kinds = [f"{name} {width}x{height}" for name, width, height in shapes]
+        raise ContractBroken(f"{place} is {kinds[1]} instead of {kinds[0]}. Please report this.")
+
+
+def _outside(frame: VideoFrame, box: Rectangle | None, margin: int) -> NDArray[np.bool_]:
+    """Return where luma samples lie outside a box that is grown by a margin."""
+    mask = np.ones((frame.height, frame.width), np.bool_)
+    if box is not None and box[2] > box[0]:
+        left, top, right, bottom = box
+        mask[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin] = False
+    return mask
+
+
+def _for_plane(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return a mask of luma samples for a plane of fewer ones: outside only where all its luma samples are."""
+    step_y, step_x = round(mask.shape[0] / shape[0]), round(mask.shape[1] / shape[1])
+    if (step_y, step_x) == (1, 1):
+        return mask
+    padded = np.pad(mask, ((0, shape[0] * step_y - mask.shape[0]), (0, shape[1] * step_x - mask.shape[1])), mode="edge")
+    folded: NDArray[np.bool_] = np.all(padded.reshape(shape[0], step_y, shape[1], step_x), axis=(1, 3))
+    return folded
+
+
+def _worst_block(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_], peak: float) -> float:
+    """Return the PSNR in dB of the worst block that lies wholly outside."""
+    rows, columns = a.shape[0] // BLOCK_PX, a.shape[1] // BLOCK_PX
+
+    def blocks(plane: NDArray[Any]) -> NDArray[Any]:
+        whole = plane[: rows * BLOCK_PX, : columns * BLOCK_PX]
+        return whole.reshape(rows, BLOCK_PX, columns, BLOCK_PX)
+
+    whole: NDArray[np.bool_] = np.all(blocks(mask), axis=(1, 3))
+    if not whole.any():
+        return EQUAL
+    squared = np.square(blocks(a).astype(np.float32) - blocks(b).astype(np.float32)).mean(axis=(1, 3))
+    return _decibels(float(squared[whole].max()), peak)
+
+
+def _decibels(mean_square: float, peak: float) -> float:
+    return min(float(10 * np.log10(peak * peak / mean_square)), EQUAL) if mean_square else EQUAL

@@ -1,0 +1,83 @@
+"""Files that are cut off, by what their containers say; whole files, and those that promise nothing, pass."""
+
+import av
+import pytest
+
+from media.complete import check_complete
+from media.errors import UnreadableMedia
+from media.probe import probe
+from tests.synthetic import SOURCES, Sound, make_source, make_video
+
+
+@pytest.mark.parametrize("name", [*SOURCES, "a.avi", "a.flv", "a.mov"])
+def test_whole_files_pass(tmp_path, name):
+    path = make_source(tmp_path, name) if name in SOURCES else make_video(tmp_path / name, 20, b_frames=0)
+    check_complete(probe(path))
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.999])
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.avi", "a.flv", "front.mp4"])
+def test_cut_files_are_refused(tmp_path, name, share):
+    codec = "libvpx-vp9" if name == "a.webm" else "libx264"
+    path = make_video(tmp_path / name, 40, codec=codec, b_frames=0)
+    if name == "front.mp4":
+        path = index_in_front(path, tmp_path / "moved.mp4")
+    content = path.read_bytes()
+    cut = tmp_path / f"cut{path.suffix}"
+    cut.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(UnreadableMedia) as caught:
+        check_complete(probe(cut))
+    wanted = f"{cut}: the file is cut off, {len(content) - cut.stat().st_size} bytes are missing at its end."
+    if name != "a.flv":  # which tells no more than where its last tag should end
+        assert str(caught.value).startswith(wanted)
+    assert str(caught.value).endswith("set input.accept_damaged: true to use what is there.")
+
+
+def index_in_front(source, path):
+    with av.open(str(source)) as reader, av.open(str(path), "w", options={"movflags": "faststart"}) as writer:
+        target = writer.add_stream_from_template(reader.streams.video[0], opaque=True)
+        for packet in reader.demux(video=0):
+            if packet.size:
+                packet.stream = target
+                writer.mux_one(packet)
+    return path
+
+
+def test_streams_promise_nothing(tmp_path):
+    content = make_video(tmp_path / "a.ts", 40).read_bytes()
+    (tmp_path / "cut.ts").write_bytes(content[: len(content) // 2])
+    check_complete(probe(tmp_path / "cut.ts"))
+
+
+def test_bytes_behind_the_end_do_no_harm(tmp_path):
+    for name in ("a.mp4", "a.mkv", "a.avi", "a.flv"):
+        path = make_video(tmp_path / name, 20, b_frames=0)
+        path.write_bytes(path.read_bytes() + bytes(1000))
+        check_complete(probe(path))
+
+
+def test_a_live_matroska_recording_tells_no_size(tmp_path):
+    path = make_video(tmp_path / "a.mkv", 20)
+    content = path.read_bytes()
+    at = content.index(b"\x18\x53\x80\x67") + 4
+    live = content[:at] + b"\x01" + b"\xff" * 7 + content[at + 8 :]
+    (tmp_path / "live.mkv").write_bytes(live[: len(live) * 2 // 3])
+    check_complete(probe(tmp_path / "live.mkv"))
+
+
+def test_sound_files(tmp_path):
+    path = make_video(tmp_path / "a.mkv", 20, sounds=(Sound("pcm_s16le"),))
+    with av.open(str(path)) as reader, av.open(str(tmp_path / "a.wav"), "w") as writer:
+        target = writer.add_stream_from_template(reader.streams.audio[0], opaque=True)
+        for packet in reader.demux(audio=0):
+            if packet.size:
+                packet.stream = target
+                writer.mux_one(packet)
+    check_complete(probe(tmp_path / "a.wav"))
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[4:8] = b"\xff\xff\xff\xff"  # written to a pipe
+    (tmp_path / "piped.wav").write_bytes(content)
+    check_complete(probe(tmp_path / "piped.wav"))
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:9000])
+    with pytest.raises(UnreadableMedia, match="is cut off"):
+        check_complete(probe(tmp_path / "cut.wav"))

@@ -1,0 +1,379 @@
+"""Kill -9 at any moment, Ctrl-C, and two runs at once: nothing is lost, and nothing half made is ever seen."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import pipeline.workspace
+from demo.make_material import DUB_FILE, make_material
+from media.errors import ConfigError
+from pipeline.config import load_job
+from pipeline.inputs import check_output
+from pipeline.job import run_job as run_in_process
+from pipeline.progress import Silent
+from pipeline.workspace import Workspace, atomic_file, clear_leftovers
+from stitcher.soundtrack import partial_file
+from tests.jobs import ROOT, run_job, start_job, write_job
+from tests.quick_jobs import make_talk, quick_jobs
+from tests.synthetic import decode_all
+
+NUM_KILLS = 20
+SEED = 3
+ENDED_SECONDS = 2.0
+
+
+# Kill -9
+
+FORKS = """
+import os, sys
+import pipeline.job, pipeline.produce, pipeline.executor, main
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        sys.argv = ["main.py", *line.split()]
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        main.app()
+    print("pid", child, flush=True)
+    os.waitpid(child, 0)
+    print("end", flush=True)
+"""
+
+
+class Forks:
+    """Starts jobs in processes that have imported everything already: a second less for each of many."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", FORKS], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, *arguments):
+        """Start a job and yield (its pid, each event that it reports)."""
+        print(*arguments, file=self.process.stdin, flush=True)
+        pid = 0
+        for line in self.process.stdout:
+            if line.startswith("pid "):
+                pid = int(line.split()[1])
+                yield pid, {"event": "start", "stage": "start"}
+            elif line == "end\n":
+                return
+            elif line.startswith("{"):
+                yield pid, json.loads(line)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def forks():
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """Return two seconds of the demonstration's video."""
+    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.03)
+
+
+def job_of(folder, material, **changes):
+    return write_job(
+        folder,
+        **{
+            "input": {"video": material.video, "audio": DUB_FILE, "length_policy": "cut"},
+            "output": folder / "out.mp4",
+            "segmenter": {"detector": "cascade", "max_clip_seconds": 0.24},
+            "execution": {"backend": "serial", "keep": "all"},
+            **changes,
+        },
+    )
+
+
+def finished_clips(workspace):
+    """Return {name: (inode, time of writing)} of the clips that are whole."""
+    return {
+        path.name: (status.st_ino, status.st_mtime_ns)
+        for path in workspace.glob("clip-*.nut")
+        if path.with_suffix(".json").exists()
+        for status in [path.stat()]
+    }
+
+
+def test_killed_at_random_moments_it_ends_as_if_it_never_was(material, forks, tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for _ in forks.run("--config", job_of(whole, material), "--quiet"):
+        pass
+    frames, times = decode_all(whole / "out.mp4"), finished_clips(whole / "out.mp4.lipstitch")
+    assert len(times) > 4
+    moments = random.Random(SEED)
+    stages = ["start", "scan", "render", "render", "sound", "assemble", "any"]
+    kills, killed_in, num_jobs = 0, set(), 0
+    while kills < NUM_KILLS:
+        num_jobs += 1
+        folder = tmp_path / f"job{num_jobs}"
+        folder.mkdir()
+        job, workspace, made = job_of(folder, material), folder / "out.mp4.lipstitch", {}
+        while not (folder / "out.mp4").exists():
+            stage, delay = moments.choice(stages), moments.uniform(0, 0.25)
+            stage = stage if kills < NUM_KILLS else "never"
+            killed, last = kill_in(forks, job, stage, delay)
+            kills += killed
+            killed_in |= {last} if killed else set()
+            assert [name for name in os.listdir(folder) if name == "out.mp4"] == [] or whole_file(folder, frames)
+            if workspace.exists():
+                now = finished_clips(workspace)
+                assert {name: now.get(name) for name in made} == made, "a finished clip was made again"
+                made = now
+        for _ in forks.run("--config", job, "--quiet", "--force"):
+            pass
+        assert finished_clips(workspace) == made
+        assert set(made) == set(times)
+        assert whole_file(folder, frames)
+        assert not [name for name in [*os.listdir(folder), *os.listdir(workspace)] if name.endswith(".part")]
+    assert killed_in >= {"start", "scan", "render"}
+
+
+def kill_in(forks, job, stage, delay):
+    """Run a job, kill it some time after a stage began; return whether it was killed, and in which stage."""
+    last = ""
+    for pid, event in forks.run("--config", job, "--progress", "json"):
+        last = event.get("stage", last)
+        if (event["event"] in ("start", "begin") and stage in (last, "any")) or event["event"] == "advance" == stage:
+            time.sleep(delay)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return False, last
+            stage = "done"
+    return stage == "done", last
+
+
+def whole_file(folder, frames):
+    """Tell whether the output shows the same pictures at the same times, with its report beside it."""
+    assert (folder / "out.mp4.report.json").exists()
+    return decode_all(folder / "out.mp4") == frames
+
+
+def test_an_output_of_a_job_that_was_stopped_may_be_replaced_by_that_job_alone(tmp_path):
+    """Killed in its second output, a job goes on without --force, though its first one is there."""
+    make_talk(tmp_path / "talk.mp4")
+    (tmp_path / "weights.bin").write_bytes(b"weights")
+    content = {
+        "input": {"video": "talk.mp4"},
+        "output": "out.mp4",
+        "mode": "extract",
+        "ranges": [{"start": 0, "end": 1.2, "name": "one"}, {"start": 2, "end": 3, "name": "two"}],
+        "segmenter": {"detector": "cascade"},
+        "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+        "execution": {"backend": "serial"},
+    }
+    job = load_job(write_job(tmp_path, **content))
+
+    class Killed(Silent):
+        assembled = 0
+
+        def begin(self, stage, total, unit):
+            self.assembled += stage == "assemble"
+            if self.assembled == 2:
+                raise SystemExit
+
+    with quick_jobs():
+        with pytest.raises(SystemExit):
+            run_in_process(job, Killed())
+        assert (tmp_path / "out.one.mp4").exists()
+        assert not (tmp_path / "out.two.mp4").exists()
+        other = load_job(write_job(tmp_path, **content), ["renderer.feather=0.2"])
+        with pytest.raises(ConfigError, match=r"out\.one\.mp4 exists"):
+            check_output(other, tmp_path / "out.one.mp4", force=False)
+        assert run_in_process(job, Silent()) == 0
+        # Done: now it is an output like any other.
+        with pytest.raises(ConfigError, match="exists"):
+            run_in_process(job, Silent())
+
+
+# Power cuts
+
+
+@pytest.mark.parametrize("write", [atomic_file, partial_file])
+def test_bytes_reach_the_disk_before_the_name_and_the_name_before_the_end(write, tmp_path, monkeypatch):
+    calls, opened = [], {}
+    real = {name: getattr(os, name) for name in ("open", "fsync", "replace")}
+
+    def note_open(path, *rest, **keys):
+        handle = real["open"](path, *rest, **keys)
+        opened[handle] = Path(path)
+        return handle
+
+    monkeypatch.setattr(os, "open", note_open)
+    monkeypatch.setattr(os, "fsync", lambda handle: (calls.append(("fsync", opened[handle])), real["fsync"](handle)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(("replace", b)), real["replace"](a, b)))
+    with write(tmp_path / "clip.nut") as partial:
+        partial.write_text("whole")
+    assert calls == [("fsync", partial), ("replace", tmp_path / "clip.nut"), ("fsync", tmp_path)]
+
+
+def test_a_worker_that_outlives_its_run_cannot_spoil_the_next_one(tmp_path):
+    """Both write the same clip at the same time; each has a partial file of its own."""
+    path = tmp_path / "clip.nut"
+    with atomic_file(path) as old:
+        old.write_text("old, whole")
+        with atomic_file(path) as new:
+            new.write_text("new, ha")
+            assert old != new
+            assert old.read_text() == "old, whole"
+            new.write_text("new, whole")
+        assert path.read_text() == "new, whole"
+    assert path.read_text() == "old, whole"
+
+
+def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path):
+    path = tmp_path / "a [1].mp4"
+    foreign = ["a [1].mp4.notes.part", "other.mp4.0123abcd.part", "a 1.mp4.0123abcd.part"]
+    for name in [*foreign, f"{path.name}.0123abcd.part", f"{path.name}.part"]:
+        (tmp_path / name).touch()
+    with atomic_file(path) as living:
+        living.write_text("half")
+        clear_leftovers(path)
+        assert set(os.listdir(tmp_path)) == {*foreign, living.name}
+
+
+def test_a_full_folder_of_locks_is_no_hindrance(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError
+
+    monkeypatch.setattr(pipeline.workspace.fcntl, "flock", refuse)
+    with atomic_file(tmp_path / "a") as partial:
+        partial.write_text("whole")
+    assert (tmp_path / "a").read_text() == "whole"
+
+
+# Ctrl-C
+
+
+def processes_of(session):
+    """Return what runs in a session, zombies left out."""
+    listed = subprocess.run(
+        ["ps", "--no-headers", "-o", "pid,stat,args", "-s", str(session)], capture_output=True, text=True
+    ).stdout
+    return [line for line in listed.splitlines() if line.split()[1][0] != "Z"]
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="needs ps")
+@pytest.mark.parametrize(
+    ("number", "to_all", "stage", "backend"),
+    [
+        (signal.SIGINT, True, "scan", "serial"),
+        (signal.SIGINT, True, "render", "processes"),
+        (signal.SIGTERM, False, "render", "processes"),
+        (signal.SIGINT, False, "render", "threads"),
+    ],
+)
+def test_a_job_that_is_stopped_ends_at_once_with_its_children(material, tmp_path, number, to_all, stage, backend):
+    """to_all: the signal goes to every process of the session, as a terminal's Ctrl-C does."""
+    execution = {"backend": backend, "workers": 2}
+    job = job_of(tmp_path, material, execution=execution)
+    process = start_job(job, "--progress", "json", "--set", "renderer.feather=0.2", start_new_session=True)
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == "begin" and event["stage"] == stage:
+            break
+    workspace = tmp_path / "out.mp4.lipstitch"
+    deadline = time.monotonic() + 60
+    while backend == "processes" and not list(workspace.glob("clip-*.part")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(processes_of(process.pid)) >= (3 if backend == "processes" else 1)
+    begun = time.monotonic()
+    (os.killpg if to_all else os.kill)(process.pid, number)
+    process.wait(timeout=30)
+    while processes_of(process.pid) and time.monotonic() < begun + 10:
+        time.sleep(0.02)
+    seconds = time.monotonic() - begun
+    err = process.stderr.read()
+    assert err == (
+        "Error: stopped. Finished clips are kept; go on with:"
+        f" python main.py --config {job} --set renderer.feather=0.2\n"
+    )
+    assert process.returncode == 130
+    assert seconds < ENDED_SECONDS
+    assert sorted(os.listdir(tmp_path)) == ["job.yaml", "out.mp4.lipstitch"]
+
+
+HANG = """
+import os, sys, time
+from pipeline.stop import StopSignals
+signals = StopSignals("last words")
+print("ready", flush=True)
+while True:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass  # as a library may
+"""
+
+
+def test_what_swallows_the_interruption_is_ended_all_the_same():
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANG], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "last words\n")
+    assert time.monotonic() - begun < ENDED_SECONDS
+
+
+FOLLOW = """
+import os, subprocess, sys, time
+child = "import os, time; from pipeline.stop import follow_parent; follow_parent(os.getppid()); time.sleep(60)"
+process = subprocess.Popen([sys.executable, "-c", child])
+print(process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_workers_follow_a_run_that_was_killed():
+    process = subprocess.Popen([sys.executable, "-c", FOLLOW], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 5
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(child)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# Two runs
+
+
+def test_a_second_run_names_the_first_and_leaves_it_alone(material, tmp_path):
+    job = job_of(tmp_path, material)
+    first = start_job(job, "--progress", "json")
+    next(line for line in first.stdout if '"begin"' in line)
+    _, err = run_job(job, expected=7)
+    assert re.fullmatch(rf"Error: {tmp_path}/out\.mp4\.lipstitch: process {first.pid} is working here\. [^\n]+\n", err)
+    first.communicate(timeout=300)
+    assert first.returncode == 0
+    assert (tmp_path / "out.mp4").exists()
+    with Workspace(tmp_path / "out.mp4.lipstitch"):  # a lock that the dead do not keep
+        pass

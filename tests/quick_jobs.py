@@ -1,0 +1,105 @@
+"""Whole jobs in this process within a second: a canned scan, no network, mouths that stay as they are."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+import pipeline.executor
+import pipeline.prepare
+import pipeline.produce
+import pipeline.sound
+from media.probe import probe, scan_packets
+from media.timeline import Face, FaceBox, FaceSample, RenderedClip
+from pipeline.worker import store_record
+from pipeline.workspace import atomic_file
+from renderer.compositor import Compositor
+from renderer.render import render_clip
+from segmenter.scanner import Scan
+from tests.synthetic import Sound, make_video
+
+NUM_FRAMES, SIZE = 100, (192, 108)
+SPANS = {(8, 40): 0.9, (60, 90): 0.7}
+"""Frames in which there is a face, with its score; the second one's drops to 0.5 for its last ten frames."""
+FIRST, SECOND = {(7, 21), (21, 35), (35, 48)}, {(60, 78), (78, 96)}
+"""Clips of up to 0.8 s that hold the first and the second span."""
+
+
+@dataclass
+class Redone:
+    """What a run made."""
+
+    scanned: bool = False
+    clips: set = field(default_factory=set)
+    """(first frame, frame behind the last) of each."""
+    driving: bool = False
+    sound: bool = False
+
+    def forget(self):
+        self.scanned = self.driving = self.sound = False
+        self.clips = set()
+
+
+def make_talk(path, **options):
+    """Write the video that the canned scan belongs to; packets can be copied again from every twelfth frame on."""
+    return make_video(path, NUM_FRAMES, size=SIZE, gop=12, sounds=[Sound()], **options)
+
+
+def canned_scan(frames, **_):
+    samples = []
+    for index, _ in frames:
+        span = next((span for span in SPANS if span[0] <= index < span[1]), None)
+        score = 0.5 if span == (60, 90) and index >= 80 else SPANS.get(span, 0)
+        faces = (Face(FaceBox(60.0, 16.0, 120.0, 92.0), score),) if span else ()
+        samples.append(FaceSample(index, faces))
+    cuts = tuple(border for span in SPANS for border in span)
+    return Scan(tuple(samples), cuts, "cascade", SIZE)
+
+
+def keep_mouths(setup, job, target):
+    """Do a worker's job without network or tracker."""
+    info = probe(setup.video)
+    clip = replace(job.clip, action="code")
+    with atomic_file(Path(target)) as partial:
+        result = render_clip(
+            replace(job, clip=clip),
+            partial,
+            info=info,
+            table=scan_packets(info),
+            coding=setup.coding,
+            compositor=Compositor(0, pads=setup.pads, feather=setup.feather),
+            tracker=None,
+            engine=None,
+            mel=None,
+        )
+    outcome = "rendered" if job.clip.action == "render" else "coded_again"
+    done = RenderedClip(job.clip, target, outcome, "", 0, 0.0, boxes=result.boxes, frame_hashes=result.frame_hashes)
+    store_record(done)
+    return done
+
+
+@contextmanager
+def quick_jobs():
+    """Replace what is slow while the context lasts; yield what notes what is made."""
+    redone = Redone()
+
+    def noting(name, function):
+        def call(*arguments, **keys):
+            setattr(redone, name, True)
+            return function(*arguments, **keys)
+
+        return call
+
+    def work(setup, job, target):
+        redone.clips.add((job.clip.start_frame, job.clip.stop_frame))
+        return keep_mouths(setup, job, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.prepare, "scan_faces", noting("scanned", canned_scan))
+        patch.setattr(pipeline.prepare, "build_detector", lambda *_: None)
+        patch.setattr(pipeline.executor, "work", work)
+        patch.setattr(pipeline.produce, "check_renderer", lambda *_: None)
+        patch.setattr(pipeline.sound, "write_driving", noting("driving", pipeline.sound.write_driving))
+        patch.setattr(pipeline.sound, "_write", noting("sound", pipeline.sound._write))
+        yield redone
