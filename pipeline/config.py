@@ -31,6 +31,11 @@ from media.errors import ConfigError
 
 TIME_TEXT = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 MAX_JOB_FILE_BYTES = 1 << 20
+MAX_TIME_SECONDS = 1_000 * 3600
+MAX_SHOWN = 80
+"""Characters of what the user wrote that a message repeats."""
+MAX_FAULTS = 10
+"""Faults that are named at once."""
 
 
 def parse_time(value: Any) -> Fraction:
@@ -46,12 +51,19 @@ def parse_time(value: Any) -> Fraction:
     hours, minutes, seconds = match.groups()
     if (hours and int(minutes) >= 60) or (minutes and float(seconds) >= 60):
         raise ValueError("give [hh:]mm:ss[.mmm] with minutes and seconds below 60")
-    return Fraction(int(hours or 0) * 3600 + int(minutes or 0) * 60) + Fraction(seconds)
+    time = Fraction(int(hours or 0) * 3600 + int(minutes or 0) * 60) + Fraction(seconds)
+    if time > MAX_TIME_SECONDS:
+        raise ValueError("give a time below 1000 hours")
+    return time
 
 
 def _resolve(value: Any, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("give a path")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError as exc:  # half a surrogate pair, which YAML's \u can write
+        raise ValueError("give a path; this one holds a character that no file name can hold") from exc
     folder = (info.context or {}).get("folder", Path())
     return Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
 
@@ -82,6 +94,9 @@ class InputConfig(_Model):
     )
     drive_audio: FilePath | None = Field(
         default=None, description="What drives the lips (a clean voice, as long as `audio`); `audio` is what is heard."
+    )
+    accept_damaged: bool = Field(
+        default=False, description="Use what is there of a file that is cut off; otherwise such a file is refused."
     )
     length_policy: Literal["video", "cut", "error", "freeze", "loop", "bounce"] = Field(
         default="video",
@@ -289,8 +304,8 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> JobConfig:
     for override in overrides:
         key, found, value = override.partition("=")
         if not found or not key:
-            raise ConfigError(f"--set {override}: write it as key.path=value.")
-        _set(content, key.split("."), _parse_yaml(value, f"--set {override}"), override)
+            raise ConfigError(f"--set {_brief(override)}: write it as key.path=value.")
+        _set(content, key.split("."), _parse_yaml(value, f"--set {_brief(override)}"), _brief(override))
     try:
         return JobConfig.model_validate(_given(content), context={"folder": path.parent})
     except ValidationError as exc:
@@ -325,7 +340,9 @@ class _PlainLoader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{_brief(key.value)} is given twice", key.start_mark
+                    )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -335,9 +352,10 @@ def _parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, _PlainLoader)
     except yaml.MarkedYAMLError as exc:
         line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
-        raise ConfigError(f"{where}: {line}{exc.problem}. Check the spelling.") from exc
+        raise ConfigError(f"{where}: {line}{_brief(exc.problem or str(exc))}. Check the spelling.") from exc
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        raise ConfigError(f"{where}: this is not YAML ({str(exc).splitlines()[0]}). Check the spelling.") from exc
+        reason = str(exc).split("\n")[0]
+        raise ConfigError(f"{where}: this is not YAML ({_brief(reason)}). Check the spelling.") from exc
 
 
 def _given(content: dict[Any, Any]) -> dict[Any, Any]:
@@ -352,7 +370,7 @@ def _set(content: dict[str, Any], keys: list[str], value: Any, override: str) ->
             content[key] = {}
         content = content[key]
         if not isinstance(content, dict):
-            raise ConfigError(f"--set {override}: {key} holds no keys of its own.")
+            raise ConfigError(f"--set {override}: {_brief(key)} holds no keys of its own.")
     content[keys[-1]] = value
 
 
@@ -362,10 +380,25 @@ def _describe(errors: list[ErrorDetails]) -> str:
     for error in errors:
         loc = [part for part in error["loc"] if not str(part).startswith(("literal[", "constrained"))]
         value = error["input"]
-        shown = f" (now {value!r})" if isinstance(value, str | int | float) and error["type"] != "missing" else ""
-        where = f"{'.'.join(map(str, loc))}{shown}: " if loc else ""
+        shown = f" (now {_shown(value)})" if isinstance(value, str | int | float) and error["type"] != "missing" else ""
+        where = f"{'.'.join(_brief(str(part)) for part in loc)}{shown}: " if loc else ""
         sentences.setdefault(where, []).append(_allowed(error, loc))
-    return "; ".join(f"{where}{', or '.join(dict.fromkeys(said))}" for where, said in sentences.items()) + "."
+    named = [f"{where}{', or '.join(dict.fromkeys(said))}" for where, said in sentences.items()]
+    more = [f"and {len(named) - MAX_FAULTS} faults more"] if len(named) > MAX_FAULTS else []
+    return "; ".join(named[:MAX_FAULTS] + more) + "."
+
+
+def _shown(value: str | float) -> str:
+    """Return a value as a message repeats it; Python refuses to write out integers of thousands of digits."""
+    if isinstance(value, int) and value.bit_length() > MAX_SHOWN:
+        return "a number of very many digits"
+    return _brief(repr(value))
+
+
+def _brief(text: str) -> str:
+    """Return text of the user's on one line, cut where it is long."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."
 
 
 def _allowed(error: ErrorDetails, loc: list[str | int]) -> str:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from media.errors import ConfigError, MissingStream
+from media.errors import ConfigError, MissingStream, UnreadableMedia
 from media.probe import MediaInfo, probe
 from media.sound import first_sample_time, loudest_after, sound_length
 from media.timeline import FrameTable, Interval, OutputTimeline, merge
@@ -29,6 +29,8 @@ DRIVING_MARGIN_SECONDS = Fraction(1, 2)
 MEL_COLUMN_SECONDS = Fraction(1, 80)
 LENGTH_TOLERANCE_SECONDS = Fraction(1, 10)
 """How much the sound that drives may differ in length from the sound that is heard."""
+LONGEST_SECONDS = 100 * 3600
+"""What is longer has a damaged time in it: days of nothing would be scanned, and filled with silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,17 @@ def _length(path: str, stream_index: int) -> Fraction:
 
 @lru_cache
 def _length_of_version(path: str, stream_index: int, _version: tuple[int, int, int]) -> Fraction:
-    return sound_length(path, stream_index)
+    length = sound_length(path, stream_index)
+    _require_sane_length(path, length)
+    return length
+
+
+def _require_sane_length(path: str, seconds: Fraction) -> None:
+    if seconds > LONGEST_SECONDS:
+        raise UnreadableMedia(
+            f"{path}: by its times it would last {float(seconds) / 3600:.0f} hours, so they are damaged."
+            " Remux or convert the file first."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,7 @@ def open_voice(path: Path) -> Voice:
 def plan_edits(config: JobConfig, source: MediaInfo, table: FrameTable) -> tuple[Edit, ...]:
     """Return the edits of a job. Raises ConfigError, MissingStream or UnreadableMedia before any work is done."""
     anchor = table.pts[0] * table.time_base
+    _require_sane_length(source.path, table.seconds(len(table)))
     voices = Voices(
         own=Voice(source, anchor) if source.audio else None,
         dub=open_voice(config.input.audio) if config.input.audio else None,

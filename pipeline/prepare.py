@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
 from media.picture import PictureConverter, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
@@ -17,7 +18,7 @@ from media.timeline import FrameTable, Interval, merge
 from media.writer import SPLICEABLE, VideoCoding, choose_coding
 from pipeline.config import JobConfig
 from pipeline.edit import Edit, plan_edits
-from pipeline.inputs import check_output, find_detector, find_weights
+from pipeline.inputs import check_output, find_detector, find_weights, input_files
 from pipeline.machine import choose_workers, num_cores
 from pipeline.plan import Plan, build_plan
 from pipeline.progress import Reporter, stage
@@ -71,6 +72,9 @@ def open_source(
     force: existing outputs may be replaced.
     """
     check_output(config, config.output, force=force)
+    if not config.input.accept_damaged:
+        for _, path in input_files(config):
+            check_complete(probe(path))
     info = probe(config.input.video)
     video = info.require_video()
     if not is_composable(video.pixel_format):

@@ -260,21 +260,22 @@ def _load_state_dict(path: Path, *, allow_torchscript: bool) -> dict[str, object
     import torch
     from safetensors.torch import load_file
 
-    is_torchscript = _is_torchscript(path)
-    if is_torchscript and not allow_torchscript:
-        raise UnsupportedCheckpoint(
-            "this is a TorchScript archive, which brings code along; allow it with renderer.allow_torchscript "
-            "if you trust where it comes from"
-        )
     try:
-        if is_torchscript:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # torch calls its own format deprecated
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch calls TorchScript deprecated, and marvels at odd bytes
+            if _is_torchscript(path):
+                if not allow_torchscript:
+                    raise UnsupportedCheckpoint(
+                        "this is a TorchScript archive, which brings code along; allow it with "
+                        "renderer.allow_torchscript if you trust where it comes from"
+                    )
                 module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-            return dict(module.state_dict())
-        if _is_safetensors(path):
-            return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+                return dict(module.state_dict())
+            if _is_safetensors(path):
+                return dict(load_file(path))
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except UnsupportedCheckpoint:
+        raise
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error):  # the pickle names a function or class that is not one of torch's containers
             raise UnsupportedCheckpoint("this file would have to execute code to load, so it is refused") from error

@@ -1,21 +1,18 @@
-"""Whole jobs in this process within a second: a canned scan, no network, mouths that stay as they are."""
+"""Whole jobs in this process within a second: a canned scan, no network, and mouths that only become darker."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 import pipeline.executor
 import pipeline.prepare
 import pipeline.produce
 import pipeline.sound
-from media.probe import probe, scan_packets
-from media.timeline import Face, FaceBox, FaceSample, RenderedClip
-from pipeline.worker import store_record
-from pipeline.workspace import atomic_file
-from renderer.compositor import Compositor
-from renderer.render import render_clip
+import pipeline.worker
+from media.timeline import Face, FaceBox, FaceSample
+from pipeline.worker import work
 from segmenter.scanner import Scan
 from tests.synthetic import Sound, make_video
 
@@ -57,26 +54,32 @@ def canned_scan(frames, **_):
     return Scan(tuple(samples), cuts, "cascade", SIZE)
 
 
-def keep_mouths(setup, job, target):
-    """Do a worker's job without network or tracker."""
-    info = probe(setup.video)
-    clip = replace(job.clip, action="code")
-    with atomic_file(Path(target)) as partial:
-        result = render_clip(
-            replace(job, clip=clip),
-            partial,
-            info=info,
-            table=scan_packets(info),
-            coding=setup.coding,
-            compositor=Compositor(0, pads=setup.pads, feather=setup.feather),
-            tracker=None,
-            engine=None,
-            mel=None,
-        )
-    outcome = "rendered" if job.clip.action == "render" else "coded_again"
-    done = RenderedClip(job.clip, target, outcome, "", 0, 0.0, boxes=result.boxes, frame_hashes=result.frame_hashes)
-    store_record(done)
-    return done
+class DarkMouths:
+    """An engine without a network."""
+
+    batch_size = 16
+
+    def render(self, faces, mel_windows):
+        return faces // 2
+
+
+class StillFaces:
+    """A tracker that needs no detector: the face stands where the scan saw it."""
+
+    reach_frames = 0
+
+    def track(self, frames, spans):
+        for index, frame in frames:
+            span = next((span for span in spans if span.start_frame <= index < span.stop_frame), None)
+            yield index, frame, span.path.box_at(index) if span else None
+
+
+class NoMel:
+    def window(self, seconds):
+        return np.zeros((80, 16), np.float32)
+
+    def close(self):
+        pass
 
 
 @contextmanager
@@ -91,14 +94,18 @@ def quick_jobs():
 
         return call
 
-    def work(setup, job, target):
+    def noted_work(setup, job, target):
         redone.clips.add((job.clip.start_frame, job.clip.stop_frame))
-        return keep_mouths(setup, job, target)
+        return work(setup, job, target)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline.prepare, "scan_faces", noting("scanned", canned_scan))
         patch.setattr(pipeline.prepare, "build_detector", lambda *_: None)
-        patch.setattr(pipeline.executor, "work", work)
+        patch.setattr(pipeline.executor, "work", noted_work)
+        patch.setattr(pipeline.worker, "load_engine", lambda *_, **__: DarkMouths())
+        patch.setattr(pipeline.worker, "build_detector", lambda *_: None)
+        patch.setattr(pipeline.worker, "BoxTracker", lambda *_, **__: StillFaces())
+        patch.setattr(pipeline.worker, "MelTrack", lambda *_: NoMel())
         patch.setattr(pipeline.produce, "check_renderer", lambda *_: None)
         patch.setattr(pipeline.sound, "write_driving", noting("driving", pipeline.sound.write_driving))
         patch.setattr(pipeline.sound, "_write", noting("sound", pipeline.sound._write))

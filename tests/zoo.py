@@ -144,6 +144,7 @@ KINDS = {
     "hevc_slices.mp4": Kind(f"{X265}:slices=3", 43),
     # Other codecs
     "mpeg2.mpg": Kind(f"{{tone}} -c:v mpeg2video {MPEG} -c:a mp2 -f vob"),
+    "dvd.vob": Kind(f"{{tone}} -c:v mpeg2video {MPEG} -c:a ac3"),
     "mpeg2_closed.mpg": Kind(f"-c:v mpeg2video {MPEG} -flags +cgop -f vob"),
     "mpeg2.ts": Kind(f"{{tone}} -c:v mpeg2video {MPEG} -c:a mp2"),
     "mpeg2.mkv": Kind(f"-c:v mpeg2video {MPEG}"),

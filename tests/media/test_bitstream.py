@@ -242,7 +242,7 @@ BUFFERING = b"\x00\x02\xaa\xbb"
 
 
 def protected(payload):
-    return re.sub(rb"\0\0(?=[\0-\3])", rb"\0\0\3", payload)
+    return re.sub(rb"\0\0(?=[\0-\3])", lambda match: b"\0\0\3", payload)
 
 
 @pytest.mark.parametrize(("codec", "header"), [("h264", b"\x06"), ("hevc", b"\x4e\x01")])

@@ -1,5 +1,6 @@
 """Pixels: planes, regions, rotation, and the trip to BGR and back."""
 
+import av
 import numpy as np
 import pytest
 from av import VideoFrame
@@ -18,7 +19,7 @@ from media.picture import (
     to_upright,
     turn,
 )
-from tests.synthetic import planes, stamped_frame
+from tests.synthetic import make_video, planes, stamped_frame
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"]
 ROTATIONS = [0, 90, 180, 270]

@@ -1,0 +1,145 @@
+"""What goes into the output: packets of the soundtrack up to a time, and video packets in decode order."""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import av
+
+from media.errors import StitchError
+from media.probe import VideoInfo, open_input
+from media.timeline import Clip, FrameTable, Interval, OutputTimeline, RenderedClip, Run, contains
+from stitcher.seams import Bitstream, copied_order, decode_slots
+from stitcher.soundtrack import Soundtrack
+
+AnyPacket: TypeAlias = "av.Packet[Any]"
+
+
+class SoundFeed:
+    """The packets of the soundtrack, released up to a time."""
+
+    def __init__(self, stack: ExitStack, soundtrack: Soundtrack) -> None:
+        container = stack.enter_context(open_input(soundtrack.path))
+        self.template = container.streams[soundtrack.stream_index]
+        self._packets = container.demux(self.template)
+        assert self.template.time_base is not None
+        self.time_base = self.template.time_base
+        self._shift = round(soundtrack.offset / self.time_base)
+        self._next = self._shifted()
+
+    def until(self, seconds: Fraction | None) -> Iterator[AnyPacket]:
+        """Yield packets decoded before a time on the output's clock; None for all that are left."""
+        while (packet := self._next) is not None:
+            if seconds is not None and packet.dts is not None and packet.dts * self.time_base >= seconds:
+                return
+            self._next = self._shifted()
+            yield packet
+
+    def _shifted(self) -> AnyPacket | None:
+        packet = next((packet for packet in self._packets if packet.size), None)
+        if packet is not None and packet.pts is not None:
+            packet.pts += self._shift
+            packet.dts = packet.pts if packet.dts is None else packet.dts + self._shift
+        return packet
+
+
+class VideoFeed:
+    """Releases output packets in decode order as the source's displayed packets go by."""
+
+    def __init__(
+        self, video: VideoInfo, table: FrameTable, timeline: OutputTimeline, clips: Sequence[RenderedClip]
+    ) -> None:
+        self._table, self._timeline, self._clips = table, timeline, clips
+        self._slots = decode_slots(table, timeline, [rendered.clip for rendered in clips])
+        coded = next((rendered.path for rendered in clips if rendered.path), None)
+        any_copied = any(rendered.path is None for rendered in clips)
+        self.bits = Bitstream(video, _extradata(coded) if coded else None, any_copied=any_copied)
+        self._copied: list[Interval] = []
+        self._arrived: deque[AnyPacket] = deque()
+        self._sequence = self._packets()
+        self.num_released = 0
+        self._num_due = 0
+        self.payloads = array("L")
+
+    def begin(self, run: Run) -> None:
+        """Prepare for the packets of a run of the source."""
+        clips = [
+            r.clip for r in self._clips if r.path is None and run.start_frame <= r.clip.start_frame < run.stop_frame
+        ]
+        self._copied = [(clip.source_frames[0], clip.source_frames[-1] + 1) for clip in clips]
+
+    def accept(self, packet: AnyPacket, frame: int) -> Iterator[AnyPacket]:
+        """Take a displayed packet of the source that belongs to the run; yield what may now be written."""
+        if contains(self._copied, frame):
+            self._arrived.append(packet)
+        self._num_due += 1
+        yield from self._release(self._num_due)
+
+    def finish(self, run: Run) -> Iterator[AnyPacket]:
+        """Yield what is left of a run; raise StitchError if the source did not hold all its packets."""
+        self._num_due = run.stop_frame
+        yield from self._release(run.stop_frame)
+        if self.num_released < run.stop_frame:
+            raise StitchError(f"the packet of output frame {self.num_released} is gone: the source changed meanwhile.")
+
+    def _release(self, num_packets: int) -> Iterator[AnyPacket]:
+        while self.num_released < num_packets:
+            packet = next(self._sequence, None)
+            if packet is None:
+                return
+            self.num_released += 1
+            yield packet
+
+    def _packets(self) -> Iterator[AnyPacket | None]:
+        """Yield every output packet; None where the next one has to come from the source first."""
+        source_next: int | None = 0
+        for rendered in self._clips:
+            clip = rendered.clip
+            if rendered.path is not None:
+                yield from self._coded_packets(rendered.path, clip)
+                source_next = None
+                continue
+            breaks = clip.source_frames[0] != source_next
+            shift = clip.start_frame - clip.source_frames[0]
+            for number, frame in enumerate(copied_order(self._table, clip), clip.start_frame):
+                while not self._arrived:
+                    yield None
+                packet = self._arrived.popleft()
+                payload = self.bits.copied(bytes(packet), breaks=breaks)
+                yield self._stamped(payload, number, frame + shift, keyframe=packet.is_keyframe)
+                breaks = False
+            source_next = clip.source_frames[-1] + 1
+
+    def _coded_packets(self, path: str, clip: Clip) -> Iterator[AnyPacket]:
+        number = clip.start_frame
+        with open_input(path) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.size:
+                    payload = self.bits.coded(bytes(packet), keyframe=packet.is_keyframe)
+                    yield self._stamped(payload, number, number, keyframe=packet.is_keyframe)
+                    number += 1
+        if number != clip.stop_frame:
+            held = number - clip.start_frame
+            raise StitchError(f"clip {clip.index} holds {held} frames, not {len(clip)}. Delete {path} and start again.")
+
+    def _stamped(self, payload: bytes, number: int, frame: int, *, keyframe: bool) -> AnyPacket:
+        """Return packet `number` in decode order, carrying output frame `frame`, with inherited times."""
+        timeline = self._timeline
+        packet: AnyPacket = av.Packet(payload)
+        packet.pts, packet.dts = timeline.pts[frame], self._slots[number]
+        packet.time_base = timeline.time_base
+        packet.duration = (timeline.pts[frame + 1] if frame + 1 < len(timeline) else timeline.end_pts) - packet.pts
+        packet.is_keyframe = keyframe
+        self.payloads.append(zlib.crc32(payload))
+        return packet
+
+
+def _extradata(path: str) -> bytes:
+    with open_input(path) as container:
+        return bytes(container.streams.video[0].codec_context.extradata or b"")
