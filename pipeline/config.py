@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -314,7 +315,10 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> JobConfig:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_JOB_FILE_BYTES:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # reading a pipe may never end
+            raise ConfigError(f"{path}: this is no regular file. Save it to a file first.")
+        if status.st_size > MAX_JOB_FILE_BYTES:
             raise ConfigError(f"{path}: larger than 1 MiB, so it is no job file. Check the path.")
         content = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except OSError as exc:
