@@ -40,8 +40,8 @@ def check_output(config: JobConfig, output: Path, *, force: bool) -> None:
 
     One that this job wrote itself before it was stopped may always be.
     """
-    _check_ending("output", output, MUXERS)
     _check_length("output", output)
+    _check_ending("output", output, MUXERS)
     own = Workspace(workspace_folder(config)).wrote_output(output, job_key(config))
     _check_place("output", output, input_files(config), force=force or own)
     codec = config.stitcher.audio.codec
@@ -54,8 +54,8 @@ def check_reel(config: JobConfig, reel: Path, outputs: Iterable[Path], *, force:
 
     outputs: what else the job writes.
     """
-    _check_ending("--compare", reel, REEL_ENDINGS)
     _check_length("--compare", reel)
+    _check_ending("--compare", reel, REEL_ENDINGS)
     if reel.resolve() in [output.resolve() for output in outputs]:
         raise ConfigError(f"--compare: {reel} is what the job itself writes. Choose another name.")
     _check_place("--compare", reel, input_files(config), force=force)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from media.coding import SPLICEABLE, VideoCoding, choose_coding
 from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
 from media.picture import PictureConverter, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
 from media.reader import FrameReader
 from media.timeline import FrameTable, Interval, merge
-from media.writer import SPLICEABLE, VideoCoding, choose_coding
 from pipeline.config import JobConfig
 from pipeline.edit import Edit, plan_edits
 from pipeline.inputs import check_output, find_detector, find_weights, input_files

@@ -83,6 +83,8 @@ def produce(
         # Before the output gets its name, so that an output is never there without its report.
         write_report(report, report_path(edit.output))
         workspace.note_output(edit.output, partial, job_key(config))
+    if report["damaged_frames"]:
+        reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
     reporter.say(f"{edit.output}: {_summary(report['num_clips'])}. Report: {report_path(edit.output)}")

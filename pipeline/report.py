@@ -83,6 +83,7 @@ def build_report(
         "clips": [_clip(clip, edit.timeline) for clip in clips],
         "num_clips": dict(Counter(clip.outcome for clip in clips)),
         "num_rendered_frames": sum(clip.num_rendered for clip in clips),
+        "damaged_frames": sorted({frame for clip in clips for frame in clip.damaged_frames}),
         "soundtrack": {"kind": soundtrack.kind, "note": soundtrack.note}
         if soundtrack
         else {"kind": "source", "note": "the source's own sound, as it is"},

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from media.coding import VideoCoding, finer
 from media.errors import OutOfMemory, RenderError
 from media.picture import PictureConverter
 from media.probe import MediaInfo, probe, scan_packets
 from media.timeline import Clip, FrameTable, Outcome, RenderedClip
-from media.writer import VideoCoding, finer
 from pipeline.workspace import Workspace, atomic_file
 from renderer.compositor import Compositor, Pads
 from renderer.engine import MouthEngine, Precision, load_engine
@@ -116,6 +116,7 @@ def work(setup: WorkerSetup, job: ClipJob, target: str) -> RenderedClip:
         seconds=round(time.monotonic() - start, 3),
         boxes=result.boxes,
         frame_hashes=result.frame_hashes,
+        damaged_frames=result.damaged_frames,
     )
     store_record(rendered)
     return rendered
@@ -182,6 +183,7 @@ def store_record(rendered: RenderedClip) -> None:
             "num_rendered": rendered.num_rendered,
             "boxes": rendered.boxes,
             "frame_hashes": rendered.frame_hashes,
+            "damaged_frames": rendered.damaged_frames,
         },
     )
 
@@ -205,4 +207,5 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
         reused=True,
         boxes=tuple(tuple(box) if box else None for box in known["boxes"]),
         frame_hashes=tuple(known["frame_hashes"]),
+        damaged_frames=tuple(known["damaged_frames"]),
     )
