@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shlex
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -99,6 +101,9 @@ def _command(config: Path, settings: Sequence[str] | None, flags: Sequence[str])
 
 def _exit_with(work: Callable[[], int], *, stopped: str, debug: bool) -> NoReturn:
     """Do the work and exit with its code, or with one sentence and the code of what went wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     signals = StopSignals(f"Error: {stopped}")
     try:
         raise typer.Exit(work())
@@ -109,8 +114,13 @@ def _exit_with(work: Callable[[], int], *, stopped: str, debug: bool) -> NoRetur
             signals.end()
         if debug:
             traceback.print_exc()
-        typer.echo(f"Error: {exc}", err=True)
+        typer.echo(f"Error: {_one_line(str(exc))}", err=True)
         raise typer.Exit(exc.exit_code) from exc
+
+
+def _one_line(text: str) -> str:
+    """Return text with what would break a line, or drive a terminal, written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 if __name__ == "__main__":

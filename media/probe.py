@@ -248,6 +248,8 @@ def _undecodable(container: InputContainer) -> UnreadableMedia:
 def _audio_info(container: InputContainer, number: int) -> AudioInfo:
     stream = container.streams.audio[number]
     context = stream.codec_context
+    if not context:
+        raise UnsupportedMedia(f"{container.name[5:]}: there is no decoder for its sound. Convert it first.")
     time_base = _known(stream.time_base)
     return AudioInfo(
         index=stream.index,

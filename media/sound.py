@@ -91,9 +91,17 @@ def sound_length(path: str | Path, stream_index: int) -> Fraction:
 
 def loudest_after(path: str | Path, stream_index: int, start: Fraction) -> float:
     """Return the peak in dBFS of what lies after `start` (seconds since the first sample); -inf for digital silence."""
-    rate, layout = sound_format(path, stream_index)
-    blocks = read_samples(path, stream_index=stream_index, rate=rate, layout=layout, start=start)
-    peak = max((float(np.abs(block).max(initial=0.0)) for block in blocks), default=0.0)
+    # Decoded blocks alone are looked at: a hole of hours, which reading would fill with zeros, costs nothing.
+    with _opened(path, stream_index) as (container, stream):
+        blocks = decode_blocks(container.demux(stream), stream)
+        head = _head(path, blocks)
+        begin = head.seconds + start
+        is_behind = begin >= head.end
+        blocks = _blocks_from(path, container, stream, begin, head) if is_behind else chain([head], blocks)
+        peak = 0.0
+        for block in blocks:
+            skipped = max(sample_at(begin - block.seconds, block.rate), 0)
+            peak = max(peak, float(np.abs(block.samples[:, skipped:]).max(initial=0.0)))
     return 20.0 * math.log10(peak) if peak > 0.0 else -math.inf
 
 

@@ -171,4 +171,4 @@ def _version(package: str) -> str:
 def write_report(report: Mapping[str, Any], path: Path) -> None:
     """Write a report atomically, indented for reading."""
     with atomic_file(path) as partial:
-        partial.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

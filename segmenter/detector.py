@@ -7,7 +7,6 @@ build one for each thread.
 from __future__ import annotations
 
 import importlib.util
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
@@ -137,13 +136,13 @@ def _import_batch_face() -> Any:
 def _load_network(library: Any, weights: Path) -> Any:
     import torch
 
+    network = library.RetinaFace(cfg=library.cfg_mnet, phase="test")
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        network = library.RetinaFace(cfg=library.cfg_mnet, phase="test")
         network.load_state_dict(library.remove_prefix(state.get("state_dict", state), "module."))
     except OSError as exc:
         raise CheckpointNotFound(f"{weights}: {exc.strerror}. Check segmenter.detector_checkpoint.") from exc
-    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError, KeyError) as exc:
+    except Exception as exc:  # torch parses foreign bytes here, and may stumble over them in any way
         raise UnsupportedCheckpoint(
             f"{weights}: not the weights of RetinaFace MobileNet-0.25. Check segmenter.detector_checkpoint."
         ) from exc
