@@ -109,6 +109,7 @@ def test_the_output(job, output):
         {"stitcher": {"audio": {"language": "hin"}}},
         {"renderer": {"on_failure": "stop", "allow_torchscript": True}},
         {"renderer": {"batch_size": 4}},
+        {"input": {"accept_damaged": True}},
     ],
 )
 def test_what_changes_no_sample_and_no_pixel(job, changes):
