@@ -19,7 +19,7 @@ ENCODER_THREADS = 2
 """Fixed, since the number of threads changes what encoders write, and results must not depend on workers."""
 X264_THREADS = 1
 """With more, x264's lookahead runs beside the coding, and on a busy machine the same frames now and then become other
-bytes. Its thread works beside the renderer's anyway."""
+bytes; the lookahead is off for the same reason. Its thread works beside the renderer's anyway."""
 TOP_FIELD_FIRST, BOTTOM_FIELD_FIRST = (2, 4), (3, 5)
 """FFmpeg's AVFieldOrder of interlaced video, by the field that is shown first."""
 LAMBDA = 118
@@ -143,7 +143,8 @@ def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, s
     b_frames = "bframes=2:b-pyramid=normal:b-adapt=0" if video.reorders else "bframes=0"
     fields = ":tff=1" if video.field_order in TOP_FIELD_FIRST else ":bff=1" * (video.field_order in BOTTOM_FIELD_FIRST)
     params = (
-        f"sps-id={set_id}:{b_frames}:keyint=infinite:scenecut=0:open-gop=0:threads={X264_THREADS}:stitchable=1" + fields
+        f"sps-id={set_id}:{b_frames}:keyint=infinite:scenecut=0:open-gop=0:threads={X264_THREADS}:rc-lookahead=0:mbtree=0:stitchable=1"
+        + fields
     )
     flags = "+psnr+ildct" if fields else "+psnr"
     options = [("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("flags", flags), ("x264-params", params)]

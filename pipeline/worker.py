@@ -20,6 +20,8 @@ from renderer.render import ClipJob, ClipResult, render_clip
 from segmenter.detector import build_detector
 from segmenter.tracker import BoxTracker
 
+RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames")
+"""What is kept of a RenderedClip beside its file."""
 LEAST_PSNR = 45.0
 """Decibels that a frame coded again unchanged must reach; below, its clip is coded again more finely."""
 
@@ -175,26 +177,16 @@ def store_record(rendered: RenderedClip) -> None:
     """Seal a finished clip's file with what is known of it."""
     assert rendered.path is not None
     path = Path(rendered.path)
-    Workspace(path.parent).seal(
-        path,
-        {
-            "outcome": rendered.outcome,
-            "reason": rendered.reason,
-            "num_rendered": rendered.num_rendered,
-            "boxes": rendered.boxes,
-            "frame_hashes": rendered.frame_hashes,
-            "damaged_frames": rendered.damaged_frames,
-        },
-    )
+    Workspace(path.parent).seal(path, {name: getattr(rendered, name) for name in RECORDED})
 
 
 def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
-    """Return a clip that an earlier run finished, or None if its file or seal is missing or damaged.
+    """Return a clip that an earlier run finished, or None if its file or seal is missing, damaged or of an old version.
 
     A clip that fell back is not finished: it is tried again.
     """
     known = Workspace(path.parent).sealed(path)
-    if known is None or known["outcome"] == "fell_back":
+    if known is None or known.keys() != {*RECORDED} or known["outcome"] == "fell_back":
         return None
     return RenderedClip(
         clip=clip,

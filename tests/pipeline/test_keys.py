@@ -11,6 +11,7 @@ import soundfile
 import pipeline.prepare
 import pipeline.produce
 import pipeline.sound
+import pipeline.worker
 from demo.make_material import DUB_FILE
 from pipeline.config import JobConfig, load_job
 from pipeline.job import run_job
@@ -262,6 +263,13 @@ def test_what_is_damaged_is_made_again(job, stage, harm):
         stage == "sound",
     )
     assert job.again() == (False, NOTHING, False, False)
+
+
+def test_a_clip_of_a_version_that_noted_less_is_made_again(job, monkeypatch):
+    monkeypatch.setattr("pipeline.worker.RECORDED", pipeline.worker.RECORDED[:-1])
+    job.run(renderer={"feather": 0.3})
+    monkeypatch.undo()
+    assert job.again(renderer={"feather": 0.3}) == (False, FIRST | SECOND, False, False)
 
 
 def damage(path, harm, *, sealed):
