@@ -129,11 +129,6 @@ def finished_clips(workspace):
     }
 
 
-def times(path):
-    """Return when each frame is shown; benchmarks/bench_kills.py compares the pixels, too."""
-    return [time for time, _ in pictures(path)]
-
-
 def test_killed_at_random_moments_it_ends_as_if_it_never_was(forks, tmp_path):
     """A job is killed run after run, in one workspace, until it is done; then the next one is."""
     whole = tmp_path / "whole"
@@ -152,14 +147,14 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(forks, tmp_path):
             stage = moments.choice(["start", "scan", "render", "render", "render", "sound", "assemble"])
             if run_and_kill(forks, job, stage, moments.uniform(0, 0.1)):
                 killed_in.append(stage)
-            assert not (folder / "out.mp4").exists() or times(folder / "out.mp4") == [time for time, _ in frames]
+            assert not (folder / "out.mp4").exists() or pictures(folder / "out.mp4") == frames
             now = finished_clips(workspace)
             assert {name: now.get(name) for name in made} == made, "a finished clip was made again"
             made = now
         run_to_its_end(forks, job)
         assert {name: finished_clips(workspace).get(name) for name in made} == made
         assert set(finished_clips(workspace)) == set(clips)
-        assert times(folder / "out.mp4") == [time for time, _ in frames]
+        assert pictures(folder / "out.mp4") == frames
         assert (folder / "out.mp4.report.json").exists()
         assert not [name for name in [*os.listdir(folder), *os.listdir(workspace)] if name.endswith(".part")]
     assert set(killed_in) >= {"start", "scan", "render"}
