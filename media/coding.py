@@ -13,6 +13,7 @@ import av
 
 from media.bitstream import MPEG_SEQUENCE_EXTENSION, free_h264_id, parameter_sets
 from media.errors import UnsupportedMedia
+from media.picture import unranged
 from media.probe import VideoInfo
 
 ENCODER_THREADS = 2
@@ -57,6 +58,8 @@ SPLICEABLE = (
 class VideoCoding:
     """How frames are coded again: the source's codec, profile class, pixel format and colour tags."""
 
+    codec: str
+    """FFmpeg's decoder name of what is written: the source's unless the stream is transcoded."""
     encoder: str
     """FFmpeg's encoder name."""
     options: tuple[tuple[str, str], ...]
@@ -70,35 +73,45 @@ def choose_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding:
     crf: constant rate factor of x264 and x265, lower is better; preset: theirs, or auto. Other codecs are coded at a
     fixed, visually lossless quality.
     """
+    coding = find_coding(video, crf=crf, preset=preset)
+    if coding is None:
+        raise UnsupportedMedia(
+            f"the video is {video.codec} in {video.pixel_format}, for which there is no encoder here."
+            " Convert it to H.264 or HEVC first."
+        )
+    return coding
+
+
+def find_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding | None:
+    """Return as choose_coding, but None where there is no encoder."""
     if preset == "auto":
         preset = "ultrafast" if video.codec == "hevc" else "veryfast"
-    if video.codec == "h264":
-        return VideoCoding("libx264", _x264_options(video, crf, preset))
-    if video.codec == "hevc":
+    if video.codec == "h264" and (pixel_format := _nearest_format("libx264", video.pixel_format)):
+        return VideoCoding("h264", "libx264", _x264_options(video, crf, preset), pixel_format)
+    if video.codec == "hevc" and (pixel_format := _nearest_format("libx265", video.pixel_format)):
         params = f"bframes=0:keyint=-1:scenecut=0:open-gop=0:pools={ENCODER_THREADS}:frame-threads=1:log-level=none"
-        return VideoCoding(
-            "libx265", (("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("x265-params", params))
-        )
+        x265 = (("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("x265-params", params))
+        return VideoCoding("hevc", "libx265", x265, pixel_format)
     for codec, encoder, options in _FIXED:
         if codec == "dnxhd" and not (video.profile or "").startswith("DNXHR"):
             continue  # the older profiles have one bit rate for each size, which is not known here
         if video.codec == codec and (pixel_format := _nearest_format(encoder, video.pixel_format)):
-            return VideoCoding(encoder, _fitted(video, encoder, options), pixel_format)
-    raise UnsupportedMedia(
-        f"the video is {video.codec} in {video.pixel_format}, for which there is no encoder here."
-        " Convert it to H.264 or HEVC first."
-    )
+            return VideoCoding(codec, encoder, _fitted(video, encoder, options), pixel_format)
+    return None
 
 
 def _nearest_format(encoder: str, pixel_format: str) -> str | None:
     """Return the format in which an encoder takes frames: theirs, or one that its stream does not tell from theirs.
 
-    ProRes 4444 holds transform coefficients of no certain depth, which FFmpeg decodes to 12 bits and codes from 10.
+    ProRes 4444 holds transform coefficients of no certain depth, which FFmpeg decodes to 12 bits and codes from 10. VP9
+    tells of full range elsewhere than in the format's name.
     """
     known = av.Codec(encoder, "w").video_formats
     names = {pixel_format} if known is None else {str(each.name) for each in known}
     if pixel_format not in names and encoder == "prores_ks":
         pixel_format = pixel_format.replace("12le", "10le")
+    if pixel_format not in names:
+        pixel_format = unranged(pixel_format)
     return pixel_format if pixel_format in names else None
 
 
@@ -125,6 +138,9 @@ def _fitted(video: VideoInfo, encoder: str, options: _Options) -> _Options:
     if encoder == "mpeg4" and video.reorders:
         # AVI stores when packets are decoded. Readers guess the rest from whether B-frames are announced.
         options = (*options, ("bf", "1"))
+    if encoder == "libsvtav1" and "10" in video.pixel_format:
+        # With preset 8 pictures of 10 bits become the worse the finer they are quantised: 25 dB at the finest.
+        options = tuple({**dict(options), "preset": "6"}.items())
     return _with_fields(video, encoder, options)
 
 

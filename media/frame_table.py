@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from media.errors import UnsupportedMedia
@@ -64,6 +65,44 @@ def build_frame_table(
         clean_entry=bytes(clean_entry),
         clean_exit=bytes(clean_exit),
         end_pts=end_pts if end_pts > sorted_pts[-1] else sorted_pts[-1] + average,
+    )
+
+
+def build_decoded_table(
+    video: VideoInfo, pts: array[int], dts: array[int], shown: Sequence[int], flags: bytearray, end_pts: int
+) -> FrameTable:
+    """Return the FrameTable of a video whose packets tell when they are decoded, not when their frames are shown.
+
+    pts, flags: of the packets in decode order, as for build_frame_table; pts increases. dts: decode-time slots. shown:
+    the times of the packets whose frames a decoder puts out, in that order. Frame i has the i-th time. A packet without
+    a frame stands behind all that came before it: it repeats the picture shown last, or is damaged.
+
+        packets   1:I 2:P 3:B 4:P 5:B      shown  1 3 2 5 4      decode order  0 2 1 4 3
+    """
+    place = {ticks: number for number, ticks in enumerate(shown)}
+    behind = -1
+    keys = []
+    for packet, ticks in enumerate(pts):
+        behind = max(behind, place.get(ticks, -1))
+        keys.append((place[ticks], -1) if ticks in place else (behind, packet))
+    frame_of_packet = array("q", bytes(8 * len(pts)))
+    for frame, packet in enumerate(sorted(range(len(pts)), key=keys.__getitem__)):
+        frame_of_packet[packet] = frame
+    keyframe = bytearray(len(pts))
+    for packet, frame in enumerate(frame_of_packet):
+        keyframe[frame] = flags[packet] & 1
+    nothing = bytes(len(pts) + 1)
+    average = max(round(1 / (video.average_rate * video.time_base)), 1)
+    return FrameTable(
+        time_base=video.time_base,
+        pts=pts,
+        dts=dts,
+        decode_order=frame_of_packet,
+        keyframe=bytes(keyframe),
+        clean_entry=nothing[1:],
+        clean_exit=nothing,
+        end_pts=end_pts if end_pts > pts[-1] else pts[-1] + average,
+        tells_decoding=True,
     )
 
 

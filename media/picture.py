@@ -48,6 +48,11 @@ def is_composable(pixel_format: str) -> bool:
     return len(planes) == len(known.components) and not known.has_palette and not known.is_big_endian
 
 
+def unranged(pixel_format: str) -> str:
+    """Return a format's name without FFmpeg's word on full range (yuvj420p), which frames tell by themselves, too."""
+    return pixel_format.replace("yuvj", "yuv")
+
+
 def chroma_step(pixel_format: VideoFormat) -> tuple[int, int]:
     """Return how many luma columns and rows share one chroma sample: (2, 2) for 4:2:0."""
     return 16 // pixel_format.chroma_width(16), 16 // pixel_format.chroma_height(16)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -18,6 +18,7 @@ from av.container import InputContainer
 
 from media.bitstream import is_clean_keyframe, lasting_sei, length_prefix_size
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
+from media.frame_table import build_decoded_table
 from media.frame_table import build_frame_table as build_frame_table
 from media.frame_table import rebuild_dts as rebuild_dts
 from media.timeline import FrameTable
@@ -272,8 +273,9 @@ def _known(time_base: Fraction | None) -> Fraction:
 def scan_packets(info: MediaInfo) -> FrameTable:
     """Read the times, keyframes and clean entry points of the video by demuxing; nothing is decoded.
 
-    Packets hidden by an edit list are not displayed and have no entry. Raises UnreadableMedia if there is no frame,
-    UnsupportedMedia if presentation times are missing, not unique, or those of decoding.
+    Packets hidden by an edit list are not displayed and have no entry. A video whose packets tell when they are decoded
+    is decoded once, to see in which order its frames are shown. Raises UnreadableMedia if there is no frame,
+    UnsupportedMedia if times are missing or not unique.
     """
     video = info.require_video()
     pts, dts, flags, end = array("q"), array("q"), bytearray(), 0
@@ -294,22 +296,32 @@ def scan_packets(info: MediaInfo) -> FrameTable:
     if not pts:
         raise UnreadableMedia(f"{info.path}: the video stream holds no frame. Check that the file is complete.")
     table = build_frame_table(info.path, video, pts, None if dts_missing else dts, flags, end)
-    if video.reorders and all(packet == frame for packet, frame in enumerate(table.decode_order)):
-        _require_true_times(info)
+    in_order = all(packet == frame for packet, frame in enumerate(table.decode_order))
+    if video.reorders and in_order and _is_reordered(decoded_times(info, NUM_ORDERED_FRAMES)):
+        return build_decoded_table(video, pts, table.dts, decoded_times(info), flags, table.end_pts)
     return table
 
 
-def _require_true_times(info: MediaInfo) -> None:
-    """Raise UnsupportedMedia if decoded frames do not come in order of their packets' times.
+def _is_reordered(times: Sequence[int]) -> bool:
+    return any(a >= b for a, b in pairwise(times))
 
-    Some files store when frames are decoded instead (H.264 or packed MPEG-4 with B-frames in AVI).
+
+def decoded_times(info: MediaInfo, most: int | None = None) -> list[int]:
+    """Return the times of the packets whose frames a decoder puts out, in that order; `most` frames at most.
+
+    Where they run back, the file tells when its packets are decoded, not when their frames are shown (H.264 or packed
+    MPEG-4 with B-frames in AVI).
     """
-    latest = None
+    times: list[int] = []
     with open_input(info.path) as container:
-        for frame in islice(container.decode(container.streams[info.require_video().index]), NUM_ORDERED_FRAMES):
-            if latest is not None and frame.pts is not None and frame.pts <= latest:
-                raise UnsupportedMedia(
-                    f"{info.path}: the file does not tell when its frames are shown, and they are decoded in another"
-                    " order. Convert it to MP4 or MKV first."
-                )
-            latest = frame.pts if frame.pts is not None else latest
+        stream = container.streams[info.require_video().index]
+        assert isinstance(stream, av.VideoStream)
+        stream.thread_type = "AUTO"
+        for packet in container.demux(stream):
+            try:
+                times += (frame.pts for frame in packet.decode() if frame.pts is not None)
+            except av.error.InvalidDataError:
+                continue
+            if most is not None and len(times) >= most:
+                break
+    return times

@@ -140,10 +140,11 @@ class FrameReader:
         """
         keyframe, step = self._table.keyframe_before(frame), 1
         while keyframe > 0:
-            self._container.seek(self._table.pts[keyframe], stream=self._stream)
+            wanted = self._table.packet_pts(keyframe)
+            self._container.seek(wanted, stream=self._stream)
             packets = self._container.demux(self._stream)
             first = next(packets, None)
-            if first and first.is_keyframe and first.pts is not None and first.pts <= self._table.pts[keyframe]:
+            if first and first.is_keyframe and first.pts is not None and first.pts <= wanted:
                 self._start(chain((first,), packets))
                 # With frames before it, but not itself, it is damaged, and going back would not help.
                 if self._reach(frame) or self._shown:

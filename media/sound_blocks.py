@@ -99,9 +99,13 @@ def _settled_start(opening: list[SoundBlock], tick: Fraction) -> Fraction:
     frame 0  [-------------)
     frame 1      [-------------)         ->     [------)     the middle is taken
     frame 2         [-------------)
+
+    Frames that last whole ticks are all rounded alike, so the first one tells all. The others may be wrong, too: from
+    Opus in Matroska FFmpeg takes the priming rounded to a tick (6.5 ms become 7), but gives the first frame its own.
     """
     low, high, counted = opening[0].seconds - tick / 2, opening[0].seconds + tick / 2, Fraction(0)
-    if tick * opening[0].rate <= 1:
+    lasts_ticks = len(opening) > 1 and (opening[1].end - opening[1].seconds) % tick == 0
+    if tick * opening[0].rate <= 1 or lasts_ticks:
         return opening[0].seconds
     for frame in opening:
         start = frame.seconds - counted

@@ -157,6 +157,9 @@ class FrameTable:
     copying may stop before frame k."""
     end_pts: int
     """Where the last frame stops being shown, in ticks."""
+    tells_decoding: bool = False
+    """Whether times of packets are those of decoding: the i-th packet in decode order carries pts[i], whichever frame
+    it holds. Then nothing can be copied, and decoded frames carry the times of their packets."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -171,9 +174,15 @@ class FrameTable:
         return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
 
     def frame_of(self, pts: int) -> int | None:
-        """Return the frame with exactly this presentation time in ticks, or None."""
+        """Return the frame whose packet has exactly this time in ticks, or None."""
         frame = bisect_left(self.pts, pts)
-        return frame if frame < len(self.pts) and self.pts[frame] == pts else None
+        if frame == len(self.pts) or self.pts[frame] != pts:
+            return None
+        return self.decode_order[frame] if self.tells_decoding else frame
+
+    def packet_pts(self, frame: int) -> int:
+        """Return the time in ticks that the packet of a frame has in the file."""
+        return self.pts[self.decode_order.index(frame) if self.tells_decoding else frame]
 
     def keyframe_before(self, frame: int) -> int:
         """Return the last keyframe at or before a frame; 0 if there is none."""
@@ -274,6 +283,8 @@ class CodedSpan:
     start_frame: int
     stop_frame: int
     reason: str
+    least_psnr: float = 99.0
+    """As of the clips that they come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,3 +308,5 @@ class RenderedClip:
     """CRC-32 of the planes of each frame as given to the encoder, if the job asked for them."""
     damaged_frames: tuple[int, ...] = ()
     """Source frames that could not be decoded (their neighbours stand in), or not without guessing."""
+    least_psnr: float = 99.0
+    """Decibels of the worst frame that was coded again unchanged; 99 if there is none, or all are equal."""

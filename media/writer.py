@@ -30,8 +30,8 @@ from media.coding import SPLICEABLE as SPLICEABLE
 from media.coding import VideoCoding as VideoCoding
 from media.coding import choose_coding as choose_coding
 from media.coding import finer as finer
-from media.errors import RenderError, WorkspaceError
-from media.picture import plane_views
+from media.errors import RenderError, UnsupportedMedia, WorkspaceError
+from media.picture import plane_views, unranged
 from media.probe import VideoInfo
 
 CLIP_FORMATS = {"prores_ks": "mov", "dnxhd": "mov"}
@@ -54,7 +54,7 @@ class ClipWriter:
         container_format = CLIP_FORMATS.get(coding.encoder, "nut")
         self._container: OutputContainer = av.open(f"file:{path}", "w", format=container_format)
         self._stream = self._add_stream(video, coding)
-        self._mirror = None if coding.encoder == "libx264" else _Mirror(video.codec, self._stream, self.psnr)
+        self._mirror = None if coding.encoder == "libx264" else _Mirror(coding.codec, self._stream, self.psnr)
 
     def _add_stream(self, video: VideoInfo, coding: VideoCoding) -> VideoStream:
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr, from errors (1) on
@@ -130,6 +130,21 @@ class ClipWriter:
             self.psnr.append(min(decibels, default=BEST_PSNR))
 
 
+def write_blank(path: Path, video: VideoInfo, coding: VideoCoding) -> None:
+    """Code one black frame of a video into a file; raise UnsupportedMedia if the encoder does not take its size."""
+    frame = VideoFrame(video.width, video.height, video.pixel_format)
+    for plane in plane_views(frame):
+        plane[:] = 0
+    try:
+        with ClipWriter(path, video, coding) as writer:
+            writer.write(frame, keyframe=True)
+    except (av.error.FFmpegError, ValueError) as exc:
+        raise UnsupportedMedia(
+            f"the video has {video.width}x{video.height} pixels, which cannot be coded as {coding.codec} here ({exc})."
+            " Convert it to H.264 or HEVC first."
+        ) from exc
+
+
 def _plane_samples(video: VideoInfo) -> list[int]:
     known = VideoFormat(video.pixel_format)
     chroma = known.chroma_width(video.width) * known.chroma_height(video.height)
@@ -171,7 +186,8 @@ class _Mirror:
 
 def least_psnr(given: VideoFrame, coded: VideoFrame) -> float:
     """Return the least PSNR of the planes of two frames in dB; 99 where they are equal, 0 if their formats differ."""
-    if (given.format.name, given.width, given.height) != (coded.format.name, coded.width, coded.height):
+    shapes = [(unranged(frame.format.name), frame.width, frame.height) for frame in (given, coded)]
+    if shapes[0] != shapes[1]:
         return 0.0
     peak = float((1 << max(component.bits for component in given.format.components)) - 1)
     least = BEST_PSNR

@@ -32,6 +32,8 @@ class Plan:
     edit: Edit
     spans: tuple[Span, ...]
     clips: tuple[Clip, ...]
+    whole: str
+    """Why the whole video is coded again; empty if it is not."""
     sound: str
     """How the soundtrack will be made."""
     num_rendered: int
@@ -55,12 +57,13 @@ def build_plan(
     clips: Sequence[Clip],
     *,
     source: MediaInfo,
+    coded_reason: str,
     sound: str,
     num_cores: int,
     num_workers: int,
     checkpoint_bytes: int,
 ) -> Plan:
-    """Count what the clips hold and estimate what they cost."""
+    """Count what the clips hold and estimate what they cost. coded_reason: as for plan_clips."""
     video = source.require_video()
     rendered = sum(stop - start for clip in clips for start, stop in clip.rendered)
     coded = sum(len(clip) for clip in clips if clip.action != "copy") - rendered
@@ -76,6 +79,7 @@ def build_plan(
         edit=edit,
         spans=tuple(spans),
         clips=tuple(clips),
+        whole="" if copied else coded_reason,
         sound=sound,
         num_rendered=rendered,
         num_coded=coded,
@@ -113,6 +117,7 @@ def describe_plan(plan: Plan) -> str:
         f"Plan for {plan.edit.output}",
         f"  frames   {len(timeline)} ({total:.3f} s): {plan.num_rendered} rendered,"
         f" {plan.num_coded} coded again unchanged, {plan.num_copied} copied",
+        *([f"  video    {plan.whole}"] if plan.whole else []),
         f"  sound    {plan.sound}",
         f"  about    {plan.seconds:.0f} s of work after the scan, {_size(plan.disk_bytes)} of disk,"
         f" {_size(plan.memory_bytes)} of memory",

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from media.coding import SPLICEABLE, VideoCoding, choose_coding
 from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
 from media.picture import PictureConverter, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
 from media.reader import FrameReader
 from media.timeline import FrameTable, Interval, merge
+from media.transcoding import StreamCoding, choose_stream
 from pipeline.config import JobConfig
 from pipeline.edit import Edit, plan_edits
-from pipeline.inputs import check_output, find_detector, find_weights, input_files
+from pipeline.inputs import check_name, check_output, find_detector, find_weights, input_files
 from pipeline.machine import choose_workers, num_cores
 from pipeline.plan import Plan, build_plan
 from pipeline.progress import Reporter, stage
@@ -29,7 +29,8 @@ from segmenter.detector import build_detector
 from segmenter.planner import plan_clips
 from segmenter.scanner import Scan, scan_faces
 from segmenter.spans import SpanSettings, find_spans
-from stitcher.assemble import check_container, muxer_of
+from stitcher.assemble import muxer_of
+from stitcher.container import check_container
 
 SCAN_VERSION = 1
 """Raised when scanning the same frames gives other samples than before."""
@@ -42,7 +43,7 @@ class Source:
     info: MediaInfo
     video: VideoInfo
     table: FrameTable
-    coding: VideoCoding
+    coding: StreamCoding
     """How its frames are coded again."""
     fingerprint: str
     checkpoint: Path | None
@@ -71,7 +72,10 @@ def open_source(
     Raises ConfigError, MediaError or CheckpointError. plan_only: weights are not downloaded and may be missing.
     force: existing outputs may be replaced.
     """
-    check_output(config, config.output, force=force)
+    if config.mode == "extract" and not config.extract.join:
+        check_name(config, config.output)  # the files of ranges are named after it; it is not written itself
+    else:
+        check_output(config, config.output, force=force)
     if not config.input.accept_damaged:
         for _, path in input_files(config):
             check_complete(probe(path))
@@ -79,12 +83,13 @@ def open_source(
     video = info.require_video()
     if not is_composable(video.pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {video.pixel_format}. Convert it to yuv420p first.")
-    coding = choose_coding(video, crf=config.stitcher.video.crf, preset=config.stitcher.video.preset)
+    muxer = muxer_of(config.output)  # those of all edits have the same ending
     table = scan_packets(info)
+    settings = config.stitcher.video
+    coding = choose_stream(info, table, crf=settings.crf, preset=settings.preset, muxer=muxer)
     edits = plan_edits(config, info, table)
     for edit in edits:
-        muxer = muxer_of(edit.output)
-        check_container(info, table, edit.timeline, muxer, replaces_sound=edit.heard is not None)
+        check_container(info, table, edit.timeline, muxer, replaces_sound=edit.heard is not None, coding=coding)
         check_output(config, edit.output, force=force)
     try:
         checkpoint = find_weights(config.renderer.checkpoint, config, reporter, download=not plan_only)
@@ -165,16 +170,14 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, scan: Scan) -> Plan
             max_yaw_degrees=settings.max_yaw_degrees,
         ),
     )
-    whole = source.video.codec not in SPLICEABLE
     clips = plan_clips(
         spans,
         source.table,
         edit.timeline,
         driven=edit.driven,
         driving_start=Fraction(0),
-        coded_reason=f"packets of {source.video.codec} are not spliced: the whole stream is coded again"
-        if whole
-        else "",
+        coded_reason=source.coding.reason,
+        may_copy_whole=source.coding.may_copy_whole,
         max_clip_seconds=Fraction(str(settings.max_clip_seconds)),
     )
     return build_plan(
@@ -182,6 +185,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, scan: Scan) -> Plan
         spans,
         clips,
         source=source.info,
+        coded_reason=source.coding.reason,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),
         num_cores=num_cores(),
         num_workers=choose_workers(config.execution, sum(clip.action != "copy" for clip in clips)),

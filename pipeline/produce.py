@@ -10,6 +10,7 @@ from typing import Any
 
 from media.errors import ContractBroken
 from media.timeline import Interval, RenderedClip
+from pipeline.cluster import check_cluster
 from pipeline.config import JobConfig
 from pipeline.executor import run_clips
 from pipeline.inputs import job_key
@@ -19,7 +20,7 @@ from pipeline.prepare import Source
 from pipeline.progress import Reporter, stage
 from pipeline.report import build_check, build_report, load_marks, lost_streams, report_path, write_report
 from pipeline.sound import make_driving, make_soundtrack
-from pipeline.verify import describe_checks, verify_output
+from pipeline.verify import asked_lower, describe_checks, verify_output
 from pipeline.worker import WorkerSetup, load_finished
 from pipeline.workspace import Workspace, atomic_file, content_key
 from renderer.checkpoint import hash_file, load_network
@@ -36,7 +37,8 @@ RENDER_VERSION = 1
 
 
 def check_renderer(config: JobConfig, source: Source) -> None:
-    """Raise CheckpointError or ConfigError if the network cannot be loaded or the device is not there."""
+    """Raise CheckpointError or ConfigError if the network cannot be loaded, or device or cluster are not there."""
+    check_cluster(config.execution)
     choose_device(config.renderer.device)
     load_network(_checkpoint(source), allow_torchscript=config.renderer.allow_torchscript)
 
@@ -62,6 +64,7 @@ def produce(
                 soundtrack,
                 partial,
                 muxer=muxer,
+                is_new=source.coding.is_new,
                 language=config.stitcher.audio.language,
                 sound_keeps_tags=bool(edit.patched),
                 on_progress=reporter.advance,
@@ -79,10 +82,14 @@ def produce(
             seconds=source.seconds,
             hashes={"source": source.fingerprint, "checkpoint": hash_file(_checkpoint(source))},
             detector=source.detector,
+            video_codec=_written_codec(source, clips),
+            video_note=plan.whole,
         )
         # Before the output gets its name, so that an output is never there without its report.
         write_report(report, report_path(edit.output))
         workspace.note_output(edit.output, partial, job_key(config))
+    if plan.whole:
+        (reporter.warn if source.coding.is_new else reporter.say)(f"{edit.output}: {plan.whole}.")
     if report["damaged_frames"]:
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
@@ -111,13 +118,19 @@ def _verify(
         if config.stitcher.verify == "full":
             dropped = lost_streams({"dropped_streams": assembled.dropped_streams})
             marks = load_marks(build_check(clips))
-            promised = Promised(source.info, source.table, edit.timeline, edit.heard, marks, dropped)
+            codec = _written_codec(source, clips)
+            lower = asked_lower(config, codec)
+            promised = Promised(source.info, source.table, edit.timeline, edit.heard, marks, dropped, codec, lower)
             found = verify_output(written, promised, reporter)
             reporter.say(describe_checks(edit.output, found))
             if broken := [check for check in found if not check.is_kept]:
                 raise ContractBroken(f"{edit.output}: {broken[0].found}")
             checks += found
         return checks
+
+
+def _written_codec(source: Source, clips: Sequence[RenderedClip]) -> str:
+    return source.coding.codec if any(clip.path for clip in clips) else source.video.codec
 
 
 def _summary(num_clips: Mapping[str, int]) -> str:
@@ -191,7 +204,7 @@ def _worker_setup(config: JobConfig, source: Source, driving: Path) -> WorkerSet
         pads=Pads(top, bottom, left, right),
         feather=renderer.feather,
         driving=str(driving),
-        coding=source.coding,
+        coding=source.coding.frames,
         num_threads=num_cores(),
         passes_through=renderer.on_failure == "pass_through",
     )

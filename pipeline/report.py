@@ -19,7 +19,7 @@ from pipeline.workspace import atomic_file
 from stitcher.assemble import Assembled
 from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check
-from stitcher.verify_pixels import Marks
+from stitcher.verify_pixels import CODED_PSNR, Marks
 
 LIBRARIES = ("av", "batch-face", "librosa", "numpy", "opencv-python", "scenedetect", "torch")
 
@@ -40,10 +40,12 @@ def coded_spans(clips: Sequence[RenderedClip]) -> list[CodedSpan]:
         if rendered.outcome == "rendered":
             kept = complement(clip.rendered, clip.start_frame, clip.stop_frame)
         for start, stop in kept:
-            if spans and spans[-1].stop_frame == start and spans[-1].reason == rendered.reason:
-                spans[-1] = CodedSpan(spans[-1].start_frame, stop, rendered.reason)
+            span = CodedSpan(start, stop, rendered.reason, rendered.least_psnr)
+            if spans and spans[-1].stop_frame == start and spans[-1].reason == span.reason:
+                least = min(spans[-1].least_psnr, span.least_psnr)
+                spans[-1] = CodedSpan(spans[-1].start_frame, stop, span.reason, least)
             else:
-                spans.append(CodedSpan(start, stop, rendered.reason))
+                spans.append(span)
     return spans
 
 
@@ -60,8 +62,13 @@ def build_report(
     seconds: Mapping[str, float],
     hashes: Mapping[str, str],
     detector: str,
+    video_codec: str,
+    video_note: str,
 ) -> dict[str, Any]:
-    """Return the report as JSON can hold it. Frames are output frames; those of `spans` are source frames."""
+    """Return the report as JSON can hold it. Frames are output frames; those of `spans` are source frames.
+
+    video_codec: FFmpeg's decoder name of what was written; video_note: why the whole video was coded again, if it was.
+    """
     video = source.require_video()
     return {
         "lipstitch": _version("lipstitch"),
@@ -84,6 +91,7 @@ def build_report(
         "num_clips": dict(Counter(clip.outcome for clip in clips)),
         "num_rendered_frames": sum(clip.num_rendered for clip in clips),
         "damaged_frames": sorted({frame for clip in clips for frame in clip.damaged_frames}),
+        "video": {"codec": video_codec, "note": video_note},
         "soundtrack": {"kind": soundtrack.kind, "note": soundtrack.note}
         if soundtrack
         else {"kind": "source", "note": "the source's own sound, as it is"},
@@ -104,10 +112,14 @@ def build_check(clips: Sequence[RenderedClip]) -> dict[str, Any]:
     return {
         "spans": [list(interval) for interval, _ in rendered],
         "boxes": [list(box) if box else None for _, box in rendered],
-        "reencoded": [
-            {"start": span.start_frame, "end": span.stop_frame, "reason": span.reason} for span in coded_spans(clips)
-        ],
+        "reencoded": [_reencoded(span) for span in coded_spans(clips)],
     }
+
+
+def _reencoded(span: CodedSpan) -> dict[str, Any]:
+    """Return an entry of `reencoded`; psnr: how near its frames come in dB, where the codec could do no better."""
+    entry: dict[str, Any] = {"start": span.start_frame, "end": span.stop_frame, "reason": span.reason}
+    return entry if span.least_psnr >= CODED_PSNR else {**entry, "psnr": round(span.least_psnr, 3)}
 
 
 def load_marks(check: Mapping[str, Any]) -> Marks:
@@ -117,7 +129,8 @@ def load_marks(check: Mapping[str, Any]) -> Marks:
         left, top, width, height = (int(number) for number in box or (0, 0, 0, 0))
         rendered.append(((int(start), int(stop)), (left, top, left + width, top + height) if box else None))
     coded = merge((int(span["start"]), int(span["end"])) for span in check["reencoded"])
-    return Marks(tuple(sorted(rendered)), tuple(coded))
+    coarse = [((int(s["start"]), int(s["end"])), float(s["psnr"])) for s in check["reencoded"] if "psnr" in s]
+    return Marks(tuple(sorted(rendered)), tuple(coded), tuple(sorted(coarse)))
 
 
 def lost_streams(output: Mapping[str, Any]) -> tuple[int, ...]:

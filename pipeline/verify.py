@@ -8,7 +8,7 @@ from typing import Any
 
 from media.errors import ConfigError, ContractBroken
 from media.probe import probe, scan_packets
-from pipeline.config import JobConfig
+from pipeline.config import JobConfig, VideoConfig
 from pipeline.edit import plan_edits
 from pipeline.progress import Reporter, stage
 from pipeline.report import load_marks, lost_streams, report_path
@@ -29,7 +29,14 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     for edit in plan_edits(config, source, table):
         report = _load_report(edit.output, source_hash)
         promised = Promised(
-            source, table, edit.timeline, edit.heard, load_marks(report["check"]), lost_streams(report["output"])
+            source,
+            table,
+            edit.timeline,
+            edit.heard,
+            load_marks(report["check"]),
+            lost_streams(report["output"]),
+            codec := report.get("video", {}).get("codec", ""),
+            asked_lower(config, codec or source.require_video().codec),
         )
         checks = verify_output(edit.output, promised, reporter)
         reporter.say(describe_checks(edit.output, checks))
@@ -37,6 +44,16 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     if broken:
         raise ContractBroken(broken[0])
     return 0
+
+
+def asked_lower(config: JobConfig, codec: str) -> float:
+    """Return by how many dB the job asks for a lower quality of rendered frames than the default.
+
+    Six steps of the rate factor double the quantiser, and so the error (6 dB). Other codecs have none; they are coded
+    at a fixed quality.
+    """
+    default: int = VideoConfig.model_fields["crf"].default
+    return float(max(config.stitcher.video.crf - default, 0)) if codec in ("h264", "hevc") else 0.0
 
 
 def verify_output(written: Path, promised: Promised, reporter: Reporter) -> tuple[Check, ...]:

@@ -38,14 +38,16 @@ def plan_clips(
     driven: Sequence[Interval],
     driving_start: Fraction,
     coded_reason: str,
+    may_copy_whole: bool = True,
     max_clip_seconds: Fraction,
 ) -> tuple[Clip, ...]:
     """Cut the output into clips: rendered where a face span is driven by sound, copied where packets allow.
 
     spans: in source frames. driven: output frames, sorted and disjoint, for which there is driving sound, whose
-    sample 0 is heard driving_start seconds after the first output frame. coded_reason: why nothing may be copied; empty
-    if packets may be. Face clips may be cut at any frame, copied clips only where
-    packets can be copied; the frames left over join their neighbour and are coded again unchanged.
+    sample 0 is heard driving_start seconds after the first output frame. coded_reason: why no packet may be copied
+    beside coded ones; empty if packets may be. may_copy_whole: whether all of them may be where nothing is rendered.
+    Face clips may be cut at any frame, copied clips only where packets can be copied; the frames left over join their
+    neighbour and are coded again unchanged.
 
         face          [-----------)
         clean      |         |         |        |
@@ -53,6 +55,8 @@ def plan_clips(
     """
     shown = _shown(spans, timeline)
     rendered = intersect(merge(interval for interval, _ in shown), driven)
+    if may_copy_whole and not rendered and timeline.is_source and len(timeline.runs) == 1:
+        coded_reason = ""
     clips: list[Clip] = []
     for run, (start, stop), copied in _pieces(table, timeline, rendered, coded_reason):
         for first, last in [(start, stop)] if copied else _cut(timeline, start, stop, max_clip_seconds):

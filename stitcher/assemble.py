@@ -6,7 +6,6 @@ packet that goes by releases the next output packet: itself, an earlier one, or 
 
 from __future__ import annotations
 
-import io
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -25,6 +24,8 @@ from media.probe import ATTACHED_PICTURE, MediaInfo, open_input
 from media.timeline import FrameTable, OutputTimeline, RenderedClip, Run
 from stitcher.feeds import AnyPacket, SoundFeed, VideoFeed
 from stitcher.soundtrack import Soundtrack
+from stitcher.subtitles import shown_at
+from stitcher.transcoded import add_transcoded
 
 MUXERS = {
     ".mp4": "mp4",
@@ -42,8 +43,6 @@ MUXERS = {
     ".flv": "flv",
 }
 """FFmpeg's muxer for each file name ending."""
-OWN_SOURCES = ("avi", "flv", "mpeg", "vob")
-"""Muxers whose clocks and streams are too narrow for whatever comes from another container."""
 BRAND_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
 """Container tags that describe the source file itself, not what is in it."""
 EQUAL_TIMES = 0x20000
@@ -60,6 +59,8 @@ class Assembled:
     """CRC-32 of each displayed video packet in decode order, as given to the muxer."""
     dropped_streams: list[str] = field(default_factory=list)
     """Streams of the source that the output container does not take, each with the reason."""
+    has_lengths: bool = True
+    """Whether units of H.264 and HEVC were given to the muxer behind lengths, not behind start codes."""
 
 
 def muxer_of(output: Path) -> str:
@@ -71,31 +72,6 @@ def muxer_of(output: Path) -> str:
     return muxer
 
 
-def check_container(
-    source: MediaInfo, table: FrameTable, timeline: OutputTimeline, muxer: str, *, replaces_sound: bool
-) -> None:
-    """Raise UnsupportedMedia if a muxer cannot hold the streams of the source; nothing is written.
-
-    replaces_sound: whether the source's first audio stream is not carried over.
-    """
-    kind = "mpeg" if muxer == "vob" else muxer
-    if muxer in OWN_SOURCES and kind not in source.container.split(","):
-        raise UnsupportedMedia(
-            f"output: only a source of the same kind is put into {muxer} files. Use .mp4, .mov, .mkv or .ts."
-        )
-    with open_input(source.path) as reader:
-        writer = av.open(io.BytesIO(), "w", format=muxer)
-        feed = VideoFeed(source.require_video(), table, timeline, ())
-        assembly = _Assembly(source, feed, None, timeline, table, reader, writer)
-        try:
-            assembly.add_streams(None, skips_first_audio=replaces_sound)
-            writer.start_encoding()
-        except (av.error.FFmpegError, ValueError) as exc:
-            raise UnsupportedMedia(
-                f"output: {muxer} files cannot hold the streams of {source.path} ({exc}). Use the same ending."
-            ) from exc
-
-
 def assemble(
     source: MediaInfo,
     table: FrameTable,
@@ -105,26 +81,29 @@ def assemble(
     output: Path,
     *,
     muxer: str,
+    is_new: bool = False,
     language: str | None = None,
     sound_keeps_tags: bool = False,
     on_progress: Callable[[int], None] = lambda num_frames: None,
 ) -> Assembled:
     """Write the output file: clips in order, one soundtrack, everything else of the source.
 
-    soundtrack: replaces the source's first audio stream; None keeps that. language: ISO 639-2 code of the soundtrack.
-    sound_keeps_tags: whether it is still the source's sound, patched, and so keeps language and title.
-    muxer: as from muxer_of. output: overwritten; the caller checks it and renames it. on_progress: called with the
-    number of frames written so far. Raises WorkspaceError where the disk is full, StitchError where muxing fails.
+    soundtrack: replaces the source's first audio stream; None keeps that. is_new: as of the StreamCoding of the clips.
+    language: ISO 639-2 code of the soundtrack. sound_keeps_tags: whether it is still the source's sound, patched, and
+    so keeps language and title. muxer: as from muxer_of. output: overwritten; the caller checks it and renames it.
+    on_progress: called with the number of frames written so far. Raises WorkspaceError where the disk is full,
+    StitchError where muxing fails.
     """
     video = source.require_video()
     with ExitStack() as stack:
         reader = stack.enter_context(open_input(source.path))
         sound = SoundFeed(stack, soundtrack) if soundtrack else None
-        feed = VideoFeed(video, table, timeline, clips)
+        coded = next((rendered.path for rendered in clips if rendered.path), None)
+        feed = VideoFeed(video, table, timeline, clips, coded, is_new=is_new)
         options = _muxer_options(muxer, timeline, sound)
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:
-            assembly = _Assembly(source, feed, sound, timeline, table, reader, writer)
+            assembly = Assembly(source, feed, sound, timeline, table, reader, writer)
             assembly.add_streams(language, sound_keeps_tags=sound_keeps_tags)
             assembly.run(on_progress)
             writer.close()  # a full disk is reported only here
@@ -136,7 +115,7 @@ def assemble(
             ) from exc
         finally:
             writer.close()
-    return Assembled(feed.payloads, assembly.dropped)
+    return Assembled(feed.payloads, assembly.dropped, feed.has_lengths)
 
 
 def _muxer_options(muxer: str, timeline: OutputTimeline, sound: SoundFeed | None) -> dict[str, str]:
@@ -154,7 +133,7 @@ def _muxer_options(muxer: str, timeline: OutputTimeline, sound: SoundFeed | None
     return options
 
 
-class _Assembly:
+class Assembly:
     """One walk through the source into the output."""
 
     def __init__(
@@ -174,12 +153,13 @@ class _Assembly:
         self._earliest: dict[int, int] = {}
         """For each output stream but the videos the least decode time that its next packet may have."""
         self._sound_target: Stream | None = None
+        self._has_begun = False
         self.dropped: list[str] = []
 
     def add_streams(
         self, language: str | None, *, sound_keeps_tags: bool = False, skips_first_audio: bool = False
-    ) -> None:
-        """Create the output's streams in the source's order."""
+    ) -> Stream:
+        """Create the output's streams in the source's order; return that of the video."""
         video_index = self._source.require_video().index
         replaced = self._source.audio[0].index if self._source.audio and (self._sound or skips_first_audio) else None
         for stream in self._reader.streams:
@@ -196,20 +176,29 @@ class _Assembly:
             self._writer.set_chapters(self._reader.chapters())
         elif self._reader.chapters():
             self.dropped.append("chapters: their times mean nothing in an extraction")
+        return self._targets[video_index]
 
     def _add_video(self, stream: Stream) -> Stream:
-        target = self._writer.add_stream_from_template(stream, opaque=True)
+        video, template = self._source.require_video(), self._video.template
+        if template:
+            target = add_transcoded(self._writer, template, video)
+            if video.lasting_sei:
+                self.dropped.append("HDR metadata of the video: a transcoded stream does not have it")
+        else:
+            target = self._writer.add_stream_from_template(stream, opaque=True)
         context = target.codec_context
         assert isinstance(context, av.VideoCodecContext)
         context.extradata = self._video.bits.extradata
-        context.framerate = self._source.require_video().average_rate
+        context.framerate = video.average_rate
         tag = stream.codec_context.codec_tag
-        if self._writer.format.name in ("mp4", "mov") and stream.codec_context.name == "hevc":
+        if template is None and self._writer.format.name in ("mp4", "mov") and stream.codec_context.name == "hevc":
             # hvc1 forbids parameter sets inside the stream; some players take nothing else.
             context.codec_tag = "hvc1" if tag == "hvc1" and not self._video.bits.needs_hev1 else "hev1"
-        elif self._writer.format.name in self._reader.format.name.split(","):
+        elif template is None and self._writer.format.name in self._reader.format.name.split(","):
             context.codec_tag = tag  # tells the flavour, of ProRes for example, or where parameter sets stand
         _inherit(stream, target)
+        if template and self._writer.format.name == "avi":
+            target.time_base = 1 / video.average_rate
         return target
 
     def _add_sound(self, language: str | None, replaced: Stream | None, *, keeps_tags: bool) -> None:
@@ -286,6 +275,9 @@ class _Assembly:
         first = table.pts[0] * table.time_base
         shift = Fraction(0) if whole else self._timeline.pts[run.start_frame] * table.time_base - first - begin
         if not whole:
+            subtitles = [index for index in self._targets if self._reader.streams[index].type == "subtitle"]
+            for packet in shown_at(self._source, subtitles, first + begin):
+                self._mux_shifted(packet, shift)
             self._seek(first + begin)
         for packet in self._reader.demux():
             if packet.size == 0 or packet.stream_index not in self._targets:
@@ -294,7 +286,7 @@ class _Assembly:
                 if whole or _is_within(packet, first + begin, first + end):
                     self._mux_shifted(packet, shift)
             elif packet.is_discard:
-                if whole:
+                if whole and not self._video.template:
                     self._mux(packet, self._targets[video_index])
             elif packet.pts is None:
                 continue
@@ -309,13 +301,27 @@ class _Assembly:
         frame = self._table.frame_at(
             max(seconds - self._table.pts[0] * self._table.time_base - MARGIN_SECONDS, Fraction(0))
         )
-        self._reader.seek(self._table.pts[self._table.keyframe_before(min(frame, len(self._table) - 1))], stream=stream)
+        keyframe = self._table.keyframe_before(min(frame, len(self._table) - 1))
+        self._reader.seek(self._table.packet_pts(keyframe), stream=stream)
 
     def _mux_video(self, packet: AnyPacket) -> None:
         assert packet.dts is not None
+        if self._writer.format.name == "avi" and not self._has_begun:
+            self._skip_to(packet.dts * packet.time_base)
+        self._has_begun = True
         for sound in self._sound.until(packet.dts * packet.time_base) if self._sound else ():
             self._mux(sound, self._sound_target)
         self._mux(packet, self._targets[self._source.require_video().index])
+
+    def _skip_to(self, seconds: Fraction) -> None:
+        """Write empty chunks where the video begins late: AVI counts them, and its muxer omits them at the start."""
+        target = self._targets[self._source.require_video().index]
+        assert target.time_base is not None
+        for ticks in range(int(seconds / target.time_base)):
+            empty: AnyPacket = av.Packet(b"")
+            empty.pts = empty.dts = ticks
+            empty.time_base = target.time_base
+            self._mux(empty, target)
 
     def _mux_shifted(self, packet: AnyPacket, shift: Fraction) -> None:
         ticks = round(shift / packet.time_base)

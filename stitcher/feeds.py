@@ -7,11 +7,13 @@ from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 import av
 
+from media.bitstream import length_prefix_size
 from media.errors import StitchError
 from media.probe import VideoInfo, open_input
 from media.timeline import Clip, FrameTable, Interval, OutputTimeline, RenderedClip, Run, contains
@@ -53,13 +55,31 @@ class VideoFeed:
     """Releases output packets in decode order as the source's displayed packets go by."""
 
     def __init__(
-        self, video: VideoInfo, table: FrameTable, timeline: OutputTimeline, clips: Sequence[RenderedClip]
+        self,
+        video: VideoInfo,
+        table: FrameTable,
+        timeline: OutputTimeline,
+        clips: Sequence[RenderedClip],
+        coded: str | None,
+        *,
+        is_new: bool = False,
     ) -> None:
+        """coded: a file of a coded clip, or one like it; None if there is none. is_new: as of the StreamCoding."""
         self._table, self._timeline, self._clips = table, timeline, clips
-        self._slots = decode_slots(table, timeline, [rendered.clip for rendered in clips])
-        coded = next((rendered.path for rendered in clips if rendered.path), None)
+        self._slots: Sequence[int] = decode_slots(table, timeline, [rendered.clip for rendered in clips])
+        codec, extradata = _coded_form(coded) if coded else (video.codec, None)
         any_copied = any(rendered.path is None for rendered in clips)
-        self.bits = Bitstream(video, _extradata(coded) if coded else None, any_copied=any_copied)
+        self.template = coded if is_new else None
+        """A coded file whose stream is the output's, which has nothing of the source's; None if it has."""
+        if self.template:
+            video = replace(video, codec=codec, extradata=extradata or b"", lasting_sei=())
+            extradata = None
+            # Nothing is reordered. Yet readers take H.264 in AVI as shown one frame late, as the source was read.
+            if not (table.tells_decoding and codec == "h264" and timeline.is_source):
+                self._slots = timeline.pts
+        self.bits = Bitstream(video, extradata, any_copied=any_copied)
+        self.has_lengths = bool(length_prefix_size(video.codec, video.extradata))
+        """Whether units of H.264 and HEVC stand behind lengths."""
         self._copied: list[Interval] = []
         self._arrived: deque[AnyPacket] = deque()
         self._sequence = self._packets()
@@ -140,6 +160,8 @@ class VideoFeed:
         return packet
 
 
-def _extradata(path: str) -> bytes:
+def _coded_form(path: str) -> tuple[str, bytes]:
+    """Return FFmpeg's decoder name and the extradata of a coded clip."""
     with open_input(path) as container:
-        return bytes(container.streams.video[0].codec_context.extradata or b"")
+        context = container.streams.video[0].codec_context
+        return context.codec.canonical_name, bytes(context.extradata or b"")

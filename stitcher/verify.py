@@ -44,6 +44,10 @@ class Promised:
     marks: Marks
     dropped: tuple[int, ...]
     """Indexes of the source's streams that the container does not take."""
+    codec: str = ""
+    """FFmpeg's decoder name of the video if it is transcoded; empty: the source's."""
+    asked_lower: float = 0.0
+    """Decibels by which the user asked for a lower quality of rendered frames than the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def verify_packets(
     # Matroska stores no decode times and program streams few: what is read there is a guess.
     if not info.container.startswith(("matroska", "mpeg,")) and info.container != "mpeg":
         checks.append(_check_decode_times(packets))
-    if _keeps_payload(source.require_video(), video):
+    if _keeps_payload(assembled, video):
         checks.append(_check_payloads(packets, assembled))
     if sound_seconds is not None:
         checks.append(_check_sound(written, info, sound_seconds))
@@ -121,7 +125,7 @@ class _Full:
         except MediaError as exc:
             raise ContractBroken(f"Same frames: {exc}") from exc
         source = self._promised.source.require_video()
-        verify_format(source, video)
+        verify_format(source, video, self._promised.codec or source.codec)
         return found
 
     def packets(self) -> str:
@@ -130,7 +134,9 @@ class _Full:
         self._before = take_inventory(promised.source, without=self._soundtrack_of(promised.source))
         self._after = take_inventory(self._info, without=self._soundtrack_of(self._info))
         count = verify_copies(self._before, promised.table, promised.timeline, self._after, promised.marks)
-        return f"{count} of {len(promised.timeline)} frames are the source's own packets"
+        codec = self._info.require_video().codec
+        transcoded = f": transcoded to {codec}" if codec != promised.source.require_video().codec else ""
+        return f"{count} of {len(promised.timeline)} frames are the source's own packets{transcoded}"
 
     def _soundtrack_of(self, info: MediaInfo) -> int | None:
         return info.audio[0].index if self._promised.heard and info.audio else None
@@ -139,7 +145,14 @@ class _Full:
         """Compare the pictures."""
         promised = self._promised
         found = verify_pixels(
-            promised.source, promised.table, promised.timeline, self._info, self._table, promised.marks, on_progress
+            promised.source,
+            promised.table,
+            promised.timeline,
+            self._info,
+            self._table,
+            promised.marks,
+            on_progress,
+            asked_lower=promised.asked_lower,
         )
         parts = [f"{found.num_copied} copied frames bit-identical"]
         if found.num_coded:
@@ -206,13 +219,11 @@ def _check_decode_times(packets: _Packets) -> Check:
     return Check("decode times", "increasing")
 
 
-def _keeps_payload(source: VideoInfo, written: VideoInfo) -> bool:
+def _keeps_payload(assembled: Assembled, written: VideoInfo) -> bool:
     """Tell whether the muxer writes packets as it gets them: not between Annex B and length prefixes."""
-    if source.codec not in ("h264", "hevc"):
+    if written.codec not in ("h264", "hevc"):
         return True
-    return bool(length_prefix_size(source.codec, source.extradata)) == bool(
-        length_prefix_size(written.codec, written.extradata)
-    ) and bool(length_prefix_size(source.codec, source.extradata))
+    return assembled.has_lengths and bool(length_prefix_size(written.codec, written.extradata))
 
 
 def _check_payloads(packets: _Packets, assembled: Assembled) -> Check:

@@ -13,6 +13,7 @@ import av
 
 from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
 from media.errors import ContractBroken
+from media.picture import unranged
 from media.probe import MediaInfo, VideoInfo, open_input
 from media.timeline import FrameTable, OutputTimeline
 from stitcher.verify_pixels import Marks, source_frames
@@ -170,8 +171,12 @@ def _verify_chapters(source: Sequence[tuple[Fraction, str]], written: Sequence[t
         raise ContractBroken(f"Chapters: {len(written)} are not the source's {len(source)}. Please report this.")
 
 
-def verify_format(source: VideoInfo, written: VideoInfo) -> None:
-    """Raise ContractBroken if codec, size, pixel format, colour, rotation or aspect are not the source's."""
+def verify_format(source: VideoInfo, written: VideoInfo, codec: str) -> None:
+    """Raise ContractBroken if size, pixel format, colour, rotation or aspect are not the source's.
+
+    codec: what is expected instead of the source's. A range that is not told is the limited one, and where the codec
+    is another, a format's name need not tell the full one.
+    """
     names = (
         "codec",
         "width",
@@ -184,8 +189,14 @@ def verify_format(source: VideoInfo, written: VideoInfo) -> None:
         "rotation",
         "sample_aspect",
     )
+    expected = {name: getattr(source, name) for name in names} | {"codec": codec}
+    found = {name: getattr(written, name) for name in names}
+    for values in (expected, found):
+        values["color_range"] = values["color_range"] or 1
+        if codec != source.codec:
+            values["pixel_format"] = unranged(values["pixel_format"])
     for name in names:
-        was, now = getattr(source, name), getattr(written, name)
+        was, now = expected[name], found[name]
         if was != now:
             said = name.replace("_", " ")
             raise ContractBroken(f"Tags: the {said} of the video is {now} instead of {was}. Please report this.")

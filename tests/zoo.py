@@ -1,7 +1,8 @@
 """Media as people have them: a table of small stamped videos made with the ffmpeg command, and how an output is made.
 
 Each kind is a list of ffmpeg arguments; `{base}` stands for stamped frames, `{tone}` for a sound, `{plain}` for an
-H.264 file with sound, `{titles}` for subtitles, `{cover}` for a picture, `{chapters}` for a metadata file.
+H.264 file with sound, `{prores}` for a ProRes file, `{titles}` for subtitles, `{cover}` for a picture, `{chapters}` for
+a metadata file.
 """
 
 import shlex
@@ -13,14 +14,17 @@ from pathlib import Path
 import av
 import numpy as np
 
+from media.coding import finer
 from media.picture import plane_views
 from media.probe import MediaInfo, probe, scan_packets
 from media.reader import FrameReader
 from media.timeline import FaceBox, FacePath, FrameTable, RenderedClip, Span, contains
-from media.writer import SPLICEABLE, ClipWriter, choose_coding, finer
+from media.transcoding import choose_stream
+from media.writer import ClipWriter
 from segmenter.layout import lay_out_whole
 from segmenter.planner import plan_clips
 from stitcher.assemble import Assembled, assemble, muxer_of
+from stitcher.container import check_container
 from stitcher.verify import verify_packets
 from tests.synthetic import stamped_frame
 
@@ -167,6 +171,7 @@ KINDS = {
     "vp9_hidden.webm": Kind("-c:v libvpx-vp9 -cpu-used 5 -g 20 -b:v 1M -auto-alt-ref 1 -lag-in-frames 16", 36),
     "vp9.mp4": Kind(VP9),
     "av1.webm": Kind("{tone} -c:v libsvtav1 -preset 12 -g 12 -crf 25 -c:a libopus"),
+    "av1_deep.mp4": Kind("-c:v libsvtav1 -preset 12 -g 12 -crf 25 -pix_fmt yuv420p10le"),
     "av1.mp4": Kind("-c:v libsvtav1 -preset 12 -g 12 -crf 25"),
     # What else files hold
     "rich.mkv": Kind(
@@ -198,8 +203,6 @@ REFUSED = {
     "song.mp3": (Kind("{tone} -i {cover} -map 1 -map 2 -c:a mp3 -c:v copy -disposition:v attached_pic"), "no video"),
     "sound.m4a": (Kind("{tone} -map 1 -c:a aac"), "no video stream"),
     "raw.h264": (Kind(X264), "has no time"),
-    "reordered.avi": (Kind(X264), "does not tell when its frames are shown"),
-    "packed.avi": (Kind("-c:v libxvid -qscale:v 3 -bf 2"), "does not tell when its frames are shown"),
     "encrypted.mp4": (
         Kind(
             f"-c copy -encryption_scheme cenc-aes-ctr -encryption_key {'76' * 16} -encryption_kid {'a7' * 16}",
@@ -211,7 +214,63 @@ REFUSED = {
         Kind("-c copy -an -bsf:v setts=pts=if(eq(N\\,30)\\,PTS-512\\,PTS):dts=DTS", base="-i {plain}"),
         "have the same time",
     ),
-    "theora.ogv": (Kind("-c:v libtheora"), "theora in yuv420p, for which there is no encoder"),
+}
+
+TRANSCODED = {
+    # name: (how it is made, ending of the output, codec of the output, why no packet is copied)
+    "theora.ogv": (
+        Kind("{tone} -c:v libtheora -qscale:v 8 -c:a libvorbis"),
+        ".mkv",
+        "h264",
+        "no .* encoder for theora",
+    ),
+    "theora_wide.ogv": (Kind("-vf setsar=4/3 -c:v libtheora -qscale:v 8"), ".mp4", "h264", "cannot hold its theora"),
+    "theora_444.ogv": (Kind("-c:v libtheora -qscale:v 8 -pix_fmt yuv444p"), ".ts", "h264", "cannot hold its theora"),
+    "dnxhd.mov": (
+        Kind("-vf scale=1280:720:flags=neighbor -c:v dnxhd -b:v 90M -pix_fmt yuv422p -frames:v 24"),
+        ".mov",
+        "h264",
+        "no .* encoder for dnxhd in yuv422p",
+    ),
+    "msmpeg4.avi": (Kind("-c:v msmpeg4 -qscale:v 2"), ".avi", "mpeg4", "no .* encoder for msmpeg4v3"),
+    "svq1.mov": (Kind("-c:v svq1 -pix_fmt yuv410p"), ".mkv", "ffv1", "cannot hold its svq1"),
+    "plain.mp4": (KINDS["plain.mp4"], ".webm", "vp9", "webm files cannot hold its h264"),
+    "screencast.mkv": (KINDS["screencast.mkv"], ".webm", "vp9", "cannot hold its h264"),
+    "hidden.mp4": (KINDS["hidden.mp4"], ".webm", "vp9", "cannot hold its h264"),
+    "full_range.mp4": (KINDS["full_range.mp4"], ".webm", "vp9", "cannot hold its h264"),
+    "bt601.mp4": (KINDS["bt601.mp4"], ".webm", "vp9", "cannot hold its h264"),
+    "turned_90.mp4": (KINDS["turned_90.mp4"], ".webm", "vp9", "cannot hold its h264"),
+    "deep.mp4": (KINDS["deep.mp4"], ".webm", "av1", "cannot hold its h264"),
+    "prores_4444.mov": (KINDS["prores_4444.mov"], ".mp4", "hevc", "mp4 files cannot hold its prores"),
+    "prores_fields.mov": (
+        Kind(f"-vf setfield=tff -c:v prores_ks -flags +ildct -pix_fmt yuv422p10le {BT2020} smpte2084"),
+        ".ts",
+        "h264",
+        "mpegts files cannot hold its prores",
+    ),
+    "turned_270.mov": (
+        Kind("-c copy -metadata:s:v rotate=270", base="-i {prores}"),
+        ".mp4",
+        "h264",
+        "mp4 files cannot hold its prores",
+    ),
+    "vp8.webm": (KINDS["vp8.webm"], ".mp4", "h264", "mp4 files cannot hold its vp8"),
+    # The classic files whose packets tell when they are decoded
+    "reordered.avi": (Kind(X264), ".avi", "h264", "does not tell when its frames are shown"),
+    "open.avi": (
+        Kind(f"{X264} -bf 5 -x264-params open-gop=1:b-pyramid=normal:b-adapt=0"),
+        ".mp4",
+        "h264",
+        "does not tell when its frames are shown",
+    ),
+    "late.avi": (
+        Kind(f"-vf \"setpts='if(gt(N,20),N+5,N)/25/TB'\" -vsync vfr {X264}"),
+        ".avi",
+        "h264",
+        "does not tell when its frames are shown",
+    ),
+    "packed.avi": (Kind("-c:v libxvid -qscale:v 3 -bf 2"), ".avi", "mpeg4", "does not tell when its frames are shown"),
+    "divx.avi": (Kind("-c:v libxvid -qscale:v 3 -bf 2"), ".mkv", "mpeg4", "does not tell when its frames are shown"),
 }
 
 
@@ -229,6 +288,7 @@ class Zoo:
             "cover": self._ffmpeg("-f lavfi -i testsrc=s=64x64 -frames:v 1", "cover.jpg"),
         }
         self.names["plain"] = self.make("plain.mp4", KINDS["plain.mp4"])
+        self.names["prores"] = self.make("prores_lt.mov", KINDS["prores_lt.mov"])
 
     def make(self, name, kind):
         """Return the path of a file; raise RuntimeError, with what ffmpeg says, if it cannot be made."""
@@ -273,6 +333,7 @@ class Output:
     clips: list
     assembled: Assembled
     damaged: set
+    codec: str
 
     @property
     def copied(self):
@@ -288,6 +349,9 @@ def produce(source, output, faces=FACES, *, lay_out=lay_out_whole, soundtrack=No
     info = probe(source)
     table = scan_packets(info)
     timeline = lay_out(table)
+    muxer = muxer_of(output)
+    coding = choose_stream(info, table, crf=13, preset="auto", muxer=muxer)
+    check_container(info, table, timeline, muxer, replaces_sound=soundtrack is not None, coding=coding)
     spans = [
         Span(start, min(stop, len(table)), "face", path=FacePath((start,), (FaceBox(0, 0, 9, 9),)))
         for start, stop in faces
@@ -299,22 +363,25 @@ def produce(source, output, faces=FACES, *, lay_out=lay_out_whole, soundtrack=No
         timeline,
         driven=[(0, len(timeline))] if driven is None else driven,
         driving_start=Fraction(0),
-        coded_reason="" if info.require_video().codec in SPLICEABLE else "the whole stream is coded again",
+        coded_reason=coding.reason,
+        may_copy_whole=coding.may_copy_whole,
         max_clip_seconds=Fraction(1),
     )
     damaged = set()
     finished = [
-        paint(info, table, clip, output.with_name(f"{output.stem}.{clip.index}.nut"), damaged) for clip in clips
+        paint(info, table, clip, coding.frames, output.with_name(f"{output.stem}.{clip.index}.nut"), damaged)
+        for clip in clips
     ]
-    assembled = assemble(info, table, timeline, finished, soundtrack, output, muxer=muxer_of(output), language=language)
-    return Output(output, info, table, timeline, finished, assembled, damaged)
+    assembled = assemble(
+        info, table, timeline, finished, soundtrack, output, muxer=muxer, is_new=coding.is_new, language=language
+    )
+    return Output(output, info, table, timeline, finished, assembled, damaged, coding.codec)
 
 
-def paint(info, table, clip, path, damaged):
+def paint(info, table, clip, coding, path, damaged):
     """Make the coded file of a clip, again and again until what is not painted has 45 dB."""
     if clip.action == "copy":
         return RenderedClip(clip, None, "copied", clip.reason, 0, 0.0)
-    coding = choose_coding(info.require_video(), crf=13, preset="auto")
     while coding:
         with (
             FrameReader(info, table, num_threads=1) as reader,

@@ -21,8 +21,10 @@ from media.picture import plane_views
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
 from media.timeline import complement
-from media.writer import choose_coding, least_psnr
-from stitcher.assemble import check_container, muxer_of
+from media.transcoding import choose_stream
+from media.writer import least_psnr
+from stitcher.assemble import muxer_of
+from stitcher.container import check_container
 from tests.synthetic import independent_packets, read_stamp
 from tests.zoo import BOX, FACES, KINDS, REFUSED, Kind, Zoo, outside_box, produce
 
@@ -233,8 +235,7 @@ def open_fully(path):
     """Do with a source what is done before the long work."""
     info = probe(path)
     info.require_video()
-    scan_packets(info)
-    choose_coding(info.require_video(), crf=13, preset="auto")
+    choose_stream(info, scan_packets(info), crf=13, preset="auto", muxer="mp4")
 
 
 @pytest.mark.parametrize("name", REFUSED)

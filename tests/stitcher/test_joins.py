@@ -4,8 +4,9 @@ import pytest
 
 from media.errors import UnsupportedMedia
 from media.probe import probe, scan_packets
+from media.transcoding import choose_stream
 from segmenter.layout import lay_out_ranges, lay_out_whole
-from stitcher.assemble import check_container
+from stitcher.container import check_container
 from tests.stitcher.test_assemble import produce
 from tests.synthetic import Sound, decode_all, make_video
 
@@ -33,12 +34,18 @@ def test_containers_that_hold_everything_are_accepted(rich, muxer):
     check_container(info, table, lay_out_whole(table), muxer, replaces_sound=True)
 
 
-@pytest.mark.parametrize("muxer", ["webm", "flv", "avi", "mpeg"])
-def test_containers_that_do_not_are_refused_before_the_work(rich, muxer):
+def test_packets_that_a_container_does_not_hold_are_refused_before_the_work(rich):
     info = probe(rich)
     table = scan_packets(info)
-    with pytest.raises(UnsupportedMedia, match=r"^output: "):
-        check_container(info, table, lay_out_whole(table), muxer, replaces_sound=True)
+    with pytest.raises(UnsupportedMedia, match=r"^output: webm files cannot hold the streams of "):
+        check_container(info, table, lay_out_whole(table), "webm", replaces_sound=True)
+
+
+@pytest.mark.parametrize("muxer", ["flv", "avi", "mpeg"])
+def test_containers_that_do_not_are_refused_before_the_work(rich, muxer):
+    info = probe(rich)
+    with pytest.raises(UnsupportedMedia, match=r"^output: only a source of the same kind"):
+        choose_stream(info, scan_packets(info), crf=13, preset="auto", muxer=muxer)
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mov"])

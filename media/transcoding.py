@@ -1,0 +1,116 @@
+"""Whether packets of a source can stand in an output; where not, to which codec the whole stream is transcoded."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+
+import av
+import av.error
+
+from media.coding import BOTTOM_FIELD_FIRST, SPLICEABLE, TOP_FIELD_FIRST, VideoCoding, find_coding
+from media.errors import UnsupportedMedia
+from media.probe import MediaInfo, VideoInfo, open_input
+from media.timeline import FrameTable
+
+FALLBACKS = {
+    "mp4": ("h264", "hevc"),
+    "mov": ("h264", "hevc", "prores"),
+    "matroska": ("h264", "hevc", "ffv1"),
+    "webm": ("vp9", "av1"),
+    "mpegts": ("h264", "hevc"),
+    "mpeg": ("mpeg2video",),
+    "vob": ("mpeg2video",),
+    "avi": ("mpeg4", "ffv1"),
+    "flv": ("h264",),
+}
+"""For each muxer, the codecs to which a video is transcoded, the one that most players take first. H.264 in AVI is read
+as if each frame were shown one later than it is."""
+HELD = {
+    "mpegts": ("h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "cavs", "dirac"),
+    "mpeg": ("mpeg1video", "mpeg2video", "h264", "hevc"),
+    "vob": ("mpeg1video", "mpeg2video", "h264", "hevc"),
+}
+"""What can be read back from the files of muxers that take any codec without a word, whatever the source."""
+OWN_SOURCES = {"avi": "avi", "flv": "flv", "mpeg": "mpeg", "vob": "mpeg"}
+"""Muxers whose clocks and streams are too narrow for whatever comes from another container than the one named."""
+INTERLACING = ("h264", "mpeg2video", "mpeg4", "prores")
+"""Codecs that tell the order of fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCoding:
+    """How the video stream of an output is made of a source's."""
+
+    frames: VideoCoding
+    """How frames are coded again."""
+    reason: str
+    """Why no packet may be copied beside coded ones; empty if packets may be."""
+    may_copy_whole: bool
+    """Whether all packets may be copied, where nothing is rendered."""
+    is_new: bool
+    """Whether the stream has nothing of the source's, unless all packets are copied: it is transcoded, or retimed."""
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's decoder name of what is written, unless all packets are copied."""
+        return self.frames.codec
+
+
+def choose_stream(info: MediaInfo, table: FrameTable, *, crf: int, preset: str, muxer: str) -> StreamCoding:
+    """Return how the video of a file is coded for an output of FFmpeg's muxer of that name.
+
+    The codec is the source's. Where that has no encoder for the pixel format, or the muxer does not take it, it is the
+    first of the muxer's FALLBACKS that has one. crf, preset: as for choose_coding. Raises UnsupportedMedia where no
+    codec of the muxer takes the pixel format or the order of fields, or the muxer takes nothing from such a container.
+    """
+    video = info.require_video()
+    if muxer in OWN_SOURCES and OWN_SOURCES[muxer] not in info.container.split(","):
+        raise UnsupportedMedia(
+            f"output: only a source of the same kind is put into {muxer} files. Use .mp4, .mov, .mkv or .ts."
+        )
+    held = _can_hold(muxer, info)
+    own = find_coding(replace(video, reorders=video.reorders and not table.tells_decoding), crf=crf, preset=preset)
+    if own and held:
+        reason = ""
+        if table.tells_decoding:
+            reason = "the source does not tell when its frames are shown: the whole stream is coded again"
+        elif video.codec not in SPLICEABLE:
+            reason = f"packets of {video.codec} are not spliced: the whole stream is coded again"
+        return StreamCoding(own, reason, not table.tells_decoding, table.tells_decoding)
+    coding = _fallback(video, crf, preset, muxer)
+    cause = f"{muxer} files cannot hold its {video.codec}"
+    if held:
+        cause = f"there is no visually lossless encoder for {video.codec} in {video.pixel_format} here"
+    reason = f"{cause}: the whole stream is transcoded to {coding.codec}"
+    return StreamCoding(coding, reason, held and not table.tells_decoding, is_new=True)
+
+
+def _can_hold(muxer: str, info: MediaInfo) -> bool:
+    """Tell whether a muxer takes the packets of a video, and they can be read back."""
+    video = info.require_video()
+    if muxer in HELD:
+        return video.codec in HELD[muxer] or info.container == OWN_SOURCES.get(muxer, muxer)
+    with open_input(info.path) as reader:
+        writer = av.open(io.BytesIO(), "w", format=muxer)
+        try:
+            writer.add_stream_from_template(reader.streams[video.index], opaque=True)
+            writer.start_encoding()
+        except (ValueError, av.error.FFmpegError):
+            return False
+    return True
+
+
+def _fallback(video: VideoInfo, crf: int, preset: str, muxer: str) -> VideoCoding:
+    interlaced = video.field_order in (*TOP_FIELD_FIRST, *BOTTOM_FIELD_FIRST)
+    for codec in FALLBACKS[muxer]:
+        target = replace(video, codec=codec, profile=None, extradata=b"", reorders=False)
+        coding = find_coding(target, crf=crf, preset=preset)
+        if coding and (codec in INTERLACING or not interlaced):
+            return coding
+    kind = f"{video.codec} in {'interlaced ' if interlaced else ''}{video.pixel_format}"
+    codecs = " and ".join(FALLBACKS[muxer])
+    raise UnsupportedMedia(
+        f"the video is {kind}, and {muxer} files could only hold it transcoded to {codecs}, which does not keep that."
+        " Use another kind of file, or convert the video first."
+    )

@@ -1,0 +1,68 @@
+"""Whether a container can hold what a source will become, found out before the long work."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import av
+import av.error
+
+from media.errors import ContractBroken, MediaError, UnsupportedMedia
+from media.probe import MediaInfo, open_input, probe
+from media.timeline import FrameTable, OutputTimeline
+from media.transcoding import StreamCoding
+from media.writer import write_blank
+from stitcher.assemble import Assembly
+from stitcher.feeds import AnyPacket, VideoFeed
+from stitcher.verify_streams import verify_format
+
+
+def check_container(
+    source: MediaInfo,
+    table: FrameTable,
+    timeline: OutputTimeline,
+    muxer: str,
+    *,
+    replaces_sound: bool,
+    coding: StreamCoding | None = None,
+) -> None:
+    """Raise UnsupportedMedia if a muxer cannot hold the streams of the source.
+
+    replaces_sound: whether the source's first audio stream is not carried over. coding: how the video is coded; None
+    if it is copied. Of a stream that has nothing of the source's, one picture is coded, muxed and read back, since few
+    codecs and containers keep all that a player is told.
+    """
+    video = source.require_video()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        reader = stack.enter_context(open_input(source.path))
+        sample = str(folder / "sample") if coding and coding.is_new else None
+        if coding and sample:
+            write_blank(Path(sample), video, coding.frames)
+        writer = av.open(f"file:{folder / 'container'}", "w", format=muxer)
+        try:
+            feed = VideoFeed(video, table, timeline, (), sample, is_new=sample is not None)
+            assembly = Assembly(source, feed, None, timeline, table, reader, writer)
+            target = assembly.add_streams(None, skips_first_audio=replaces_sound)
+            writer.start_encoding()
+            if sample:
+                clip = stack.enter_context(open_input(sample))
+                packet: AnyPacket = next(clip.demux(clip.streams.video[0]))
+                packet.stream, packet.pts, packet.dts = target, 0, 0
+                writer.mux_one(packet)
+                writer.close()
+        except (av.error.FFmpegError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or exc
+            raise UnsupportedMedia(
+                f"output: {muxer} files cannot hold the streams of {source.path} ({reason}). Use the same ending."
+            ) from exc
+        if coding and sample:
+            try:
+                verify_format(video, probe(folder / "container").require_video(), coding.codec)
+            except (ContractBroken, MediaError) as exc:
+                found = str(exc).removeprefix("Tags: ").removesuffix(" Please report this.")
+                raise UnsupportedMedia(
+                    f"output: {coding.reason}, but then {found.rstrip('.')}. Use another ending, or convert it first."
+                ) from exc
