@@ -20,7 +20,7 @@ endef
 export REQUIRE_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test acceptance bench
+.PHONY: help setup demo test coverage acceptance bench
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -52,8 +52,14 @@ test: setup ## lint, types and the whole test suite
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -m pytest
 
-acceptance: setup ## the whole-job tests at the clips' full size (minutes; needs the shared clips)
-	LIPSTITCH_FULL=1 $(VENV_PYTHON) -m pytest -n 0 -v -rs --durations=0 tests/test_real_job.py tests/pipeline/test_job.py
+coverage: setup ## the whole test suite, measured: each file that must be exact is covered to 95 % of its lines
+	$(VENV_PYTHON) -m pytest --cov
+	@$(VENV_PYTHON) -m coverage report | awk \
+		'$$4 ~ /%/ && $$4 + 0 < 95 { print $$1 ": " $$4 " of its lines are covered, less than 95 %"; low = 1 } END { exit low }'
+
+acceptance: setup ## the whole-job tests at full size (half an hour, 20 GiB of disk; needs the shared clips)
+	LIPSTITCH_FULL=1 $(VENV_PYTHON) -m pytest -n 0 -v -rsP --durations=0 tests/test_real_job.py tests/pipeline/test_job.py \
+		tests/test_two_hours.py tests/test_large_files.py
 
 bench: setup ## run every benchmarks/bench_*.py
 	@set -e; for script in benchmarks/bench_*.py; do \

@@ -40,10 +40,15 @@ def check_output(config: JobConfig, output: Path, *, force: bool) -> None:
 
     One that this job wrote itself before it was stopped may always be.
     """
-    _check_length("output", output)
-    _check_ending("output", output, MUXERS)
+    check_name(config, output)
     own = Workspace(workspace_folder(config)).wrote_output(output, job_key(config))
     _check_place("output", output, input_files(config), force=force or own)
+
+
+def check_name(config: JobConfig, output: Path) -> None:
+    """Raise ConfigError if files cannot be named like an output, or such a file cannot hold what the job wants."""
+    _check_length("output", output)
+    _check_ending("output", output, MUXERS)
     codec = config.stitcher.audio.codec
     if codec != "auto" and not takes(muxer_of(output), codec):
         raise ConfigError(f"stitcher.audio.codec: {output.suffix} files cannot hold {codec}. Choose auto.")

@@ -14,7 +14,15 @@ from pipeline.edit import Edit
 from pipeline.progress import Reporter
 from pipeline.workspace import Workspace, content_key, hash_input, plain
 from stitcher.mix import SoundPlan
-from stitcher.soundtrack import Soundtrack, can_copy, copy_soundtrack, default_codec, write_driving, write_soundtrack
+from stitcher.soundtrack import (
+    Soundtrack,
+    can_copy,
+    copy_soundtrack,
+    default_codec,
+    fit_clock,
+    write_driving,
+    write_soundtrack,
+)
 from stitcher.splice import can_splice, splice_soundtrack
 
 ENCODE_TIMES_REALTIME = 120.0
@@ -54,10 +62,11 @@ def make_soundtrack(
         return copy_soundtrack(edit.heard, anchor=anchor)
     path = workspace.path("sound", soundtrack_key(edit, source, anchor, muxer, config), ".mp4")
     if (known := workspace.sealed(path)) is not None:
-        return Soundtrack(**{**known, "path": str(path), "offset": Fraction(known["offset"])})
-    soundtrack = _write(edit, source, anchor, muxer, config, path, reporter)
-    workspace.seal(path, plain(soundtrack))
-    return soundtrack
+        soundtrack = Soundtrack(**{**known, "path": str(path), "offset": Fraction(known["offset"])})
+    else:
+        soundtrack = _write(edit, source, anchor, muxer, config, path, reporter)
+        workspace.seal(path, plain(soundtrack))
+    return fit_clock(soundtrack, muxer)
 
 
 def make_driving(edit: Edit, workspace: Workspace) -> Path:

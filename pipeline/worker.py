@@ -12,6 +12,7 @@ from media.errors import OutOfMemory, RenderError
 from media.picture import PictureConverter
 from media.probe import MediaInfo, probe, scan_packets
 from media.timeline import Clip, FrameTable, Outcome, RenderedClip
+from media.writer import BEST_PSNR
 from pipeline.workspace import Workspace, atomic_file
 from renderer.compositor import Compositor, Pads
 from renderer.engine import MouthEngine, Precision, load_engine
@@ -19,11 +20,10 @@ from renderer.mel import MelTrack
 from renderer.render import ClipJob, ClipResult, render_clip
 from segmenter.detector import build_detector
 from segmenter.tracker import BoxTracker
+from stitcher.verify_pixels import CODED_PSNR
 
-RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames")
+RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
 """What is kept of a RenderedClip beside its file."""
-LEAST_PSNR = 45.0
-"""Decibels that a frame coded again unchanged must reach; below, its clip is coded again more finely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,7 @@ def work(setup: WorkerSetup, job: ClipJob, target: str) -> RenderedClip:
         boxes=result.boxes,
         frame_hashes=result.frame_hashes,
         damaged_frames=result.damaged_frames,
+        least_psnr=min(result.least_psnr, BEST_PSNR),
     )
     store_record(rendered)
     return rendered
@@ -144,7 +145,10 @@ def _best_result(tools: _Tools, job: ClipJob, path: Path) -> tuple[ClipResult, s
 
 
 def _coded_finely(tools: _Tools, job: ClipJob, path: Path, engine: MouthEngine | None) -> ClipResult:
-    """Render a clip; do it again with a finer quantiser while a frame that should look unchanged does not."""
+    """Render a clip; do it again with a finer quantiser while a frame that should look unchanged does not.
+
+    The bound is that of the full check, which takes the report's word where the codec at its finest stays below it.
+    """
     coding: VideoCoding | None = tools.setup.coding
     while coding:
         result = render_clip(
@@ -159,7 +163,7 @@ def _coded_finely(tools: _Tools, job: ClipJob, path: Path, engine: MouthEngine |
             mel=tools.mel if engine else None,
             num_threads=tools.setup.num_threads,
         )
-        if result.least_psnr >= LEAST_PSNR:
+        if result.least_psnr >= CODED_PSNR:
             return result
         coding = finer(coding)
     return result
@@ -200,4 +204,5 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
         boxes=tuple(tuple(box) if box else None for box in known["boxes"]),
         frame_hashes=tuple(known["frame_hashes"]),
         damaged_frames=tuple(known["damaged_frames"]),
+        least_psnr=known["least_psnr"],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ import av.error
 
 from media.errors import StitchError, UnsupportedMedia, WorkspaceError
 from media.probe import AudioInfo, MediaInfo, open_input
-from media.sound import Samples, audio_frame, first_sample_time, num_channels, sound_format, sound_length
+from media.sound import Samples, audio_frame, first_sample_time, num_channels, sample_at, sound_format, sound_length
 from stitcher.mix import SoundPiece, SoundPlan, mix
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "can_copy",
     "copy_soundtrack",
     "default_codec",
+    "fit_clock",
     "mix",
     "takes",
     "write_driving",
@@ -215,6 +216,23 @@ def write_soundtrack(
     _encode(mix(plan, rate=rate, layout=layout), path, encoder, rate, layout, bit_rate)
     spoken = f"{codec}, {rate} Hz, {layout}" + (f", {bit_rate // 1000} kbit/s" if bit_rate else "")
     return Soundtrack(str(path), 0, anchor, "encoded", f"encoded once: {spoken}")
+
+
+def fit_clock(soundtrack: Soundtrack, muxer: str) -> Soundtrack:
+    """Return an encoded soundtrack whose packets stand right on the clock of a muxer.
+
+    Matroska counts milliseconds, and FFmpeg adds Opus's priming (312 samples, 6.5 ms) to each time after rounding both.
+    Packets of whole milliseconds then stand at 0, 21, 41 ms instead of 0, 20, 40, unless all begin on a tick.
+    """
+    if muxer not in ("matroska", "webm"):
+        return soundtrack
+    with open_input(soundtrack.path) as container:
+        context = container.streams[soundtrack.stream_index].codec_context
+        if context.name != "opus":
+            return soundtrack
+        # RFC 7845 5.1: OpusHead tells the priming in its bytes 10 and 11, in samples at 48 kHz.
+        priming = Fraction(int.from_bytes(bytes(context.extradata or b"")[10:12], "little"), 48000)
+    return replace(soundtrack, offset=soundtrack.offset + priming - Fraction(sample_at(priming, 1000), 1000))
 
 
 def _main_format(plan: SoundPlan) -> tuple[int, str]:

@@ -23,6 +23,8 @@ LEAST_CORRELATION, LEAST_LOUD_CORRELATION = 0.9, 0.5
 """Of the median second, and of each one that is loud. Coding at low bit rates replaces what is noise."""
 SILENT, LOUD = 10 ** (-50 / 20), 10 ** (-35 / 20)
 """Root mean squares below which a second has nothing to compare, and above which it must be what it should."""
+ENOUGH = 0.995
+"""Share of the best correlation that the place where the sound belongs needs to be taken for the best."""
 LEAK = 10 ** (-40 / 20)
 """Root mean square above which a second is heard that should be silent."""
 
@@ -111,12 +113,14 @@ def _compare(wanted: Mono, around: Mono, seconds: float) -> tuple[float, float |
         if _rms(here) > LEAK:
             raise ContractBroken(f"The dub is whole: at {seconds:.0f} s something is heard instead of silence.")
         return 0.0, None
-    fits = _correlations(wanted, around)
+    near = slice(SEARCH_SAMPLES - 2, SEARCH_SAMPLES + 3)
+    fits = _correlations(wanted, around, slice(near.start - 1, near.stop + 1))
+    # A steady tone fits a period later as well as in its place: the place wins. No fit is better than 1.
+    if fits[SEARCH_SAMPLES] < ENOUGH:
+        fits = _correlations(wanted, around, slice(0, len(fits)))
     best = int(fits.argmax())
-    # A steady tone fits a period later as well as in its place: the place wins.
-    if fits[SEARCH_SAMPLES] >= 0.995 * fits[best]:
-        near = slice(SEARCH_SAMPLES - 2, SEARCH_SAMPLES + 3)
-        best = SEARCH_SAMPLES - 2 + int(fits[near].argmax())
+    if fits[SEARCH_SAMPLES] >= ENOUGH * fits[best]:
+        best = near.start + int(fits[near].argmax())
     if loudness > LOUD and fits[best] < LEAST_LOUD_CORRELATION:
         raise ContractBroken(
             f"The dub is whole: at {seconds:.0f} s something else is heard than what was to be"
@@ -125,13 +129,18 @@ def _compare(wanted: Mono, around: Mono, seconds: float) -> tuple[float, float |
     return best + _between(fits, best) - SEARCH_SAMPLES, float(fits[best])
 
 
-def _correlations(wanted: Mono, around: Mono) -> NDArray[np.float64]:
-    """Return the normalised correlation at each lag, -SEARCH_SAMPLES to SEARCH_SAMPLES."""
-    size = 1 << (len(around) + len(wanted) - 1).bit_length()
-    spectrum = np.fft.rfft(around, size) * np.conj(np.fft.rfft(wanted, size))
-    products = np.fft.irfft(spectrum, size)[: 2 * SEARCH_SAMPLES + 1]
+def _correlations(wanted: Mono, around: Mono, lags: slice) -> NDArray[np.float64]:
+    """Return the normalised correlation at each lag, -SEARCH_SAMPLES to SEARCH_SAMPLES; 0 at those not asked for."""
     energy = np.concatenate([[0.0], np.cumsum(np.square(around, dtype=np.float64))])
     heard = energy[len(wanted) :] - energy[: len(energy) - len(wanted)]
+    products = np.zeros(len(heard))
+    if lags.stop - lags.start < len(products):
+        for lag in range(lags.start, lags.stop):
+            products[lag] = np.dot(around[lag : lag + len(wanted)], wanted)
+    else:
+        # A circle as long as the longer one: no lag that is asked for reaches beyond its end.
+        spectrum = np.fft.rfft(around) * np.conj(np.fft.rfft(wanted, len(around)))
+        products = np.fft.irfft(spectrum, len(around))[: len(heard)]
     scale = np.sqrt(np.maximum(heard, 1e-12) * np.sum(np.square(wanted, dtype=np.float64)))
     fits: NDArray[np.float64] = products / scale
     return fits
