@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from media.timeline import complement
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -51,11 +53,31 @@ def rendered_hashes(report):
 
 def check_from_outside(shared, source, output, dub=None, *arguments):
     """Run the independent checker on an output and return its lines; fail with them if the contract is broken."""
-    check = Path(f"{output}.check.json")
-    check.write_text(json.dumps(load_report(output)["check"]))
-    command = [sys.executable, shared / "tools" / "check_output.py", source, output, "--spans", check, *arguments]
+    return run_checker(
+        shared, source, output, load_report(output)["check"], *(("--dub", dub) if dub else ()), *arguments
+    )
+
+
+def check_clips_from_outside(shared, source, output, clips, box, *arguments):
+    """Run the independent checker on an output without a report; box: what was painted in the rendered frames."""
+    rendered = [part for clip in clips for part in clip.clip.rendered]
+    again = [
+        {"start": start, "end": stop, "reason": clip.reason}
+        for clip in clips
+        if clip.path
+        for start, stop in complement(clip.clip.rendered, clip.clip.start_frame, clip.clip.stop_frame)
+    ]
+    check = {"spans": rendered, "boxes": [box] * len(rendered), "reencoded": again}
+    return run_checker(shared, source, output, check, "--expect-change", *arguments)
+
+
+def run_checker(shared, source, output, check, *arguments):
+    """Run the independent checker with what should be found; return its lines, or fail with them."""
+    path = Path(f"{output}.check.json")
+    path.write_text(json.dumps(check))
+    command = [sys.executable, shared / "tools" / "check_output.py", source, output, "--spans", path, *arguments]
     done = subprocess.run(
-        [str(part) for part in command + (["--dub", dub] if dub else [])],
+        [str(part) for part in command],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},

@@ -54,6 +54,18 @@ def write_sound(path, samples, rate, codec, container, *, start=0.0, bit_rate=No
     return path
 
 
+def rewrite(source, path, change, container="mp4"):
+    """Copy a sound file's packets; `change(number, packet)` returns the packet, or None to drop it."""
+    with av.open(str(source)) as file, av.open(str(path), "w", format=container) as copy:
+        stream = file.streams.audio[0]
+        target = copy.add_stream_from_template(stream, opaque=True)
+        for number, packet in enumerate(packet for packet in file.demux(stream) if packet.size):
+            if (changed := change(number, packet)) is not None:
+                changed.stream = target
+                copy.mux(changed)
+    return path
+
+
 def audio_index(path):
     with av.open(str(path)) as file:
         return file.streams.audio[0].index
@@ -88,3 +100,20 @@ def decibels(value):
 
 def rms(values):
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def with_edits(source, path, rate, edits):
+    """Copy an MP4 file that write_sound has made, so that it shows parts (start, stop) of its sound, in seconds."""
+    content = bytearray(source.read_bytes())
+    # ISO/IEC 14496-12, 8.6.6: size, type, version and flags, number of entries; entries of duration, media time, rate.
+    at = content.index(b"elst") - 4
+    size, priming = (int.from_bytes(content[start : start + 4], "big") for start in (at, at + 20))
+    numbers = [(round((stop - start) * rate), round(start * rate) + priming, 1 << 16) for start, stop in edits]
+    entries = [number.to_bytes(4, "big") for entry in numbers for number in entry]
+    for box in (b"elst", b"edts", b"trak", b"moov"):
+        head = content.index(box) - 4
+        grown = int.from_bytes(content[head : head + 4], "big") + 16 + 4 * len(entries) - size
+        content[head : head + 4] = grown.to_bytes(4, "big")
+    content[at + 12 : at + size] = b"".join([len(edits).to_bytes(4, "big"), *entries])
+    path.write_bytes(content)
+    return path

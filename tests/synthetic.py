@@ -292,6 +292,14 @@ def _chapter(number, start, stop, title):
     }
 
 
+def with_payload(packet, payload):
+    """Return a packet that stands where another one stood, with other bytes."""
+    changed = av.Packet(bytes(payload))
+    changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+    changed.duration, changed.is_keyframe = packet.duration, packet.is_keyframe
+    return changed
+
+
 # Reading, without our own code
 
 

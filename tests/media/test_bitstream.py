@@ -183,6 +183,13 @@ def test_hevc_keyframes(hevc):
     assert [is_clean_keyframe("hevc", packet.payload, 4) for packet in packets] == [p.is_keyframe for p in packets]
 
 
+def test_an_hevc_packet_without_a_picture_is_no_keyframe():
+    """Parameter sets (32 to 34) and messages (39) may come in packets of their own."""
+    alone = b"".join(b"\0\0\0\1" + bytes([kind << 1, 1, 128]) for kind in (32, 33, 34, 39))
+    assert irap_type(alone, 0) is None
+    assert not is_clean_keyframe("hevc", alone, 0)
+
+
 def test_other_keyframes_are_clean():
     assert is_clean_keyframe("vp9", b"\x82\x49", 0)
 

@@ -1,5 +1,7 @@
 """Files that are cut off, by what their containers say; whole files, and those that promise nothing, pass."""
 
+from dataclasses import replace
+
 import av
 import pytest
 
@@ -81,3 +83,27 @@ def test_sound_files(tmp_path):
     (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:9000])
     with pytest.raises(UnreadableMedia, match="is cut off"):
         check_complete(probe(tmp_path / "cut.wav"))
+
+
+def test_a_box_of_more_than_4_gb_tells_its_size_elsewhere(tmp_path):
+    """FFmpeg leaves eight bytes before the frames, so that they can become such a box without moving."""
+    path = make_video(tmp_path / "a.mp4", 40)
+    content = path.read_bytes()
+    at = content.index(b"\0\0\0\x08free")
+    size = int.from_bytes(content[at + 8 : at + 12], "big") + 8
+    path.write_bytes(content[:at] + b"\0\0\0\x01mdat" + size.to_bytes(8, "big") + content[at + 16 :])
+    info = probe(path)
+    check_complete(info)
+    cut = path.read_bytes()[: at + size - 100]
+    path.write_bytes(cut)
+    with pytest.raises(UnreadableMedia, match=" 100 bytes are missing at its end"):
+        check_complete(replace(info, size_bytes=len(cut)))
+
+
+@pytest.mark.parametrize("header", [b"\0", b"\x18\x53\x80\x67", b"\x18\x53\x80\x67\x01\0\0", b"\x18\x53\x80\x67\0"])
+def test_a_matroska_header_that_makes_no_sense_promises_nothing(tmp_path, header):
+    path = make_video(tmp_path / "a.mkv", 20)
+    info = probe(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\x18\x53\x80\x67")] + header)
+    check_complete(replace(info, size_bytes=path.stat().st_size))

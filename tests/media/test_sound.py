@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from sound_material import audio_index, decibels, lag, read_all, rms, voice, write_sound
+from sound_material import audio_index, decibels, lag, read_all, rewrite, rms, voice, write_sound
 
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.sound import (
@@ -16,6 +16,7 @@ from media.sound import (
     sound_format,
     sound_length,
 )
+from tests.synthetic import with_payload
 
 RATE = 44100
 SOUND = voice(4.3, RATE)
@@ -139,20 +140,8 @@ def test_millisecond_times_neither_cut_nor_insert_samples(folder):
     np.testing.assert_allclose(read_all(path, rate), long, atol=2 / 32768)
 
 
-def rewrite(source, path, container, change):
-    """Copy a sound file's packets; `change(number, packet)` returns the packet, or None to drop it."""
-    with av.open(str(source)) as file, av.open(str(path), "w", format=container) as copy:
-        stream = file.streams.audio[0]
-        target = copy.add_stream_from_template(stream, opaque=True)
-        for number, packet in enumerate(packet for packet in file.demux(stream) if packet.size):
-            if (changed := change(number, packet)) is not None:
-                changed.stream = target
-                copy.mux(changed)
-    return path
-
-
 def test_a_missing_packet_leaves_a_hole_of_its_length(folder, files):
-    path = rewrite(files["m4a"], folder / "hole.m4a", "mp4", lambda n, packet: None if n == 50 else packet)
+    path = rewrite(files["m4a"], folder / "hole.m4a", lambda n, packet: None if n == 50 else packet)
     found, whole = read_all(path, RATE), read_all(files["m4a"], RATE)
     hole = slice(49 * 1024, 50 * 1024)
     assert not found[:, hole].any()
@@ -163,18 +152,9 @@ def test_a_missing_packet_leaves_a_hole_of_its_length(folder, files):
 
 def test_a_damaged_packet_does_not_move_what_follows(folder, files):
     def damage(number, packet):
-        if number not in (40, 41):
-            return packet
-        broken = av.Packet(b"\xff" * packet.size)
-        broken.pts, broken.dts, broken.duration, broken.time_base = (
-            packet.pts,
-            packet.dts,
-            packet.duration,
-            packet.time_base,
-        )
-        return broken
+        return with_payload(packet, b"\xff" * packet.size) if number in (40, 41) else packet
 
-    path = rewrite(files["m4a"], folder / "damaged.m4a", "mp4", damage)
+    path = rewrite(files["m4a"], folder / "damaged.m4a", damage)
     found = read_all(path, RATE)
     assert found.shape[1] == NUM
     assert abs(lag(found[0, 45 * 1024 :], SOUND[0, 45 * 1024 :])) < 0.1
@@ -186,7 +166,7 @@ def test_jitter_of_a_sample_is_no_hole(folder, files):
         packet.dts = packet.pts
         return packet
 
-    path = rewrite(files["m4a"], folder / "jitter.m4a", "mp4", jitter)
+    path = rewrite(files["m4a"], folder / "jitter.m4a", jitter)
     found, wanted = read_all(path, RATE), read_all(files["m4a"], RATE)
     assert abs(found.shape[1] - wanted.shape[1]) <= 1
     assert abs(lag(found[0], wanted[0])) < 1.01
@@ -274,3 +254,40 @@ def test_what_is_no_sound_is_refused(folder, files):
         sound_length(files["wav"], 3)
     with pytest.raises(UnreadableMedia, match="no such file"):
         list(read_samples(folder / "none.wav", stream_index=0, rate=RATE, layout="mono"))
+
+
+def test_sound_of_which_nothing_decodes_is_refused(folder, files):
+    path = rewrite(
+        files["m4a"], folder / "noise.m4a", lambda number, packet: with_payload(packet, b"\xf0" * packet.size)
+    )
+    for read in (sound_length, first_sample_time, lambda *stream: loudest_after(*stream, Fraction(1))):
+        with pytest.raises(UnreadableMedia, match=r"noise\.m4a: not one sample of the sound can be decoded"):
+            read(path, 0)
+
+
+def test_a_live_recording_that_tells_no_length_is_measured(folder, files):
+    content = bytearray(files["flac"].read_bytes())
+    # RFC 9639, 8.2: the last 36 of these bits are the number of samples, 0 if it is not known.
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path = folder / "live.flac"
+    path.write_bytes(content)
+    with av.open(str(path)) as file:
+        assert file.streams.audio[0].duration is None
+    assert sound_length(path, 0) == Fraction(NUM, RATE)
+
+
+def test_a_stream_that_changes_midway_goes_on_as_it_began(folder):
+    """As stations do between programmes: mono at 48 kHz follows stereo at 44.1 kHz."""
+    tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(2 * 48000) / 48000)[None].astype(np.float32)
+    first = write_sound(folder / "first.ts", SOUND[:, : 2 * RATE], RATE, "aac", "mpegts")
+    second = write_sound(folder / "second.ts", tone, 48000, "aac", "mpegts", start=2.0)
+    path = folder / "change.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    assert sound_format(path, 0) == (RATE, "stereo")
+    found = read_all(path, RATE)
+    later = found[:, 3 * RATE : 3 * RATE + RATE // 2]
+    # Each packet is brought over by itself, which costs a little at its edges.
+    assert rms(later) == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
+    rises = np.count_nonzero((later[:, :-1] < 0) & (later[:, 1:] >= 0), axis=1)
+    assert [*rises] == pytest.approx([150, 150], abs=1)

@@ -234,10 +234,11 @@ def test_psnr_of_two_frames():
     assert least_psnr(a, av.VideoFrame(16, 16, "yuv422p10le")) == 0
 
 
-def test_a_full_disk_is_said_so(tmp_path):
+@pytest.mark.parametrize("size", [(64, 64), (960, 540)], ids=["at the end", "on the way"])
+def test_a_full_disk_is_said_so(tmp_path, size):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    info = probe(make_video(tmp_path / "a.mp4", 30))
+    info = probe(make_video(tmp_path / "a.mp4", 30, size=size))
     with pytest.raises(WorkspaceError, match=r"/dev/full: cannot be written \(No space left on device\)"):
         write_clip(info, Path("/dev/full"))
 

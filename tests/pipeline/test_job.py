@@ -1,6 +1,7 @@
 """Whole jobs on the demonstration's material, made shorter: everything that ships, nothing from outside."""
 
 import os
+import shutil
 import signal
 import time
 from fractions import Fraction
@@ -38,6 +39,26 @@ def job_of(folder, material, **changes):
     return write_job(folder, **content)
 
 
+@pytest.fixture(scope="module")
+def run_here(material, tmp_path_factory):
+    """Return a function that runs a job in this process; all that it runs share a workspace, and scan once."""
+    workspace = tmp_path_factory.mktemp("workspace")
+
+    def run(folder, **changes):
+        execution = {"workspace": workspace, **changes.pop("execution", {})}
+        assert run_in_process(load_job(job_of(folder, material, execution=execution, **changes)), Silent()) == 0
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(material, tmp_path_factory):
+    """Return the folder of a job that the command line has done."""
+    folder = tmp_path_factory.mktemp("finished")
+    run_job(job_of(folder, material))
+    return folder
+
+
 def packets(path):
     """Return (time in seconds, payload) of each video packet in presentation order."""
     with av.open(str(path)) as container:
@@ -58,19 +79,18 @@ def rendered_frames(report):
     return {frame for start, stop in report["check"]["spans"] for frame in range(start, stop)}
 
 
-def test_only_the_face_is_rendered_and_the_rest_is_copied(material, tmp_path):
-    run_job(job_of(tmp_path, material))
-    report = load_report(tmp_path / "out.mp4")
+def test_only_the_face_is_rendered_and_the_rest_is_copied(material, finished):
+    report = load_report(finished / "out.mp4")
     truth = {frame for start, stop in material.face_spans for frame in range(start, stop)}
     assert rendered_frames(report) == truth
-    before, after = packets(material.video), packets(tmp_path / "out.mp4")
+    before, after = packets(material.video), packets(finished / "out.mp4")
     assert [pts for pts, _ in after] == [pts for pts, _ in before]
     coded = truth | {f for span in report["check"]["reencoded"] for f in range(span["start"], span["end"])}
     kept = [i for i in range(len(before)) if i not in coded]
     assert len(kept) > 50
     assert all(after[i][1] == before[i][1] for i in kept)
-    assert sorted(os.listdir(tmp_path)) == ["job.yaml", "out.mp4", "out.mp4.lipstitch", "out.mp4.report.json"]
-    kept_files = os.listdir(tmp_path / "out.mp4.lipstitch")
+    assert sorted(os.listdir(finished)) == ["job.yaml", "out.mp4", "out.mp4.lipstitch", "out.mp4.report.json"]
+    kept_files = os.listdir(finished / "out.mp4.lipstitch")
     assert {name.split("-")[0] for name in kept_files} == {"lock", "scan"}
 
 
@@ -114,10 +134,10 @@ def test_a_damaged_clip_in_the_workspace_is_made_again(material, tmp_path):
     assert packets(tmp_path / "out.mp4") == before
 
 
-def test_a_shorter_dub_leaves_the_last_mouths_alone(material, tmp_path):
+def test_a_shorter_dub_leaves_the_last_mouths_alone(material, run_here, tmp_path):
     dub = tmp_path / "short.wav"
     write_tone(dub, seconds=3)
-    run_job(job_of(tmp_path, material, input={"audio": dub, "length_policy": "video"}))
+    run_here(tmp_path, input={"audio": dub, "length_policy": "video"})
     rendered = rendered_frames(load_report(tmp_path / "out.mp4"))
     assert rendered
     assert max(rendered) < 75
@@ -138,11 +158,11 @@ def write_tone(path, *, seconds, rate=16000):
 
 
 @pytest.mark.parametrize("policy", ["freeze", "loop", "bounce"])
-def test_policies_that_prolong_append_frames_until_the_dub_ends(material, tmp_path, policy):
+def test_policies_that_prolong_append_frames_until_the_dub_ends(material, run_here, tmp_path, policy):
     dub = tmp_path / "long.wav"
     seconds = material.num_frames / 25 + 2
     write_tone(dub, seconds=int(seconds + 1))
-    run_job(job_of(tmp_path, material, input={"audio": dub, "length_policy": policy}))
+    run_here(tmp_path, input={"audio": dub, "length_policy": policy})
     before, after = packets(material.video), packets(tmp_path / "out.mp4")
     assert [pts for pts, _ in after[: len(before)]] == [pts for pts, _ in before]
     assert len(after) == -(-int(seconds + 1) * 25 // 1)
@@ -176,10 +196,10 @@ def test_a_video_without_a_face_keeps_its_packets(tmp_path):
     np.testing.assert_allclose(mono(tmp_path / "out.mp4")[:60000], mono(dub)[:60000], atol=0.02)
 
 
-def test_a_patch_changes_nothing_outside_its_range(material, tmp_path):
+def test_a_patch_changes_nothing_outside_its_range(material, run_here, tmp_path):
     start, stop = material.face_spans[1]
     begin, end = (start + 5) / 25, (stop - 5) / 25
-    run_job(job_of(tmp_path, material, ranges=[{"start": begin, "end": end}]))
+    run_here(tmp_path, ranges=[{"start": begin, "end": end}])
     report = load_report(tmp_path / "out.mp4")
     assert rendered_frames(report) == set(range(start + 5, stop - 5))
     before, after = packets(material.video), packets(tmp_path / "out.mp4")
@@ -195,13 +215,13 @@ def test_a_patch_changes_nothing_outside_its_range(material, tmp_path):
     assert np.corrcoef(heard[inside], dub)[0, 1] > 0.97
 
 
-def test_extraction_keeps_the_frames_of_its_ranges(material, tmp_path):
+def test_extraction_keeps_the_frames_of_its_ranges(run_here, tmp_path):
     ranges = [{"start": 0.2, "end": 1.0, "name": "one"}, {"start": 3.0, "end": 3.4, "name": "two"}]
-    run_job(job_of(tmp_path, material, mode="extract", ranges=ranges))
+    run_here(tmp_path, mode="extract", ranges=ranges)
     for name, count in (("one", 20), ("two", 10)):
         found = packets(tmp_path / f"out.{name}.mp4")
         assert [pts for pts, _ in found] == [Fraction(number, 25) for number in range(count)]
-    run_job(job_of(tmp_path, material, mode="extract", ranges=ranges, extract={"join": True}))
+    run_here(tmp_path, mode="extract", ranges=ranges, extract={"join": True})
     assert [pts for pts, _ in packets(tmp_path / "out.mp4")] == [Fraction(number, 25) for number in range(30)]
     # AAC's last packet is padded to 1024 samples.
     assert 0 <= len(mono(tmp_path / "out.mp4")) - 30 * 640 < 1024
@@ -226,8 +246,8 @@ def test_clips_that_cannot_be_rendered_pass_through_with_exit_code_10(material, 
     assert "keep their mouths" in capsys.readouterr().err
 
 
-def test_changed_render_settings_do_not_scan_again(material, tmp_path):
-    run_job(job_of(tmp_path, material))
+def test_changed_render_settings_do_not_scan_again(material, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     scan = next((tmp_path / "out.mp4.lipstitch").glob("scan-*.json"))
     made = scan.stat().st_mtime_ns
     out, _ = run_job(job_of(tmp_path, material, renderer={"feather": 0.2}), "--force")

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -6,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from sound_material import audio_index, decibels, lag, packets_of, read_all, rms, voice, write_sound
+from sound_material import audio_index, decibels, lag, packets_of, read_all, rms, voice, with_edits, write_sound
 
 from media.errors import StitchError, UnreadableMedia, UnsupportedMedia, WorkspaceError
 from media.probe import probe
@@ -26,11 +27,6 @@ from stitcher.soundtrack import (
 RATE = 44100
 SOURCE, DUB = voice(6, RATE), voice(5, RATE, seed=3)
 BORDERS = (Fraction(2), Fraction(4))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("soundtrack")
 
 
 @pytest.fixture(scope="module")
@@ -318,3 +314,18 @@ def test_what_the_encoder_refuses_is_one_sentence(patch, tmp_path):
     with pytest.raises(StitchError, match="another codec or bit rate"):
         write_soundtrack(patch, tmp_path / "out", anchor=Fraction(0), codec="opus", bit_rate=5_000_000)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_dub_whose_file_hides_sound_is_coded_again(folder):
+    """A player would hear what is hidden, once its packets lie in another file."""
+    path = write_sound(folder / "cut.m4a", DUB, RATE, "aac", "mp4", bit_rate=128_000)
+    assert can_copy(whole(path, 5), probe(path), "mp4") is None
+    cut = with_edits(path, folder / "cut-shown.m4a", RATE, [(1, 5)])
+    assert can_copy(whole(cut, 4), probe(cut), "mp4") == "the dub's file hides packets by an edit list"
+
+
+def test_a_dub_in_another_profile_of_aac_is_coded_again(folder):
+    path = write_sound(folder / "lc.m4a", DUB, RATE, "aac", "mp4", bit_rate=128_000)
+    info = probe(path)
+    info = replace(info, audio=(replace(info.require_audio(), profile="HE-AAC"),))
+    assert can_copy(whole(path, 5), info, "mp4") == "HE-AAC is not AAC-LC"

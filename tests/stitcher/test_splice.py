@@ -2,25 +2,32 @@ import logging
 import os
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
-from sound_material import audio_index, decibels, lag, packets_of, read_all, rms, voice, write_sound
+from sound_material import (
+    audio_index,
+    decibels,
+    lag,
+    packets_of,
+    read_all,
+    rewrite,
+    rms,
+    voice,
+    with_edits,
+    write_sound,
+)
 
 from media.errors import UnsupportedMedia
 from media.probe import AudioInfo, probe
 from media.sound import named_layout, sample_at, sound_length
+from stitcher.aac_joins import _with_sine
 from stitcher.soundtrack import SoundPiece, SoundPlan, mix
 from stitcher.splice import can_splice, splice_soundtrack
+from tests.synthetic import with_payload
 
 LOG = logging.getLogger(__name__)
 RATE = 44100
 SOUND, DUB = voice(12, RATE), voice(8, RATE, seed=5)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("splice")
 
 
 @pytest.fixture(scope="module")
@@ -170,27 +177,13 @@ def test_mono_at_a_low_rate(dub, folder):
     assert_spliced(Spliced(path, patched(path, dub, [(3, 5)]), folder / "mono-out.m4a"), [(3, 5)])
 
 
-def rewrite(source, path, change):
-    with av.open(str(source)) as file, av.open(str(path), "w", format="mp4") as copy:
-        stream = file.streams.audio[0]
-        target = copy.add_stream_from_template(stream, opaque=True)
-        for number, packet in enumerate(packet for packet in file.demux(stream) if packet.size):
-            if (changed := change(number, packet)) is not None:
-                changed.stream = target
-                copy.mux(changed)
-    return path
-
-
 def with_sine_windows(number, packet):
     """Pretend that the encoder used sine windows: set the shape bit of a channel pair with common windows."""
     payload = bytearray(packet)
     if payload[0] >> 5 != 1 or not payload[0] & 1:
         return packet
     payload[1] &= ~(1 << 4)
-    other = av.Packet(bytes(payload))
-    other.pts, other.dts, other.duration, other.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
-    other.is_keyframe = True
-    return other
+    return with_payload(packet, payload)
 
 
 def test_sources_with_sine_windows_are_joined(m4a, dub, folder):
@@ -226,6 +219,47 @@ def test_sound_with_holes_is_refused(m4a, dub, folder):
         Spliced(path, patched(path, dub, [(3, 5)]), folder / "hole-out.m4a")
 
 
+def test_a_join_among_the_last_packets_of_the_source(m4a, dub, folder):
+    ranges = [(10, Fraction(59, 5))]
+    assert_spliced(Spliced(m4a, patched(m4a, dub, ranges, duration=13), folder / "last-out.m4a"), ranges)
+
+
+def test_sound_that_begins_inside_a_range_is_refused(dub, folder):
+    path = write_sound(folder / "late2.mp4", SOUND, RATE, "aac", "mp4", start=0.4, video=True, bit_rate=160_000)
+    with pytest.raises(UnsupportedMedia, match="it begins too late"):
+        Spliced(path, patched(path, dub, [(0, 1)], duration=12), folder / "late2.m4a")
+    assert not (folder / "late2.m4a").exists()
+
+
+def test_sound_that_is_damaged_beside_a_range_is_refused(m4a, dub, folder):
+    """Within a range, damage is replaced and does no harm."""
+
+    def damaged(first, last):
+        name = f"damaged-{first}.m4a"
+        spoilt = range(first * RATE // 1024, last * RATE // 1024)
+        return rewrite(
+            m4a, folder / name, lambda n, packet: with_payload(packet, b"\xf0" * packet.size) if n in spoilt else packet
+        )
+
+    path = damaged(2, 3)
+    with pytest.raises(UnsupportedMedia, match="it is damaged beside a range"):
+        Spliced(path, patched(path, dub, [(3, 5)]), folder / "damaged-out.m4a")
+    assert not (folder / "damaged-out.m4a").exists()
+
+
+def test_sound_that_is_cut_by_an_edit_list_is_refused(m4a, dub, folder):
+    path = with_edits(m4a, folder / "edit.m4a", RATE, [(0, 4), (6, 10)])
+    assert sound_length(path, 0) == pytest.approx(8, abs=0.05)
+    with pytest.raises(UnsupportedMedia, match="it has holes or edits"):
+        Spliced(path, patched(path, dub, [(1, 2)]), folder / "edit-out.m4a")
+
+
+@pytest.mark.parametrize(("packet", "refused"), [(b"\x21\x0b", False), (b"\x20\x0b", True), (b"\x61\x0b", True)])
+def test_only_windows_that_stand_in_one_place_are_turned_to_sines(packet, refused):
+    """Channels of a pair that do not share a window, and elements other than channels, are left alone."""
+    assert (_with_sine(packet + bytes(9)) is None) == refused
+
+
 @pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_s16be"])
 def test_pcm_is_cut_at_samples(dub, folder, codec):
     path = write_sound(folder / f"{codec}.mov", SOUND, RATE, codec, "mov")
@@ -254,6 +288,20 @@ def test_what_cannot_be_spliced_has_a_reason():
     assert "6 channels" in can_splice(info("aac", "LC", channels=6), mp4)
     assert "container" in can_splice(info("aac", "LC"), "matroska,webm")
     assert "container" in can_splice(info("aac", "LC", base=90000), mp4)
+
+
+def test_pcm_that_is_shorter_than_the_video_is_refused(dub, folder):
+    path = write_sound(folder / "short.mov", SOUND, RATE, "pcm_s16le", "mov")
+    with pytest.raises(UnsupportedMedia, match="it is shorter than the video"):
+        Spliced(path, patched(path, dub, [(11, 13)], duration=14), folder / "short-out.mov")
+    assert not (folder / "short-out.mov").exists()
+
+
+def test_what_cannot_be_spliced_is_not_begun(dub, folder):
+    path = write_sound(folder / "mp3.mp4", SOUND, RATE, "libmp3lame", "mp4")
+    with pytest.raises(UnsupportedMedia, match=r"mp3\.mp4: the sound cannot be spliced: .* do not join in mp3"):
+        Spliced(path, patched(path, dub, [(3, 5)]), folder / "mp3-out.m4a")
+    assert not (folder / "mp3-out.m4a").exists()
 
 
 def test_only_the_range_is_decoded_in_a_long_source(dub, folder, monkeypatch):

@@ -14,7 +14,7 @@ from media.timeline import Clip, RenderedClip
 from segmenter.layout import lay_out_whole
 from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.verify import verify_packets
-from tests.synthetic import Sound, independent_packets, make_video
+from tests.synthetic import Sound, independent_packets, make_video, with_payload
 
 NUM_FRAMES = 36
 SOUND_SECONDS = Fraction(NUM_FRAMES, 25)
@@ -57,13 +57,6 @@ def spoil(written, path, change):
     return path
 
 
-def other(packet, payload):
-    changed = av.Packet(payload)
-    changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
-    changed.duration, changed.is_keyframe = packet.duration, packet.is_keyframe
-    return changed
-
-
 def verify(path, written, sound_seconds=None):
     _, source, timeline, assembled = written
     return verify_packets(path, source, timeline, assembled, sound_seconds)
@@ -92,7 +85,7 @@ def test_a_changed_packet(written, tmp_path):
     def flip(number, packet):
         payload = bytearray(bytes(packet))
         payload[-1] ^= number == 20
-        return other(packet, bytes(payload))
+        return with_payload(packet, bytes(payload))
 
     with pytest.raises(ContractBroken, match=r"^Untouched: packet 20 is not the one that was written"):
         verify(spoil(written, tmp_path / written[0].name, flip), written)
@@ -103,7 +96,7 @@ def test_swapped_payloads(written, tmp_path):
         pytest.skip("packets of a transport stream are not compared")
     payloads = [packet.payload for packet in independent_packets(written[0])]
     payloads[7], payloads[8] = payloads[8], payloads[7]
-    path = spoil(written, tmp_path / written[0].name, lambda number, packet: other(packet, payloads[number]))
+    path = spoil(written, tmp_path / written[0].name, lambda number, packet: with_payload(packet, payloads[number]))
     with pytest.raises(ContractBroken, match=r"^Untouched: packet 7 "):
         verify(path, written)
 

@@ -18,10 +18,9 @@ from stitcher.mix import SoundPiece, SoundPlan
 from stitcher.soundtrack import write_soundtrack
 from stitcher.verify import Promised, verify_full
 from stitcher.verify_pixels import Marks, verify_pixels
-from stitcher.verify_sound import verify_sound
 from tests import synthetic
 from tests.sound_material import voice, write_sound
-from tests.synthetic import Sound, make_video
+from tests.synthetic import Sound, make_video, with_payload
 
 NUM_FRAMES = 100
 SECONDS = Fraction(4)
@@ -103,13 +102,6 @@ def remuxed(case, name, change=lambda packet, number: packet, *, without=(), met
                 packet.stream = targets[index]
                 writer.mux_one(packet)
     return path
-
-
-def with_payload(packet, payload):
-    changed = av.Packet(payload)
-    changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
-    changed.duration, changed.is_keyframe = packet.duration, packet.is_keyframe
-    return changed
 
 
 # What is whole
@@ -279,66 +271,6 @@ def test_sound_that_is_shifted(case, late, word):
     assert re.search(rf"at 0 s the sound is (4|5)\.\d ms {word}", broken["the dub is whole"])
 
 
-def heard_as(tmp_path, samples, rate=48000):
-    """Return what verify_sound finds if `samples` are heard instead of four seconds of a voice."""
-    wanted = write_sound(tmp_path / "wanted.wav", voice(4, 48000), 48000, "pcm_s16le", "wav")
-    written = write_sound(tmp_path / "written.wav", samples, rate, "pcm_s16le", "wav")
-    plan = SoundPlan((SoundPiece(str(wanted), 0, None, Fraction(0), Fraction(0), SECONDS),), SECONDS)
-    return verify_sound(written, probe(written).audio[0], plan, Fraction(0))
-
-
-def test_sound_that_drifts(tmp_path):
-    """A clock that runs off by 500 ppm is 2 ms late after four seconds."""
-    with pytest.raises(ContractBroken, match=r"at [23] s the sound is 1\.\d ms late"):
-        heard_as(tmp_path, stretched(voice(4, 48000), 1.0005))
-
-
-def stretched(samples, factor):
-    at = np.arange(round(samples.shape[1] * factor)) / factor
-    return np.stack([np.interp(at, np.arange(samples.shape[1]), row) for row in samples]).astype(np.float32)
-
-
-def test_a_small_offset_is_measured(tmp_path):
-    samples = voice(4, 48000)
-    late = np.concatenate([np.zeros((2, 24), np.float32), samples[:, :-24]], axis=1)
-    found = heard_as(tmp_path, late)
-    assert found.offset_seconds == pytest.approx(0.0005, abs=2e-5)
-    assert abs(found.drift_seconds) < 2e-5
-    assert found.num_seconds == 4
-
-
-def test_a_second_of_other_sound(tmp_path):
-    samples = voice(4, 48000)
-    samples[:, 96000:144000] = voice(1, 48000, seed=7) * 2
-    with pytest.raises(ContractBroken, match="at 2 s something else is heard"):
-        heard_as(tmp_path, samples)
-
-
-def test_sound_where_there_should_be_silence(tmp_path):
-    wanted = voice(4, 48000)
-    wanted[:, 96000:] = 0
-    quiet = write_sound(tmp_path / "quiet.wav", wanted, 48000, "pcm_s16le", "wav")
-    loud = write_sound(tmp_path / "loud.wav", voice(4, 48000), 48000, "pcm_s16le", "wav")
-    plan = SoundPlan((SoundPiece(str(quiet), 0, None, Fraction(0), Fraction(0), SECONDS),), SECONDS)
-    assert verify_sound(quiet, probe(quiet).audio[0], plan, Fraction(0)).num_seconds == 2
-    with pytest.raises(ContractBroken, match="at 2 s something is heard instead of silence"):
-        verify_sound(loud, probe(loud).audio[0], plan, Fraction(0))
-
-
-def test_silence_where_there_should_be_sound(tmp_path):
-    samples = voice(4, 48000)
-    samples[:, 48000:] = 0
-    with pytest.raises(ContractBroken, match="at 1 s something else is heard"):
-        heard_as(tmp_path, samples)
-
-
-def test_a_steady_tone_is_not_taken_for_a_shifted_one(tmp_path):
-    tone = np.sin(np.arange(4 * 48000) * 2 * np.pi * 200 / 48000)[None].repeat(2, 0).astype(np.float32) * 0.3
-    path = write_sound(tmp_path / "tone.wav", tone, 48000, "pcm_s16le", "wav")
-    plan = SoundPlan((SoundPiece(str(path), 0, None, Fraction(0), Fraction(0), SECONDS),), SECONDS)
-    assert abs(verify_sound(path, probe(path).audio[0], plan, Fraction(0)).offset_seconds) < 1e-5
-
-
 def test_no_sound_at_all(case):
     path = remuxed(case, "mute", without={1, 2})
     assert "the output has no sound" in case.broken(path)["the dub is whole"]
@@ -377,3 +309,36 @@ def test_a_tag_that_is_lost(case):
 def test_chapters_that_are_lost(case):
     path = remuxed(case, "chapterless", chapters=[])
     assert case.broken(path)["streams and tags"] == "Chapters: 0 are not the source's 2. Please report this."
+
+
+# What verify_pixels is asked for by itself
+
+
+def test_a_picture_that_no_decoder_takes(case):
+    path = make_video(case.folder / "none.mp4", NUM_FRAMES)
+    written = probe(path)
+    table = scan_packets(written)
+    content = path.read_bytes()
+    at = content.index(b"mdat") + 4
+    size = int.from_bytes(content[at - 8 : at - 4], "big") - 8
+    path.write_bytes(content[:at] + bytes(size) + content[at + size :])
+    with pytest.raises(ContractBroken, match=r"^Same frames: .*none\.mp4: frame 0 .* cannot be decoded"):
+        verify_pixels(case.info, case.promised.table, case.promised.timeline, written, table, COPIED)
+
+
+def test_a_picture_of_another_size_or_format(case):
+    small = probe(make_video(case.folder / "small.mp4", NUM_FRAMES, size=(160, 90)))
+    deep = probe(make_video(case.folder / "deep.mp4", NUM_FRAMES, pixel_format="yuv420p10le"))
+    for written, kind in ((small, "yuv420p 160x90"), (deep, "yuv420p10le 192x108")):
+        for marks in (COPIED, ALL_CODED):
+            with pytest.raises(ContractBroken, match=rf"frame 0 .* is {kind} instead of yuv420p 192x108"):
+                verify_pixels(
+                    case.info, case.promised.table, case.promised.timeline, written, scan_packets(written), marks
+                )
+
+
+def test_a_mouth_that_fills_the_picture_leaves_nothing_to_compare(case, monkeypatch):
+    written = coded_again(case, monkeypatch, "close", new_mouth)
+    coded = ((0, 50), (70, NUM_FRAMES))
+    found = compare(case, written, Marks((((50, 70), (0, 0, 192, 108)),), coded))
+    assert (found.num_rendered, found.worst_rendered) == (20, 99.0)
