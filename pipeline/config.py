@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -31,6 +32,10 @@ from pydantic_core import ErrorDetails
 from media.errors import ConfigError
 
 TIME_TEXT = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
+ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
+MAX_PORTS = 1 << 16
+CLUSTER_LIBRARIES = {"dask": "distributed", "ray": "ray"}
+"""What must be installed for a backend."""
 MAX_JOB_FILE_BYTES = 1 << 20
 MAX_TIME_SECONDS = 1_000 * 3600
 MAX_SHOWN = 80
@@ -248,11 +253,15 @@ class StitcherConfig(_Model):
 class ExecutionConfig(_Model):
     """Where the work is done and what is kept of it."""
 
-    backend: Literal["processes", "threads", "serial"] = Field(
-        default="processes", description="Where clips are rendered."
+    backend: Literal["processes", "threads", "serial", "dask", "ray"] = Field(
+        default="processes", description="Where clips are rendered. dask, ray: on the machines of a cluster."
+    )
+    address: str | None = Field(
+        default=None,
+        description="host:port of the Dask scheduler or of the Ray cluster; tls://host:port for Dask over TLS.",
     )
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
-        default="auto", description="Clips rendered at a time. auto: as many as the machine has use for."
+        default="auto", description="Clips rendered at a time. auto: as many as the machines have use for."
     )
     workspace: FilePath | None = Field(
         default=None, description="Folder for finished clips. Omitted: beside the output."
@@ -263,6 +272,24 @@ class ExecutionConfig(_Model):
     checkpoints: FilePath | None = Field(
         default=None, description="Folder of network weights. Omitted: the project's own."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> ExecutionConfig:
+        library = CLUSTER_LIBRARIES.get(self.backend)
+        if library is None:
+            if self.address is not None:
+                raise ValueError(f"address is for backend dask or ray; backend {self.backend} works on this machine")
+            return self
+        if self.address is None:
+            raise ValueError(f"backend {self.backend} needs address, the host:port of its cluster")
+        match = ADDRESS_TEXT.fullmatch(self.address)
+        if match is None or not 0 < int(match["port"]) < MAX_PORTS:
+            raise ValueError(f"address (now {_shown(self.address)}): write it as host:port")
+        if match["scheme"] and self.backend != "dask":
+            raise ValueError(f"address (now {_shown(self.address)}): Ray takes host:port alone")
+        if find_spec(library) is None:
+            raise ValueError(f"backend {self.backend} needs `pip install 'lipstitch[{self.backend}]'`")
+        return self
 
 
 class JobConfig(_Model):

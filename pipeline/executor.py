@@ -1,4 +1,4 @@
-"""Where clips run: in this process, in threads, or in processes, through joblib."""
+"""Where clips run: in this process, in threads, in processes, or on a cluster, through joblib."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from media.errors import RenderError
 from media.timeline import RenderedClip
+from pipeline.cluster import run_on_cluster
 from pipeline.config import ExecutionConfig
 from pipeline.machine import choose_workers, num_cores
 from pipeline.stop import follow_parent
@@ -27,11 +28,14 @@ BACKENDS = {"processes": "loky", "threads": "threading", "serial": "sequential"}
 def run_clips(
     setup: WorkerSetup, jobs: Sequence[tuple[ClipJob, Path]], config: ExecutionConfig
 ) -> Generator[RenderedClip, None, None]:
-    """Yield the finished clips in order, each as soon as it and all before it are done.
+    """Yield the finished clips, each as soon as it is done; on this machine in order.
 
     Close the generator, or exhaust it: closing ends the workers. Raises RenderError if a worker process dies, and what
-    `work` raises.
+    `work` and `run_on_cluster` raise.
     """
+    if config.backend in ("dask", "ray"):
+        yield from run_on_cluster(setup, jobs, config)
+        return
     num_workers = choose_workers(config, len(jobs))
     share = replace(setup, num_threads=max(1, num_cores() // num_workers))
     backend = BACKENDS[config.backend]

@@ -6,6 +6,9 @@ import os
 
 from pipeline.config import ExecutionConfig
 
+AUTO_WORKERS = 8
+"""Clips rendered at a time on one machine, where the job does not say."""
+
 
 def num_cores() -> int:
     """Return the cores this process may use."""
@@ -13,12 +16,14 @@ def num_cores() -> int:
 
 
 def choose_workers(config: ExecutionConfig, num_clips: int) -> int:
-    """Return how many clips are rendered at a time.
+    """Return how many clips are rendered at a time on this machine: none where a cluster does it.
 
-    auto: one a core, at most 8, since coding keeps a core busy for each; on two cores two workers render 44 frames a
-    second where one renders 32.
+    auto: one a core, at most AUTO_WORKERS, since coding keeps a core busy for each; on two cores two workers render 44
+    frames a second where one renders 32.
     """
+    if config.backend in ("dask", "ray"):
+        return 0
     if config.backend == "serial":
         return 1
-    wanted = min(num_cores(), 8) if config.workers == "auto" else config.workers
+    wanted = min(num_cores(), AUTO_WORKERS) if config.workers == "auto" else config.workers
     return max(1, min(wanted, num_clips))
