@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from media.errors import UnsupportedMedia
+
 H264_IDR, H264_SPS, H264_PPS = 5, 7, 8
 HEVC_BLA_N_LP, HEVC_CRA = 18, 21
 HEVC_IRAP = range(16, 24)
@@ -143,7 +145,8 @@ def add_h264_sets(record: bytes, sets: Iterable[bytes]) -> bytes:
 def free_h264_id(sets: Iterable[bytes]) -> int:
     """Return the greatest id, at most 31 (H.264 7.4.2.1), that no given parameter set uses.
 
-    Encoders count ids from 0, so what a source brings later, inside the stream, does not collide either.
+    Encoders count ids from 0, so what a source brings later, inside the stream, does not collide either. Raises
+    UnsupportedMedia if all are in use.
     """
     used = set()
     for unit in sets:
@@ -152,13 +155,21 @@ def free_h264_id(sets: Iterable[bytes]) -> int:
             used.add(_exp_golomb(unit[4:]))
         elif kind == H264_PPS:
             used.add(_exp_golomb(unit[1:]))
-    return next(number for number in range(31, 0, -1) if number not in used)
+    free = next((number for number in range(31, 0, -1) if number not in used), None)
+    if free is None:
+        raise UnsupportedMedia("the video uses every H.264 parameter set id. Convert it first.")
+    return free
 
 
 def _exp_golomb(bits: bytes) -> int:
-    """Read one ue(v) (H.264 9.1) from the start of a bit string; emulation prevention cannot occur this early."""
+    """Read one ue(v) (H.264 9.1) from the start of a bit string; emulation prevention cannot occur this early.
+
+    -1 if these bits are none: in a damaged parameter set, which no picture can refer to.
+    """
     value = int.from_bytes(bits[:8].ljust(8, b"\0"), "big")
     zeros = 64 - value.bit_length()
+    if zeros > 31:
+        return -1
     return (value >> (63 - 2 * zeros)) - 1
 
 

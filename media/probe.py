@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import traceback
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -140,6 +141,13 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
     except av.error.FFmpegError as exc:
         reason = (exc.strerror or str(exc)).rstrip(".")
         raise UnreadableMedia(f"{path}: cannot be read as a media file ({reason}). Check that it is complete.") from exc
+    except IndexError as exc:
+        # PyAV lists the streams when a file is opened, and looks up each packet's stream in that list.
+        if not traceback.extract_tb(exc.__traceback__)[-1].filename.startswith("av/"):
+            raise
+        raise UnsupportedMedia(
+            f"{path}: a stream begins midway that the start of the file does not announce. Remux the file first."
+        ) from exc
 
 
 def probe(path: str | Path) -> MediaInfo:

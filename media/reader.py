@@ -173,7 +173,7 @@ class FrameReader:
                 self._latest_pts = max(self._latest_pts, packet.pts)
             try:
                 yield from self._indexed(packet)
-            except av.error.InvalidDataError:
+            except (av.error.InvalidDataError, av.error.ArgumentError):  # some decoders say so of what makes no sense
                 continue
 
     def _indexed(self, packet: av.Packet[VideoStream]) -> Iterator[tuple[int, VideoFrame]]:

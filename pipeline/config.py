@@ -40,6 +40,8 @@ MAX_JOB_FILE_BYTES = 1 << 20
 MAX_TIME_SECONDS = 1_000 * 3600
 MAX_SHOWN = 80
 """Characters of what the user wrote that a message repeats."""
+MAX_PATH_BYTES, MAX_NAME_BYTES = 4095, 255
+"""Longest path and longest name in it that Linux opens."""
 MAX_FAULTS = 10
 """Faults that are named at once."""
 
@@ -66,19 +68,27 @@ def parse_time(value: Any) -> Fraction:
 def _resolve(value: Any, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("give a path")
+    folder = (info.context or {}).get("folder", Path())
+    path = Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
     try:
-        os.fsencode(value)
+        is_too_long = len(os.fsencode(path)) > MAX_PATH_BYTES or _has_long_name(path)
     except UnicodeEncodeError as exc:  # half a surrogate pair, which YAML's \u can write
         raise ValueError("give a path; this one holds a character that no file name can hold") from exc
-    folder = (info.context or {}).get("folder", Path())
-    return Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
+    if is_too_long:
+        raise ValueError("give a path; this one is longer than a path can be")
+    return path
+
+
+def _has_long_name(path: Path) -> bool:
+    return any(len(os.fsencode(name)) > MAX_NAME_BYTES for name in path.parts)
 
 
 def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
     """Names of the registry stay as they are; what looks like a path is resolved."""
     if not isinstance(value, str) or not value:
         raise ValueError("give a name of checkpoints/registry.toml or a path")
-    return str(_resolve(value, info)) if "/" in value or "\\" in value or Path(value).suffix else value
+    path = str(_resolve(value, info))
+    return path if "/" in value or "\\" in value or Path(value).suffix else value
 
 
 Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
@@ -384,7 +394,7 @@ def _parse_yaml(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as exc:
         line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
         raise ConfigError(f"{where}: {line}{_brief(exc.problem or str(exc))}. Check the spelling.") from exc
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+    except Exception as exc:  # PyYAML turns a value into what its tag says, and may stumble in any way
         reason = str(exc).split("\n")[0]
         raise ConfigError(f"{where}: this is not YAML ({_brief(reason)}). Check the spelling.") from exc
 

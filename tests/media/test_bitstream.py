@@ -26,6 +26,7 @@ from media.bitstream import (
     unit_type,
     without_av1_delimiters,
 )
+from media.errors import UnsupportedMedia
 from tests.synthetic import independent_packets, make_video, read_stamp
 
 
@@ -145,6 +146,16 @@ def test_the_greatest_free_id(sequence_ids, picture_ids):
     free = set(range(1, 32)) - sequence_ids - picture_ids
     if free:
         assert free_h264_id(sets) == max(free)
+
+
+def test_no_id_is_free():
+    with pytest.raises(UnsupportedMedia, match=r"every H\.264 parameter set id"):
+        free_h264_id([with_id(b"\x67\x64\x00\x1f", value) for value in range(32)])
+
+
+@pytest.mark.parametrize("bits", [b"", bytes(8), bytes(4) + b"\x01"])
+def test_a_damaged_parameter_set_takes_no_id(bits):
+    assert free_h264_id([b"\x67\x64\x00\x1f" + bits, b"\x68" + bits]) == 31
 
 
 @given(st.integers(1, 31))

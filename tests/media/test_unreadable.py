@@ -1,5 +1,9 @@
 """Files that are no video, or begin with damage: one sentence, or the first picture that there is."""
 
+from fractions import Fraction
+
+import av
+import numpy as np
 import pytest
 
 from media.errors import UnreadableMedia, UnsupportedMedia
@@ -46,3 +50,34 @@ def test_streams_of_unknown_codecs_are_refused(tmp_path, name, kind):
     path.write_bytes(content[: at + 16] + b"zzzz" + content[at + 20 :])
     with pytest.raises(UnsupportedMedia, match=rf"a\.mov: there is no decoder for its {kind}\. Convert it first\."):
         probe(path)
+
+
+def test_a_stream_that_begins_midway_is_refused(tmp_path):
+    """FFmpeg looks at the first 5 MB to see what streams there are."""
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    with av.open(str(tmp_path / "picture.flv"), "w") as target:
+        video = target.add_stream("flv", rate=25, options={"g": "1", "qmin": "1", "qmax": "1"})
+        video.width, video.height, video.pix_fmt = 640, 480, "yuv420p"
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(noise, format="bgr24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            target.mux(video.encode(frame))
+        target.mux(video.encode(None))
+    with av.open(str(tmp_path / "sound.flv"), "w") as target:
+        sound = target.add_stream("pcm_s16le", rate=44100)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 2000), np.int16), format="s16", layout="stereo")
+        silence.sample_rate, silence.pts, silence.time_base = 44100, 52920, Fraction(1, 44100)
+        target.mux(sound.encode(silence))
+        target.mux(sound.encode(None))
+    path = tmp_path / "late.flv"
+    path.write_bytes((tmp_path / "picture.flv").read_bytes() + sound_tag((tmp_path / "sound.flv").read_bytes()))
+    with pytest.raises(UnsupportedMedia, match="a stream begins midway"):
+        scan_packets(probe(path))
+
+
+def sound_tag(flv):
+    """Return the first tag of sound (type 8) of an FLV file, with the size behind it (FLV 10.1, annex E)."""
+    at = 13
+    while flv[at] != 8:
+        at += 11 + int.from_bytes(flv[at + 1 : at + 4], "big") + 4
+    return flv[at : at + 11 + int.from_bytes(flv[at + 1 : at + 4], "big") + 4]

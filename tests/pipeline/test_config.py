@@ -114,10 +114,17 @@ def test_a_checkpoint_is_a_name_or_a_path(job, tmp_path):
     assert job(renderer={"checkpoint": "w/mine"}).renderer.checkpoint == str(tmp_path / "w/mine")
 
 
-@pytest.mark.parametrize("path", ["", 3, "a\0b.mp4", ["a.mp4"]])
+@pytest.mark.parametrize("path", ["", 3, "a\0b.mp4", ["a.mp4"], "a" * 256, "a/" * 2050])
 def test_what_is_no_path_is_refused(refusal, path):
     assert "input.video" in (said := refusal(input={"video": path}))
     assert "give a path" in said
+    assert len(said) < 400
+
+
+@pytest.mark.parametrize("name", ["9" * 3000, "a\0b"])
+def test_a_checkpoint_is_no_name_that_nothing_can_have(refusal, name):
+    assert "renderer.checkpoint" in (said := refusal(renderer={"checkpoint": name}))
+    assert len(said) < 400
 
 
 # --set
