@@ -8,6 +8,7 @@ import pytest
 
 from media.errors import UnreadableMedia, UnsupportedMedia
 from media.probe import probe, scan_packets
+from media.reader import FrameReader
 from tests.synthetic import Sound, independent_packets, make_video
 
 
@@ -50,6 +51,18 @@ def test_streams_of_unknown_codecs_are_refused(tmp_path, name, kind):
     path.write_bytes(content[: at + 16] + b"zzzz" + content[at + 20 :])
     with pytest.raises(UnsupportedMedia, match=rf"a\.mov: there is no decoder for its {kind}\. Convert it first\."):
         probe(path)
+
+
+def test_what_makes_no_sense_to_a_decoder_is_damage(tmp_path):
+    """To this header of a VP9 frame FFmpeg's decoder says that its caller passed an invalid argument."""
+    path = make_video(tmp_path / "a.webm", 20, codec="vp9")
+    payload = independent_packets(path)[5].payload
+    header = bytes.fromhex("860040781f037df566c2")
+    path.write_bytes(path.read_bytes().replace(payload, header + payload[len(header) :], 1))
+    info = probe(path)
+    with FrameReader(info, scan_packets(info)) as reader:
+        assert [index for index, _ in reader.read(range(20))] == list(range(20))
+        assert min(reader.damaged) == 5
 
 
 def test_a_stream_that_begins_midway_is_refused(tmp_path):
