@@ -264,7 +264,7 @@ class ExecutionConfig(_Model):
     """Where the work is done and what is kept of it."""
 
     backend: Literal["processes", "threads", "serial", "dask", "ray"] = Field(
-        default="processes", description="Where clips are rendered. dask, ray: on the machines of a cluster."
+        default="threads", description="Where clips are rendered. dask, ray: on the machines of a cluster."
     )
     address: str | None = Field(
         default=None,

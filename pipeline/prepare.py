@@ -11,9 +11,8 @@ from pathlib import Path
 
 from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
-from media.picture import PictureConverter, is_composable
+from media.picture import is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
-from media.reader import FrameReader
 from media.timeline import FrameTable, Interval, merge
 from media.transcoding import StreamCoding, choose_stream
 from pipeline.config import JobConfig
@@ -21,18 +20,18 @@ from pipeline.edit import Edit, plan_edits
 from pipeline.inputs import check_name, check_output, find_detector, find_weights, input_files
 from pipeline.machine import choose_workers, num_cores
 from pipeline.plan import Plan, build_plan
-from pipeline.progress import Reporter, stage
+from pipeline.progress import Reporter
+from pipeline.scanning import scan_in_parts
 from pipeline.sound import describe_sound
 from pipeline.workspace import Workspace, content_key, fingerprint
 from renderer.checkpoint import hash_file
-from segmenter.detector import build_detector
 from segmenter.planner import plan_clips
-from segmenter.scanner import Scan, scan_faces
+from segmenter.scanner import Scan
 from segmenter.spans import SpanSettings, find_spans
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 
-SCAN_VERSION = 1
+SCAN_VERSION = 2
 """Raised when scanning the same frames gives other samples than before."""
 
 
@@ -115,7 +114,16 @@ def scan_source(
     if (stored := workspace.load(path)) is not None:
         return Scan.from_json(stored["scan"])
     with source.timed("scan"):
-        scan = _scan_anew(config, source, intervals, reporter)
+        scan = scan_in_parts(
+            source.info,
+            source.table,
+            intervals,
+            reporter,
+            detector=source.detector,
+            detector_weights=source.detector_weights,
+            samples_per_second=config.segmenter.samples_per_second,
+            min_face_px=config.segmenter.min_face_px,
+        )
     workspace.store(path, {"scan": scan.to_json()})
     return scan
 
@@ -134,24 +142,6 @@ def scan_key(
         settings.samples_per_second,
         settings.min_face_px,
     )
-
-
-def _scan_anew(config: JobConfig, source: Source, intervals: Sequence[Interval], reporter: Reporter) -> Scan:
-    frames = [frame for start, stop in intervals for frame in range(start, stop)]
-    with (
-        stage(reporter, "scan", len(frames), "frames"),
-        FrameReader(source.info, source.table) as reader,
-    ):
-        return scan_faces(
-            reader.read(frames),
-            table=source.table,
-            detector=build_detector(source.detector, source.detector_weights),  # type: ignore[arg-type]
-            converter=PictureConverter(source.video.rotation),
-            upright_size=source.video.upright_size,
-            samples_per_second=config.segmenter.samples_per_second,
-            min_face_px=config.segmenter.min_face_px,
-            on_progress=reporter.advance,
-        )
 
 
 def plan_edit(config: JobConfig, source: Source, edit: Edit, scan: Scan) -> Plan:

@@ -21,7 +21,7 @@ from pipeline.progress import Reporter, stage
 from pipeline.report import build_check, build_report, load_marks, lost_streams, report_path, write_report
 from pipeline.sound import make_driving, make_soundtrack
 from pipeline.verify import asked_lower, describe_checks, verify_output
-from pipeline.worker import WorkerSetup, load_finished
+from pipeline.worker import WorkerSetup, load_finished, share_source
 from pipeline.workspace import Workspace, atomic_file, content_key
 from renderer.checkpoint import hash_file, load_network
 from renderer.compositor import Pads
@@ -152,13 +152,12 @@ def _render(
 ) -> list[RenderedClip]:
     """Return every clip of a plan, finished; those that an earlier run finished are reused."""
     driving = make_driving(plan.edit, workspace)
-    checkpoint_hash = hash_file(_checkpoint(source))
     setup = _worker_setup(config, source, driving)
     clips = {clip.index: RenderedClip(clip, None, "copied", clip.reason, 0, 0.0) for clip in plan.clips}
     todo: list[tuple[ClipJob, Path]] = []
     reused = 0
     for job in _clip_jobs(config, plan):
-        target = workspace.path("clip", _clip_key(job, setup, source, checkpoint_hash), ".nut")
+        target = workspace.path("clip", _clip_key(job, setup), ".nut")
         finished = load_finished(job.clip, target)
         if finished is None:
             todo.append((job, target))
@@ -168,6 +167,7 @@ def _render(
     if reused:
         reporter.say(f"{reused} frames were rendered by an earlier run.")
     if todo:
+        share_source(setup.video_hash, source.info, source.table)
         with stage(reporter, "render", sum(len(job.clip) for job, _ in todo), "frames"):
             done = 0
             with closing(run_clips(setup, todo, config.execution)) as results:
@@ -192,7 +192,9 @@ def _worker_setup(config: JobConfig, source: Source, driving: Path) -> WorkerSet
     top, bottom, left, right = renderer.pads
     return WorkerSetup(
         video=source.info.path,
+        video_hash=source.fingerprint,
         checkpoint=str(_checkpoint(source)),
+        checkpoint_hash=hash_file(_checkpoint(source)),
         allow_torchscript=renderer.allow_torchscript,
         device=renderer.device,
         precision=renderer.precision,
@@ -210,15 +212,15 @@ def _worker_setup(config: JobConfig, source: Source, driving: Path) -> WorkerSet
     )
 
 
-def _clip_key(job: ClipJob, setup: WorkerSetup, source: Source, checkpoint_hash: str) -> str:
+def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     """Return the content key of a clip's coded file: all that its bytes depend on, and nothing else."""
     clip = job.clip
     what = (clip.source_frames, clip.faces, [(a - clip.start_frame, b - clip.start_frame) for a, b in clip.rendered])
-    shown = (source.fingerprint, setup.coding, job.wants_hashes)
+    shown = (setup.video_hash, setup.coding, job.wants_hashes)
     if clip.action == "code":
         return content_key(RENDER_VERSION, what, shown)
     drawn = (
-        checkpoint_hash,
+        setup.checkpoint_hash,
         _arithmetic(setup),
         setup.detector,
         hash_file(Path(setup.detector_weights)) if setup.detector_weights else None,

@@ -31,7 +31,10 @@ class WorkerSetup:
     """All that a worker needs to know besides the clip; hashable and small, so it travels with every clip."""
 
     video: str
+    video_hash: str
+    """The source's fingerprint: a worker that outlives a job must not take another file for this one."""
     checkpoint: str
+    checkpoint_hash: str
     allow_torchscript: bool
     device: str
     precision: Precision
@@ -64,6 +67,43 @@ class _Tools:
 
 
 _loaded = threading.local()
+_engines: dict[tuple[object, ...], MouthEngine] = {}
+_sources: dict[str, tuple[MediaInfo, FrameTable]] = {}
+"""What the threads of this process share: one network and one source at most, by what tells it from others."""
+_loading = threading.Lock()
+
+
+def share_source(video_hash: str, info: MediaInfo, table: FrameTable) -> None:
+    """Let this process's workers have what is known of a source, which takes seconds to find out for hours of video."""
+    with _loading:
+        _sources.clear()
+        _sources[video_hash] = info, table
+
+
+def _source(setup: WorkerSetup) -> tuple[MediaInfo, FrameTable]:
+    with _loading:
+        if setup.video_hash not in _sources:
+            _sources.clear()
+            info = probe(setup.video)
+            _sources[setup.video_hash] = info, scan_packets(info)
+        return _sources[setup.video_hash]
+
+
+def _engine(setup: WorkerSetup) -> MouthEngine:
+    """Return an engine with threads of this worker's own."""
+    key = setup.checkpoint_hash, setup.allow_torchscript, setup.device, setup.precision, setup.batch_size
+    with _loading:
+        if key not in _engines:
+            _engines.clear()
+            _engines[key] = load_engine(
+                Path(setup.checkpoint),
+                device=setup.device,
+                precision=setup.precision,
+                batch_size=setup.batch_size,
+                num_threads=setup.num_threads,
+                allow_torchscript=setup.allow_torchscript,
+            )
+        return _engines[key].with_threads(setup.num_threads)
 
 
 def _tools(setup: WorkerSetup) -> _Tools:
@@ -74,21 +114,14 @@ def _tools(setup: WorkerSetup) -> _Tools:
         tools.mel = MelTrack(Path(setup.driving))
         tools.setup = replace(tools.setup, driving=setup.driving)
     if tools is None or tools.setup != setup:
-        info = probe(setup.video)
+        info, table = _source(setup)
         video = info.require_video()
         weights = Path(setup.detector_weights) if setup.detector_weights else None
         tools = _Tools(
             setup=setup,
             info=info,
-            table=scan_packets(info),
-            engine=load_engine(
-                Path(setup.checkpoint),
-                device=setup.device,
-                precision=setup.precision,
-                batch_size=setup.batch_size,
-                num_threads=setup.num_threads,
-                allow_torchscript=setup.allow_torchscript,
-            ),
+            table=table,
+            engine=_engine(setup),
             tracker=BoxTracker(
                 build_detector(setup.detector, weights),  # type: ignore[arg-type]
                 PictureConverter(video.rotation),

@@ -14,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -87,7 +88,13 @@ def _read_entry(name: str, table: dict[str, Any]) -> RegisteredCheckpoint:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits; a file that has not changed is read once a process."""
+    state = path.stat()
+    return _hash(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _hash(path: Path, _num_bytes: int, _changed_ns: int) -> str:
     digest: str = pooch.file_hash(str(path), alg="sha256")
     return digest
 

@@ -76,8 +76,9 @@ class MouthEngine:
         precision: Precision = "auto",
         batch_size: int,
         num_threads: int | None = None,
+        takes_over: bool = False,
     ) -> None:
-        """Take a network in eval mode with float32 weights; it is copied and left as it is.
+        """Take a network in eval mode with float32 weights; it is copied and left as it is, unless taken over.
 
         `num_threads` is how many passes may run side by side on the CPU, by default torch's number of threads.
         Raises OutOfMemory if the device has no room for the network, ConfigError for a device that is not there.
@@ -88,11 +89,20 @@ class MouthEngine:
         """Arithmetic of the network; pixels are scaled in float32 before."""
         self.batch_size = batch_size
         """Faces to hand over at a time: the faces of a pass on CUDA; on the CPU, 8 a thread keep every thread busy."""
-        num_passes = (num_threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
-        self._pool = ThreadPoolExecutor(num_passes, "mouths", initializer=_compute_on_one_thread)
+        self._pool = self._passes_side_by_side(num_threads)
         with _failures_translated(batch_size):
-            folded = fold_normalisation(copy.deepcopy(network))
+            folded = fold_normalisation(network if takes_over else copy.deepcopy(network))
             self._network = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+
+    def _passes_side_by_side(self, num_threads: int | None) -> ThreadPoolExecutor:
+        num_passes = (num_threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
+        return ThreadPoolExecutor(num_passes, "mouths", initializer=_compute_on_one_thread)
+
+    def with_threads(self, num_threads: int) -> MouthEngine:
+        """Return an engine that shares this one's network and has threads of its own, for another worker."""
+        engine = copy.copy(self)
+        engine._pool = self._passes_side_by_side(num_threads)
+        return engine
 
     def with_batch_size(self, batch_size: int) -> MouthEngine:
         """Return an engine that shares this one's network and threads and has another batch size."""
@@ -150,7 +160,9 @@ def load_engine(
 ) -> MouthEngine:
     """Load the weights in a file and make an engine of them. Raises what `load_network` and `MouthEngine` do."""
     network = load_network(checkpoint, allow_torchscript=allow_torchscript)
-    return MouthEngine(network, device=device, precision=precision, batch_size=batch_size, num_threads=num_threads)
+    return MouthEngine(
+        network, device=device, precision=precision, batch_size=batch_size, num_threads=num_threads, takes_over=True
+    )
 
 
 def _compute_on_one_thread() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from math import ceil, floor
@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TypeVar
 
 from media.picture import PictureConverter, Pixels, VideoFrame
-from media.timeline import Face, FaceBox, FaceSample, FrameTable
+from media.timeline import Face, FaceBox, FaceSample, FrameTable, Interval
 from segmenter.cuts import CUT_PICTURE_PX, CutDetector
 from segmenter.detector import FaceDetector
 from segmenter.tracks import SAME_FACE, box_distance
@@ -30,6 +30,9 @@ CLEAR_SCORE = 0.5
 """Faces below this score do not call for a closer look."""
 RIVAL_AREA = 0.25
 """Faces with less than this share of the largest one's area do not either: they will hardly be the target."""
+PART_SECONDS = 10
+"""Least length of what is scanned by itself: short enough to share a minute among the cores, long enough that decoding
+up to a border and beyond it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,53 @@ def _face(score: float, left: float, top: float, right: float, bottom: float, *p
     return Face(box, score, (first, second, third, fourth, fifth))
 
 
+@dataclass(frozen=True, slots=True)
+class ScanPart:
+    """A stretch of frames that is scanned by itself. Where its borders lie depends on the video alone.
+
+    parts        |---------- A ----------|---------- B ----------|
+    A reads      |-----------------------|=====|                    to know the cuts just behind the border
+    cuts of A     (------------------------]
+    cuts of B                               (--------------------|  those before look different from B's side
+    """
+
+    start: int
+    stop: int
+    read_stop: int
+    """Frames up to here have to be read."""
+    first_cut: int
+    stop_cut: int
+    """Cuts from first_cut to stop_cut, exclusive, are this part's to find."""
+
+
+def plan_scan(table: FrameTable, intervals: Sequence[Interval]) -> tuple[ScanPart, ...]:
+    """Cut intervals of frames at keyframes into parts of at least PART_SECONDS, for scan_faces."""
+    lag = CutDetector.LAG_FRAMES
+    parts = []
+    for start, stop in intervals:
+        borders = [start]
+        for frame in range(start + 1, stop):
+            long_enough = table.keyframe[frame] and table.seconds(frame) - table.seconds(borders[-1]) >= PART_SECONDS
+            if long_enough and stop - frame > 2 * lag:
+                borders.append(frame)
+        for first, last in zip(borders, [*borders[1:], stop], strict=True):
+            first_cut = first + 1 + lag * (first > start)
+            stop_cut = last + (lag + 1) * (last < stop)
+            parts.append(ScanPart(first, last, min(last + 2 * lag + 1, stop), first_cut, stop_cut))
+    return tuple(parts)
+
+
+def join_scans(scans: Sequence[Scan], detector: str, upright_size: tuple[int, int]) -> Scan:
+    """Return the scans of parts, given in order, as one."""
+    samples = tuple(chain.from_iterable(scan.samples for scan in scans))
+    cuts = tuple(sorted(chain.from_iterable(scan.cuts for scan in scans)))
+    return Scan(samples, cuts, detector, upright_size)
+
+
 def scan_faces(
     frames: Iterable[tuple[int, VideoFrame]],
     *,
+    part: ScanPart | None = None,
     table: FrameTable,
     detector: FaceDetector,
     converter: PictureConverter,
@@ -90,8 +137,8 @@ def scan_faces(
     Faces are looked for on a grid of times (the same wherever scanning begins), in the first and last frame of every
     shot, and, where faces come or go between two of these, in further frames until the frame of the change is found.
     upright_size: width and height of the upright picture. min_face_px: height in it of the smallest face of interest,
-    which decides how small a picture will do. on_progress: called with the number of frames done. Holds at most 15
-    frames, however long the video.
+    which decides how small a picture will do. on_progress: called with the number of frames done. part: what of the
+    result is wanted, None for all. Holds at most 15 frames, however long the video.
     """
     sampler = _Sampler(table, detector, converter, upright_size, samples_per_second, min_face_px)
     cuts: list[int] = []
@@ -102,7 +149,9 @@ def scan_faces(
         for place, (first_frame, shot) in enumerate(shots):
             if place:
                 cuts.append(first_frame)
-            samples += sampler.samples_of((index, frame) for _, index, frame in shot)
+            samples += sampler.samples_of((index, frame) for _, index, frame in shot if not part or index < part.stop)
+    if part:
+        cuts = [cut for cut in cuts if part.first_cut <= cut < part.stop_cut]
     return Scan(tuple(samples), tuple(cuts), detector.name, upright_size)
 
 

@@ -152,6 +152,7 @@ class Assembly:
         self._targets: dict[int, Stream] = {}
         self._earliest: dict[int, int] = {}
         """For each output stream but the videos the least decode time that its next packet may have."""
+        self._least_step = 0 if int(writer.format.flags) & EQUAL_TIMES else 1
         self._sound_target: Stream | None = None
         self._has_begun = False
         self.dropped: list[str] = []
@@ -337,7 +338,7 @@ class Assembly:
         if target.type != "video" and packet.dts is not None:
             # Damage in a source may set a stream's clock back a little, which no muxer takes.
             packet.dts = max(packet.dts, self._earliest.get(target.index, packet.dts))
-            self._earliest[target.index] = packet.dts + (not int(self._writer.format.flags) & EQUAL_TIMES)
+            self._earliest[target.index] = packet.dts + self._least_step
             packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
         self._writer.mux_one(packet)
 

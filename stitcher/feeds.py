@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 from typing import Any, TypeAlias
 
 import av
@@ -37,8 +38,9 @@ class SoundFeed:
 
     def until(self, seconds: Fraction | None) -> Iterator[AnyPacket]:
         """Yield packets decoded before a time on the output's clock; None for all that are left."""
+        limit = None if seconds is None else ceil(seconds / self.time_base)
         while (packet := self._next) is not None:
-            if seconds is not None and packet.dts is not None and packet.dts * self.time_base >= seconds:
+            if limit is not None and packet.dts is not None and packet.dts >= limit:
                 return
             self._next = self._shifted()
             yield packet

@@ -201,10 +201,13 @@ def _check_times(packets: _Packets, timeline: OutputTimeline) -> Check:
     wanted, got = len(timeline), len(packets.pts)
     if wanted != got:
         raise ContractBroken(f"Same frames: the output has {got} frames instead of {wanted}. Please report this.")
+    # In whole numbers, since this is done for every frame: times in units of 1 / (both denominators).
+    tick = packets.time_base.numerator * timeline.time_base.denominator
+    wanted_tick = timeline.time_base.numerator * packets.time_base.denominator
     # A container with a coarser clock than the source's (Matroska's milliseconds) rounds; nothing else may.
-    tolerance = packets.time_base / 2 if packets.time_base > timeline.time_base else Fraction(0)
+    tolerance = tick if tick > wanted_tick else 0
     for frame, (ticks, written) in enumerate(zip(timeline.pts, sorted(packets.pts), strict=True)):
-        if abs(written * packets.time_base - ticks * timeline.time_base) > tolerance:
+        if 2 * abs(written * tick - ticks * wanted_tick) > tolerance:
             raise ContractBroken(
                 f"Same frames: frame {frame} is shown at {float(written * packets.time_base):.6f} s instead of"
                 f" {float(ticks * timeline.time_base):.6f} s. Please report this."

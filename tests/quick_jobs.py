@@ -99,10 +99,10 @@ def quick_jobs():
         return work(setup, job, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.prepare, "scan_faces", noting("scanned", canned_scan))
-        patch.setattr(pipeline.prepare, "build_detector", lambda *_: None)
+        patch.setattr(pipeline.scanning, "scan_faces", noting("scanned", canned_scan))
+        patch.setattr(pipeline.scanning, "build_detector", lambda *_: None)
         patch.setattr(pipeline.executor, "work", noted_work)
-        patch.setattr(pipeline.worker, "load_engine", lambda *_, **__: DarkMouths())
+        patch.setattr(pipeline.worker, "_engine", lambda _: DarkMouths())
         patch.setattr(pipeline.worker, "build_detector", lambda *_: None)
         patch.setattr(pipeline.worker, "BoxTracker", lambda *_, **__: StillFaces())
         patch.setattr(pipeline.worker, "MelTrack", lambda *_: NoMel())

@@ -1,4 +1,5 @@
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
 from media.timeline import Face, FaceBox, FaceSample
+from segmenter import scanner
 from segmenter.detector import build_detector
-from segmenter.scanner import Scan, detection_size, scan_faces
+from segmenter.scanner import Scan, detection_size, join_scans, plan_scan, scan_faces
 from segmenter.spans import SpanSettings, find_spans
 
 SIZE = (640, 360)
@@ -70,6 +72,31 @@ def test_a_face_that_comes_and_goes_inside_a_shot_is_found_to_the_frame(second, 
         assert (found[come - 1], found[come], found[go - 1]) == (False, True, True)
         assert go == 100 or not found[go]
     assert all(found[frame] == (come <= frame < go) for frame in found)
+
+
+@pytest.mark.parametrize("cut", [None, *range(44, 56)])
+def test_parts_find_what_one_scan_finds_wherever_a_cut_is(second, monkeypatch, cut):
+    monkeypatch.setattr(scanner, "PART_SECONDS", 2)
+    table = replace(second, keyframe=bytes(frame % 25 == 0 for frame in range(100)))
+    shades = [60 + 2 * abs(i % 8 - 4) + (110 if cut and i >= cut else 0) for i in range(100)]
+    frames = [(i, draw((200, 100) if 30 <= i < 77 else None, shade)) for i, shade in enumerate(shades)]
+    parts = plan_scan(table, ((0, 100),))
+    assert [(part.start, part.stop) for part in parts] == [(0, 50), (50, 100)]
+    joined = join_scans([scan(frames[p.start : p.read_stop], table, part=p) for p in parts], "white", SIZE)
+    whole = scan(frames, table)
+    assert joined.cuts == whole.cuts == ((cut,) if cut else ())
+    found, known = seen(joined), seen(whole)
+    assert list(found) == sorted(set(found))
+    assert all(found[frame] == (30 <= frame < 77) for frame in found)
+    assert {frame for frame in known if not 43 < frame < 60} == {frame for frame in found if not 43 < frame < 60}
+
+
+def test_parts_cover_each_interval_and_begin_at_keyframes(second):
+    table = replace(second, keyframe=bytes(frame % 40 == 0 for frame in range(100)))
+    parts = plan_scan(table, ((3, 60), (70, 100)))
+    assert [(part.start, part.stop) for part in parts] == [(3, 60), (70, 100)]  # all shorter than PART_SECONDS
+    assert plan_scan(table, ()) == ()
+    assert join_scans((), "white", SIZE) == Scan((), (), "white", SIZE)
 
 
 def test_few_frames_are_looked_at(second):
