@@ -61,8 +61,5 @@ acceptance: setup ## the whole-job tests at full size (half an hour, 20 GiB of d
 	LIPSTITCH_FULL=1 $(VENV_PYTHON) -m pytest -n 0 -v -rsP --durations=0 tests/test_real_job.py tests/pipeline/test_job.py \
 		tests/test_two_hours.py tests/test_large_files.py
 
-bench: setup ## run every benchmarks/bench_*.py
-	@set -e; for script in benchmarks/bench_*.py; do \
-		[ -e "$$script" ] || { echo "There are no benchmarks/bench_*.py."; exit 1; }; \
-		echo "== $$script"; $(VENV_PYTHON) -m "benchmarks.$$(basename "$$script" .py)"; \
-	done
+bench: setup ## measure whole jobs: speed, memory, start-up (half an hour)
+	$(VENV_PYTHON) -m benchmarks.run

@@ -1,0 +1,229 @@
+"""Measure whole jobs on this machine: speed, memory, start-up.
+
+    python -m benchmarks.run [--only W1 W4] [--out build/bench/results.json] [--write]
+
+Prints a table and writes it as JSON; `--write` also puts it into benchmarks/RESULTS.md. Jobs run as a user runs them;
+wall time is that of the whole process, memory the sum of all its processes (PSS). All six take about half an hour on
+two cores. Nothing else should run at the same time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks import material
+from benchmarks.measure import Measured, run_measured
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+NUM_COMMON_FRAMES = 500
+"""Frames that are done the common way; its rate does not depend on the length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    workload: str
+    what: str
+    value: str
+    aim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that was run, and its report."""
+
+    measured: Measured
+    report: dict[str, Any]
+    path: Path
+    """Of the job file."""
+
+
+def run_job(name: str, content: dict[str, Any], *arguments: str) -> Job:
+    """Run a job in a fresh workspace."""
+    output = material.FOLDER / name
+    job = output.with_suffix(".yaml")
+    defaults = {
+        "output": str(output),
+        "segmenter": material.detector_settings(),
+        "renderer": {"checkpoint": str(material.full_size_checkpoint())},
+    }
+    job.write_text(yaml.safe_dump({**defaults, **content}))
+    measured = run_measured(
+        [sys.executable, str(ROOT / "main.py"), "--config", str(job), "--force", "--quiet", *arguments]
+    )
+    return Job(measured, json.loads(Path(f"{output}.report.json").read_text()), job)
+
+
+def _inputs(video: Path, seconds: int) -> dict[str, Any]:
+    return {"input": {"video": str(video), "audio": str(material.dub(seconds))}, "execution": {"keep": "none"}}
+
+
+def _stages(job: Job) -> str:
+    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in job.report["seconds"].items())
+
+
+def face_minute() -> list[Row]:
+    """W1: a minute with a face in every frame, the full-size network; and the same work done the common way."""
+    video = material.face_video()
+    job = run_job("w1.mp4", _inputs(video, 60))
+    frames = job.report["output"]["num_frames"]
+    rate = frames / job.measured.seconds
+    command = [sys.executable, "-m", "benchmarks.common_way", str(video), str(material.dub(60))]
+    command += [str(material.full_size_checkpoint()), str(material.FOLDER / "w1-common.mp4"), str(NUM_COMMON_FRAMES)]
+    weights = material.detector_settings().get("detector_checkpoint")
+    common = run_measured(command + ([weights] if weights else []), cwd=ROOT)
+    common_rate = NUM_COMMON_FRAMES / common.seconds
+    return [
+        Row("W1", "60 s of face, whole process", f"{rate:.1f} frames/s", "35, met at 28"),
+        Row("W1", "its stages", f"{_stages(job)}; all {job.measured.seconds:.1f} s", ""),
+        Row("W1", "memory", f"{job.measured.peak_mb:.0f} MB", ""),
+        Row("W1", f"the common way, {NUM_COMMON_FRAMES} frames", f"{common_rate:.1f} frames/s", ""),
+        Row("W1", "times the common way", f"{rate / common_rate:.1f}", "4"),
+    ]
+
+
+def mixed_minutes() -> list[Row]:
+    """W2: ten minutes, a fifth of it face."""
+    job = run_job("w2.mp4", _inputs(material.mixed_video(10), 600))
+    seconds, frames = job.report["seconds"], job.report["output"]["num_frames"]
+    rendered = job.report["num_rendered_frames"]
+    ratio = job.measured.seconds / (seconds["scan"] + seconds["render"])
+    return [
+        Row("W2", "10 min, a fifth face, whole process", f"{job.measured.seconds:.1f} s", ""),
+        Row("W2", "its stages", _stages(job), ""),
+        Row("W2", "times scan + rendering", f"{ratio:.2f}", "1.15"),
+        Row("W2", "scan", f"{frames / seconds['scan']:.0f} frames/s", "350"),
+        Row("W2", "rendering", f"{rendered / seconds['render']:.1f} frames/s", ""),
+        Row("W2", "copying", f"{frames / seconds['assemble']:.0f} frames/s", "3000"),
+    ]
+
+
+def flat_memory() -> list[Row]:
+    """W3: memory of all processes at 1, 10 and 60 minutes."""
+    peaks = []
+    for minutes in (1, 10, 60):
+        job = run_job("w3.mp4", _inputs(material.mixed_video(minutes), minutes * 60))
+        peaks.append(job.measured.peak_mb)
+    spread = max(peaks) / min(peaks) - 1
+    shown = ", ".join(f"{peak:.0f}" for peak in peaks)
+    return [
+        Row("W3", "memory at 1, 10, 60 min", f"{shown} MB", "under 2000"),
+        Row("W3", "spread", f"{spread:.0%}", "10%"),
+    ]
+
+
+def patch_two_hours() -> list[Row]:
+    """W4: ten seconds patched in the middle of two hours, with copied sound and with one that must be coded."""
+    source = material.mixed_video(120)
+    line = {"start": 3648, "end": 3658, "audio": str(material.dub(60))}
+    rows = []
+    for what, sound, aim in (("copied sound", {}, "20 s"), ("one sound encode", {"codec": "aac"}, "")):
+        content = {
+            "input": {"video": str(source), "length_policy": "cut"},
+            "ranges": [line],
+            "execution": {"keep": "none"},
+        }
+        if sound:
+            content["stitcher"] = {"audio": sound}
+        job = run_job("w4.mp4", content)
+        decoded = job.report["num_rendered_frames"]
+        rows.append(Row("W4", f"10 s in 2 h, {what}", f"{job.measured.seconds:.1f} s", aim))
+        rows.append(Row("W4", "its stages", f"{_stages(job)}; {decoded} frames rendered", ""))
+    return rows
+
+
+def more_workers() -> list[Row]:
+    """W5: one worker, two, and what `auto` chooses, on W1's video."""
+    rates = {}
+    for workers in (1, 2, "auto"):
+        content = _inputs(material.face_video(), 60)
+        content["execution"] = {"keep": "none", "workers": workers}
+        job = run_job("w5.mp4", content)
+        rates[workers] = job.report["num_rendered_frames"] / job.report["seconds"]["render"]
+    shown = ", ".join(f"{workers}: {rate:.1f}" for workers, rate in rates.items())
+    return [
+        Row("W5", "rendering, frames/s by workers", shown, ""),
+        Row("W5", "two workers against one", f"{rates[2] / rates[1]:.2f}", "1.6 where cores allow"),
+    ]
+
+
+def start_up() -> list[Row]:
+    """W6: --help, and --plan with a finished scan."""
+    content = _inputs(material.mixed_video(10), 600)
+    content["execution"] = {"keep": "scan"}
+    job = run_job("w6.mp4", content)
+
+    def median(*arguments: str) -> float:
+        command = [sys.executable, str(ROOT / "main.py"), *arguments]
+        return statistics.median(run_measured(command).seconds for _ in range(5))
+
+    return [
+        Row("W6", "--help", f"{median('--help'):.2f} s", "0.4 s"),
+        Row("W6", "--plan, scan finished", f"{median('--config', str(job.path), '--plan'):.2f} s", "1.5 s"),
+    ]
+
+
+WORKLOADS: dict[str, Callable[[], list[Row]]] = {
+    "W1": face_minute,
+    "W2": mixed_minutes,
+    "W3": flat_memory,
+    "W4": patch_two_hours,
+    "W5": more_workers,
+    "W6": start_up,
+}
+
+
+def machine() -> str:
+    """Return the machine in words."""
+    import av
+    import torch
+
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    flags = "bfloat16 in hardware" if torch.cpu._is_avx512_bf16_supported() else "no bfloat16 in hardware"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return (
+        f"{len(os.sched_getaffinity(0))} cores of {names[0].split(':')[1].strip() if names else platform.machine()},"
+        f" {flags}, {memory:.0f} GB, {gpu}; Python {platform.python_version()}, torch {torch.__version__}, PyAV"
+        f" {av.__version__}. Footage: {'shared clips' if material.shared_folder() else 'the demonstration portrait'}."
+    )
+
+
+def as_table(rows: list[Row]) -> str:
+    """Return rows as a Markdown table."""
+    lines = ["| | workload | measured | aim |", "|---|---|---|---|"]
+    return "\n".join(lines + [f"| {row.workload} | {row.what} | {row.value} | {row.aim} |" for row in rows])
+
+
+def main() -> None:
+    """Run the workloads that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--out", type=Path, default=material.FOLDER / "results.json")
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
+    arguments = parser.parse_args()
+    rows = []
+    for name in arguments.only:
+        for row in WORKLOADS[name]():
+            print(f"{row.workload}  {row.what:42} {row.value}{f'   (aim: {row.aim})' if row.aim else ''}", flush=True)
+            rows.append(row)
+    arguments.out.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
+    if arguments.write:
+        RESULTS.write_text(f"# Results\n\n`python -m benchmarks.run --write` on {machine()}\n\n{as_table(rows)}\n")
+
+
+if __name__ == "__main__":
+    main()
