@@ -416,7 +416,7 @@ def test_a_cluster_takes_no_workers_of_this_machine():
     ("execution", "said"),
     [
         ({"backend": "dask"}, "execution: backend dask needs address, the host:port of its cluster."),
-        ({"address": "a:1"}, "execution: address is for backend dask or ray; backend processes works on this machine."),
+        ({"address": "a:1"}, "execution: address is for backend dask or ray; backend threads works on this machine."),
         ({"backend": "dask", "address": "head"}, "execution: address (now 'head'): write it as host:port."),
         ({"backend": "dask", "address": "head:65536"}, "execution: address (now 'head:65536'): write it as host:port."),
         ({"backend": "dask", "address": "http://head:1"}, "address (now 'http://head:1'): write it as host:port."),
