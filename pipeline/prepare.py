@@ -31,7 +31,7 @@ from segmenter.spans import SpanSettings, find_spans
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 
-SCAN_VERSION = 2
+SCAN_VERSION = 3
 """Raised when scanning the same frames gives other samples than before."""
 
 

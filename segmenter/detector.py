@@ -95,11 +95,13 @@ class RetinaFaceDetector:
         batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # strides of channels-last, without a copy
         with torch.inference_mode(), _one_thread():
             boxes, scores, landmarks = self._network(batch)
+            # The library would decode every anchor before it drops almost all of them.
+            likely = scores[0, :, 1] > MIN_SCORE
             found = self._library.post_process(
-                boxes[0],
-                scores[0],
-                landmarks[0],
-                self._anchors_of(height, width),
+                boxes[0, likely],
+                scores[0, likely],
+                landmarks[0, likely],
+                self._anchors_of(height, width)[likely],
                 self._network.cfg,
                 scale=torch.tensor([width, height] * 2),
                 scale1=torch.tensor([width, height] * 5),
