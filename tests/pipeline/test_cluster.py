@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 import pipeline.cluster
+import pipeline.cluster_link
 import pipeline.config
+import pipeline.dask_cluster
 import pipeline.produce
 from demo.make_material import make_material
 from media.errors import ConfigError, RenderError, WorkspaceError
@@ -320,7 +322,8 @@ def test_a_scheduler_that_is_gone_is_one_sentence_and_the_job_goes_on_elsewhere(
 @needs_dask
 def test_a_scheduler_without_workers(serial, tmp_path, monkeypatch):
     talk, _ = serial
-    monkeypatch.setattr(pipeline.cluster, "PATIENCE_SECONDS", 0.5)
+    for module in (pipeline.cluster_link, pipeline.dask_cluster):
+        monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
     with ExitStack() as stack:
         alone = Dask(stack, tmp_path).mend(num_workers=0)
         with pytest.raises(RenderError, match=rf"has had no workers for 0.5 seconds. .+ `dask worker {alone.address}`"):
@@ -335,7 +338,7 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
     job = load_job(quick_job(tmp_path, talk, backend="dask", address=address))
     with pytest.raises(ConfigError, match=said.format(address)):
         check_renderer(job, source=None)  # before the workspace is made
-    monkeypatch.setattr(pipeline.cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(pipeline.dask_cluster, "CONNECT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections and says nothing
         address = f"127.0.0.1:{server.getsockname()[1]}"
         begun = time.monotonic()
