@@ -49,24 +49,28 @@ class Job:
     report: dict[str, Any]
 
 
-def run_job(name: str, content: dict[str, Any], *arguments: str) -> Job:
-    """Run a job in a fresh workspace."""
-    output = material.FOLDER / name
-    job = output.with_suffix(".yaml")
+def write_job(name: str, content: dict[str, Any]) -> Path:
+    """Write a job file with the full-size network; its output is called `name`."""
+    job = (material.FOLDER / name).with_suffix(".yaml")
     defaults = {
-        "output": str(output),
+        "output": str(material.FOLDER / name),
         "segmenter": material.detector_settings(),
         "renderer": {"checkpoint": str(material.full_size_checkpoint())},
+        "execution": {"keep": "none"},
     }
     job.write_text(yaml.safe_dump({**defaults, **content}))
-    measured = run_measured(
-        [sys.executable, str(ROOT / "main.py"), "--config", str(job), "--force", "--quiet", *arguments]
-    )
-    return Job(measured, json.loads(Path(f"{output}.report.json").read_text()), job)
+    return job
+
+
+def run_job(name: str, content: dict[str, Any]) -> Job:
+    """Run a job in a fresh workspace."""
+    job = write_job(name, content)
+    measured = run_measured([sys.executable, str(ROOT / "main.py"), "--config", str(job), "--force", "--quiet"])
+    return Job(measured, json.loads((material.FOLDER / f"{name}.report.json").read_text()))
 
 
 def _inputs(video: Path, seconds: int) -> dict[str, Any]:
-    return {"input": {"video": str(video), "audio": str(material.dub(seconds))}, "execution": {"keep": "none"}}
+    return {"input": {"video": str(video), "audio": str(material.dub(seconds))}}
 
 
 def _stages(job: Job) -> str:
@@ -225,14 +229,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=material.FOLDER / "results.json")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
     arguments = parser.parse_args()
-    rows = []
+    rows: list[Row] = []
     for name in arguments.only:
         for row in WORKLOADS[name]():
             print(f"{row.workload}  {row.what:42} {row.value}{f'   (aim: {row.aim})' if row.aim else ''}", flush=True)
             rows.append(row)
-    arguments.out.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
-    if arguments.write:
-        RESULTS.write_text(f"# Results\n\n`python -m benchmarks.run --write` on {machine()}\n\n{as_table(rows)}\n")
+        rows.sort(key=lambda row: row.workload)
+        arguments.out.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
+        if arguments.write:
+            RESULTS.write_text(f"# Results\n\n`python -m benchmarks.run --write` on {machine()}\n\n{as_table(rows)}\n")
 
 
 if __name__ == "__main__":

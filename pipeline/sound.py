@@ -58,6 +58,9 @@ def make_soundtrack(
     """
     if edit.heard is None:
         return None
+    if muxer == "avi":  # which cannot tell that sound begins later than the file
+        edit, anchor = replace(edit, heard=edit.heard.delayed(anchor)), Fraction(0)
+    assert edit.heard is not None
     if _is_copied(edit, muxer, config):
         return copy_soundtrack(edit.heard, anchor=anchor)
     path = workspace.path("sound", soundtrack_key(edit, source, anchor, muxer, config), ".mp4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -56,6 +56,14 @@ class SoundPlan:
             if not at <= piece.output_start < piece.output_stop <= self.duration:
                 raise ValueError(f"sound pieces must be in order, disjoint and inside the output: {piece}")
             at = piece.output_stop
+
+    def delayed(self, seconds: Fraction) -> SoundPlan:
+        """Return this plan with silence before it."""
+        pieces = tuple(
+            replace(piece, output_start=piece.output_start + seconds, output_stop=piece.output_stop + seconds)
+            for piece in self.pieces
+        )
+        return replace(self, pieces=pieces, duration=self.duration + seconds)
 
 
 @dataclass(frozen=True, slots=True)

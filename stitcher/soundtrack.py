@@ -120,8 +120,11 @@ def takes(muxer: str, codec: str) -> bool:
 
 
 def default_codec(muxer: str) -> str:
-    """Return the codec to write for a muxer: AAC where it is at home; raise UnsupportedMedia for an unknown muxer."""
-    for codec in ("aac", "opus", "ac3", "mp3"):
+    """Return the codec to write for a muxer: AAC where it is at home; raise UnsupportedMedia for an unknown muxer.
+
+    AVI gets PCM: it cannot tell that a decoder has to drop the first samples of anything else.
+    """
+    for codec in ("aac", "opus", "pcm_s16le", "ac3", "mp3"):
         if takes(muxer, codec):
             return codec
     raise UnsupportedMedia(f"No sound can be written to {muxer} files. Use .mp4, .mov or .mkv for the output.")

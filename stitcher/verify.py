@@ -76,7 +76,8 @@ def verify_packets(
     if _keeps_payload(assembled, video):
         checks.append(_check_payloads(packets, assembled))
     if sound_seconds is not None:
-        checks.append(_check_sound(written, info, sound_seconds))
+        first_frame = timeline.pts[0] * timeline.time_base
+        checks.append(_check_sound(written, info, sound_seconds, first_frame))
     return tuple(checks)
 
 
@@ -236,7 +237,7 @@ def _check_payloads(packets: _Packets, assembled: Assembled) -> Check:
     return Check("untouched packets", f"{len(packets.payloads)} packets as given to the muxer")
 
 
-def _check_sound(path: Path, info: MediaInfo, seconds: Fraction) -> Check:
+def _check_sound(path: Path, info: MediaInfo, seconds: Fraction, first_frame: Fraction) -> Check:
     audio = info.require_audio()
     start: Fraction | None = None
     end = Fraction(0)
@@ -245,6 +246,8 @@ def _check_sound(path: Path, info: MediaInfo, seconds: Fraction) -> Check:
             if packet.size and packet.pts is not None:
                 start = packet.pts * audio.time_base if start is None else start
                 end = (packet.pts + (packet.duration or 0)) * audio.time_base
+    if info.container == "avi":
+        start = first_frame  # silence stands before it
     length = end - (start or 0)
     tolerance = Fraction(SOUND_TOLERANCE_SAMPLES, audio.sample_rate) + Fraction(1, 500)
     if not -tolerance <= length - seconds <= 2 * tolerance:

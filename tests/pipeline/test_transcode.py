@@ -79,6 +79,7 @@ def run(job, **options):
         ("theora.ogv", "a.mkv", "h264", THEORA),
         ("theora.ogv", "a.webm", "vp9", WEBM),
         ("packed.avi", "a.mp4", "mpeg4", ORDER),
+        ("packed.avi", "a.avi", "mpeg4", ORDER),
         ("reordered.avi", "a.mkv", "h264", ORDER),
     ],
 )

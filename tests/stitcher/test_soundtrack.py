@@ -284,7 +284,7 @@ def test_what_cannot_be_copied_has_a_reason(folder, source, patch):
 
 def test_default_codecs():
     assert [default_codec(muxer) for muxer in ("mp4", "mov", "matroska", "webm", "avi")] == [
-        "aac", "aac", "aac", "opus", "ac3",
+        "aac", "aac", "aac", "opus", "pcm_s16le",
     ]  # fmt: skip
     with pytest.raises(UnsupportedMedia):
         default_codec("gif")
