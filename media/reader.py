@@ -73,6 +73,9 @@ class FrameReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        # What is left to decode refers to this reader: without this, a dozen frames would live until Python looks for
+        # such circles, which it seldom does.
+        self._decoded, self._waiting, self._shown = iter(()), None, None
 
     @property
     def damaged(self) -> frozenset[int]:

@@ -1,6 +1,8 @@
 """Frames by index: the stamps must be those asked for, and the pixels those of decoding from the start."""
 
+import gc
 import random
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -109,3 +111,18 @@ def test_the_file_is_closed(tmp_path):
         container = reader._container
     with pytest.raises(AssertionError, match="not open"):
         next(container.demux())
+
+
+def test_nothing_of_a_reader_outlives_it(tmp_path):
+    info = probe(make_video(tmp_path / "a.mp4", 30))
+    table = scan_packets(info)
+    gc.collect()
+    gc.disable()  # what only a search for circles of references finds stays for minutes in a long job
+    try:
+        with FrameReader(info, table) as reader:
+            assert len(list(reader.read(range(10)))) == 10
+        left = weakref.ref(reader)
+        del reader
+        assert left() is None
+    finally:
+        gc.enable()
