@@ -191,9 +191,9 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
     context = stream.codec_context
     if not context:
         raise UnsupportedMedia(f"{container.name[5:]}: there is no decoder for its video. Convert it first.")
-    if not context.width or context.pix_fmt is None:  # what a decoder tells only once it has decoded something
+    first = _first_picture(container, index)  # before what it looks like is asked: encrypted pictures look like nothing
+    if not context.width or context.pix_fmt is None:
         raise _undecodable(container)
-    first = _first_picture(container, index)
     extradata = bytes(context.extradata or b"")
     codec = context.codec.canonical_name
     return VideoInfo(
