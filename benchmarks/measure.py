@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SAMPLE_SECONDS = 1.0
 """How often memory is looked at. The kernel walks through all of it while the process waits: five times a second took a
@@ -50,19 +53,50 @@ def run_measured(command: list[str], *, cwd: Path | None = None) -> Measured:
     return Measured(seconds, cpu, peak[0], output)
 
 
-def _family(root: int) -> list[int]:
-    """Return a process and its descendants."""
-    parents: dict[int, int] = {}
+def seconds_to_stop(command: list[str], begun: Callable[[], bool]) -> float:
+    """Start a command, wait until it has begun, press Ctrl-C; return the seconds until the last of its processes ends.
+
+    Raises RuntimeError if the command ends by itself.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    while not begun():
+        if process.poll() is not None:
+            raise RuntimeError(f"{' '.join(command)}: ended by itself, exit code {process.returncode}")
+        time.sleep(0.01)
+    pressed = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate()
+    while any(stat.session == process.pid and stat.state != "Z" for stat in _running()):
+        time.sleep(0.01)
+    return time.monotonic() - pressed
+
+
+class _Stat(NamedTuple):
+    """What the kernel says of a process."""
+
+    process: int
+    state: str
+    parent: int
+    session: int
+
+
+def _running() -> Iterator[_Stat]:
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             try:
                 stat = Path(entry.path, "stat").read_text()
             except OSError:
                 continue
-            parents[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
+            state, parent, _, session, *_ = stat.rsplit(")", 1)[1].split()
+            yield _Stat(int(entry.name), state, int(parent), int(session))
+
+
+def _family(root: int) -> list[int]:
+    """Return a process and its descendants."""
+    running = list(_running())
     family = [root]
     for process in family:
-        family += [child for child, parent in parents.items() if parent == process]
+        family += [stat.process for stat in running if stat.parent == process]
     return family
 
 

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import sys
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from typing import Any
 import yaml
 
 from benchmarks import material
-from benchmarks.measure import Measured, run_measured
+from benchmarks.measure import Measured, run_measured, seconds_to_stop
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
@@ -176,6 +177,21 @@ def start_up() -> list[Row]:
     ]
 
 
+def stop() -> list[Row]:
+    """W7: Ctrl-C while the faces are drawn, by threads and by processes."""
+    rows = []
+    for backend in ("threads", "processes"):
+        workspace = material.FOLDER / f"w7-{backend}"
+        shutil.rmtree(workspace, ignore_errors=True)
+        execution = {"backend": backend, "workspace": str(workspace), "keep": "none"}
+        job = write_job("w7.mp4", {**_inputs(material.face_video(), 60), "execution": execution})
+        command = [sys.executable, str(ROOT / "main.py"), "--config", str(job), "--force", "--quiet"]
+        seconds = seconds_to_stop(command, lambda: any(workspace.glob("clip-*.part")))  # noqa: B023
+        shutil.rmtree(workspace)
+        rows.append(Row("W7", f"Ctrl-C while rendering in {backend}", f"{seconds:.1f} s", "2 s"))
+    return rows
+
+
 def machine_alone() -> list[Row]:
     """W0: what this machine does of each step by itself, on all cores: no job can be faster than these together."""
     command = [
@@ -197,6 +213,7 @@ WORKLOADS: dict[str, Callable[[], list[Row]]] = {
     "W4": patch_two_hours,
     "W5": more_workers,
     "W6": start_up,
+    "W7": stop,
 }
 
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 EXIT_STOPPED = 130
 """Exit code of a run that was stopped: 128 + SIGINT, as shells count."""
-GRACE_SECONDS = 1.3
+GRACE_SECONDS = 1.0
 """How long the run may take to clean up behind itself before it is ended where it stands."""
 WATCH_SECONDS = 0.2
 """How often a worker looks whether the run is still there."""

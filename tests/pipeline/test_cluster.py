@@ -310,7 +310,7 @@ def test_a_scheduler_that_is_gone_is_one_sentence_and_the_job_goes_on_elsewhere(
     kill(dask.scheduler)
     begun = time.monotonic()
     answer = finish(process)
-    assert time.monotonic() - begun < 15  # one or two on a machine with nothing else to do
+    assert time.monotonic() - begun < 30  # one or two on a machine with nothing else to do
     assert answer == (5, "", f"Error: The Dask scheduler at {dask.address} is gone. {GO_ON}\n")
     assert not (tmp_path / "out.mp4").exists()
     finished = finished_clips(tmp_path / "out.mp4.lipstitch")
@@ -344,7 +344,7 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
         begun = time.monotonic()
         with pytest.raises(ConfigError, match=said.format(address)):
             run_quick(quick_job(tmp_path, talk, backend="dask", address=address))
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 30
 
 
 # What a worker checks
