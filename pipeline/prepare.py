@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
@@ -96,7 +98,20 @@ def open_source(
         if not plan_only:
             raise
         checkpoint = None
+    if not plan_only:
+        _import_ahead()
     return Source(info, video, table, coding, fingerprint(Path(info.path), table), checkpoint), edits
+
+
+def _import_ahead() -> None:
+    """Import what takes seconds to import beside what comes now: hashing the source's bytes, finding its faces."""
+    for_drawing, for_finding, for_hearing = "renderer.engine", "torchvision.models", "librosa.core.spectrum"
+
+    def work() -> None:
+        for module in (for_drawing, for_finding, for_hearing):
+            import_module(module)
+
+    Thread(target=work, name="import-ahead").start()
 
 
 def scan_source(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -48,12 +49,16 @@ def produce(
 ) -> list[RenderedClip]:
     """Make one output, from its plan to its final name."""
     edit, muxer = plan.edit, muxer_of(plan.edit.output)
-    with source.timed("render"):
-        clips = _render(config, source, plan, workspace, reporter)
     anchor = source.table.pts[0] * source.table.time_base if edit.timeline.is_source else Fraction(0)
-    with source.timed("sound"), stage(reporter, "sound", 1, "tracks"):
-        soundtrack = make_soundtrack(edit, source.info, anchor, muxer, config.stitcher.audio, workspace, reporter)
-        reporter.advance(1)
+    with ThreadPoolExecutor(1, "sound") as beside:  # rendering leaves the cores gaps to make it in
+        making = beside.submit(
+            make_soundtrack, edit, source.info, anchor, muxer, config.stitcher.audio, workspace, reporter
+        )
+        with source.timed("render"):
+            clips = _render(config, source, plan, workspace, reporter)
+        with source.timed("sound"), stage(reporter, "sound", 1, "tracks"):
+            soundtrack = making.result()
+            reporter.advance(1)
     with atomic_file(edit.output) as partial:
         with source.timed("assemble"), stage(reporter, "assemble", len(edit.timeline), "frames"):
             assembled = assemble(

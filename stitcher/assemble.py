@@ -97,7 +97,7 @@ def assemble(
     video = source.require_video()
     with ExitStack() as stack:
         reader = stack.enter_context(open_input(source.path))
-        sound = SoundFeed(stack, soundtrack) if soundtrack else None
+        sound = SoundFeed(stack, soundtrack, timeline.time_base) if soundtrack else None
         coded = next((rendered.path for rendered in clips if rendered.path), None)
         feed = VideoFeed(video, table, timeline, clips, coded, is_new=is_new)
         options = _muxer_options(muxer, timeline, sound)
@@ -310,7 +310,7 @@ class Assembly:
         if self._writer.format.name == "avi" and not self._has_begun:
             self._skip_to(packet.dts * packet.time_base)
         self._has_begun = True
-        for sound in self._sound.until(packet.dts * packet.time_base) if self._sound else ():
+        for sound in self._sound.until(packet.dts) if self._sound else ():
             self._mux(sound, self._sound_target)
         self._mux(packet, self._targets[self._source.require_video().index])
 

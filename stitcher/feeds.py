@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
-from math import ceil
 from typing import Any, TypeAlias
 
 import av
@@ -27,18 +26,22 @@ AnyPacket: TypeAlias = "av.Packet[Any]"
 class SoundFeed:
     """The packets of the soundtrack, released up to a time."""
 
-    def __init__(self, stack: ExitStack, soundtrack: Soundtrack) -> None:
+    def __init__(self, stack: ExitStack, soundtrack: Soundtrack, clock: Fraction) -> None:
+        """clock: the time base of the ticks given to `until`, in seconds."""
         container = stack.enter_context(open_input(soundtrack.path))
         self.template = container.streams[soundtrack.stream_index]
         self._packets = container.demux(self.template)
         assert self.template.time_base is not None
         self.time_base = self.template.time_base
         self._shift = round(soundtrack.offset / self.time_base)
+        # In whole numbers, since they are compared for every frame of hours.
+        self._per_tick = (clock / self.time_base).as_integer_ratio()
         self._next = self._shifted()
 
-    def until(self, seconds: Fraction | None) -> Iterator[AnyPacket]:
+    def until(self, ticks: int | None) -> Iterator[AnyPacket]:
         """Yield packets decoded before a time on the output's clock; None for all that are left."""
-        limit = None if seconds is None else ceil(seconds / self.time_base)
+        numerator, denominator = self._per_tick
+        limit = None if ticks is None else -(-ticks * numerator // denominator)
         while (packet := self._next) is not None:
             if limit is not None and packet.dts is not None and packet.dts >= limit:
                 return

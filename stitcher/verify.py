@@ -239,16 +239,17 @@ def _check_payloads(packets: _Packets, assembled: Assembled) -> Check:
 
 def _check_sound(path: Path, info: MediaInfo, seconds: Fraction, first_frame: Fraction) -> Check:
     audio = info.require_audio()
-    start: Fraction | None = None
-    end = Fraction(0)
+    begin: int | None = None
+    end = 0
     with open_input(path) as container:
         for packet in container.demux(container.streams[audio.index]):
-            if packet.size and packet.pts is not None:
-                start = packet.pts * audio.time_base if start is None else start
-                end = (packet.pts + (packet.duration or 0)) * audio.time_base
+            if packet.size and (pts := packet.pts) is not None:
+                begin = pts if begin is None else begin
+                end = pts + (packet.duration or 0)
+    start = (begin or 0) * audio.time_base
     if info.container == "avi":
         start = first_frame  # silence stands before it
-    length = end - (start or 0)
+    length = end * audio.time_base - start
     tolerance = Fraction(SOUND_TOLERANCE_SAMPLES, audio.sample_rate) + Fraction(1, 500)
     if not -tolerance <= length - seconds <= 2 * tolerance:
         raise ContractBroken(
