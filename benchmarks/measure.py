@@ -29,11 +29,14 @@ class Measured:
     output: str
 
 
-def run_measured(command: list[str], *, cwd: Path | None = None) -> Measured:
-    """Run a command to its end; raise RuntimeError with its messages if it fails."""
+def run_measured(command: list[str], *, cwd: Path | None = None, num_cores: int | None = None) -> Measured:
+    """Run a command to its end, on the first cores or on all; raise RuntimeError with its messages if it fails."""
+    cores = os.sched_getaffinity(0)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
+    os.sched_setaffinity(0, sorted(cores)[:num_cores])  # which the command inherits
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    os.sched_setaffinity(0, cores)
     peak, done = [0.0], threading.Event()
 
     def watch() -> None:

@@ -22,7 +22,10 @@ CODED_BITS_PER_PIXEL = 0.6
 """Upper end of what x264 needs at the default quality; grain needs more."""
 SOUND_BYTES_PER_SECOND = 4 * 16_000 + 24_000
 """The sound that drives the lips, and a soundtrack of 192 kbit/s."""
-BASE_MEGABYTES, WORKER_MEGABYTES = 400, 900
+PROCESS_MEGABYTES, FIRST_PROCESS_MEGABYTES = 900, 400
+"""Of each worker process, and of the one that starts them."""
+THREAD_MEGABYTES, FIRST_THREAD_MEGABYTES = 130, 1250
+"""Of each worker thread, and of the process that they share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ def build_plan(
     sound: str,
     num_cores: int,
     num_workers: int,
+    are_processes: bool,
     checkpoint_bytes: int,
 ) -> Plan:
     """Count what the clips hold and estimate what they cost. coded_reason: as for plan_clips."""
@@ -74,7 +78,11 @@ def build_plan(
     clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL / 8)
     output_bytes = int(source.size_bytes * copied / max(len(edit.timeline), 1)) + clip_bytes
     sound_bytes = int(edit.timeline.seconds(len(edit.timeline)) * SOUND_BYTES_PER_SECOND)
-    memory = (BASE_MEGABYTES + num_workers * WORKER_MEGABYTES) * 1_000_000 + 2 * num_workers * checkpoint_bytes
+    num_networks = max(num_workers, 1) if are_processes else 1
+    first, each = (
+        (FIRST_PROCESS_MEGABYTES, PROCESS_MEGABYTES) if are_processes else (FIRST_THREAD_MEGABYTES, THREAD_MEGABYTES)
+    )
+    memory = (first + num_workers * each) * 1_000_000 + 2 * num_networks * checkpoint_bytes
     return Plan(
         edit=edit,
         spans=tuple(spans),

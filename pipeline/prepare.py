@@ -193,6 +193,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, scan: Scan) -> Plan
         coded_reason=source.coding.reason,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),
         num_cores=num_cores(),
+        are_processes=config.execution.backend == "processes",
         num_workers=choose_workers(config.execution, sum(clip.action != "copy" for clip in clips)),
         checkpoint_bytes=source.checkpoint.stat().st_size if source.checkpoint else 0,
     )

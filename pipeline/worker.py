@@ -15,7 +15,7 @@ from media.timeline import Clip, FrameTable, Outcome, RenderedClip
 from media.writer import BEST_PSNR
 from pipeline.workspace import Workspace, atomic_file
 from renderer.compositor import Compositor, Pads
-from renderer.engine import MouthEngine, Precision, load_engine
+from renderer.engine import MouthEngine, Precision, choose_device, load_engine
 from renderer.mel import MelTrack
 from renderer.render import ClipJob, ClipResult, render_clip
 from segmenter.detector import build_detector
@@ -60,7 +60,8 @@ class _Tools:
     setup: WorkerSetup
     info: MediaInfo
     table: FrameTable
-    engine: MouthEngine
+    engines: dict[str, MouthEngine]
+    """By device, those used so far, with threads of this worker's own."""
     tracker: BoxTracker
     compositor: Compositor
     mel: MelTrack
@@ -69,7 +70,7 @@ class _Tools:
 _loaded = threading.local()
 _engines: dict[tuple[object, ...], MouthEngine] = {}
 _sources: dict[str, tuple[MediaInfo, FrameTable]] = {}
-"""What the threads of this process share: one network and one source at most, by what tells it from others."""
+"""What the threads of this process share: one network a device and one source, by what tells it from others."""
 _loading = threading.Lock()
 
 
@@ -89,21 +90,30 @@ def _source(setup: WorkerSetup) -> tuple[MediaInfo, FrameTable]:
         return _sources[setup.video_hash]
 
 
-def _engine(setup: WorkerSetup) -> MouthEngine:
-    """Return an engine with threads of this worker's own."""
-    key = setup.checkpoint_hash, setup.allow_torchscript, setup.device, setup.precision, setup.batch_size
+def _engine(tools: _Tools, turn: int) -> MouthEngine:
+    """Return this worker's engine on the device whose turn it is."""
+    device = str(choose_device(tools.setup.device, turn))
+    if device not in tools.engines:
+        tools.engines[device] = _shared_engine(tools.setup, device).with_threads(tools.setup.num_threads)
+    return tools.engines[device]
+
+
+def _shared_engine(setup: WorkerSetup, device: str) -> MouthEngine:
+    network = setup.checkpoint_hash, setup.allow_torchscript, setup.precision, setup.batch_size
+    key = *network, device
     with _loading:
         if key not in _engines:
-            _engines.clear()
+            for other in [other for other in _engines if other[:-1] != network]:
+                del _engines[other]
             _engines[key] = load_engine(
                 Path(setup.checkpoint),
-                device=setup.device,
+                device=device,
                 precision=setup.precision,
                 batch_size=setup.batch_size,
                 num_threads=setup.num_threads,
                 allow_torchscript=setup.allow_torchscript,
             )
-        return _engines[key].with_threads(setup.num_threads)
+        return _engines[key]
 
 
 def _tools(setup: WorkerSetup) -> _Tools:
@@ -121,7 +131,7 @@ def _tools(setup: WorkerSetup) -> _Tools:
             setup=setup,
             info=info,
             table=table,
-            engine=_engine(setup),
+            engines={},
             tracker=BoxTracker(
                 build_detector(setup.detector, weights),  # type: ignore[arg-type]
                 PictureConverter(video.rotation),
@@ -160,8 +170,9 @@ def work(setup: WorkerSetup, job: ClipJob, target: str) -> RenderedClip:
 
 def _best_result(tools: _Tools, job: ClipJob, path: Path) -> tuple[ClipResult, str]:
     """Render a clip, with ever smaller batches while memory runs out; return the result and why it fell back."""
-    engine, reason = tools.engine, ""
-    while job.clip.action == "render":
+    reason = ""
+    engine = _engine(tools, job.clip.index) if job.clip.action == "render" else None
+    while engine:
         try:
             return _coded_finely(tools, job, path, engine), ""
         except OutOfMemory as exc:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -35,13 +35,16 @@ FACES_A_THREAD = 8
 """Faces of a pass on the CPU. Fixed, because pixels may depend on it; from 4 to 32 the speed is the same."""
 
 
-def choose_device(wanted: str = "auto") -> torch.device:
+def choose_device(wanted: str = "auto", turn: int = 0) -> torch.device:
     """Choose the device: `auto` is CUDA where there is one, else the CPU; otherwise a torch name such as `cuda:1`.
 
-    Raises ConfigError for a name that torch does not know, or a device that this machine lacks.
+    Several GPUs take turns where none is named: clip after clip. Raises ConfigError for a name that torch does not
+    know, or a device that this machine lacks.
     """
+    if wanted in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", turn % torch.cuda.device_count())
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cpu")
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
@@ -90,18 +93,26 @@ class MouthEngine:
         self.batch_size = batch_size
         """Faces to hand over at a time: the faces of a pass on CUDA; on the CPU, 8 a thread keep every thread busy."""
         self._pool = self._passes_side_by_side(num_threads)
+        self._stream = self._queue_of_its_own()
         with _failures_translated(batch_size):
             folded = fold_normalisation(network if takes_over else copy.deepcopy(network))
             self._network = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # other queues do not wait for the one that brings the weights
 
     def _passes_side_by_side(self, num_threads: int | None) -> ThreadPoolExecutor:
         num_passes = (num_threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
         return ThreadPoolExecutor(num_passes, "mouths", initializer=_compute_on_one_thread)
 
+    def _queue_of_its_own(self) -> torch.cuda.Stream | None:
+        """Return a queue in which a GPU works beside those of other workers: one copies while another computes."""
+        return torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
     def with_threads(self, num_threads: int) -> MouthEngine:
         """Return an engine that shares this one's network and has threads of its own, for another worker."""
         engine = copy.copy(self)
         engine._pool = self._passes_side_by_side(num_threads)
+        engine._stream = self._queue_of_its_own()
         return engine
 
     def with_batch_size(self, batch_size: int) -> MouthEngine:
@@ -131,22 +142,25 @@ class MouthEngine:
     def _render_pass(
         self, faces: npt.NDArray[np.uint8], mel_windows: npt.NDArray[np.float32], pass_size: int
     ) -> npt.NDArray[np.uint8]:
-        images = self._padded(faces, pass_size).float() / 255
-        sound = self._padded(mel_windows, pass_size)[:, None]
-        masked = images.clone()
-        masked[:, _FIRST_MASKED_ROW:] = 0
-        # Channels lie last in memory and first in the shape: the layout that the convolutions are fastest in.
-        stacked = torch.cat((masked, images), dim=3).permute(0, 3, 1, 2)
-        output: Tensor = self._network(sound.to(self.dtype), stacked.to(self.dtype))
-        pixels = (output.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        mouths: npt.NDArray[np.uint8] = pixels[: len(faces)].cpu().numpy()
+        with torch.cuda.stream(self._stream) if self._stream else nullcontext():
+            images = self._padded(faces, pass_size).float() / 255
+            sound = self._padded(mel_windows, pass_size)[:, None]
+            masked = images.clone()
+            masked[:, _FIRST_MASKED_ROW:] = 0
+            # Channels lie last in memory and first in the shape: the layout that the convolutions are fastest in.
+            stacked = torch.cat((masked, images), dim=3).permute(0, 3, 1, 2)
+            output: Tensor = self._network(sound.to(self.dtype), stacked.to(self.dtype))
+            pixels = (output.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+            mouths: npt.NDArray[np.uint8] = pixels[: len(faces)].cpu().numpy()  # waits for this queue alone
         return mouths
 
     def _padded(self, values: npt.NDArray[np.generic], length: int) -> Tensor:
         """Return the values on the device, continued with zeros to a length."""
         batch = np.zeros((length, *values.shape[1:]), values.dtype)
         batch[: len(values)] = values
-        return torch.from_numpy(batch).to(self.device)
+        tensor = torch.from_numpy(batch)
+        # From pinned memory a GPU fetches by itself, without holding up this thread.
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
 
 def load_engine(

@@ -102,7 +102,7 @@ def quick_jobs():
         patch.setattr(pipeline.scanning, "scan_faces", noting("scanned", canned_scan))
         patch.setattr(pipeline.scanning, "build_detector", lambda *_: None)
         patch.setattr(pipeline.executor, "work", noted_work)
-        patch.setattr(pipeline.worker, "_engine", lambda _: DarkMouths())
+        patch.setattr(pipeline.worker, "_engine", lambda *_: DarkMouths())
         patch.setattr(pipeline.worker, "build_detector", lambda *_: None)
         patch.setattr(pipeline.worker, "BoxTracker", lambda *_, **__: StillFaces())
         patch.setattr(pipeline.worker, "MelTrack", lambda *_: NoMel())

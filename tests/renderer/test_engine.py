@@ -209,4 +209,13 @@ def test_choose_device(monkeypatch):
     assert choose_device("cpu") == torch.device("cpu")
     for there, kind in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        monkeypatch.setattr("torch.cuda.device_count", lambda there=there: int(there))
         assert choose_device("auto").type == kind
+
+
+def test_gpus_take_turns(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for wanted in ("auto", "cuda"):
+        assert [str(choose_device(wanted, turn)) for turn in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert str(choose_device("cpu", 1)) == "cpu"
