@@ -64,7 +64,7 @@ def main() -> None:
     faces, mels = np.zeros((8, 96, 96, 3), np.uint8), np.zeros((8, 80, 16), np.float32)
 
     def draw() -> None:
-        engine = network.with_threads(1)
+        engine = network.for_worker(1)
         for _ in range(NUM_FRAMES // 8):
             engine.render(faces, mels)
 

@@ -25,7 +25,8 @@ class Measured:
     seconds: float
     cpu_seconds: float
     peak_mb: float
-    """Greatest sum of the proportional set sizes (PSS) of the command and its descendants."""
+    """Greatest sum of the proportional set sizes (PSS) of the command and its descendants, as seen each second; at
+    least what the command itself held at any moment, which the kernel notes."""
     output: str
 
 
@@ -41,7 +42,8 @@ def run_measured(command: list[str], *, cwd: Path | None = None, num_cores: int 
 
     def watch() -> None:
         while not done.wait(SAMPLE_SECONDS):
-            peak[0] = max(peak[0], sum(map(_pss_mb, _family(process.pid))))
+            held = sum(_noted_mb(member, "smaps_rollup", "Pss") for member in _family(process.pid))
+            peak[0] = max(peak[0], held, _noted_mb(process.pid, "status", "VmHWM"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -103,9 +105,10 @@ def _family(root: int) -> list[int]:
     return family
 
 
-def _pss_mb(process: int) -> float:
+def _noted_mb(process: int, file: str, name: str) -> float:
+    """Return what the kernel notes of a process's memory; 0 if it has ended."""
     try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{process}/{file}").read_text().splitlines()
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), 0.0)

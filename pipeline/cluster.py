@@ -77,7 +77,8 @@ def run_on_cluster(
         open_dask(config) if config.backend == "dask" else open_ray(config, "CPU" if device.type == "cpu" else "GPU")
     )
     with opened as cluster:
-        setup = replace(setup, num_threads=max(1, cluster.num_cores // cluster.slots))
+        share = max(1, cluster.num_cores // cluster.slots)
+        setup = replace(setup, num_threads=share, drawing_threads=share)
         errands = (Errand(setup, job, str(target.absolute()), sizes) for job, target in jobs)
         with parallel_config(backend=cluster.backend, n_jobs=cluster.slots), _watched(cluster):
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=cluster.num_waiting)
@@ -116,7 +117,8 @@ def work_there(asked_version: str, errand: Errand) -> RenderedClip:
     finished = load_finished(errand.job.clip, Path(errand.target))
     if finished is not None:
         return finished
-    setup = replace(errand.setup, num_threads=min(errand.setup.num_threads, num_cores()))
+    share = min(errand.setup.num_threads, num_cores())
+    setup = replace(errand.setup, num_threads=share, drawing_threads=share)
     return work(setup, errand.job, errand.target)
 
 

@@ -37,8 +37,9 @@ def run_clips(
         yield from run_on_cluster(setup, jobs, config)
         return
     num_workers = choose_workers(config, len(jobs))
-    share = replace(setup, num_threads=max(1, num_cores() // num_workers))
+    num_threads = max(1, num_cores() // num_workers)
     backend = BACKENDS[config.backend]
+    share = replace(setup, num_threads=num_threads, drawing_threads=num_threads if backend == "loky" else None)
     options: dict[str, Any] = {}
     if backend == "loky":
         options = {

@@ -213,6 +213,7 @@ def _worker_setup(config: JobConfig, source: Source, driving: Path) -> WorkerSet
         driving=str(driving),
         coding=source.coding.frames,
         num_threads=num_cores(),
+        drawing_threads=None,
         passes_through=renderer.on_failure == "pass_through",
     )
 

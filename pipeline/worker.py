@@ -13,6 +13,7 @@ from media.picture import PictureConverter
 from media.probe import MediaInfo, probe, scan_packets
 from media.timeline import Clip, FrameTable, Outcome, RenderedClip
 from media.writer import BEST_PSNR
+from pipeline.machine import num_cores
 from pipeline.workspace import Workspace, atomic_file
 from renderer.compositor import Compositor, Pads
 from renderer.engine import MouthEngine, Precision, choose_device, load_engine
@@ -49,6 +50,9 @@ class WorkerSetup:
     """Path of the driving sound."""
     coding: VideoCoding
     num_threads: int
+    """Of a decoder."""
+    drawing_threads: int | None
+    """Of the network on a CPU, this worker's own; None: one a core for all workers of the process together."""
     passes_through: bool
     """Whether a clip that cannot be rendered is coded again unchanged; otherwise the job stops."""
 
@@ -94,7 +98,7 @@ def _engine(tools: _Tools, turn: int) -> MouthEngine:
     """Return this worker's engine on the device whose turn it is."""
     device = str(choose_device(tools.setup.device, turn))
     if device not in tools.engines:
-        tools.engines[device] = _shared_engine(tools.setup, device).with_threads(tools.setup.num_threads)
+        tools.engines[device] = _shared_engine(tools.setup, device).for_worker(tools.setup.drawing_threads)
     return tools.engines[device]
 
 
@@ -110,7 +114,7 @@ def _shared_engine(setup: WorkerSetup, device: str) -> MouthEngine:
                 device=device,
                 precision=setup.precision,
                 batch_size=setup.batch_size,
-                num_threads=setup.num_threads,
+                num_threads=num_cores(),
                 allow_torchscript=setup.allow_torchscript,
             )
         return _engines[key]

@@ -108,10 +108,14 @@ class MouthEngine:
         """Return a queue in which a GPU works beside those of other workers: one copies while another computes."""
         return torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
-    def with_threads(self, num_threads: int) -> MouthEngine:
-        """Return an engine that shares this one's network and has threads of its own, for another worker."""
+    def for_worker(self, num_threads: int | None) -> MouthEngine:
+        """Return an engine that shares this one's network, for one of several workers.
+
+        num_threads: as many of its own; None: those of this engine, which then work for whoever has something to draw.
+        """
         engine = copy.copy(self)
-        engine._pool = self._passes_side_by_side(num_threads)
+        if num_threads is not None or self.device.type != "cpu":
+            engine._pool = self._passes_side_by_side(num_threads)
         engine._stream = self._queue_of_its_own()
         return engine
 
