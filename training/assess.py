@@ -68,12 +68,13 @@ def assess_networks(
     device: str = "auto",
     threads: int | None = None,
     detector: DetectorSource | None = None,
-    has_speed: bool = True,
+    speed_rounds: int = 10,
 ) -> dict[str, object]:
     """Measure two networks on the same faces; print the table, store it as JSON, write filmstrips; return the JSON.
 
     held_out: names of people, to take these of the videos alone. work: folder for faces and filmstrips. Without an
-    expert the figures of sync are null. Raises CheckpointError, ConfigError or TrainingError.
+    expert the figures of sync are null. speed_rounds: how often speed is measured (the best counts), 0 for not at all.
+    Raises CheckpointError, ConfigError or TrainingError.
     """
     machine = choose_machine(device, "float32", threads)
     networks = {"old": _load(against, machine), "new": _load(checkpoint, machine)}
@@ -82,7 +83,7 @@ def assess_networks(
     figures: dict[str, Figures] = {"truth": measure_truth(held, judge)}
     for name, network in networks.items():
         figures[name] = {**measure(network, held, judge), "parameters": count_parameters(network) / 1e6}
-    full_size = _add_speed(networks, figures, device) if has_speed else None
+    full_size = _add_speed(networks, figures, device, speed_rounds) if speed_rounds else None
     content: dict[str, object] = {
         "checkpoint": {"file": str(checkpoint), "hash": hash_bytes(checkpoint)},
         "against": {"file": str(against), "hash": hash_bytes(against)},
@@ -125,9 +126,9 @@ def _watch(
     return HeldOut(data, data.tracks)
 
 
-def _add_speed(networks: Mapping[str, nn.Module], figures: dict[str, Figures], device: str) -> float:
+def _add_speed(networks: Mapping[str, nn.Module], figures: dict[str, Figures], device: str, rounds: int) -> float:
     """Measure the networks and the full-size one side by side; return the latter's speed."""
-    speeds = measure_speed([*networks.values(), full_size_network()], device=device)
+    speeds = measure_speed([*networks.values(), full_size_network()], device=device, rounds=rounds)
     for name, speed in zip(networks, speeds, strict=False):
         figures[name]["frames_per_second"] = speed
     return speeds[-1]

@@ -62,7 +62,7 @@ class ExpertConfig(_StageConfig):
     steps: int = Field(default=3000, ge=1, le=10_000_000)
     windows: int = Field(default=64, ge=4, le=4096)
     group: int = Field(
-        default=4, ge=2, le=64, description="Windows from one track, so that shifted sound is among them."
+        default=8, ge=2, le=64, description="Windows from one track, so that shifted sound is among them."
     )
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     weight_decay: float = Field(default=0.05, ge=0, le=10)

@@ -56,9 +56,10 @@ class FaceData:
         names: Collection[str] | None = None,
         people: Mapping[str, str] | None = None,
         device: str | torch.device = "cpu",
+        resident: bool = True,
     ) -> None:
         """names: the videos to take; all if None. people: person by what a video's name begins with; without, each
-        video is a person.
+        video is a person. resident: whether crops may lie in memory.
         """
         self.device = torch.device(device)
         self.tracks: list[Track] = []
@@ -87,7 +88,7 @@ class FaceData:
         self._columns = torch.from_numpy(np.concatenate(columns)).to(self.device)
         self._mel = torch.from_numpy(np.concatenate(mels)).to(self.device)
         self._crops: Tensor | None = None
-        if num_rows * CROP_PX * CROP_PX * 3 <= RESIDENT_SHARE * _free_bytes(self.device):
+        if resident and num_rows * CROP_PX * CROP_PX * 3 <= RESIDENT_SHARE * _free_bytes(self.device):
             self._crops = torch.from_numpy(np.concatenate(self._videos)).to(self.device)
             self._videos.clear()
 

@@ -38,9 +38,9 @@ class SyncExpert(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.lips = nn.Sequential(
-            CompactBlock(3 * WINDOW_ROWS, 32, 5, (1, 2)),  # (48, 48)
-            *_stage(32, 48, 2),  # (24, 24)
-            *_stage(48, 80, 2),  # (12, 12)
+            CompactBlock(3 * WINDOW_ROWS, 40, 5, 2),  # (24, 48)
+            *_stage(40, 64, (1, 2)),  # (24, 24)
+            *_stage(64, 80, 2),  # (12, 12)
             *_stage(80, 128, 2),  # (6, 6)
             *_stage(128, 192, 2),  # (3, 3)
             nn.Flatten(),
@@ -61,7 +61,7 @@ class SyncExpert(nn.Module):
 
     def embed_lips(self, lips: Tensor) -> Tensor:
         """Return vectors (N, 256) of length 1 for lips (N, 15, 48, 96)."""
-        return functional.normalize(self.lips(lips).float(), dim=1)
+        return functional.normalize(self.lips(even_out(lips)).float(), dim=1)
 
     def embed_sound(self, mels: Tensor) -> Tensor:
         """Return vectors (N, 256) of length 1 for mel windows (N, 1, 80, 16)."""
@@ -74,6 +74,13 @@ class SyncExpert(nn.Module):
     def forward(self, lips: Tensor, mels: Tensor) -> Tensor:
         """Return the logit (N,) of each pair."""
         return self.logits((self.embed_lips(lips) * self.embed_sound(mels)).sum(dim=1))
+
+
+def even_out(lips: Tensor) -> Tensor:
+    """Return lips (N, 15, 48, 96) with mean 0 and spread 1 in each colour of a window: whose they are matters less."""
+    colours = lips.reshape(len(lips), WINDOW_ROWS, 3, *lips.shape[2:])
+    spread, mean = torch.std_mean(colours, dim=(1, 3, 4), keepdim=True)
+    return ((colours - mean) / (spread + 0.02)).flatten(1, 2)
 
 
 def lips_of(faces: Tensor) -> Tensor:

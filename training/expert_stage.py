@@ -20,8 +20,8 @@ from training.sync import sum_up, track_cosines
 
 ALIKE = 0.3
 """Mean difference of two mel windows, in [0, 8], below which they sound alike: two pauses, say."""
-SHIFTED_SHARE = 0.5
-"""Weight of shifted sound of the same track among all false pairs."""
+SHIFTED_SHARE = 0.85
+"""Weight of shifted sound of the same track among all false pairs: who speaks must not be what gives it away."""
 CHECKED_ROWS = 250
 """Rows of a held-out track that are looked at, at most."""
 

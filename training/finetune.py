@@ -24,6 +24,8 @@ from training.weights import load_trainable, write_network
 
 GAP_ROWS = STEPS_PER_SECOND
 """1 s between what is trained on and what is held out."""
+CHECK_EVERY = 25
+"""Steps between looks at what is held out."""
 PATIENCE = 6
 """Checks without a better result after which fine-tuning ends."""
 LEAST_GAIN = 0.002
@@ -79,11 +81,11 @@ def find_fault(before: Figures, after: Figures) -> str:
     return ""
 
 
-def settings_for(*, steps: int, learning_rate: float, has_expert: bool) -> GeneratorConfig:
+def settings_for(*, steps: int, windows: int, learning_rate: float, has_expert: bool) -> GeneratorConfig:
     """Return the settings of fine-tuning: slow, batch statistics as they are, no sound to follow without an expert."""
     return GeneratorConfig(
         steps=steps,
-        windows=6,
+        windows=windows,
         learning_rate=learning_rate,
         warmup_steps=20,
         ema=0.97,
@@ -92,7 +94,7 @@ def settings_for(*, steps: int, learning_rate: float, has_expert: bool) -> Gener
         adversarial_from=40,
         adversarial_weight=0.005,
         freeze_normalisation=True,
-        check_every=25,
+        check_every=min(CHECK_EVERY, steps),
         save_every=steps,
     )
 
@@ -106,6 +108,7 @@ def finetune(
     expert: Path | None = None,
     held_share: float = 0.25,
     steps: int = 400,
+    windows: int = 6,
     seconds: float | None = None,
     learning_rate: float = 1e-4,
     device: str = "auto",
@@ -139,7 +142,7 @@ def finetune(
         raise TrainingError(
             "there is too little footage to hold a part out. Give some seconds of the speaker at least."
         )
-    config = settings_for(steps=steps, learning_rate=learning_rate, has_expert=judge is not None)
+    config = settings_for(steps=steps, windows=windows, learning_rate=learning_rate, has_expert=judge is not None)
     config = config.model_copy(update={"seconds": seconds})
     stage = SpeakerStage(
         config, data, tracks, HeldOut(data, held), network=network, expert=judge, seed=seed, machine=machine
@@ -148,6 +151,7 @@ def finetune(
     with disk_errors(work):
         (work / "finetune.state").unlink(missing_ok=True)  # it lasts minutes, so it begins anew
     run_stage(stage, schedule_of(config), work, listener, seed=seed, key=data.key)
+    (work / "finetune.state").unlink(missing_ok=True)
     _tell(before, stage.best, listener)
     if stage.best_step == 0:
         fault = find_fault(before, stage.check()) or "no check found a better one"

@@ -237,10 +237,10 @@ def _write_crops(
             if segments:
                 decoded = reader.read(range(span.start_frame, span.stop_frame))
                 for index, frame, box in tracker.track(decoded, [span]):
-                    rows = first + np.flatnonzero(frames[first:stop] == index)
-                    face = cutter.cut(frame, box) if box and len(rows) else None
+                    start, end = first + np.searchsorted(frames[first:stop], [index, index + 1])
+                    face = cutter.cut(frame, box) if box and start < end else None
                     if face is not None:
-                        crops[rows], cut[rows] = face, True
+                        crops[start:end], cut[start:end] = face, True
             first = stop
         cut &= ~np.isin(frames, list(reader.damaged))
     crops.flush()

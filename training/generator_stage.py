@@ -200,7 +200,7 @@ class GeneratorStage(Stage):
         """Return the figures of the moving average on what is held out."""
         if not self._held.tracks:
             return {}
-        return look_at_held_out(self.result, self._held, expert=self.expert)
+        return look_at_held_out(self._machine.cast(self.result), self._held, expert=self.expert)
 
     @torch.inference_mode()
     def draw(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from math import ceil
 
 from media.timeline import FrameTable, Interval
 from renderer.mel import WINDOW_COLUMNS, window_start
@@ -29,7 +30,7 @@ def grid_segments(table: FrameTable, span: Interval) -> Iterator[tuple[int, ...]
     start, stop = span
     origin = table.seconds(start)
     segment: list[int] = []
-    for step in range(int((table.seconds(stop - 1) - origin + FARTHEST_SECONDS) * STEPS_PER_SECOND) + 1):
+    for step in range(ceil((table.seconds(stop) - origin) * STEPS_PER_SECOND)):
         wanted = origin + Fraction(step, STEPS_PER_SECOND)
         after = min(table.frame_at(wanted), stop - 1)
         frame = min((max(after - 1, start), after), key=lambda index: abs(table.seconds(index) - wanted))

@@ -204,11 +204,16 @@ def _load(stage: Stage, path: Path, key: str) -> Progress | None:
             f"{path}: this run was begun with other settings, data or weights. Choose another `out`, or remove the file"
             " to begin the stage anew."
         )
-    for name, module in stage.modules.items():
-        module.load_state_dict(state["modules"][name])
-    for name, optimizer in stage.optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][name])
-    return Progress(state["step"], state["seconds"], state["total"], state["is_done"])
+    try:
+        for name, module in stage.modules.items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimizer in stage.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        return Progress(state["step"], state["seconds"], state["total"], state["is_done"])
+    except (RuntimeError, ValueError, KeyError) as exc:  # torch's words for tensors of another shape
+        raise UnsupportedCheckpoint(
+            f"{path}: this was written by another version of the program. Remove it to begin the stage anew."
+        ) from exc
 
 
 def _forget_later(path: Path, name: str, step: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from media.errors import ConfigError
 from renderer.engine import choose_device, choose_precision
@@ -29,6 +29,21 @@ class Machine:
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def cast(self, network: nn.Module) -> nn.Module:
+        """Return a network that runs another one in this arithmetic, wherever it is called."""
+        return _Cast(network, self)
+
+
+class _Cast(nn.Module):
+    def __init__(self, network: nn.Module, machine: Machine) -> None:
+        super().__init__()
+        self._network, self._machine = network, machine
+
+    def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
+        with self._machine.autocast():
+            drawn: Tensor = self._network(mel, faces)
+        return drawn
 
 
 def choose_machine(

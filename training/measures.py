@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics.functional.image import structural_similarity_index_measure
 
+from media.errors import ConfigError
 from renderer.engine import MouthEngine
 from renderer.network import FACE_PX, Wav2Lip
 from training.augment import plain_faces, stack_inputs
@@ -26,11 +26,18 @@ from training.expert import SyncExpert
 from training.losses import lower_half
 from training.sync import sum_up, track_cosines
 
+try:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+except ModuleNotFoundError as exc:
+    raise ConfigError("training needs torchmetrics: `pip install 'lipstitch[training]'`.") from exc
+
 MOUTH = (slice(56, 92), slice(22, 74))
 """Rows and columns of a face that hold the mouth."""
-CHECKED_ROWS = 150
-"""Rows of a track that are looked at, at most: 6 s."""
-PASS_FACES = 50
+MOST_ROWS = 375
+"""Rows of a track that are looked at, at most: 15 s."""
+GLANCE_ROWS = 75
+"""The same where figures are only to show how training goes: 3 s."""
+PASS_FACES = 16
 AWAY_ROWS = 40
 """Distance of the reference of another time: 1.6 s, or as far as the track goes."""
 SAMPLE_FACES = 6
@@ -52,11 +59,11 @@ class Watched:
 
 
 class HeldOut:
-    """Tracks that figures are taken from, the first CHECKED_ROWS rows of each."""
+    """Tracks that figures are taken from, the first rows of each."""
 
-    def __init__(self, data: FaceData, tracks: Sequence[Track]) -> None:
-        """tracks: may be empty; then there are no figures."""
-        self._data, self.tracks = data, list(tracks)
+    def __init__(self, data: FaceData, tracks: Sequence[Track], *, most_rows: int = MOST_ROWS) -> None:
+        """tracks: may be empty; then there are no figures. most_rows: of each that are looked at."""
+        self._data, self.tracks, self._most_rows = data, list(tracks), most_rows
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -64,7 +71,7 @@ class HeldOut:
     def watch(self, number: int) -> Watched:
         """Return one track with references and sounds."""
         track = self.tracks[number]
-        rows = np.arange(track.start, min(track.stop, track.start + CHECKED_ROWS))
+        rows = np.arange(track.start, min(track.stop, track.start + self._most_rows))
         earlier = np.where(
             rows - AWAY_ROWS >= track.start, rows - AWAY_ROWS, np.minimum(rows + AWAY_ROWS, track.stop - 1)
         )
@@ -202,7 +209,7 @@ def look_at_held_out(network: nn.Module, held: HeldOut, *, expert: SyncExpert | 
     return {key: value for key in shown if (value := figures[key]) is not None}
 
 
-def measure_speed(networks: Sequence[nn.Module], *, device: str, rounds: int = 5, faces: int = 64) -> list[float]:
+def measure_speed(networks: Sequence[nn.Module], *, device: str, rounds: int, faces: int = 32) -> list[float]:
     """Return how many frames a second the renderer's engine draws with each network; the best of some rounds.
 
     The networks take turns, so that whatever else the machine does slows them alike.

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from media.intervals import even_pieces
 from training.augment import plain_faces
-from training.dataset import FaceData, Track
-from training.expert import load_expert
+from training.dataset import FaceData
+from training.expert import SyncExpert, load_expert
 from training.files import hash_bytes, write_json
 from training.footage import VideoFacts
 from training.grid import STEPS_PER_SECOND
@@ -25,6 +25,8 @@ from training.sync import FALSE_ROWS, FARTHEST_ROWS, track_cosines
 LEAST_GAIN = 0.08
 """How much better (as a cosine) shifted sound must fit, over a second, before a window counts as out of sync. Where
 nobody speaks all shifts fit alike, and nothing is rejected."""
+PIECE_ROWS = 60 * STEPS_PER_SECOND
+"""Rows that are judged at once, at most."""
 
 Verdict = Literal["", "sound and lips are apart", "the lips follow another sound"]
 
@@ -32,11 +34,11 @@ Verdict = Literal["", "sound and lips are apart", "the lips follow another sound
 def reject_windows(folder: Path, videos: Sequence[VideoFacts], expert: Path, listener: Listener) -> dict[str, int]:
     """Write kept.json beside the arrays of each video; return the rows rejected, by reason.
 
-    A second look replaces the first one's verdict. Holds the crops of one track at a time.
+    A second look replaces the first one's verdict. Holds the crops of a minute at a time.
     """
     network = load_expert(expert)
     keys = {facts.name: facts.key for facts in videos}
-    data = FaceData(folder, names=keys)
+    data = FaceData(folder, names=keys, resident=False)
     verdict_of: dict[str, list[tuple[int, int]]] = {name: [] for name in keys}
     first_row: dict[str, int] = {}
     rows: dict[str, int] = {}
@@ -44,9 +46,10 @@ def reject_windows(folder: Path, videos: Sequence[VideoFacts], expert: Path, lis
         for number, track in enumerate(data.tracks, start=1):
             origin = first_row.setdefault(track.video, track.start)
             if track.video in keys:
-                for start, stop, verdict in _judge(network, data, track):
-                    verdict_of[track.video].append((start - origin, stop - origin))
-                    rows[verdict] = rows.get(verdict, 0) + stop - start
+                for piece in even_pieces(track.start, track.stop, PIECE_ROWS):
+                    for start, stop, verdict in _judge(network, data, *piece):
+                        verdict_of[track.video].append((start - origin, stop - origin))
+                        rows[verdict] = rows.get(verdict, 0) + stop - start
             listener.advance(number)
     looked_with = hash_bytes(expert)
     for name, rejected in verdict_of.items():
@@ -55,10 +58,10 @@ def reject_windows(folder: Path, videos: Sequence[VideoFacts], expert: Path, lis
     return rows
 
 
-def _judge(network: torch.nn.Module, data: FaceData, track: Track) -> list[tuple[int, int, Verdict]]:
-    """Return the rejected runs of a track: first row, row behind the last, why."""
-    rows = np.arange(track.start, track.stop)
-    cosines = track_cosines(network, plain_faces(data.crops_at(rows)), data.mels_at(rows))  # type: ignore[arg-type]
+def _judge(network: SyncExpert, data: FaceData, first: int, behind: int) -> list[tuple[int, int, Verdict]]:
+    """Return the rejected runs among the rows [first, behind) of a track: first row, row behind the last, why."""
+    rows = np.arange(first, behind)
+    cosines = track_cosines(network, plain_faces(data.crops_at(rows)), data.mels_at(rows))
     by_shift = smooth(cosines.cpu().numpy().astype(np.float64), STEPS_PER_SECOND)
     middle = by_shift[:, FARTHEST_ROWS]
     near = by_shift[:, FARTHEST_ROWS - 2 : FARTHEST_ROWS + 3].max(axis=1)
@@ -70,7 +73,7 @@ def _judge(network: torch.nn.Module, data: FaceData, track: Track) -> list[tuple
     for chosen, verdict in ((apart, "sound and lips are apart"), (another & ~apart, "the lips follow another sound")):
         padded = np.diff(np.concatenate(([0], chosen.astype(np.int8), [0])))
         pairs = zip(np.flatnonzero(padded == 1), np.flatnonzero(padded == -1), strict=True)
-        runs += [(track.start + int(a), track.start + int(b), verdict) for a, b in pairs]  # type: ignore[misc]
+        runs += [(first + int(a), first + int(b), verdict) for a, b in pairs]  # type: ignore[misc]
     return runs
 
 

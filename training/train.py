@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from renderer.network import CompactNetwork
 from training.config import TrainConfig, _StageConfig
 from training.dataset import FaceData, Track
 from training.expert import SyncExpert, load_expert
 from training.expert_stage import ExpertStage
-from training.files import content_key, hash_bytes, locked
+from training.files import content_key, locked
 from training.generator_stage import GeneratorStage
 from training.grid import STEPS_PER_SECOND
 from training.listener import Listener
 from training.loop import Schedule, run_stage
 from training.machine import Machine, choose_machine
-from training.measures import HeldOut, count_parameters
-from training.weights import load_trainable, write_network, write_weights
+from training.measures import GLANCE_ROWS, HeldOut, count_parameters
+from training.weights import hash_weights, load_trainable, write_network, write_weights
 
 EXPERT_FILE, NETWORK_FILE = "expert.safetensors", "compact.safetensors"
 
@@ -57,10 +58,10 @@ def schedule_of(config: _StageConfig) -> Schedule:
     )
 
 
-def _key(config: TrainConfig, part: _StageConfig, data: FaceData, machine: Machine, *files: Path | None) -> str:
-    """Return the content key of a stage: all that its weights depend on."""
+def _key(config: TrainConfig, part: _StageConfig, data: FaceData, machine: Machine, *start: nn.Module) -> str:
+    """Return the content key of a stage: all that its weights depend on. start: networks as they are at its begin."""
     settings = part.model_dump(mode="json", exclude={"save_every", "check_every", "file"})
-    hashes = [hash_bytes(path) if path else None for path in files]
+    hashes = [hash_weights(network) for network in start]
     return content_key(
         settings, data.key, config.held_out, config.seed, machine.device.type, str(machine.dtype), hashes
     )
@@ -92,17 +93,17 @@ def _train_generator(
     expert: SyncExpert = load_expert(expert_file)
     torch.manual_seed(config.seed)
     network = load_trainable(config.init) if config.init is not None else CompactNetwork()
+    key = _key(config, config.generator, data, machine, network, expert)
     stage = GeneratorStage(
         config.generator,
         data,
         tracks,
-        HeldOut(data, held),
+        HeldOut(data, held, most_rows=GLANCE_ROWS),
         network=network,
         expert=expert,
         seed=config.seed,
         machine=machine,
     )
-    key = _key(config, config.generator, data, machine, config.init, expert_file)
     run_stage(stage, schedule_of(config.generator), config.out, listener, seed=config.seed, key=key)
     path = config.out / NETWORK_FILE
     write_network(stage.result, path, version=config.version, licence=config.licence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from media.errors import TrainingError, UnsupportedCheckpoint
 from renderer.checkpoint import load_network
 from renderer.network import CompactNetwork
-from training.files import atomic_file
+from training.files import KEY_BYTES, atomic_file
 
 
 def write_weights(network: nn.Module, path: Path, *, kind: str, version: str, licence: str) -> None:
@@ -33,6 +34,14 @@ def write_network(network: nn.Module, path: Path, *, version: str, licence: str)
     """Write a network of the renderer's so that `renderer.checkpoint: <path>` loads it."""
     kind = "compact" if isinstance(network, CompactNetwork) else "wav2lip"
     write_weights(network, path, kind=kind, version=version, licence=licence)
+
+
+def hash_weights(network: nn.Module) -> str:
+    """Return a hash of a network's names and values; files will not do, their metadata has no fixed order."""
+    digest = hashlib.blake2b(digest_size=KEY_BYTES)
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_trainable(path: Path) -> nn.Module:
