@@ -100,8 +100,9 @@ def produce(
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
-    if plan.casting.choice.note:
-        reporter.warn(f"{edit.output}: {plan.casting.choice.note}.")
+    choice = plan.casting.choice
+    if choice.note:
+        (reporter.say if choice.is_made else reporter.warn)(f"{edit.output}: {choice.note}.")
     reporter.say(f"{edit.output}: {_summary(report['num_clips'])}. Report: {report_path(edit.output)}")
     return clips
 

@@ -134,8 +134,12 @@ def find_people(scan: Scan, table: FrameTable, intervals: Sequence[Interval], se
         )
         for number, shot in enumerate(shots)
     ]
-    people = tuple(_person(number, numbered, table) for number in sorted(ranks.values()))
-    return Cast(tuple(numbered), people)
+    own: dict[int, list[tuple[Shot, Track]]] = {number: [] for number in sorted(ranks.values())}
+    for shot in numbered:
+        for track, person in zip(shot.tracks, shot.people, strict=True):
+            if person is not None:
+                own[person].append((shot, track))
+    return Cast(tuple(numbered), tuple(_person(number, tracks, table) for number, tracks in own.items()))
 
 
 def find_shots(scan: Scan, intervals: Sequence[Interval]) -> list[Interval]:
@@ -229,8 +233,7 @@ def seconds_of(intervals: Sequence[Interval], table: FrameTable) -> float:
     return sum(float(table.seconds(stop) - table.seconds(start)) for start, stop in intervals)
 
 
-def _person(number: int, shots: Sequence[Shot], table: FrameTable) -> Person:
-    own = [(shot, track) for shot in shots for track in _tracks_of(shot, number)]
+def _person(number: int, own: Sequence[tuple[Shot, Track]], table: FrameTable) -> Person:
     seen = merge(part for shot, track in own for part in shot.seen(track))
     faces = [(frame, face) for _, track in own for frame, face in track.items() if face.embedding]
     best_frame, best_face = max(faces, key=lambda each: (_beauty(each[1]), -each[0]))

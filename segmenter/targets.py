@@ -22,6 +22,10 @@ from segmenter.tracks import Track, choose_target, nearness_to_centre, total_are
 ANOTHER = "another person"
 UNLIKE_REFERENCE = "no face like the reference"
 UNKNOWN = "a face that cannot be told"
+NOT_TOLD_APART = (
+    "people are not told apart without segmenter.embedder: in each shot the face that is large and near the centre is"
+    " taken for the speaker, whoever it is"
+)
 POINT_MARGIN = 0.25
 """How far beside a box a point may lie that means its face, as a share of the box."""
 POINT_SECONDS = 1.0
@@ -43,6 +47,11 @@ class Choice:
     """Why a face that is none of them is left alone."""
     note: str = ""
     """What could not be decided, as a sentence; empty if all could."""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether anybody is meant at all."""
+        return self.kind != "people" or bool(self.people)
 
 
 BY_PLACE = Choice("centre")
@@ -109,14 +118,8 @@ def choose_main(
     return Choice("people", (best.number,))
 
 
-NOT_TOLD_APART = (
-    "people are not told apart without segmenter.embedder: in each shot the face that is large and near the centre is"
-    " taken for the speaker, whoever it is"
-)
-
-
 def _has_rivals(cast: Cast) -> bool:
-    return any(len(shot.tracks) > 1 for shot in cast.shots)
+    return sum(len(shot.tracks) for shot in cast.shots) > 1
 
 
 def _large(track: Track, least_px: float, least_score: float) -> Track:

@@ -203,7 +203,8 @@ def test_without_an_embedder_the_place_decides_and_it_is_said(work):
     _, report, said = work(embedder="none")
     assert all(person is None for _, _, person in faces_of(report))
     assert "not told apart" in report["target"]["note"]
-    assert any("not told apart" in warning for warning in said.warnings)
+    assert any("not told apart" in line for line in said.lines)
+    assert said.warnings == []
     assert [(a, b) for a, b, _ in faces_of(report)] == [(0, 30), (30, 60), (60, 80), (80, 100)]
 
 
@@ -238,6 +239,14 @@ def test_nobody_like_the_reference_renders_nothing(work, stock, monkeypatch):
     _, report, said = work(target={"reference": "a.png"})
     assert rendered(report) == []
     assert any("nobody in the video is like" in warning for warning in said.warnings)
+
+
+def test_who_tells_people_apart_is_part_of_the_scan(work, stock):
+    (stock / "other.onnx").write_bytes(b"other weights")
+    assert work(plan=True, embedder="other.onnx")[0].scanned
+    (stock / "other.onnx").rename(stock / "moved.onnx")
+    assert not work(plan=True, embedder="moved.onnx")[0].scanned
+    assert not work(plan=True)[0].scanned
 
 
 # The span file
