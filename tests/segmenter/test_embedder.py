@@ -7,15 +7,22 @@ import numpy as np
 import pytest
 
 from media.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
-from media.identity import EmbedderSettings, unpack
+from media.identity import EmbedderSettings, unit, unpack
 from media.picture import PictureConverter, VideoFrame
 from media.timeline import Face, FaceBox, FaceSample
 from segmenter.detector import build_detector
 from segmenter.embedder import TEMPLATE, OnnxEmbedder, align_face, cut_aligned, fit_similarity
 from segmenter.portraits import PortraitTaker, is_recognisable
 from segmenter.reference import embed_reference, load_photo
+from segmenter.scanner import detection_size
 
 HEADS = [f"head_{number:02d}_512.mp4" for number in range(1, 16)]
+PEOPLE = [
+    *HEADS,
+    *(f"interview_{name}.mp4" for name in ("1_700", "2_844", "3_590", "4_700")),
+    *("vlog_512_30fps.mp4", "speaker_c_576x768_noaudio.mp4", "film_phone_600x480.mp4"),
+    *("speaker_a_1080x1920_hevc.mp4", "speaker_b_1080x1920_hevc.mp4"),
+]
 EMBEDDER = "mobilefacenet.onnx"
 
 
@@ -72,33 +79,43 @@ def detector(retinaface_weights):
 
 
 def largest_at_scan_size(detector, picture):
-    """Return the largest face as the scan sees it: in a picture of 320 pixels."""
-    scale = 320 / max(picture.shape)
-    (face, *_) = detector.detect(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    return face.scaled(1 / scale, 1 / scale)
+    """Return the largest face as the scan sees it: in a reduced picture."""
+    height, width = picture.shape[:2]
+    size = detection_size((width, height), 64)
+    (face, *_) = detector.detect(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+    return face.scaled(width / size[0], height / size[1])
 
 
 @pytest.fixture(scope="module")
 def vectors(clip_pictures, detector, embedder):
-    """Return the embeddings of every person: of six frames of each clip."""
+    """Return the embeddings of every person: of four frames of each clip."""
     found = {}
-    for name in HEADS:
+    for name in PEOPLE:
         faces = []
-        for picture in clip_pictures(name, range(5, 230, 40)):
+        for picture in clip_pictures(name, range(4, 125, 40)):
             face = largest_at_scan_size(detector, picture)
+            if not is_recognisable(face, picture.shape[1::-1]):
+                continue
             faces.append(unpack(embedder.embed_aligned(align_face(picture, np.array(face.landmarks)))))
         found[name] = np.array(faces)
     return found
 
 
 def test_pictures_of_one_person_are_alike_and_those_of_two_are_not(vectors):
-    settings = EmbedderSettings()
+    border = EmbedderSettings().border
     same = [float(a @ b) for own in vectors.values() for a, b in combinations(own, 2)]
     other = np.concatenate([(a @ b.T).ravel() for a, b in combinations(vectors.values(), 2)])
-    assert np.percentile(same, 5) > settings.same
-    assert np.percentile(other, 99) < settings.different
-    assert np.mean(np.array(same) > settings.border) > 0.99
-    assert np.mean(other > settings.border) < 0.005
+    assert np.percentile(same, 5) > 0.62
+    assert np.percentile(other, 99) < 0.4  # 0.34 over ten seconds of each clip, which takes too long here
+    assert np.mean(other < border) > 0.999
+
+
+def test_the_border_parts_every_picture_from_all_other_people(vectors):
+    border = EmbedderSettings().border
+    means = {name: unit(own.mean(axis=0)) for name, own in vectors.items()}
+    for name, own in vectors.items():
+        assert (own @ means[name]).min() > border
+        assert max(float((own @ mean).max()) for other, mean in means.items() if other != name) < border
 
 
 def test_a_mirrored_and_a_smaller_picture_are_the_same_person(clip_pictures, detector, embedder, vectors):
