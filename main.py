@@ -41,6 +41,12 @@ def run(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print spans, clips, time, disk and memory, and stop before rendering.")
     ] = False,
+    spans: Annotated[
+        Path | None,
+        typer.Option(
+            "--spans", metavar="CSV", help="With --plan: also write the spans as a table, for segmenter.spans."
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing output. Finished clips are reused either way.")
     ] = False,
@@ -62,6 +68,8 @@ def run(
         return
     if config is None:
         context.fail("Missing option '--config'.")
+    if spans is not None and not plan:
+        context.fail("--spans goes with --plan.")
 
     def work() -> int:
         # Imported here so that --help and a wrong option answer at once.
@@ -70,7 +78,8 @@ def run(
         from pipeline.progress import choose_reporter
 
         job = load_job(config, settings or ())
-        return run_job(job, choose_reporter(quiet=quiet, progress=progress), plan_only=plan, force=force, reel=compare)
+        reporter = choose_reporter(quiet=quiet, progress=progress)
+        return run_job(job, reporter, plan_only=plan, force=force, reel=compare, spans=spans)
 
     flags = [*(["--force"] if force else []), *(["--compare", str(compare)] if compare else [])]
     again = _command(config, settings, flags)
@@ -257,6 +266,29 @@ def assess_network(
         return 0
 
     _exit_with(work, stopped="stopped; prepared faces are kept.", debug=debug)
+
+
+@app.command()
+def faces(
+    config: Annotated[Path, JobFile],
+    out: Annotated[Path, typer.Option("--out", metavar="HTML", help="The contact sheet; the same as JSON beside it.")],
+    settings: Settings = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show who is in the video: a contact sheet to pick segmenter.target from. Nothing is rendered."""
+
+    def work() -> int:
+        from pipeline.config import load_job
+        from pipeline.faces import show_faces
+        from pipeline.progress import choose_reporter
+
+        reporter = choose_reporter(quiet=quiet, progress="auto")
+        return show_faces(load_job(config, settings or ()), out, reporter, force=force)
+
+    _exit_with(work, stopped="stopped; the contact sheet was not written.", debug=debug)
 
 
 def _command(config: Path, settings: Sequence[str] | None, flags: Sequence[str]) -> str:

@@ -32,10 +32,10 @@ HOMES = {
     "cv2": ("renderer/compositor.py", "segmenter/*", "media/picture.py", "training/crops.py"),
     "distributed": ("pipeline/dask_cluster.py",),
     "joblib": ("pipeline/executor.py", "pipeline/cluster.py", "pipeline/dask_cluster.py"),
-    "librosa": ("renderer/mel.py",),
+    "librosa": ("renderer/mel.py", "media/speech.py"),
     "moviepy": ("pipeline/report.py", "pipeline/reel.py"),
     "numpy": ("*",),
-    "pydantic": ("*/config.py",),
+    "pydantic": ("*/config.py", "pipeline/config_fields.py", "pipeline/config_file.py"),
     "ray": ("pipeline/ray_cluster.py",),
     "rich": ("main.py", "pipeline/progress.py"),
     "scenedetect": ("segmenter/cuts.py",),
@@ -47,7 +47,7 @@ HOMES = {
 """Where each third-party library may be imported. One that is not listed may have two homes."""
 
 NUM_FREE_HOMES = 2
-CV2_FILES_OF_SEGMENTER = {"cuts.py", "detector.py", "scanner.py", "tracker.py"}
+CV2_FILES_OF_SEGMENTER = {"cuts.py", "detector.py", "embedder.py", "reference.py", "scanner.py", "tracker.py"}
 
 
 def imported_names(source, package):

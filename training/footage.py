@@ -236,9 +236,9 @@ def _write_crops(
             stop = first + sum(map(len, segments))
             if segments:
                 decoded = reader.read(range(span.start_frame, span.stop_frame))
-                for index, frame, box in tracker.track(decoded, [span]):
+                for index, frame, followed in tracker.track(decoded, [span]):
                     start, end = first + np.searchsorted(frames[first:stop], [index, index + 1])
-                    face = cutter.cut(frame, box) if box and start < end else None
+                    face = cutter.cut(frame, followed[0].box) if followed and start < end else None
                     if face is not None:
                         crops[start:end], cut[start:end] = face, True
             first = stop
