@@ -34,6 +34,7 @@ HOMES = {
     "joblib": ("pipeline/executor.py", "pipeline/cluster.py", "pipeline/dask_cluster.py"),
     "librosa": ("renderer/mel.py", "media/speech.py"),
     "moviepy": ("pipeline/report.py", "pipeline/reel.py"),
+    "PIL": ("pipeline/faces.py", "pipeline/reel.py", "training/pictures.py"),
     "numpy": ("*",),
     "pydantic": ("*/config.py", "pipeline/config_fields.py", "pipeline/config_file.py"),
     "ray": ("pipeline/ray_cluster.py",),
