@@ -91,6 +91,7 @@ def settings_for(*, steps: int, windows: int, learning_rate: float, has_expert: 
         ema=0.97,
         dub_share=0.25 if has_expert else 0.0,
         gap_rows=15,
+        sync_from=0,
         adversarial_from=40,
         adversarial_weight=0.005,
         freeze_normalisation=True,

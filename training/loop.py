@@ -168,7 +168,7 @@ def _check(stage: Stage, progress: Progress, folder: Path, listener: Listener) -
         rounded = {key: round(value, 5) for key, value in figures.items()}
         append_lines(folder / "metrics.jsonl", [{"stage": stage.name, "step": progress.step, "held_out": rounded}])
         shown = ", ".join(f"{key} {value:.4f}" for key, value in figures.items())
-        listener.say(f"{stage.name}, step {progress.step}, held-out people: {shown}")
+        listener.say(f"{stage.name}, step {progress.step}, held out: {shown}")
     pictures = folder / "pictures"
     with disk_errors(pictures):
         pictures.mkdir(parents=True, exist_ok=True)

@@ -209,7 +209,7 @@ def look_at_held_out(network: nn.Module, held: HeldOut, *, expert: SyncExpert | 
     return {key: value for key in shown if (value := figures[key]) is not None}
 
 
-def measure_speed(networks: Sequence[nn.Module], *, device: str, rounds: int, faces: int = 32) -> list[float]:
+def measure_speed(networks: Sequence[nn.Module], *, device: str, rounds: int, faces: int = 16) -> list[float]:
     """Return how many frames a second the renderer's engine draws with each network; the best of some rounds.
 
     The networks take turns, so that whatever else the machine does slows them alike.

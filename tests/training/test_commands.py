@@ -44,7 +44,7 @@ def test_commands_are_listed_and_answer_without_torch():
         "for name in ('prepare', 'train', 'finetune', 'assess-network'):\n"
         "    result = CliRunner().invoke(main.app, [name, '--help'])\n"
         "    assert result.exit_code == 0 and '--' in result.output, name\n"
-        "print([name for name in ('av', 'torch', 'cv2', 'numpy', 'pydantic') if name in sys.modules])"
+        "print([name for name in ('av', 'torch', 'cv2', 'numpy', 'training') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

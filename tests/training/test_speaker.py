@@ -46,8 +46,8 @@ def weights(tmp_path_factory):
 def quick(demo_faces, tmp_path, monkeypatch):
     """Let fine-tuning find the faces prepared, and look at few held-out rows."""
     shutil.copytree(demo_faces, tmp_path / "a.safetensors.work" / "faces")
-    monkeypatch.setattr(training.finetune, "HeldOut", lambda data, held: HeldOut(data, held[-1:], most_rows=12))
-    return {"steps": 6, "windows": 2, "threads": 1, "device": "cpu", "detector": CASCADE}
+    monkeypatch.setattr(training.finetune, "HeldOut", lambda data, held: HeldOut(data, held[-1:], most_rows=10))
+    return {"steps": 5, "windows": 2, "threads": 1, "device": "cpu", "detector": CASCADE}
 
 
 def test_a_speaker_is_learned_and_the_figures_are_told(demo_video, weights, quick, tmp_path, listener):
@@ -107,7 +107,7 @@ def test_two_networks_are_measured_in_every_respect(demo_video, demo_faces, weig
     work, out = tmp_path / "work", tmp_path / "out.json"
     shutil.copytree(demo_faces, work / "faces")
     shortened = json.loads((work / "faces" / "talk" / "facts.json").read_text())
-    shortened["tracks"] = [[0, 30]]
+    shortened["tracks"] = [[0, 25]]
     (work / "faces" / "talk" / "facts.json").write_text(json.dumps(shortened))
     shipped = SHIPPED_REGISTRY.parent
     assess_networks(
@@ -135,7 +135,7 @@ def test_two_networks_are_measured_in_every_respect(demo_video, demo_faces, weig
         assert any(line.startswith(meaning.rstrip()) for line in listener.said)
     (strip,) = (work / "strips").glob("*.png")
     with Image.open(strip) as picture:
-        assert picture.width == 8 * 192
+        assert picture.width == 7 * 192
         assert picture.height == 4 * (192 + 14)
 
 
