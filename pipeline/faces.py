@@ -26,7 +26,7 @@ from segmenter.people import Cast, Person
 
 PORTRAIT_PX = 200
 """Side of a picture on the sheet."""
-PORTRAIT_MARGIN = 0.45
+PORTRAIT_MARGIN = 0.3
 """How much of what is around the box it shows, as a share of the box's longer side."""
 JPEG_QUALITY = 85
 MOST_PORTRAITS = 300

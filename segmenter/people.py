@@ -201,21 +201,21 @@ def portrait_quality(face: Face) -> float:
 
 
 def _rivals(shots: Sequence[Shot], known: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the pairs (indexes of `known`) that are seen at once."""
-    pairs: list[tuple[int, int]] = []
+    """Return the pairs (indexes of `known`) that are seen at once, in order."""
+    pairs: set[tuple[int, int]] = set()
     for number, group in groupby(enumerate(known), key=lambda each: each[1][0]):
-        tracks = [(index, shots[number].tracks[at]) for index, (_, at) in group]
-        pairs += [(a, b) for (a, one), (b, other) in combinations(tracks, 2) if _seen_at_once(one, other)]
-    return pairs
-
-
-def _seen_at_once(one: Track, other: Track) -> bool:
-    both = one.keys() & other.keys()
-    return any(
-        min(one[frame].score, other[frame].score) >= SURE_SCORE
-        and one[frame].box.overlap(other[frame].box) < SAME_PLACE
-        for frame in both
-    )
+        at_once: dict[int, list[tuple[int, Face]]] = {}
+        for index, (_, at) in group:
+            for frame, face in shots[number].tracks[at].items():
+                if face.score >= SURE_SCORE:
+                    at_once.setdefault(frame, []).append((index, face))
+        for faces in at_once.values():
+            pairs.update(
+                (one, other)
+                for (one, face), (other, rival) in combinations(faces, 2)
+                if face.box.overlap(rival.box) < SAME_PLACE
+            )
+    return sorted(pairs)
 
 
 def _rank(shots: Sequence[Shot], label_of: dict[tuple[int, int], int], table: FrameTable) -> dict[int, int]:

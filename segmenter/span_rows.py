@@ -6,8 +6,10 @@ spans --rows_of--> rows --the user--> rows --spans_of_rows--> spans
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from media.timeline import Interval, Kind, Span, complement, merge
 from segmenter.people import Cast, Shot
@@ -71,10 +73,14 @@ def spans_of_rows(
     by place (it is the face near the centre, else).
     """
     place = choice if choice.kind in ("centre", "largest", "all", "track") else BY_PLACE
+    ordered = sorted(rows, key=lambda row: row.start_frame)
+    latest_stops = list(accumulate((row.stop_frame for row in ordered), max))
     spans: list[Span] = []
     for interval in intervals:
         for shot in shots_within(cast, interval):
-            spans += _spans_of(shot, rows, upright_size, place)
+            first = bisect_right(latest_stops, shot.start)
+            last = bisect_left(ordered, shot.stop, key=lambda row: row.start_frame)
+            spans += _spans_of(shot, ordered[first:last], upright_size, place)
     return tuple(join_no_face(spans))
 
 

@@ -17,6 +17,7 @@ from pipeline.config import load_job
 from pipeline.faces import show_faces
 from pipeline.job import run_job
 from pipeline.progress import Silent
+from segmenter import people
 from segmenter.scanner import Scan
 from tests.jobs import load_report, write_job
 from tests.quick_jobs import SIZE, make_talk, quick_jobs
@@ -179,6 +180,16 @@ def test_changing_the_target_redoes_what_it_changes(work):
     assert report["num_rendered_frames"] == 100
 
 
+def test_the_number_of_a_person_plays_no_part(work, monkeypatch):
+    """Other numbers, as another video before the cut would give: the frames stay, so the clips do."""
+    _, before, _ = work(target=1)
+    rank = people._rank
+    monkeypatch.setattr(people, "_rank", lambda *given: {label: 3 - number for label, number in rank(*given).items()})
+    redone, after, _ = work(target=2)
+    assert redone.clips == set()
+    assert faces_of(after) == [(start, stop, 2) for start, stop, _ in faces_of(before)]
+
+
 def test_the_report_says_who_was_meant(work):
     _, report, _ = work(target={"reference": "b.png"})
     assert report["target"] == {
@@ -332,13 +343,13 @@ def test_the_contact_sheet_shows_everybody(work, stock):
     job = load_job(write_job(stock, **content_of({})))
     said = Said()
     assert show_faces(job, stock / "faces.html", said, force=False) == 0
-    people = json.loads((stock / "faces.json").read_text())["people"]
-    assert [(p["person"], p["seconds"], p["first"], p["last"], p["num_shots"]) for p in people] == [
+    listed = json.loads((stock / "faces.json").read_text())["people"]
+    assert [(p["person"], p["seconds"], p["first"], p["last"], p["num_shots"]) for p in listed] == [
         (1, 3.2, 0.0, 3.96, 3),
         (2, 2.0, 1.2, 3.16, 2),
     ]
-    assert people[1]["shots"] == [[1.2, 2.4], [2.4, 3.2]]
-    assert people[1]["best"]["point"] == [150, 54]
+    assert listed[1]["shots"] == [[1.2, 2.4], [2.4, 3.2]]
+    assert listed[1]["best"]["point"] == [150, 54]
     page = (stock / "faces.html").read_text()
     assert page.count('src="data:image/jpeg;base64,') == 2
     assert "http" not in page
