@@ -42,12 +42,15 @@ def shared_folder() -> Path | None:
 
 
 def detector_settings() -> dict[str, str]:
-    """Return the `segmenter` section of jobs: RetinaFace where its weights are at hand, else OpenCV's cascade."""
+    """Return the `segmenter` section of jobs: RetinaFace where its weights are at hand, else OpenCV's cascade.
+
+    Nobody is told apart, so that nothing is downloaded, and figures can be compared with those of earlier versions.
+    """
     shared = shared_folder()
     if shared is None:
         return {"detector": "cascade"}
     weights = shared / "checkpoints" / "retinaface_mobilenet0.25.pth"
-    return {"detector": "retinaface", "detector_checkpoint": str(weights)}
+    return {"detector": "retinaface", "detector_checkpoint": str(weights), "embedder": "none"}
 
 
 def full_size_checkpoint() -> Path:

@@ -14,7 +14,8 @@ LipstitchError 1
  │   └─ OutOfMemory
  ├─ StitchError 6            the output could not be put together
  │   └─ ContractBroken         it was, and breaks a promise: which one, where
- └─ WorkspaceError 7         disk full, workspace locked by another run
+ ├─ WorkspaceError 7         disk full, workspace locked by another run
+ └─ TrainingError 8          too little footage, or a result that is worse than what training began with
 
 A message says what failed, where, and what to do. Errors carry that one sentence alone, so they pickle and cross
 process borders unchanged.
@@ -95,3 +96,9 @@ class WorkspaceError(LipstitchError):
     """The workspace cannot be used: disk full, or locked by another run."""
 
     exit_code = 7
+
+
+class TrainingError(LipstitchError):
+    """Training cannot begin with what was prepared, or its result is not worth saving."""
+
+    exit_code = 8

@@ -16,14 +16,14 @@ from av.video.stream import VideoStream
 
 from media.errors import UnreadableMedia, UnsupportedMedia
 from media.probe import MediaInfo, open_input
-from media.timeline import FaceBox, FrameTable, Span
+from media.timeline import FrameTable, Span, TrackedFace
 
 REVERSE_CHUNK_FRAMES = 24
 """Frames held at once when frames are read backwards."""
 
 
 class FaceTracker(Protocol):
-    """Follows the target face through consecutive frames."""
+    """Follows the faces to render through consecutive frames."""
 
     @property
     def reach_frames(self) -> int:
@@ -32,11 +32,12 @@ class FaceTracker(Protocol):
 
     def track(
         self, frames: Iterable[tuple[int, VideoFrame]], spans: Sequence[Span]
-    ) -> Iterator[tuple[int, VideoFrame, FaceBox | None]]:
-        """Yield each (source frame index, frame) in the order given, with the target's box in upright pixels.
+    ) -> Iterator[tuple[int, VideoFrame, tuple[TrackedFace, ...]]]:
+        """Yield each (source frame index, frame) in the order given, with its faces: one for each span that holds it.
 
-        Indexes run forwards, backwards or stand still. The box is None outside the face spans. It depends on nothing
-        but the frames within reach of it inside its span, so it is the same wherever reading began.
+        Indexes run forwards, backwards or stand still. Boxes are in upright pixels. A face depends on nothing but the
+        frames within reach of it inside its span, so it is the same wherever reading began, and whatever other spans
+        there are. Spans may overlap; the faces come in their order.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -81,6 +81,17 @@ class Face:
     """Detector confidence in [0, 1]."""
     landmarks: tuple[Point, Point, Point, Point, Point] | None = None
     """Right eye, left eye, nose, right and left corner of the mouth (as seen: left to right); None if unknown."""
+    embedding: bytes = b""
+    """Whose face it is, packed as media.identity does; empty where nobody looked."""
+
+    def scaled(self, across: float, down: float) -> Face:
+        """Return the face in a picture that is so many times as wide and as high."""
+        box = self.box
+        edges = FaceBox(box.left * across, box.top * down, box.right * across, box.bottom * down)
+        if self.landmarks is None:
+            return replace(self, box=edges)
+        first, second, third, fourth, fifth = ((x * across, y * down) for x, y in self.landmarks)
+        return replace(self, box=edges, landmarks=(first, second, third, fourth, fifth))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,7 @@ class FacePath:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Frames of one kind, inside one shot if the kind is face.
+    """Frames of one kind, inside one shot if the kind is face. Face spans of several people may overlap in time.
 
     frame      3   4   5   6   7
              [---------------)        Span(3, 7)
@@ -131,9 +142,20 @@ class Span:
     """Why there is no face to render; empty for face spans."""
     path: FacePath | None = None
     """The target face; None unless the kind is face."""
+    person: int | None = None
+    """Number of the person whose face it is; None for other spans, and where people are not told apart."""
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFace:
+    """Where a face to render is in one frame."""
+
+    span: Span
+    """The face span that it is followed in."""
+    box: FaceBox
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,95 +6,25 @@ folder of the job file.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from media.errors import ConfigError
+from pipeline.config_fields import Checkpoint, FilePath, Pixels, Reference, Target, Time, brief, shown
+from pipeline.config_fields import parse_time as parse_time
+from pipeline.config_file import describe, given, parse_yaml, read_yaml, set_key
 
-TIME_TEXT = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 MAX_PORTS = 1 << 16
 CLUSTER_LIBRARIES = {"dask": "distributed", "ray": "ray"}
 """What must be installed for a backend."""
-MAX_JOB_FILE_BYTES = 1 << 20
-MAX_TIME_SECONDS = 1_000 * 3600
-MAX_SHOWN = 80
-"""Characters of what the user wrote that a message repeats."""
-MAX_PATH_BYTES, MAX_NAME_BYTES = 4095, 255
-"""Longest path and longest name in it that Linux opens."""
-MAX_FAULTS = 10
-"""Faults that are named at once."""
-
-
-def parse_time(value: Any) -> Fraction:
-    """Return a time in seconds, exactly; value: a number, or text [hh:]mm:ss[.mmm]. Raises ValueError otherwise."""
-    if isinstance(value, Fraction):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("give seconds or [hh:]mm:ss[.mmm]")
-    # YAML reads 1:08.96 as a sum of floats, 68.96000000000001, which would miss the frame at 68.96 s.
-    match = TIME_TEXT.fullmatch(str(round(value, 6) if isinstance(value, float) else value).strip())
-    if match is None:
-        raise ValueError("give seconds or [hh:]mm:ss[.mmm], not negative")
-    hours, minutes, seconds = match.groups()
-    if (hours and int(minutes) >= 60) or (minutes and float(seconds) >= 60):
-        raise ValueError("give [hh:]mm:ss[.mmm] with minutes and seconds below 60")
-    time = Fraction(int(hours or 0) * 3600 + int(minutes or 0) * 60) + Fraction(seconds)
-    if time > MAX_TIME_SECONDS:
-        raise ValueError("give a time below 1000 hours")
-    return time
-
-
-def _resolve(value: Any, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("give a path")
-    folder = (info.context or {}).get("folder", Path())
-    path = Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
-    try:
-        is_too_long = len(os.fsencode(path)) > MAX_PATH_BYTES or _has_long_name(path)
-    except UnicodeEncodeError as exc:  # half a surrogate pair, which YAML's \u can write
-        raise ValueError("give a path; this one holds a character that no file name can hold") from exc
-    if is_too_long:
-        raise ValueError("give a path; this one is longer than a path can be")
-    return path
-
-
-def _has_long_name(path: Path) -> bool:
-    return any(len(os.fsencode(name)) > MAX_NAME_BYTES for name in path.parts)
-
-
-def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
-    """Names of the registry stay as they are; what looks like a path is resolved."""
-    if not isinstance(value, str) or not value:
-        raise ValueError("give a name of checkpoints/registry.toml or a path")
-    path = str(_resolve(value, info))
-    return path if "/" in value or "\\" in value or Path(value).suffix else value
-
-
-Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
-FilePath = Annotated[Path, PlainValidator(_resolve), PlainSerializer(str)]
-Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
-Pixels = Annotated[int, Field(ge=-4096, le=4096)]
 
 
 class _Model(BaseModel):
@@ -160,6 +90,23 @@ class SegmenterConfig(_Model):
         default="retinaface_mobilenet",
         description="Weights of RetinaFace: a name in checkpoints/registry.toml or a path.",
     )
+    embedder: Checkpoint = Field(
+        default="auto",
+        description="Tells people apart: a name in checkpoints/registry.toml, or the path of any ONNX network of the"
+        " ArcFace convention. auto: SFace if its weights are there or can be had, and faces have landmarks"
+        " (RetinaFace); none: nobody is told apart.",
+    )
+    target: Target = Field(
+        default="main",
+        description="Whose lips move. main: who is on screen longest while the dub speaks. largest: the largest face of"
+        " each shot. all: everybody. {reference: photo.jpg}: who is on a photo. {at: time, point: [x, y]}: whose face"
+        " is there then. A number: a person, as python main.py faces shows them.",
+    )
+    spans: FilePath | None = Field(
+        default=None,
+        description="A span file (--plan --spans writes one), corrected by hand: what it says is rendered, instead of"
+        " what the scan decides.",
+    )
     samples_per_second: float = Field(
         default=5, gt=0, le=60, description="Frames a second in which the scan looks for faces."
     )
@@ -182,7 +129,16 @@ class SegmenterConfig(_Model):
     def _check(self) -> SegmenterConfig:
         if self.offset > self.onset:
             raise ValueError(f"offset ({self.offset:g}) must not exceed onset ({self.onset:g})")
+        if self.needs_people and self.embedder == "none":
+            raise ValueError("target names a person, but embedder none tells nobody apart; use embedder auto")
+        if self.needs_people and self.detector == "cascade":
+            raise ValueError("target names a person, whom detector cascade cannot tell apart; use retinaface")
         return self
+
+    @property
+    def needs_people(self) -> bool:
+        """Whether the target means nothing where people are not told apart."""
+        return isinstance(self.target, int | Reference)
 
 
 class RendererConfig(_Model):
@@ -294,9 +250,9 @@ class ExecutionConfig(_Model):
             raise ValueError(f"backend {self.backend} needs address, the host:port of its cluster")
         match = ADDRESS_TEXT.fullmatch(self.address)
         if match is None or not 0 < int(match["port"]) < MAX_PORTS:
-            raise ValueError(f"address (now {_shown(self.address)}): write it as host:port")
+            raise ValueError(f"address (now {shown(self.address)}): write it as host:port")
         if match["scheme"] and self.backend != "dask":
-            raise ValueError(f"address (now {_shown(self.address)}): Ray takes host:port alone")
+            raise ValueError(f"address (now {shown(self.address)}): Ray takes host:port alone")
         if find_spec(library) is None:
             raise ValueError(f"backend {self.backend} needs `pip install 'lipstitch[{self.backend}]'`")
         return self
@@ -338,136 +294,13 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> JobConfig:
 
     overrides: key=value with a dotted key path and a YAML value, as --set takes them.
     """
-    content = _read_yaml(path)
+    content = read_yaml(path)
     for override in overrides:
         key, found, value = override.partition("=")
         if not found or not key:
-            raise ConfigError(f"--set {_brief(override)}: write it as key.path=value.")
-        _set(content, key.split("."), _parse_yaml(value, f"--set {_brief(override)}"), _brief(override))
+            raise ConfigError(f"--set {brief(override)}: write it as key.path=value.")
+        set_key(content, key.split("."), parse_yaml(value, f"--set {brief(override)}"), brief(override))
     try:
-        return JobConfig.model_validate(_given(content), context={"folder": path.parent})
+        return JobConfig.model_validate(given(content), context={"folder": path.parent})
     except ValidationError as exc:
-        raise ConfigError(f"{path}: {_describe(exc.errors(include_url=False))}") from exc
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        status = path.stat()
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # reading a pipe may never end
-            raise ConfigError(f"{path}: this is no regular file. Save it to a file first.")
-        if status.st_size > MAX_JOB_FILE_BYTES:
-            raise ConfigError(f"{path}: larger than 1 MiB, so it is no job file. Check the path.")
-        content = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read ({exc.strerror}). Check the path of the job file.") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: this is no text file. Check the path of the job file.") from exc
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a job file is a list of `key: value` lines. See configs/ for examples.")
-    return content
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Refuses aliases, with which a small file can grow without bound, and keys that are given twice."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{_brief(key.value)} is given twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _PlainLoader)
-    except yaml.MarkedYAMLError as exc:
-        line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
-        raise ConfigError(f"{where}: {line}{_brief(exc.problem or str(exc))}. Check the spelling.") from exc
-    except Exception as exc:  # PyYAML turns a value into what its tag says, and may stumble in any way
-        reason = str(exc).split("\n")[0]
-        raise ConfigError(f"{where}: this is not YAML ({_brief(reason)}). Check the spelling.") from exc
-
-
-def _given(content: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the keys that have a value: a section whose lines are all commented out is one that is left out."""
-    given = {key: value for key, value in content.items() if value is not None}
-    return {key: _given(value) if isinstance(value, dict) else value for key, value in given.items()}
-
-
-def _set(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
-    for key in keys[:-1]:
-        if content.get(key) is None:
-            content[key] = {}
-        content = content[key]
-        if not isinstance(content, dict):
-            raise ConfigError(f"--set {override}: {_brief(key)} holds no keys of its own.")
-    content[keys[-1]] = value
-
-
-def _describe(errors: list[ErrorDetails]) -> str:
-    """Return one sentence for each thing that is wrong: key path, value, what is allowed."""
-    sentences: dict[str, list[str]] = {}
-    for error in errors:
-        loc = [part for part in error["loc"] if not str(part).startswith(("literal[", "constrained"))]
-        value = error["input"]
-        shown = f" (now {_shown(value)})" if isinstance(value, str | int | float) and error["type"] != "missing" else ""
-        where = f"{'.'.join(_brief(str(part)) for part in loc)}{shown}: " if loc else ""
-        sentences.setdefault(where, []).append(_allowed(error, loc))
-    named = [f"{where}{', or '.join(dict.fromkeys(said))}" for where, said in sentences.items()]
-    more = [f"and {len(named) - MAX_FAULTS} faults more"] if len(named) > MAX_FAULTS else []
-    return "; ".join(named[:MAX_FAULTS] + more) + "."
-
-
-def _shown(value: str | float) -> str:
-    """Return a value as a message repeats it; Python refuses to write out integers of thousands of digits."""
-    if isinstance(value, int) and value.bit_length() > MAX_SHOWN:
-        return "a number of very many digits"
-    return _brief(repr(value))
-
-
-def _brief(text: str) -> str:
-    """Return text of the user's on one line, cut where it is long."""
-    line = text if text.isprintable() else repr(text)[1:-1]
-    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."
-
-
-def _allowed(error: ErrorDetails, loc: list[str | int]) -> str:
-    """Return what is allowed at a place, in words."""
-    if error["type"] == "extra_forbidden":
-        return f"unknown key; {_keys_at(loc[:-1])}"
-    if error["type"] == "missing":
-        return "this key is needed" if isinstance(loc[-1], str) else "a value is missing here"
-    if error["type"] == "model_type":
-        return f"this is a section; {_keys_at(loc)}"
-    if error["type"] == "tuple_type":
-        return "give a list"
-    said = error["msg"].removeprefix("Value error, ")
-    return said[:1].lower() + said[1:]
-
-
-def _keys_at(loc: list[str | int]) -> str:
-    """Return which keys a section of the job has; loc: its key path, with indexes of list entries."""
-    model: type[BaseModel] = JobConfig
-    for part in loc:
-        if isinstance(part, str):
-            model = next(_models_in(model.model_fields[part].annotation))
-    return f"the keys here are {', '.join(model.model_fields)}"
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections that a field's type names."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
+        raise ConfigError(f"{path}: {describe(exc.errors(include_url=False), JobConfig)}") from exc

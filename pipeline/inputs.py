@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from media.errors import CheckpointNotFound, ConfigError
+from media.errors import CheckpointError, CheckpointNotFound, ConfigError
+from media.identity import EmbedderSettings
 from pipeline.config import JobConfig
+from pipeline.config_fields import Reference
 from pipeline.progress import Reporter
 from pipeline.workspace import Workspace, content_key
-from renderer.checkpoint import find_checkpoint
+from renderer.checkpoint import find_checkpoint, load_registry
 from stitcher.assemble import MUXERS, muxer_of
 from stitcher.soundtrack import takes
 
@@ -19,6 +21,7 @@ CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 REEL_ENDINGS = (".mkv", ".mov", ".mp4")
 MAX_NAME_BYTES = 255
 """Of a file, on all common file systems."""
+DEFAULT_EMBEDDER = "sface"
 LONGEST_ENDING = ".report.json.01234567.part"
 """What is appended to an output's name while its report is written."""
 
@@ -64,6 +67,17 @@ def check_reel(config: JobConfig, reel: Path, outputs: Iterable[Path], *, force:
     if reel.resolve() in [output.resolve() for output in outputs]:
         raise ConfigError(f"--compare: {reel} is what the job itself writes. Choose another name.")
     _check_place("--compare", reel, input_files(config), force=force)
+
+
+def check_side_file(config: JobConfig, key: str, path: Path, endings: Iterable[str], *, force: bool) -> None:
+    """Raise ConfigError if a file beside the output cannot or must not be written. force: it may be replaced."""
+    _check_length(key, path)
+    _check_ending(key, path, endings)
+    target, spans = config.segmenter.target, config.segmenter.spans
+    others = [*input_files(config), *([("segmenter.spans", spans)] if spans else [])]
+    if isinstance(target, Reference):
+        others.append(("segmenter.target.reference", target.reference))
+    _check_place(key, path, others, force=force)
 
 
 def _check_ending(key: str, path: Path, known: Iterable[str]) -> None:
@@ -140,6 +154,35 @@ def find_detector(config: JobConfig, reporter: Reporter, *, has_cascade: bool) -
         if not has_cascade:
             reporter.warn(f"using OpenCV's frontal-face cascade, which misses turned faces. For RetinaFace: {exc}")
         return "cascade", None
+
+
+def find_embedder(
+    config: JobConfig, detector: str, reporter: Reporter, *, has_plain: bool, is_needed: bool
+) -> tuple[Path, EmbedderSettings] | None:
+    """Return the network that tells people apart and how it is used; None where nobody is told apart.
+
+    has_plain: an earlier run has already scanned without; weights are then not asked for again over the network.
+    is_needed: nothing can be done without. Raises CheckpointError if weights that the job names, or needs, are not to
+    be had, ConfigError if people are to be told apart by a detector that gives no landmarks.
+    """
+    choice = config.segmenter.embedder
+    if choice == "none" or detector == "cascade":
+        if is_needed:
+            reason = "segmenter.embedder is none" if choice == "none" else "OpenCV's cascade finds no eyes"
+            raise ConfigError(f"people cannot be told apart: {reason}. Use detector retinaface and an embedder.")
+        return None
+    name = DEFAULT_EMBEDDER if choice == "auto" else choice
+    try:
+        download = is_needed or choice != "auto" or not has_plain
+        path = find_weights(name, config, reporter, download=download)
+    except CheckpointError as exc:
+        if is_needed or choice != "auto":
+            raise
+        if not has_plain:
+            reporter.say(f"People are not told apart: {exc}")
+        return None
+    entry = load_registry().get(name)
+    return path, (entry.embedder if entry else None) or EmbedderSettings()
 
 
 def workspace_folder(config: JobConfig) -> Path:

@@ -1,34 +1,46 @@
 """run_job(): the story on one page.
 
-job.yaml -> open_source -> scan_source -> plan_edit (--plan stops here) -> produce -> output and report
+job.yaml -> open_source -> scan_source -> choose_cast -> plan_edit (--plan stops here) -> produce -> output and report
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from media.timeline import merge
+from pipeline.casting import choose_cast
 from pipeline.config import JobConfig
-from pipeline.inputs import check_reel, workspace_folder
+from pipeline.inputs import check_reel, check_side_file, workspace_folder
 from pipeline.plan import check_disk, describe_plan
-from pipeline.prepare import open_source, plan_edit, scan_source
+from pipeline.prepare import open_source, plan_edit, scan_source, span_settings
 from pipeline.progress import Reporter, stage
 from pipeline.report import report_path
+from pipeline.span_file import write_spans
 from pipeline.workspace import Workspace, clear_leftovers
+from segmenter.span_rows import rows_of
 
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10
 
 
 def run_job(
-    config: JobConfig, reporter: Reporter, *, plan_only: bool = False, force: bool = False, reel: Path | None = None
+    config: JobConfig,
+    reporter: Reporter,
+    *,
+    plan_only: bool = False,
+    force: bool = False,
+    reel: Path | None = None,
+    spans: Path | None = None,
 ) -> int:
     """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. reel: where to write a
-    comparison reel.
+    comparison reel. spans: where a plan writes the span file.
     """
     source, edits = open_source(config, reporter, plan_only=plan_only, force=force or plan_only)
     if reel is not None:
         check_reel(config, reel, [edit.output for edit in edits], force=force or plan_only)
+    if spans is not None:
+        check_side_file(config, "--spans", spans, (".csv",), force=force)
     if not plan_only:
         from pipeline.produce import check_renderer, produce  # imports torch: seconds that a plan does not need
 
@@ -39,10 +51,16 @@ def run_job(
             clear_leftovers(path)
             clear_leftovers(report_path(path))
         scan = scan_source(config, source, edits, workspace, reporter)
-        plans = [plan_edit(config, source, edit, scan) for edit in edits]
+        casting = choose_cast(config, source, edits, scan, source.rows, workspace)
+        plans = [plan_edit(config, source, edit, casting) for edit in edits]
         if plan_only:
             for plan in plans:
                 reporter.say(describe_plan(plan))
+            if spans is not None:
+                whole = merge(part for edit in edits for part in edit.scanned)
+                found = casting.spans(source.table, whole, span_settings(config))
+                write_spans(rows_of(found), source.table, spans)
+                reporter.say(f"Spans: {spans}")
             return EXIT_COMPLETE
         check_disk(plans, workspace)
         finished = [produce(config, source, plan, workspace, reporter) for plan in plans]

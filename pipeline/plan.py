@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from media.errors import WorkspaceError
 from media.probe import MediaInfo
 from media.timeline import Clip, Interval, Span
+from pipeline.casting import Casting
 from pipeline.edit import Edit
 from pipeline.workspace import Workspace
 
@@ -39,6 +40,8 @@ class Plan:
     """Why the whole video is coded again; empty if it is not."""
     sound: str
     """How the soundtrack will be made."""
+    casting: Casting
+    """Who is in the video, and who of them is rendered."""
     num_rendered: int
     num_coded: int
     num_copied: int
@@ -59,6 +62,7 @@ def build_plan(
     spans: Sequence[Span],
     clips: Sequence[Clip],
     *,
+    casting: Casting,
     source: MediaInfo,
     coded_reason: str,
     sound: str,
@@ -89,6 +93,7 @@ def build_plan(
         clips=tuple(clips),
         whole="" if copied else coded_reason,
         sound=sound,
+        casting=casting,
         num_rendered=rendered,
         num_coded=coded,
         num_copied=copied,
@@ -127,12 +132,15 @@ def describe_plan(plan: Plan) -> str:
         f" {plan.num_coded} coded again unchanged, {plan.num_copied} copied",
         *([f"  video    {plan.whole}"] if plan.whole else []),
         f"  sound    {plan.sound}",
+        f"  target   {plan.casting.describe()}",
+        *([f"  note     {plan.casting.choice.note}"] if plan.casting.choice.note else []),
         f"  about    {plan.seconds:.0f} s of work after the scan, {_size(plan.disk_bytes)} of disk,"
         f" {_size(plan.memory_bytes)} of memory",
         "  spans (frames of the source)",
     ]
     lines += [
-        f"    {span.start_frame:>8} - {span.stop_frame - 1:<8} {span.kind:8} {span.reason}" for span in plan.spans
+        f"    {span.start_frame:>8} - {span.stop_frame - 1:<8} {span.kind:8} {_who(span)}{span.reason}".rstrip()
+        for span in plan.spans
     ]
     lines.append("  clips (frames of the output)")
     lines += [
@@ -141,6 +149,10 @@ def describe_plan(plan: Plan) -> str:
         for clip in plan.clips
     ]
     return "\n".join(lines)
+
+
+def _who(span: Span) -> str:
+    return f"person {span.person}" if span.person is not None else ""
 
 
 def _parts(rendered: Sequence[Interval]) -> str:

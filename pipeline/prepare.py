@@ -13,23 +13,31 @@ from threading import Thread
 
 from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
-from media.picture import is_composable
+from media.identity import EmbedderSettings, Vector
+from media.picture import Pixels, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
 from media.timeline import FrameTable, Interval, merge
 from media.transcoding import StreamCoding, choose_stream
+from pipeline.casting import Casting
 from pipeline.config import JobConfig
+from pipeline.config_fields import Reference
 from pipeline.edit import Edit, plan_edits
-from pipeline.inputs import check_name, check_output, find_detector, find_weights, input_files
+from pipeline.inputs import check_name, check_output, find_detector, find_embedder, find_weights, input_files
 from pipeline.machine import choose_workers, num_cores
 from pipeline.plan import Plan, build_plan
 from pipeline.progress import Reporter
 from pipeline.scanning import scan_in_parts
 from pipeline.sound import describe_sound
+from pipeline.span_file import read_spans
 from pipeline.workspace import Workspace, content_key, fingerprint
 from renderer.checkpoint import hash_file
+from segmenter.detector import build_detector
+from segmenter.embedder import OnnxEmbedder
 from segmenter.planner import plan_clips
+from segmenter.reference import embed_reference, load_photo
 from segmenter.scanner import Scan
-from segmenter.spans import SpanSettings, find_spans
+from segmenter.span_rows import SpanRow
+from segmenter.spans import SpanSettings
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 
@@ -52,6 +60,15 @@ class Source:
     detector: str = ""
     """retinaface or cascade; known once the source is scanned."""
     detector_weights: Path | None = None
+    embedder: Path | None = None
+    """The network that tells people apart; None if nobody does. Known once the source is scanned, as what follows."""
+    embedder_settings: EmbedderSettings | None = None
+    reference: Vector | None = None
+    """The embedding of segmenter.target.reference."""
+    photo: Pixels | None = None
+    """That photo."""
+    rows: tuple[SpanRow, ...] | None = None
+    """What segmenter.spans says."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time of each stage so far."""
 
@@ -98,9 +115,13 @@ def open_source(
         if not plan_only:
             raise
         checkpoint = None
+    target = config.segmenter.target
+    photo = load_photo(target.reference) if isinstance(target, Reference) else None
+    rows = read_spans(config.segmenter.spans, table) if config.segmenter.spans else None
     if not plan_only:
         _import_ahead()
-    return Source(info, video, table, coding, fingerprint(Path(info.path), table), checkpoint), edits
+    source_hash = fingerprint(Path(info.path), table)
+    return Source(info, video, table, coding, source_hash, checkpoint, photo=photo, rows=rows), edits
 
 
 def _import_ahead() -> None:
@@ -115,17 +136,42 @@ def _import_ahead() -> None:
 
 
 def scan_source(
-    config: JobConfig, source: Source, edits: Sequence[Edit], workspace: Workspace, reporter: Reporter
+    config: JobConfig,
+    source: Source,
+    edits: Sequence[Edit],
+    workspace: Workspace,
+    reporter: Reporter,
+    *,
+    needs_people: bool = False,
 ) -> Scan:
-    """Return the scan of all frames that the edits show, from the workspace if an earlier run made it."""
+    """Return the scan of all frames that the edits show, from the workspace if an earlier run made it.
+
+    needs_people: raise CheckpointError or ConfigError where people cannot be told apart.
+    """
     intervals = merge(part for edit in edits for part in edit.scanned)
+    source_hash = source.fingerprint
 
     def path_for(detector: str, weights: Path | None) -> Path:
-        return workspace.path("scan", scan_key(config, source.fingerprint, intervals, detector, weights), ".json")
+        return workspace.path("scan", scan_key(config, source_hash, intervals, detector, weights), ".json")
 
     has_cascade = workspace.load(path_for("cascade", None)) is not None
     source.detector, source.detector_weights = find_detector(config, reporter, has_cascade=has_cascade)
     path = path_for(source.detector, source.detector_weights)
+    found = find_embedder(
+        config,
+        source.detector,
+        reporter,
+        has_plain=path.exists(),
+        is_needed=needs_people or config.segmenter.needs_people or any(row.person for row in source.rows or ()),
+    )
+    embedder = None
+    if found:
+        source.embedder, source.embedder_settings = found
+        embedder = _Lazy(*found)
+        key = scan_key(config, source_hash, intervals, source.detector, source.detector_weights, *found)
+        path = workspace.path("scan", key, ".json")
+    if source.photo is not None and embedder:
+        _embed_reference(config, source, embedder.get())
     if (stored := workspace.load(path)) is not None:
         return Scan.from_json(stored["scan"])
     with source.timed("scan"):
@@ -138,15 +184,44 @@ def scan_source(
             detector_weights=source.detector_weights,
             samples_per_second=config.segmenter.samples_per_second,
             min_face_px=config.segmenter.min_face_px,
+            embedder=embedder.get() if embedder else None,
         )
     workspace.store(path, {"scan": scan.to_json()})
     return scan
 
 
+class _Lazy:
+    """An embedder that is loaded when it is first needed, and then kept."""
+
+    def __init__(self, path: Path, settings: EmbedderSettings) -> None:
+        self._path, self._settings = path, settings
+        self._loaded: OnnxEmbedder | None = None
+
+    def get(self) -> OnnxEmbedder:
+        """Return the embedder. Raises CheckpointError."""
+        self._loaded = self._loaded or OnnxEmbedder(self._path, self._settings)
+        return self._loaded
+
+
+def _embed_reference(config: JobConfig, source: Source, embedder: OnnxEmbedder) -> None:
+    target = config.segmenter.target
+    assert isinstance(target, Reference)
+    assert source.photo is not None
+    detector = build_detector(source.detector, source.detector_weights)  # type: ignore[arg-type]
+    source.reference = embed_reference(target.reference, source.photo, detector, embedder)
+    source.photo = None  # its pixels are not needed any more
+
+
 def scan_key(
-    config: JobConfig, fingerprint: str, intervals: Sequence[Interval], detector: str, weights: Path | None
+    config: JobConfig,
+    fingerprint: str,
+    intervals: Sequence[Interval],
+    detector: str,
+    weights: Path | None,
+    embedder: Path | None = None,
+    embedder_settings: EmbedderSettings | None = None,
 ) -> str:
-    """Return the content key of a scan: all that its samples depend on. Thresholds come after it, in find_spans."""
+    """Return the content key of a scan: all that its samples depend on. Thresholds come after it, in cast_spans."""
     settings = config.segmenter
     return content_key(
         SCAN_VERSION,
@@ -156,25 +231,26 @@ def scan_key(
         hash_file(weights) if weights else None,
         settings.samples_per_second,
         settings.min_face_px,
+        *([hash_file(embedder), embedder_settings] if embedder else []),
     )
 
 
-def plan_edit(config: JobConfig, source: Source, edit: Edit, scan: Scan) -> Plan:
-    """Return how one output will be made, from the faces that the scan saw."""
+def span_settings(config: JobConfig) -> SpanSettings:
+    """Return when a face counts as seen."""
     settings = config.segmenter
-    spans = find_spans(
-        scan,
-        source.table,
-        edit.scanned,
-        SpanSettings(
-            onset=settings.onset,
-            offset=settings.offset,
-            min_on_seconds=settings.min_on_seconds,
-            min_off_seconds=settings.min_off_seconds,
-            min_face_px=settings.min_face_px,
-            max_yaw_degrees=settings.max_yaw_degrees,
-        ),
+    return SpanSettings(
+        onset=settings.onset,
+        offset=settings.offset,
+        min_on_seconds=settings.min_on_seconds,
+        min_off_seconds=settings.min_off_seconds,
+        min_face_px=settings.min_face_px,
+        max_yaw_degrees=settings.max_yaw_degrees,
     )
+
+
+def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -> Plan:
+    """Return how one output will be made, from the faces that are to be rendered."""
+    spans = casting.spans(source.table, edit.scanned, span_settings(config))
     clips = plan_clips(
         spans,
         source.table,
@@ -183,12 +259,13 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, scan: Scan) -> Plan
         driving_start=Fraction(0),
         coded_reason=source.coding.reason,
         may_copy_whole=source.coding.may_copy_whole,
-        max_clip_seconds=Fraction(str(settings.max_clip_seconds)),
+        max_clip_seconds=Fraction(str(config.segmenter.max_clip_seconds)),
     )
     return build_plan(
         edit,
         spans,
         clips,
+        casting=casting,
         source=source.info,
         coded_reason=source.coding.reason,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),

@@ -87,6 +87,7 @@ def produce(
             seconds=source.seconds,
             hashes={"source": source.fingerprint, "checkpoint": hash_file(_checkpoint(source))},
             detector=source.detector,
+            casting=plan.casting,
             video_codec=_written_codec(source, clips),
             video_note=plan.whole,
         )
@@ -99,6 +100,9 @@ def produce(
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
+    choice = plan.casting.choice
+    if choice.note:
+        (reporter.say if choice.is_made else reporter.warn)(f"{edit.output}: {choice.note}.")
     reporter.say(f"{edit.output}: {_summary(report['num_clips'])}. Report: {report_path(edit.output)}")
     return clips
 
@@ -221,7 +225,9 @@ def _worker_setup(config: JobConfig, source: Source, driving: Path) -> WorkerSet
 def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     """Return the content key of a clip's coded file: all that its bytes depend on, and nothing else."""
     clip = job.clip
-    what = (clip.source_frames, clip.faces, [(a - clip.start_frame, b - clip.start_frame) for a, b in clip.rendered])
+    # Which number a person has plays no part: it may change while the frames stay.
+    faces = [(face.start_frame, face.stop_frame, face.path) for face in clip.faces]
+    what = (clip.source_frames, faces, [(a - clip.start_frame, b - clip.start_frame) for a, b in clip.rendered])
     shown = (setup.video_hash, setup.coding, job.wants_hashes)
     if clip.action == "code":
         return content_key(RENDER_VERSION, what, shown)

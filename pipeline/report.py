@@ -14,6 +14,7 @@ from typing import Any
 from media.picture import Rectangle
 from media.probe import MediaInfo
 from media.timeline import CodedSpan, Interval, OutputTimeline, RenderedClip, Span, complement, merge
+from pipeline.casting import Casting
 from pipeline.edit import Edit
 from pipeline.workspace import atomic_file
 from stitcher.assemble import Assembled
@@ -62,6 +63,7 @@ def build_report(
     seconds: Mapping[str, float],
     hashes: Mapping[str, str],
     detector: str,
+    casting: Casting,
     video_codec: str,
     video_note: str,
 ) -> dict[str, Any]:
@@ -86,6 +88,7 @@ def build_report(
             "dropped_streams": assembled.dropped_streams,
         },
         "detector": detector,
+        "target": _target(casting),
         "spans": [_span(span) for span in spans],
         "clips": [_clip(clip, edit.timeline) for clip in clips],
         "num_clips": dict(Counter(clip.outcome for clip in clips)),
@@ -152,7 +155,18 @@ def _span(span: Span) -> dict[str, Any]:
         "start_frame": span.start_frame,
         "stop_frame": span.stop_frame,
         "kind": span.kind,
+        "person": span.person,
         "reason": span.reason,
+    }
+
+
+def _target(casting: Casting) -> dict[str, Any]:
+    return {
+        "target": casting.target,
+        "chosen": casting.describe(),
+        "people": list(casting.choice.people),
+        "num_people": len(casting.cast.people),
+        "note": casting.choice.note,
     }
 
 

@@ -15,6 +15,7 @@ from media.timeline import FrameTable, Interval
 from pipeline.machine import num_cores
 from pipeline.progress import Reporter, stage
 from segmenter.detector import build_detector
+from segmenter.embedder import FaceEmbedder
 from segmenter.scanner import Scan, ScanPart, join_scans, plan_scan, scan_faces
 
 MOST_THREADS = 16
@@ -31,8 +32,12 @@ def scan_in_parts(
     detector_weights: Path | None,
     samples_per_second: float,
     min_face_px: float,
+    embedder: FaceEmbedder | None = None,
 ) -> Scan:
-    """Return the scan of all frames of the intervals; it does not depend on the number of cores."""
+    """Return the scan of all frames of the intervals; it does not depend on the number of cores.
+
+    embedder: tells whose faces they are, for all threads; None: nobody does.
+    """
     video = info.require_video()
     parts = plan_scan(table, intervals)
     scans: dict[int, Scan] = {}
@@ -67,6 +72,7 @@ def scan_in_parts(
                     upright_size=video.upright_size,
                     samples_per_second=samples_per_second,
                     min_face_px=min_face_px,
+                    embedder=embedder,
                     on_progress=partial(count, part=part),
                 )
 

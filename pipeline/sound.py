@@ -74,7 +74,7 @@ def make_soundtrack(
 
 def make_driving(edit: Edit, workspace: Workspace) -> Path:
     """Return the file of the sound that drives the lips; a finished one is reused."""
-    path = workspace.path("driving", content_key(SOUND_VERSION, _content(edit.driving)), ".wav")
+    path = workspace.path("driving", content_key(SOUND_VERSION, sound_content(edit.driving)), ".wav")
     if workspace.sealed(path) is None:
         write_driving(edit.driving, path)
         workspace.seal(path, {})
@@ -85,10 +85,12 @@ def soundtrack_key(edit: Edit, source: MediaInfo, anchor: Fraction, muxer: str, 
     """Return the content key of a soundtrack: all that its packets depend on; the muxer counts by its codec alone."""
     assert edit.heard is not None
     spliced = hash_input(Path(source.path)) if _is_spliced(edit, source, config) else None
-    return content_key(SOUND_VERSION, _content(edit.heard), _codec(muxer, config), config.bit_rate, anchor, spliced)
+    return content_key(
+        SOUND_VERSION, sound_content(edit.heard), _codec(muxer, config), config.bit_rate, anchor, spliced
+    )
 
 
-def _content(plan: SoundPlan) -> list[Any]:
+def sound_content(plan: SoundPlan) -> list[Any]:
     """Return a plan with the hash of each file in place of its name, so that files may be moved and renamed."""
     pieces = [replace(piece, path=hash_input(Path(piece.path))) for piece in plan.pieces]
     return [pieces, plan.duration, plan.crossfade_seconds]

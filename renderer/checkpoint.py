@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pooch
 
 from media.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch, UnsupportedCheckpoint
+from media.identity import EmbedderSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -60,6 +61,8 @@ class RegisteredCheckpoint:
     """Size of the file."""
     licence: str
     """What the weights may be used for."""
+    embedder: EmbedderSettings | None = None
+    """For a network that tells faces apart, how it is used; None for others."""
 
 
 def load_registry(path: Path = SHIPPED_REGISTRY) -> dict[str, RegisteredCheckpoint]:
@@ -84,6 +87,20 @@ def _read_entry(name: str, table: dict[str, Any]) -> RegisteredCheckpoint:
         sha256=table["sha256"],
         num_bytes=table["bytes"],
         licence=table["licence"],
+        embedder=_read_embedder(table["embedder"]) if "embedder" in table else None,
+    )
+
+
+def _read_embedder(table: dict[str, Any]) -> EmbedderSettings:
+    red, green, blue = (float(value) for value in table["mean"])
+    if table["channels"] not in ("rgb", "bgr"):
+        raise ValueError(f"channels are rgb or bgr, not {table['channels']}")
+    return EmbedderSettings(
+        scale=float(table["scale"]),
+        mean=(red, green, blue),
+        channels=table["channels"],
+        same=float(table["same"]),
+        different=float(table["different"]),
     )
 
 

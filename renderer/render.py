@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from media.picture import Pixels, Rectangle, VideoFrame, plane_views
 from media.probe import MediaInfo
 from media.reader import FaceTracker, FrameReader
-from media.timeline import Clip, FaceBox, FrameTable, Interval, contains
+from media.timeline import Clip, FrameTable, Interval, TrackedFace, contains
 from media.writer import ClipWriter, VideoCoding
 from renderer.compositor import Compositor, FaceCrop
 from renderer.stream import WriteBehind, read_ahead
@@ -83,7 +83,8 @@ class _Shot:
     """Index of the output."""
     source_frame: int
     frame: VideoFrame
-    crop: FaceCrop | None
+    crops: tuple[FaceCrop, ...] = ()
+    """The faces to render, cut from the frame as it was decoded."""
 
 
 def render_clip(
@@ -116,7 +117,7 @@ def render_clip(
             try:
                 if tracker is None or engine is None or mel is None:
                     for number, (index, frame) in enumerate(decoded, job.clip.start_frame):
-                        behind.put(_Shot(number, index, frame, None))
+                        behind.put(_Shot(number, index, frame))
                 else:
                     tracked = tracker.track(decoded, job.clip.faces)
                     for batch in _batches(work.shots(tracked, frames), engine.batch_size):
@@ -137,12 +138,13 @@ def read_frames(clip: Clip, reach: int) -> Sequence[int]:
     own = clip.source_frames
     step = own[1] - own[0] if len(own) > 1 else 1
     before, after = own[0], own[-1]
-    low, high = min(own[0], own[-1]), max(own[0], own[-1])
+    first, last = min(own[0], own[-1]), max(own[0], own[-1])
+    low, high = first, last
     for span in clip.faces:
-        if span.start_frame <= low < span.stop_frame:
-            low = max(span.start_frame, low - reach)
-        if span.start_frame <= high < span.stop_frame:
-            high = min(span.stop_frame - 1, high + reach)
+        if span.start_frame <= first < span.stop_frame:
+            low = min(low, max(span.start_frame, first - reach))
+        if span.start_frame <= last < span.stop_frame:
+            high = max(high, min(span.stop_frame - 1, last + reach))
     if step == -1:
         return range(high, low - 1, -1)
     if step == 0:
@@ -151,24 +153,24 @@ def read_frames(clip: Clip, reach: int) -> Sequence[int]:
 
 
 def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mel: Mel, work: _Work) -> None:
-    """Give the shots of a batch that hold a face their new mouths."""
-    drawn = [(shot, shot.crop) for shot in batch if shot.crop is not None]
-    if not drawn:
-        return
-    faces = np.stack([crop.face for _, crop in drawn])
-    windows = np.stack([mel.window(job.seconds[shot.number - job.clip.start_frame]) for shot, _ in drawn])
-    for (shot, crop), mouth in zip(drawn, engine.render(faces, windows), strict=True):
-        work.blend(shot, crop, mouth)
+    """Give the shots of a batch that hold faces their new mouths."""
+    drawn = [(shot, crop) for shot in batch for crop in shot.crops]
+    for start in range(0, len(drawn), engine.batch_size):  # the last frame's faces may be more than fill a batch
+        part = drawn[start : start + engine.batch_size]
+        faces = np.stack([crop.face for _, crop in part])
+        windows = np.stack([mel.window(job.seconds[shot.number - job.clip.start_frame]) for shot, _ in part])
+        for (shot, crop), mouth in zip(part, engine.render(faces, windows), strict=True):
+            work.blend(shot, crop, mouth)
 
 
 def _batches(shots: Iterator[_Shot], num_faces: int) -> Iterator[list[_Shot]]:
-    """Group shots so that each group holds at most `num_faces` faces, and at most twice as many frames."""
+    """Group shots until a group holds `num_faces` faces or more, or twice as many frames."""
     group: list[_Shot] = []
     faces = 0
     for shot in shots:
         group.append(shot)
-        faces += shot.crop is not None
-        if faces == num_faces or len(group) == 2 * num_faces:
+        faces += len(shot.crops)
+        if faces >= num_faces or len(group) == 2 * num_faces:
             yield group
             group, faces = [], 0
     if group:
@@ -186,20 +188,20 @@ class _Work:
         self._rendered: set[int] = set()
 
     def shots(
-        self, tracked: Iterator[tuple[int, VideoFrame, FaceBox | None]], frames: Sequence[int]
+        self, tracked: Iterator[tuple[int, VideoFrame, tuple[TrackedFace, ...]]], frames: Sequence[int]
     ) -> Iterator[_Shot]:
-        """Yield the clip's own frames, each with its face if it is to be rendered; margins are dropped."""
+        """Yield the clip's own frames, each with its faces if it is to be rendered; margins are dropped."""
         clip = self._clip
         skipped = _find(frames, clip.source_frames)
-        for position, (source_frame, frame, box) in enumerate(tracked):
+        for position, (source_frame, frame, faces) in enumerate(tracked):
             number = clip.start_frame + position - skipped
             if not clip.start_frame <= number < clip.stop_frame:
                 continue
-            wanted = box is not None and contains(clip.rendered, number)
-            yield _Shot(number, source_frame, frame, self._compositor.crop(frame, box) if wanted and box else None)
+            cut = (self._compositor.crop(frame, face.box) for face in faces if contains(clip.rendered, number))
+            yield _Shot(number, source_frame, frame, tuple(crop for crop in cut if crop is not None))
 
     def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels) -> None:
-        """Blend a mouth into a shot's frame."""
+        """Blend a mouth into a shot's frame, over those that are in it already."""
         shot.frame = self._compositor.blend(shot.frame, crop, mouth)
         self._rendered.add(shot.number)
         interval = next(part for part in self._clip.rendered if part[0] <= shot.number < part[1])

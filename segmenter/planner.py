@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate
 
 from media.sound import sample_at
 from media.timeline import (
@@ -43,9 +44,10 @@ def plan_clips(
 ) -> tuple[Clip, ...]:
     """Cut the output into clips: rendered where a face span is driven by sound, copied where packets allow.
 
-    spans: in source frames. driven: output frames, sorted and disjoint, for which there is driving sound, whose
-    sample 0 is heard driving_start seconds after the first output frame. coded_reason: why no packet may be copied
-    beside coded ones; empty if packets may be. may_copy_whole: whether all of them may be where nothing is rendered.
+    spans: in source frames; those of several faces may overlap. driven: output frames, sorted and disjoint, for which
+    there is driving sound, whose sample 0 is heard driving_start seconds after the first output frame. coded_reason:
+    why no packet may be copied beside coded ones; empty if packets may be. may_copy_whole: whether all of them may be
+    where nothing is rendered.
     Face clips may be cut at any frame, copied clips only where packets can be copied; the frames left over join their
     neighbour and are coded again unchanged.
 
@@ -53,8 +55,8 @@ def plan_clips(
         clean      |         |         |        |
         clips      [copy)[render......)[copy....)
     """
-    shown = _shown(spans, timeline)
-    rendered = intersect(merge(interval for interval, _ in shown), driven)
+    shown = _Shown(_shown(spans, timeline))
+    rendered = intersect(merge(interval for interval, _ in shown.shown), driven)
     if may_copy_whole and not rendered and timeline.is_source and len(timeline.runs) == 1:
         coded_reason = ""
     clips: list[Clip] = []
@@ -85,31 +87,42 @@ def plan_clips(
 
 
 def _shown(spans: Sequence[Span], timeline: OutputTimeline) -> list[tuple[Interval, Span]]:
-    """Return the output frames in which each face span is seen, in order of the output."""
+    """Return the output frames in which each face span is seen, in order of the output.
+
+    Spans of several people that are seen at once keep their order, so that in every clip their faces lie over each
+    other the same way.
+    """
     faces = [span for span in spans if span.kind == "face"]
     pairs = [(run.output_interval(face.start_frame, face.stop_frame), face) for run in timeline.runs for face in faces]
     return sorted((pair for pair in pairs if pair[0][0] < pair[0][1]), key=lambda pair: pair[0])
 
 
-def _faces(
-    shown: list[tuple[Interval, Span]], rendered: Sequence[Interval], source_frames: Sequence[int]
-) -> tuple[Span, ...]:
+class _Shown:
+    """The face spans by where the output shows them, with a look-up of those that touch an interval."""
+
+    def __init__(self, shown: list[tuple[Interval, Span]]) -> None:
+        self.shown = shown
+        self._latest_stops = list(accumulate((stop for (_, stop), _ in shown), max))
+        """For each span the latest end of it and all before: spans that overlap need not end in order."""
+
+    def touching(self, part: Interval) -> Iterator[Span]:
+        """Yield the spans that are seen in a part of the output, in order."""
+        at = bisect_right(self._latest_stops, part[0])
+        while at < len(self.shown) and self.shown[at][0][0] < part[1]:
+            if self.shown[at][0][1] > part[0]:
+                yield self.shown[at][1]
+            at += 1
+
+
+def _faces(shown: _Shown, rendered: Sequence[Interval], source_frames: Sequence[int]) -> tuple[Span, ...]:
     """Return the face spans that rendered parts of a clip touch, with no more of their paths than the clip needs.
 
     So a clip's key does not depend on where the face is minutes away, nor its size on the length of the shot.
     """
     low = min(source_frames[0], source_frames[-1]) - PATH_MARGIN_FRAMES
     high = max(source_frames[0], source_frames[-1]) + PATH_MARGIN_FRAMES
-    touched = [face for part in rendered for face in _touching(shown, part)]
+    touched = dict.fromkeys(face for part in rendered for face in shown.touching(part))
     return tuple(replace(face, path=face.path.within(low, high)) if face.path else face for face in touched)
-
-
-def _touching(shown: list[tuple[Interval, Span]], part: Interval) -> Iterator[Span]:
-    """Yield the face spans seen in a part of the output."""
-    at = bisect_left(shown, part[0] + 1, key=lambda pair: pair[0][1])
-    while at < len(shown) and shown[at][0][0] < part[1]:
-        yield shown[at][1]
-        at += 1
 
 
 def _reason(*, copied: bool, rendered_whole: bool, appended: bool, coded_reason: str) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from media.timeline import Face, FacePath, FaceSample, FrameTable, Interval, Span
-from segmenter.tracks import Track, choose_target, estimate_yaw
+from media.identity import EmbedderSettings
+from media.timeline import Face, FacePath, FrameTable, Interval, Span, complement, merge
+from segmenter.people import Cast, Shot, find_people
+from segmenter.targets import BY_PLACE, Choice, lanes_of, person_in
+from segmenter.tracks import Track, estimate_yaw
 
 if TYPE_CHECKING:
     from segmenter.scanner import Scan
+
+NO_FACE = "no face"
+NOT_SCANNED = "no frame scanned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,61 +51,119 @@ class _Run:
 def find_spans(
     scan: Scan, table: FrameTable, intervals: Sequence[Interval], settings: SpanSettings
 ) -> tuple[Span, ...]:
-    """Tile each interval with spans; face spans lie inside one shot and carry the path of one target face.
+    """Return the spans of the face of each shot that is large and near the centre, whoever it is; see cast_spans."""
+    cast = find_people(scan, table, intervals, EmbedderSettings())
+    return cast_spans(cast, scan.upright_size, table, intervals, settings, BY_PLACE)
+
+
+def cast_spans(
+    cast: Cast,
+    upright_size: tuple[int, int],
+    table: FrameTable,
+    intervals: Sequence[Interval],
+    settings: SpanSettings,
+    choice: Choice,
+) -> tuple[Span, ...]:
+    """Cover each interval with spans; face spans lie inside one shot and carry the path of one face.
 
     cuts               |                    |
     target     .. ######|####..##....#####   |
     spans      [-)[----)[-------)[--)[-----)[--       the gap of 2 is filled, that of 4 is not
                no  face    face   no  face   no
 
-    intervals: sorted, disjoint, in frames. Neighbouring no-face spans of one reason are joined, across cuts too.
+    intervals: sorted, disjoint, in frames. choice: whose faces. Those of several people may overlap in time; all other
+    spans are disjoint. Neighbouring no-face spans of one reason are joined, across cuts too.
     """
     spans: list[Span] = []
-    for start, stop in intervals:
-        cuts = [cut for cut in scan.cuts if start < cut < stop]
-        for shot in zip([start, *cuts], [*cuts, stop], strict=True):
-            samples = _within(scan.samples, shot)
-            target = choose_target(samples, scan.upright_size)
-            runs = _runs(samples, target, shot, settings)
-            runs = _fill_gaps(runs, table, settings.min_off_seconds)
-            runs = _drop_short(runs, table, (start, stop), settings.min_on_seconds)
-            spans += (_span(run, target) for run in runs)
-    return tuple(_join_no_face(spans))
+    for interval in intervals:
+        for shot in shots_within(cast, interval):
+            spans += _spans_of(shot, lanes_of(shot, choice, upright_size), table, interval, settings, choice.other)
+    return tuple(join_no_face(spans))
 
 
-def _within(samples: Sequence[FaceSample], shot: Interval) -> Sequence[FaceSample]:
-    first, last = (bisect_left(samples, frame, key=lambda sample: sample.frame) for frame in shot)
-    return samples[first:last]
+def shots_within(cast: Cast, interval: Interval) -> Iterator[Shot]:
+    """Yield the parts of the shots in an interval."""
+    for shot in cast.shots:
+        if shot.start < interval[1] and interval[0] < shot.stop:
+            yield shot.within(*interval)
 
 
-def _runs(samples: Sequence[FaceSample], target: Track, shot: Interval, settings: SpanSettings) -> list[_Run]:
+def _spans_of(
+    shot: Shot, lanes: Sequence[Track], table: FrameTable, interval: Interval, settings: SpanSettings, other: str
+) -> list[Span]:
+    """Cover a shot with the face spans of every lane, and say of the other frames why nothing is rendered there."""
+    all_runs: list[list[_Run]] = []
+    spans: list[Span] = []
+    for lane in lanes:
+        runs = _runs(shot, lane, settings, other)
+        runs = _fill_gaps(runs, table, settings.min_off_seconds)
+        runs = _drop_short(runs, table, interval, settings.min_on_seconds)
+        spans += (face_span(shot, lane, run.start, run.stop) for run in runs if not run.reason)
+        all_runs.append(runs)
+    faces = merge((span.start_frame, span.stop_frame) for span in spans)
+    for start, stop in complement(faces, shot.start, shot.stop):
+        spans += (Span(run.start, run.stop, "no_face", run.reason) for run in _reasons(all_runs, start, stop))
+    return sorted(spans, key=lambda span: (span.start_frame, span.person or 0))
+
+
+def _reasons(all_runs: Sequence[Sequence[_Run]], start: int, stop: int) -> list[_Run]:
+    """Return why no lane counts in [start, stop); a face that is there and unfit says more than none."""
+    edges = {edge for runs in all_runs for run in runs for edge in (run.start, run.stop) if start < edge < stop}
+    parts = pairwise([start, *sorted(edges), stop])
+    said = []
+    for first, last in parts:
+        reasons = [run.reason for runs in all_runs for run in runs if run.start <= first < run.stop]
+        said.append(_Run(first, last, min(reasons, key=lambda reason: reason == NO_FACE)))
+    return _joined(said)
+
+
+def _runs(shot: Shot, target: Track, settings: SpanSettings, other: str) -> list[_Run]:
     """Tile a shot with runs of one state. Where the state changes between two samples, half way is the border.
 
     samples    #     #     .     .
     runs       [--------)[---------
     """
-    if not samples:
-        return [_Run(*shot, "no frame scanned")]
-    states = list(_states(samples, target, settings))
+    if not shot.samples:
+        return [_Run(shot.start, shot.stop, NOT_SCANNED)]
+    states = list(_states(shot, target, settings, other))
     runs: list[_Run] = []
-    start = shot[0]
+    start = shot.start
     for (frame, reason), (later, later_reason) in pairwise(states):
         if reason != later_reason:
             border = (frame + later + 1) // 2
             runs.append(_Run(start, border, reason))
             start = border
-    return [*runs, _Run(start, shot[1], states[-1][1])]
+    return [*runs, _Run(start, shot.stop, states[-1][1])]
 
 
-def _states(samples: Sequence[FaceSample], target: Track, settings: SpanSettings) -> Iterator[tuple[int, str]]:
+def _states(shot: Shot, target: Track, settings: SpanSettings, other: str) -> Iterator[tuple[int, str]]:
     """Yield (frame, reason) for each sample, with hysteresis in the score; no reason where the face counts."""
     on = False
-    for sample in samples:
+    others = _faces_of(shot)
+    for sample in shot.samples:
         face = target.get(sample.frame)
         threshold = settings.offset if on else settings.onset
-        reason = "no face" if face is None or face.score < threshold else _unfit(face, settings)
+        if face is None:
+            reason = _why_another(others.get(sample.frame, []), settings, other)
+        else:
+            reason = NO_FACE if face.score < threshold else _unfit(face, settings)
         on = not reason
         yield sample.frame, reason
+
+
+def _faces_of(shot: Shot) -> dict[int, list[Face]]:
+    """Return the faces of each sample."""
+    faces: dict[int, list[Face]] = {}
+    for track in shot.tracks:
+        for frame, face in track.items():
+            faces.setdefault(frame, []).append(face)
+    return faces
+
+
+def _why_another(faces: Sequence[Face], settings: SpanSettings, other: str) -> str:
+    """Return why nothing is rendered where the target is not seen: nobody is there, or somebody else."""
+    is_seen = any(face.score >= settings.onset and not _unfit(face, settings) for face in faces)
+    return other if is_seen else NO_FACE
 
 
 def _unfit(face: Face, settings: SpanSettings) -> str:
@@ -151,19 +214,18 @@ def _seconds(start: int, stop: int, table: FrameTable) -> float:
     return float(table.seconds(stop) - table.seconds(start))
 
 
-def _span(run: _Run, target: Track) -> Span:
-    """Make a span of a run; a face span gets the target's boxes within it and the nearest one beyond each end."""
-    if run.reason:
-        return Span(run.start, run.stop, "no_face", run.reason)
-    inside = [frame for frame in target if run.start <= frame < run.stop]
-    before = [frame for frame in target if frame < run.start][-1:]
-    after = [frame for frame in target if frame >= run.stop][:1]
+def face_span(shot: Shot, lane: Track, start: int, stop: int) -> Span:
+    """Return a face span of a shot with the lane's boxes within it and the nearest one beyond each end."""
+    inside = [frame for frame in lane if start <= frame < stop]
+    before = [frame for frame in lane if frame < start][-1:]
+    after = [frame for frame in lane if frame >= stop][:1]
     frames = (*before, *inside, *after)
-    path = FacePath(frames, tuple(target[frame].box for frame in frames))
-    return Span(run.start, run.stop, "face", path=path)
+    path = FacePath(frames, tuple(lane[frame].box for frame in frames))
+    return Span(start, stop, "face", path=path, person=person_in(shot, lane, inside or frames))
 
 
-def _join_no_face(spans: Iterable[Span]) -> Iterator[Span]:
+def join_no_face(spans: Iterable[Span]) -> Iterator[Span]:
+    """Yield spans in order, neighbouring no-face spans of one reason as one."""
     last: Span | None = None
     for span in spans:
         if last is None:

@@ -1,16 +1,16 @@
-"""Follow the target face: its exact box in every frame of a clip, wherever the clip begins."""
+"""Follow the faces to render: their exact boxes in every frame of a clip, wherever the clip begins."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from media.picture import PictureConverter, Pixels, Rectangle, VideoFrame, align, to_stored, to_upright
-from media.timeline import FaceBox, Span
+from media.timeline import FaceBox, Span, TrackedFace
 from segmenter.detector import FaceDetector
 from segmenter.tracks import SAME_FACE, box_distance
 
@@ -24,6 +24,19 @@ SMALLEST_SHARE = 0.25
 SMOOTHING_FRAMES = {"retinaface": 5, "cascade": 9}
 """Length of the averaging window for each detector. 5 is Wav2Lip's own (which looks ahead only, and so runs ahead of
 the face); the cascade's boxes jump by whole steps of its search and need more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """A face span, and its place in the order of all that are followed."""
+
+    number: int
+    span: Span
+
+    def expected(self, frame: int) -> FaceBox:
+        """Return where the scan saw the face, or would have."""
+        assert self.span.path
+        return self.span.path.box_at(frame)
 
 
 class BoxTracker:
@@ -58,8 +71,11 @@ class BoxTracker:
         self._every = every_frames
         self._half_window = smoothing_frames // 2
         self._crop_px = crop_px
-        self._found: OrderedDict[int, FaceBox] = OrderedDict()
-        """Boxes by detected frame, a few recent ones: a pure memory of what would be found again."""
+        self._found: OrderedDict[tuple[int, int], FaceBox] = OrderedDict()
+        """Boxes by span (its place in the order) and detected frame, a few recent ones: a pure memory of what would be
+        found again."""
+        self._remembered = 0
+        """How many of them are kept."""
 
     @property
     def reach_frames(self) -> int:
@@ -68,36 +84,43 @@ class BoxTracker:
 
     def track(
         self, frames: Iterable[tuple[int, VideoFrame]], spans: Sequence[Span]
-    ) -> Iterator[tuple[int, VideoFrame, FaceBox | None]]:
-        """Yield each frame in the order given with the target's box in upright pixels; see FaceTracker.
+    ) -> Iterator[tuple[int, VideoFrame, tuple[TrackedFace, ...]]]:
+        """Yield each frame in the order given with its faces, in upright pixels; see FaceTracker.
 
         A frame waits until the frames within reach were seen, at most reach_frames further ones. Where these are not
         among the frames given, the box rests on the path in their place.
         """
-        faces = sorted((span for span in spans if span.path), key=lambda span: span.start_frame)
-        waiting: deque[tuple[int, VideoFrame, Span | None]] = deque()
+        followed = [_Followed(number, span) for number, span in enumerate(span for span in spans if span.path)]
+        self._remembered = (4 * self.reach_frames + 4) * len(followed)
+        waiting: deque[tuple[int, VideoFrame, list[_Followed]]] = deque()
         self._found.clear()
         for index, frame in frames:
-            span = _span_at(faces, index)
-            if span:
-                self._detect(index, frame, span)
-            waiting.append((index, frame, span))
+            faces = [face for face in followed if face.span.start_frame <= index < face.span.stop_frame]
+            for face in faces:
+                self._detect(index, frame, face)
+            waiting.append((index, frame, faces))
             while waiting and (len(waiting) > self.reach_frames or self._is_ready(waiting[0][0], waiting[0][2])):
                 yield self._boxed(*waiting.popleft())
         while waiting:
             yield self._boxed(*waiting.popleft())
 
-    def _is_ready(self, index: int, span: Span | None) -> bool:
-        return span is None or all(
-            anchor in self._found for frame in self._window(index, span) for anchor in self._anchors(frame, span)
+    def _is_ready(self, index: int, faces: Sequence[_Followed]) -> bool:
+        return all(
+            (face.number, anchor) in self._found
+            for face in faces
+            for frame in self._window(index, face.span)
+            for anchor in self._anchors(frame, face.span)
         )
 
-    def _boxed(self, index: int, frame: VideoFrame, span: Span | None) -> tuple[int, VideoFrame, FaceBox | None]:
-        if span is None:
-            return index, frame, None
-        window = self._window(index, span)
-        edges = np.mean([_edges(self._interpolated(near, span)) for near in window], axis=0)
-        return index, frame, FaceBox(*map(float, edges))
+    def _boxed(
+        self, index: int, frame: VideoFrame, faces: Sequence[_Followed]
+    ) -> tuple[int, VideoFrame, tuple[TrackedFace, ...]]:
+        return index, frame, tuple(TrackedFace(face.span, self._smoothed(index, face)) for face in faces)
+
+    def _smoothed(self, index: int, face: _Followed) -> FaceBox:
+        window = self._window(index, face.span)
+        edges = np.mean([_edges(self._interpolated(near, face)) for near in window], axis=0)
+        return FaceBox(*map(float, edges))
 
     def _window(self, index: int, span: Span) -> range:
         """Return the frames whose boxes are averaged: centred, so that there is no lag, and inside the span."""
@@ -110,26 +133,25 @@ class BoxTracker:
         last = span.stop_frame - 1
         return (index, index) if index in (before, last) else (before, min(before + self._every, last))
 
-    def _interpolated(self, index: int, span: Span) -> FaceBox:
-        before, after = self._anchors(index, span)
-        box = self._box_of(before, span)
-        return box if before == after else box.towards(self._box_of(after, span), (index - before) / (after - before))
+    def _interpolated(self, index: int, face: _Followed) -> FaceBox:
+        before, after = self._anchors(index, face.span)
+        box = self._box_of(before, face)
+        return box if before == after else box.towards(self._box_of(after, face), (index - before) / (after - before))
 
-    def _box_of(self, anchor: int, span: Span) -> FaceBox:
-        assert span.path
-        return self._found.get(anchor) or span.path.box_at(anchor)
+    def _box_of(self, anchor: int, face: _Followed) -> FaceBox:
+        return self._found.get((face.number, anchor)) or face.expected(anchor)
 
-    def _detect(self, index: int, frame: VideoFrame, span: Span) -> None:
-        """Search a frame, if it is one to be searched and was not lately."""
-        if self._anchors(index, span) != (index, index):
+    def _detect(self, index: int, frame: VideoFrame, face: _Followed) -> None:
+        """Search a frame for a face, if it is one to be searched and was not lately."""
+        if self._anchors(index, face.span) != (index, index):
             return
-        if index in self._found:
-            self._found.move_to_end(index)
+        place = face.number, index
+        if place in self._found:
+            self._found.move_to_end(place)
             return
-        assert span.path
-        expected = span.path.box_at(index)
-        self._found[index] = self._search(frame, expected) or expected
-        if len(self._found) > 4 * self.reach_frames + 4:
+        expected = face.expected(index)
+        self._found[place] = self._search(frame, expected) or expected
+        if len(self._found) > self._remembered:
             self._found.popitem(last=False)
 
     def _search(self, frame: VideoFrame, expected: FaceBox) -> FaceBox | None:
@@ -166,11 +188,6 @@ class BoxTracker:
         smaller = (max(round(width * scale), 1), max(round(height * scale), 1))
         square[: smaller[1], : smaller[0]] = cv2.resize(region, smaller, interpolation=cv2.INTER_AREA)
         return square, scale
-
-
-def _span_at(spans: Sequence[Span], frame: int) -> Span | None:
-    at = bisect_right(spans, frame, key=lambda span: span.start_frame) - 1
-    return spans[at] if at >= 0 and frame < spans[at].stop_frame else None
 
 
 def _edges(box: FaceBox) -> tuple[float, float, float, float]:

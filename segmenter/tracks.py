@@ -1,9 +1,9 @@
-"""PURE: follow faces through the samples of one shot, and choose the one to render."""
+"""PURE: follow faces through the samples of one shot, and choose one by where and how large it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from math import atan2, degrees, hypot, log
+from collections.abc import Callable, Iterable
+from math import atan2, degrees, hypot, isinf, log
 
 from media.timeline import Face, FaceBox, FaceSample
 
@@ -11,7 +11,7 @@ Track = dict[int, Face]
 """One face followed through a shot, by frame in increasing order."""
 
 SAME_FACE = 1.0
-"""Largest box_distance between one face in two neighbouring samples. At 8 frames a second a head that is thrown
+"""Largest distance between one face in two neighbouring samples. At 8 frames a second a head that is thrown
 about moves by 0.6; two people beside each other are 1.2 or more apart."""
 MEMORY_SAMPLES = 25
 """A track that was not seen in so many samples (5 s) has ended. choose_target joins it to what comes later."""
@@ -19,34 +19,57 @@ SUCCESSOR_AREA = 0.25
 """A face takes the place of a target that left if it has at least this share of the target's mean area."""
 
 
-def choose_target(samples: Sequence[FaceSample], upright_size: tuple[int, int]) -> Track:
-    """Return the target face of one shot by sample frame: the track that is largest near the centre over the shot.
+def choose_target(tracks: Iterable[Track], prominence: Callable[[Track], float]) -> Track:
+    """Return the target face of one shot by sample frame: the most prominent track.
 
     Where it is away, the next best track that is never seen together with it (and is not much smaller) takes its
     place: somebody who left and came back elsewhere, or whom the camera turned to.
     """
-    tracks = sorted(build_tracks(samples), key=lambda track: -_prominence(track, upright_size))
     target: Track = {}
     least_area = 0.0
-    for track in tracks:
+    for track in sorted(tracks, key=lambda track: -prominence(track)):
         if not target:
-            least_area = SUCCESSOR_AREA * _mean_area(track)
-        if target.keys().isdisjoint(track) and _mean_area(track) >= least_area:
+            least_area = SUCCESSOR_AREA * mean_area(track)
+        if target.keys().isdisjoint(track) and mean_area(track) >= least_area:
             target |= track
     return dict(sorted(target.items()))
+
+
+def nearness_to_centre(upright_size: tuple[int, int]) -> Callable[[Track], float]:
+    """Return a prominence for choose_target: the sum over a track's samples of area times nearness to the centre."""
+    width, height = upright_size
+
+    def prominence(track: Track) -> float:
+        total = 0.0
+        for face in track.values():
+            away = hypot(face.box.left + face.box.right - width, face.box.top + face.box.bottom - height)
+            total += face.box.area * max(0.0, 1 - away / hypot(width, height))
+        return total
+
+    return prominence
+
+
+def total_area(track: Track) -> float:
+    """Return the sum over a track's samples of the area: a prominence for choose_target that knows no place."""
+    return sum(face.box.area for face in track.values())
+
+
+def mean_area(track: Track) -> float:
+    """Return the mean area of a track's boxes in square pixels."""
+    return total_area(track) / len(track)
 
 
 def build_tracks(samples: Iterable[FaceSample]) -> list[Track]:
     """Follow every face through the samples of one shot; each track holds its face by frame.
 
-    In each sample the closest pairs of a track's last box and a new face are joined first; what is further apart
-    than SAME_FACE begins a track of its own.
+    In each sample the closest pairs of a track's last face and a new one are joined first; what is further apart than
+    SAME_FACE begins a track of its own.
     """
     tracks: list[Track] = []
     missed: dict[int, int] = {}  # for each track that has not ended, the samples in which it was not seen
     for sample in samples:
         pairs = sorted(
-            (box_distance(next(reversed(tracks[old].values())).box, face.box), old, new)
+            (face_distance(next(reversed(tracks[old].values())), face), old, new)
             for old in missed
             for new, face in enumerate(sample.faces)
         )
@@ -75,6 +98,19 @@ def box_distance(a: FaceBox, b: FaceBox) -> float:
     return shift / ((a.width + b.width) / 2) + abs(log(a.width / b.width))
 
 
+def face_distance(a: Face, b: Face) -> float:
+    """Return how unlike two faces in neighbouring samples are: box_distance, averaged with that of their landmarks.
+
+    Where two boxes lie one over the other, eyes, nose and mouth still tell which face is which. The landmarks' distance
+    is their mean shift in mean widths of the boxes; where a detector gives none, boxes alone count.
+    """
+    boxes = box_distance(a.box, b.box)
+    if a.landmarks is None or b.landmarks is None or isinf(boxes):
+        return boxes
+    shift = sum(hypot(x - u, y - v) for (x, y), (u, v) in zip(a.landmarks, b.landmarks, strict=True)) / 5
+    return (boxes + shift / ((a.box.width + b.box.width) / 2)) / 2
+
+
 def estimate_yaw(face: Face) -> float | None:
     """Return how far a face is turned to a side in degrees, 0 to 90; None without landmarks.
 
@@ -90,17 +126,3 @@ def estimate_yaw(face: Face) -> float | None:
     half_squared = half_x**2 + half_y**2
     along = (nose_x - x1 - half_x) * half_x + (nose_y - y1 - half_y) * half_y
     return degrees(atan2(abs(along), half_squared))
-
-
-def _prominence(track: Track, upright_size: tuple[int, int]) -> float:
-    """Sum over a track's samples of area times nearness to the centre: 1 in the centre, 0 in a corner."""
-    width, height = upright_size
-    total = 0.0
-    for face in track.values():
-        away = hypot(face.box.left + face.box.right - width, face.box.top + face.box.bottom - height)
-        total += face.box.area * max(0.0, 1 - away / hypot(width, height))
-    return total
-
-
-def _mean_area(track: Track) -> float:
-    return sum(face.box.area for face in track.values()) / len(track)

@@ -11,7 +11,7 @@ import pipeline.prepare
 import pipeline.produce
 import pipeline.sound
 import pipeline.worker
-from media.timeline import Face, FaceBox, FaceSample
+from media.timeline import Face, FaceBox, FaceSample, TrackedFace
 from pipeline.worker import work
 from segmenter.scanner import Scan
 from tests.synthetic import Sound, make_video
@@ -70,8 +70,8 @@ class StillFaces:
 
     def track(self, frames, spans):
         for index, frame in frames:
-            span = next((span for span in spans if span.start_frame <= index < span.stop_frame), None)
-            yield index, frame, span.path.box_at(index) if span else None
+            here = [span for span in spans if span.start_frame <= index < span.stop_frame]
+            yield index, frame, tuple(TrackedFace(span, span.path.box_at(index)) for span in here)
 
 
 class NoMel:
@@ -83,8 +83,8 @@ class NoMel:
 
 
 @contextmanager
-def quick_jobs():
-    """Replace what is slow while the context lasts; yield what notes what is made."""
+def quick_jobs(scan=canned_scan):
+    """Replace what is slow while the context lasts; yield what notes what is made. scan: stands in for scan_faces."""
     redone = Redone()
 
     def noting(name, function):
@@ -99,7 +99,7 @@ def quick_jobs():
         return work(setup, job, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.scanning, "scan_faces", noting("scanned", canned_scan))
+        patch.setattr(pipeline.scanning, "scan_faces", noting("scanned", scan))
         patch.setattr(pipeline.scanning, "build_detector", lambda *_: None)
         patch.setattr(pipeline.executor, "work", noted_work)
         patch.setattr(pipeline.worker, "_engine", lambda *_: DarkMouths())

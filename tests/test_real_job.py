@@ -25,7 +25,8 @@ needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffprobe"), reason="the check
 
 @pytest.fixture(scope="module")
 def retinaface(shared):
-    return {"detector": "retinaface", "detector_checkpoint": shared / "checkpoints" / "retinaface_mobilenet0.25.pth"}
+    weights = shared / "checkpoints" / "retinaface_mobilenet0.25.pth"
+    return {"detector": "retinaface", "detector_checkpoint": weights, "embedder": "none"}
 
 
 @pytest.fixture(scope="module", params=["h264", "hevc"])

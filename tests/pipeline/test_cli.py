@@ -69,7 +69,18 @@ def refused(stock, tmp_path):
 def test_help_answers_at_once_and_names_every_option():
     done = subprocess.run([sys.executable, ROOT / "main.py", "--help"], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0
-    options = ("--config", "--set", "--plan", "--force", "--compare", "--progress", "--quiet", "--debug", "--help")
+    options = (
+        "--config",
+        "--set",
+        "--plan",
+        "--spans",
+        "--force",
+        "--compare",
+        "--progress",
+        "--quiet",
+        "--debug",
+        "--help",
+    )
     assert [option for option in options if option not in done.stdout] == []
     assert "10 done, but some clips keep their mouths" in " ".join(done.stdout.split())
 
@@ -86,6 +97,9 @@ def test_help_and_a_wrong_option_do_not_import_the_pipeline():
         (["--config", "x.yaml", "--colour"], "No such option: --colour"),
         ([], "Missing option '--config'"),
         (["--config", "x.yaml", "--progress", "xml"], "'auto', 'json'"),
+        (["--config", "x.yaml", "--spans", "x.csv"], "--spans goes with --plan"),
+        (["faces", "--config", "x.yaml"], "Missing option '--out'"),
+        (["--config", "x.yaml", "faces", "--out", "x.html"], "Give --config behind faces"),
     ],
 )
 def test_a_wrong_command_line_points_to_help(arguments, expected):

@@ -8,6 +8,7 @@ import yaml
 
 from media.errors import ConfigError
 from pipeline.config import JobConfig, load_job, parse_time
+from pipeline.config_fields import PointedAt, Reference
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"input": {"video": "talk.mp4"}, "output": "talk.hi.mp4"}
@@ -267,6 +268,68 @@ def test_ranges_may_touch_and_come_in_any_order(job):
 
 def test_extracted_ranges_may_overlap(job):
     assert len(job(mode="extract", ranges=[{"start": 1, "end": 5}, {"start": 3, "end": 9}]).ranges) == 2
+
+
+# Whose face
+
+
+def test_the_target_is_main_where_nothing_is_said(job):
+    segmenter = job().segmenter
+    assert (segmenter.target, segmenter.embedder, segmenter.spans) == ("main", "auto", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("main", "main"),
+        ("largest", "largest"),
+        ("all", "all"),
+        ("7", 7),
+        ("{at: 1:08.96, point: [640, 300.5]}", PointedAt(Fraction("68.96"), (640.0, 300.5))),
+        ('{at: "00:00:12", point: [0, 0]}', PointedAt(Fraction(12), (0.0, 0.0))),
+    ],
+)
+def test_a_target_is_one_of_few_things(job, given, expected):
+    assert job(None, f"segmenter.target={given}").segmenter.target == expected
+
+
+def test_a_photo_and_a_span_file_lie_beside_the_job_file(job, tmp_path):
+    loaded = job(segmenter={"target": {"reference": "photo.jpg"}, "spans": "spans.csv", "embedder": "mine.onnx"})
+    assert loaded.segmenter.target == Reference(tmp_path / "photo.jpg")
+    assert loaded.segmenter.spans == tmp_path / "spans.csv"
+    assert loaded.segmenter.embedder == str(tmp_path / "mine.onnx")
+    assert loaded.model_dump(mode="json")["segmenter"]["target"] == {"reference": str(tmp_path / "photo.jpg")}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("everyone", "segmenter.target (now 'everyone'): give main, largest, all, the number of a person"),
+        ("0", "segmenter.target (now 0): people have numbers from 1 on"),
+        ("-3", "people have numbers from 1 on"),
+        ("1.5", "give main, largest, all"),
+        ("true", "give main, largest, all"),
+        ("[1, 2]", "segmenter.target: give main, largest, all"),
+        ("{photo: a.jpg}", "segmenter.target: give main, largest, all"),
+        ("{reference: a.jpg, at: 3}", "segmenter.target: give main, largest, all"),
+        ("{reference: [a]}", "segmenter.target: give a path"),
+        ("{at: soon, point: [1, 2]}", "segmenter.target: give seconds or [hh:]mm:ss[.mmm]"),
+        ("{at: 3}", "segmenter.target: give main, largest, all"),
+        ("{at: 3, point: 5}", "segmenter.target: point is [x, y]"),
+        ("{at: 3, point: [1, 2, 3]}", "segmenter.target: point is [x, y]"),
+        ("{at: 3, point: [1, -2]}", "not negative"),
+        ("{at: 3, point: [.nan, 2]}", "not negative"),
+        ("{at: 3, point: [-.inf, 2]}", "not negative"),
+    ],
+)
+def test_what_is_no_target_is_refused(refusal, given, expected):
+    assert expected in refusal(None, f"segmenter.target={given}")
+
+
+@pytest.mark.parametrize("target", [1, {"reference": "photo.jpg"}])
+@pytest.mark.parametrize("without", [{"embedder": "none"}, {"detector": "cascade"}])
+def test_a_person_cannot_be_meant_where_nobody_is_told_apart(refusal, target, without):
+    assert "segmenter: target names a person" in refusal(segmenter={"target": target, **without})
 
 
 # The file

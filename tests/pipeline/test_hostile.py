@@ -406,7 +406,7 @@ def test_weights_of_a_detector_that_cannot_be_used(stock, tmp_path, kind):
     marker = tmp_path / "marker"
     _write_weights(tmp_path / "weights.pth", kind, marker)
     given = {"video": stock / "talk.mp4", "audio": stock / "dub.wav"}
-    detector = {"detector": "retinaface", "detector_checkpoint": "weights.pth"}
+    detector = {"detector": "retinaface", "detector_checkpoint": "weights.pth", "embedder": "none"}
     result = _run(write_job(tmp_path, input=given, output="out.mp4", segmenter=detector, execution=SERIAL), "--quiet")
     assert result.exit_code == CHECKPOINT, result.output
     assert re.fullmatch(r"Error: [^\x00-\x1f]+weights\.pth[^\x00-\x1f]+\.\n", result.stderr), result.stderr

@@ -36,7 +36,7 @@ class Job:
         self.content = {
             "input": {"video": "talk.mp4", "audio": "dub.wav", "length_policy": "cut"},
             "output": "out.mp4",
-            "segmenter": {"detector": "cascade", "max_clip_seconds": 0.8},
+            "segmenter": {"detector": "cascade", "embedder": "none", "max_clip_seconds": 0.8},
             "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
             "execution": {"backend": "serial", "keep": "all", "workspace": "work"},
         }

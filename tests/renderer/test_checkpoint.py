@@ -89,7 +89,7 @@ def write_registry(tmp_path: Path, *addresses: str, name: str = "net", file_name
 
 def test_shipped_registry():
     entries = load_registry()
-    assert set(entries) == {"compact", "wav2lip_gan", "wav2lip", "retinaface_mobilenet"}
+    assert set(entries) == {"compact", "wav2lip_gan", "wav2lip", "retinaface_mobilenet", "sface"}
     assert entries["wav2lip_gan"].num_bytes == 435801865
     assert all(re.fullmatch("[0-9a-f]{64}", entry.sha256) for entry in entries.values())
     assert all(address.startswith("https://") for entry in entries.values() for address in entry.addresses)

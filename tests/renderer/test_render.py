@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from media.errors import OutOfMemory, UnreadableMedia, WorkspaceError
 from media.picture import plane_views
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
-from media.timeline import Clip, FaceBox, FacePath, Span
+from media.timeline import Clip, FaceBox, FacePath, Span, TrackedFace
 from media.writer import choose_coding
 from renderer import render
 from renderer.compositor import Compositor, Pads
@@ -43,13 +44,14 @@ class FakeTracker:
         for index, frame in frames:
             if index == self.fails_at:
                 raise ZeroDivisionError
-            span = next((span for span in spans if span.start_frame <= index < span.stop_frame), None)
-            if span is None:
-                yield index, frame, None
-                continue
-            reach = min(REACH, index - span.start_frame, span.stop_frame - 1 - index)
-            x = float(np.mean([seen.get(near, 3) % 7 for near in range(index - reach, index + reach + 1)]))
-            yield index, frame, FaceBox(60 + x, 30 + x / 2, 110 + x, 86 + x)
+            here = [span for span in spans if span.start_frame <= index < span.stop_frame]
+            yield index, frame, tuple(TrackedFace(span, self.box(index, span, seen)) for span in here)
+
+    def box(self, index, span, seen):
+        reach = min(REACH, index - span.start_frame, span.stop_frame - 1 - index)
+        x = float(np.mean([seen.get(near, 3) % 7 for near in range(index - reach, index + reach + 1)]))
+        left = span.path.boxes[0].left
+        return FaceBox(left + x, 30 + x / 2, left + 50 + x, 86 + x)
 
 
 class FakeEngine:
@@ -200,6 +202,65 @@ def test_backwards_is_the_same_the_other_way_round(source, in_one_piece, tmp_pat
         assert stamps(tmp_path / "a.nut") == list(frames)
 
 
+# Several faces
+
+
+def beside(start, stop, left):
+    return Span(start, stop, "face", path=FacePath((start,), (FaceBox(left, 30, left + 50, 86),)), person=left)
+
+
+TOGETHER = (beside(5, 40, 4), beside(10, 30, 70), beside(25, 50, 130), beside(12, 20, 90))
+"""Up to three at once; the last one lies over the second."""
+
+
+def clip_of_all(start, stop):
+    touched = tuple(span for span in TOGETHER if span.start_frame < stop and start < span.stop_frame)
+    inside = (max(start, 5), min(stop, 50))
+    rendered = (inside,) if inside[0] < inside[1] else ()
+    return Clip(0, start, stop, "render" if rendered else "code", "", range(start, stop), touched, rendered, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def all_in_one_piece(source, tmp_path_factory):
+    return run(source, clip_of_all(0, NUM_FRAMES), tmp_path_factory.mktemp("all") / "a.nut")
+
+
+def test_all_faces_of_a_frame_are_drawn(source, all_in_one_piece):
+    same = [a == b for a, b in zip(all_in_one_piece.frame_hashes, source_hashes(source), strict=True)]
+    assert same == [not 5 <= frame < 50 for frame in range(NUM_FRAMES)]
+    assert all_in_one_piece.num_rendered == 45
+    ((left, _, right, _),) = all_in_one_piece.boxes
+    assert left < 12
+    assert right > 176
+
+
+@pytest.mark.parametrize(("borders", "batch_size"), [((0, 17, 33, NUM_FRAMES), 1), ((0, 6, 12, 26, 49, NUM_FRAMES), 5)])
+def test_borders_of_clips_do_not_show_where_faces_come_and_go(source, all_in_one_piece, tmp_path, borders, batch_size):
+    hashes = []
+    for start, stop in pairwise(borders):
+        clip = clip_of_all(start, stop)
+        hashes += run(source, clip, tmp_path / "a.nut", engine=FakeEngine(batch_size)).frame_hashes
+    assert tuple(hashes) == all_in_one_piece.frame_hashes
+
+
+def test_a_face_is_drawn_the_same_whoever_is_beside_it(source, all_in_one_piece, tmp_path):
+    """Left and right of each other: what one changes is what it changes alone."""
+    one = replace(clip_of_all(30, 40), faces=(TOGETHER[0],))
+    alone = run(source, one, tmp_path / "a.nut")
+    both = run(source, clip_of_all(30, 40), tmp_path / "b.nut")
+    left, right = (planes_of(source, tmp_path / name) for name in ("a.nut", "b.nut"))
+    assert alone.frame_hashes != both.frame_hashes
+    for a, b in zip(left, right, strict=True):
+        assert np.abs(a[:, :60].astype(int) - b[:, :60].astype(int)).mean() < 2  # the coding alone
+
+
+def planes_of(source, path):
+    import av
+
+    with av.open(str(path)) as container:
+        return [plane_views(frame)[0] for frame in container.decode(video=0)]
+
+
 def test_a_held_frame_moves_its_mouth(source, tmp_path):
     """The picture stands still, the sound goes on."""
     seconds = tuple(Fraction(at, 25) for at in range(9))
@@ -344,7 +405,7 @@ def test_frames_in_flight_are_few(source, tmp_path, monkeypatch):
     class Following(FakeTracker):
         def track(self, frames, spans):
             for index, frame in frames:
-                yield index, frame, FaceBox(60, 30, 110, 86)
+                yield index, frame, (TrackedFace(spans[0], FaceBox(60, 30, 110, 86)),)
 
     def reading(self, frames):
         for pair in read(self, frames):

@@ -1,8 +1,5 @@
 """Footage for the segmenter's tests: pictures, frames and short videos of which the truth is known."""
 
-from array import array
-from fractions import Fraction
-
 import av
 import cv2
 import numpy as np
@@ -11,7 +8,7 @@ import pytest
 from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
-from media.timeline import FrameTable
+from tests import tables
 
 
 def _scenery(num_frames, size, seed):
@@ -82,22 +79,4 @@ def retinaface_weights(shared):
 @pytest.fixture(scope="session")
 def table_of():
     """Return a function that makes the frame table of a video with frames at the given times in milliseconds."""
-
-    def table(times):
-        pts = array("q", times)
-        num_frames = len(pts)
-        flags = bytes([1] * num_frames)
-        order = array("q", range(num_frames))
-        step = pts[-1] - pts[-2] if num_frames > 1 else 40
-        return FrameTable(
-            time_base=Fraction(1, 1000),
-            pts=pts,
-            dts=pts,
-            decode_order=order,
-            keyframe=flags,
-            clean_entry=flags,
-            clean_exit=flags + b"\1",
-            end_pts=pts[-1] + step,
-        )
-
-    return table
+    return tables.table_of

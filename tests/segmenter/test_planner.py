@@ -83,8 +83,8 @@ def intervals_in(draw, stop, most=4):
     return merge(draw(st.lists(part, max_size=most)))
 
 
-def faces_of(intervals):
-    return [Span(a, b, "face", path=FacePath((a,), (FaceBox(0, 0, 9, 9),))) for a, b in intervals]
+def faces_of(intervals, person=None):
+    return [Span(a, b, "face", path=FacePath((a,), (FaceBox(0, 0, 9, 9),)), person=person) for a, b in intervals]
 
 
 @st.composite
@@ -103,6 +103,8 @@ def cases(draw):
     for start, stop in intervals_in(draw, len(table)):
         cut = draw(st.integers(start, stop))  # a cut between two face spans that touch
         spans += faces_of([part for part in [(start, cut), (cut, stop)] if part[0] < part[1]])
+    if draw(st.booleans()):  # somebody else, who may be seen at the same time
+        spans += faces_of(intervals_in(draw, len(table)), person=2)
     longest = Fraction(draw(st.integers(40, 2000)), 1000)
     return table, timeline, spans, intervals_in(draw, len(timeline)), longest
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from media.timeline import Face, FaceBox, FaceSample, complement
 from segmenter.scanner import Scan
 from segmenter.spans import SpanSettings, find_spans
-from segmenter.tracks import box_distance, build_tracks, choose_target, estimate_yaw
+from segmenter.tracks import box_distance, build_tracks, choose_target, estimate_yaw, nearness_to_centre
 
 SIZE = (1280, 720)
 PLAIN = SpanSettings(min_on_seconds=0, min_off_seconds=0)
@@ -30,6 +30,10 @@ def marked(pattern, cuts=()):
     """Return a scan of every frame of a pattern: # is a face, . is none, ~ one with a score between the thresholds."""
     scores = {"#": 0.9, "~": 0.5, ".": 0.0}
     return scan_of({i: face(score=scores[mark]) if scores[mark] else None for i, mark in enumerate(pattern)}, cuts)
+
+
+def by_place(samples):
+    return choose_target(build_tracks(samples), nearness_to_centre(SIZE))
 
 
 def drawn(spans):
@@ -150,17 +154,17 @@ def test_the_target_is_the_largest_near_the_centre(second):
 def test_the_target_is_kept_when_another_one_grows_past_it_for_a_moment():
     near, other = face(640, 360, 200), face(300, 360, 120)
     samples = [FaceSample(frame, (near, other)) for frame in range(8)] + [FaceSample(8, (face(300, 360, 320), near))]
-    assert choose_target(samples, SIZE)[8] == near
+    assert by_place(samples)[8] == near
 
 
 def test_who_comes_while_the_target_is_away_takes_its_place():
     first, second, child = face(500, 360, 200), face(900, 360, 180), face(200, 360, 60)
     samples = [FaceSample(frame, (first, child)) for frame in range(10)]
     samples += [FaceSample(frame, (second, child)) for frame in range(10, 15)]
-    target = choose_target(samples, SIZE)
+    target = by_place(samples)
     assert [target[frame] for frame in (0, 9, 10, 14)] == [first, first, second, second]
     together = [FaceSample(20, (first, second))]
-    target = choose_target(samples + together, SIZE)
+    target = by_place(samples + together)
     assert target.keys() == {*range(10), 20}
 
 

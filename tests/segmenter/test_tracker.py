@@ -76,7 +76,13 @@ def track(frames, indexes, spans, *, detector=None, **options):
 
 
 def boxes(frames, indexes, spans, **options):
-    return [box for _, _, box in track(frames, indexes, spans, **options)]
+    """Return the box of the one face of each frame, or None."""
+    return [one_box(faces) for _, _, faces in track(frames, indexes, spans, **options)]
+
+
+def one_box(faces):
+    assert len(faces) <= 1
+    return faces[0].box if faces else None
 
 
 def edges(found):
@@ -94,7 +100,7 @@ def test_frames_come_out_as_they_went_in(footage):
     out = track(footage, indexes, [span_of(5, 15), span_of(15, 30)])
     assert [index for index, _, _ in out] == indexes
     assert all(frame is footage[index] for index, frame, _ in out)
-    assert [box is not None for _, _, box in out] == [5 <= index < 30 for index in indexes]
+    assert [bool(faces) for _, _, faces in out] == [5 <= index < 30 for index in indexes]
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
@@ -107,7 +113,7 @@ def test_a_box_is_the_same_wherever_reading_began(footage, every, smoothing, dir
     whole = boxes(footage, range(NUM_FRAMES), spans, **options)
     for start, stop in [(0, 11), (9, 10), (11, 25), (25, 37), (30, 44), (37, 60)]:
         indexes = range(max(start - reach, 0), min(stop + reach, NUM_FRAMES))[::direction]
-        piece = {index: box for index, _, box in track(footage, indexes, spans, **options)}
+        piece = {index: one_box(faces) for index, _, faces in track(footage, indexes, spans, **options)}
         assert [piece[index] for index in range(start, stop)] == whole[start:stop]
 
 
@@ -209,8 +215,23 @@ def test_turned_footage_has_upright_boxes():
     expected = FaceBox(42, 40, 90, 76)
     span = Span(0, 1, "face", path=FacePath((0,), (FaceBox(46, 37, 95, 72),)))
     tracker = BoxTracker(WhiteSquares(), PictureConverter(90))
-    ((_, _, box),) = tracker.track([(0, frame)], [span])
-    assert edges([box])[0] == pytest.approx(edges([expected])[0], abs=1.5)
+    ((_, _, (face,)),) = tracker.track([(0, frame)], [span])
+    assert edges([face.box])[0] == pytest.approx(edges([expected])[0], abs=1.5)
+
+
+def test_several_faces_are_followed_each_as_if_it_were_alone(footage):
+    """The second span's path leads elsewhere, where there is nothing to find: its boxes are those of the path."""
+    one, late = span_of(0, 40), span_of(25, 60)
+    away = Span(10, 50, "face", path=FacePath((10,), (FaceBox(5, 5, 41, 53),)))
+    found = track(footage, range(NUM_FRAMES), [one, away, late])
+    for span in (one, away, late):
+        own = [face.box for _, _, faces in found for face in faces if face.span is span]
+        alone = boxes(footage, range(NUM_FRAMES), [span])
+        assert own == alone[span.start_frame : span.stop_frame]
+    assert [len(faces) for _, _, faces in found] == [
+        sum(span.start_frame <= frame < span.stop_frame for span in (one, away, late)) for frame in range(NUM_FRAMES)
+    ]
+    assert [face.span for face in found[30][2]] == [one, away, late]
 
 
 def test_no_frames_no_boxes():
@@ -233,7 +254,7 @@ def speaker(request, shared, retinaface_weights):
 def follow(speaker, choice=None, frames=slice(None), **options):
     footage, spans, _, detector = speaker
     tracker = BoxTracker(choice or detector, PictureConverter(0), **options)
-    return [box for _, _, box in tracker.track(footage[frames], spans)]
+    return [one_box(faces) for _, _, faces in tracker.track(footage[frames], spans)]
 
 
 def test_a_real_face_is_followed_within_a_pixel_of_detecting_every_frame(speaker):

@@ -1,0 +1,54 @@
+"""Make the picture of a network's model card: the demonstration's own face, still and with two dubs.
+
+    python -m demo.make_dub_strip checkpoints/compact.safetensors docs/compact.png
+
+needs build/demo/talk.mp4, which `make demo` makes. Above the video's frames, below what the network draws of them for
+two stretches of demo/dub.flac.
+"""
+
+from __future__ import annotations
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from demo.make_material import DUB_FILE
+from pipeline.progress import PlainLines
+from renderer.checkpoint import load_network
+from renderer.mel import WINDOW_COLUMNS, mel_spectrogram, window_start
+from training.augment import plain_faces
+from training.dataset import FaceData
+from training.measures import draw_faces
+from training.pictures import draw_rows
+from training.prepare import DetectorSource, prepare_dataset
+
+VIDEO, FACES = Path("build/demo/talk.mp4"), Path("build/demo/faces")
+DUBS = (Fraction(12), Fraction(40))
+"""Seconds of the dub at which the two stretches begin."""
+NUM_FACES, STEP_ROWS = 12, 4
+"""12 moments, 0.16 s apart."""
+
+
+def make_dub_strip(weights: Path, picture: Path) -> None:
+    """Write the picture of a network's weights."""
+    prepare_dataset([VIDEO], FACES, PlainLines(), detector=DetectorSource("cascade"))
+    data = FaceData(FACES, names=[VIDEO.stem])
+    rows = data.tracks[-1].start + np.arange(NUM_FACES) * STEP_ROWS
+    faces = plain_faces(data.crops_at(rows))
+    network = load_network(weights)
+    spoken, _ = soundfile.read(DUB_FILE, dtype="float32")
+    mel = mel_spectrogram(spoken)
+    strips = [("source", [faces])]
+    for number, start in enumerate(DUBS, start=1):
+        first = [window_start(start + Fraction(each * STEP_ROWS, 25)) for each in range(NUM_FACES)]
+        windows = torch.from_numpy(np.stack([mel[None, :, at : at + WINDOW_COLUMNS] for at in first]))
+        strips.append((f"dub {number}", [draw_faces(network, faces, faces, windows)]))
+    draw_rows(picture, strips)
+
+
+if __name__ == "__main__":
+    make_dub_strip(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,141 @@
+"""The values of a job file: times, paths, names of weights, whose face is meant. Each says what is allowed."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo
+
+TIME_TEXT = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
+MAX_TIME_SECONDS = 1_000 * 3600
+MAX_SHOWN = 80
+"""Characters of what the user wrote that a message repeats."""
+MAX_PATH_BYTES, MAX_NAME_BYTES = 4095, 255
+"""Longest path and longest name in it that Linux opens."""
+MAX_PEOPLE = 1_000_000
+TARGETS = "give main, largest, all, the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A person, by a photo."""
+
+    reference: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PointedAt:
+    """A person, by a point that shows their face at some moment."""
+
+    at: Fraction
+    """Seconds since the first frame."""
+    point: tuple[float, float]
+    """Pixels of the upright picture, from the left and from the top."""
+
+
+def parse_time(value: Any) -> Fraction:
+    """Return a time in seconds, exactly; value: a number, or text [hh:]mm:ss[.mmm]. Raises ValueError otherwise."""
+    if isinstance(value, Fraction):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("give seconds or [hh:]mm:ss[.mmm]")
+    # YAML reads 1:08.96 as a sum of floats, 68.96000000000001, which would miss the frame at 68.96 s.
+    match = TIME_TEXT.fullmatch(str(round(value, 6) if isinstance(value, float) else value).strip())
+    if match is None:
+        raise ValueError("give seconds or [hh:]mm:ss[.mmm], not negative")
+    hours, minutes, seconds = match.groups()
+    if (hours and int(minutes) >= 60) or (minutes and float(seconds) >= 60):
+        raise ValueError("give [hh:]mm:ss[.mmm] with minutes and seconds below 60")
+    time = Fraction(int(hours or 0) * 3600 + int(minutes or 0) * 60) + Fraction(seconds)
+    if time > MAX_TIME_SECONDS:
+        raise ValueError("give a time below 1000 hours")
+    return time
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("give a path")
+    folder = (info.context or {}).get("folder", Path())
+    path = Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
+    try:
+        is_too_long = len(os.fsencode(path)) > MAX_PATH_BYTES or _has_long_name(path)
+    except UnicodeEncodeError as exc:  # half a surrogate pair, which YAML's \u can write
+        raise ValueError("give a path; this one holds a character that no file name can hold") from exc
+    if is_too_long:
+        raise ValueError("give a path; this one is longer than a path can be")
+    return path
+
+
+def _has_long_name(path: Path) -> bool:
+    return any(len(os.fsencode(name)) > MAX_NAME_BYTES for name in path.parts)
+
+
+def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
+    """Names of the registry stay as they are; what looks like a path is resolved."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("give a name of checkpoints/registry.toml or a path")
+    path = str(_resolve(value, info))
+    return path if "/" in value or "\\" in value or Path(value).suffix else value
+
+
+def _parse_target(value: Any, info: ValidationInfo) -> Any:
+    if value in ("main", "largest", "all") or isinstance(value, Reference | PointedAt):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_PEOPLE:
+            raise ValueError("people have numbers from 1 on; python main.py faces shows them")
+        return value
+    if isinstance(value, Mapping) and value.keys() == {"reference"}:
+        return Reference(_resolve(value["reference"], info))
+    if isinstance(value, Mapping) and value.keys() == {"at", "point"}:
+        return PointedAt(parse_time(value["at"]), _parse_point(value["point"]))
+    raise ValueError(TARGETS)
+
+
+def _parse_point(value: Any) -> tuple[float, float]:
+    numbers = list(value) if isinstance(value, list | tuple) else []
+    if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+        raise ValueError("point is [x, y], in pixels of the video from its left and its top")
+    x, y = (float(min(number, 1e9)) for number in numbers)
+    if not (math.isfinite(x) and math.isfinite(y) and x >= 0 and y >= 0):
+        raise ValueError("point is [x, y], in pixels of the video from its left and its top, not negative")
+    return x, y
+
+
+def _plain_target(target: Any) -> Any:
+    if isinstance(target, Reference):
+        return {"reference": str(target.reference)}
+    if isinstance(target, PointedAt):
+        return {"at": str(target.at), "point": list(target.point)}
+    return target
+
+
+Target = Annotated[
+    Literal["main", "largest", "all"] | int | Reference | PointedAt,
+    PlainValidator(_parse_target),
+    PlainSerializer(_plain_target),
+]
+Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
+FilePath = Annotated[Path, PlainValidator(_resolve), PlainSerializer(str)]
+Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
+Pixels = Annotated[int, Field(ge=-4096, le=4096)]
+
+
+def shown(value: str | float) -> str:
+    """Return a value as a message repeats it; Python refuses to write out integers of thousands of digits."""
+    if isinstance(value, int) and value.bit_length() > MAX_SHOWN:
+        return "a number of very many digits"
+    return brief(repr(value))
+
+
+def brief(text: str) -> str:
+    """Return text of the user's on one line, cut where it is long."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."

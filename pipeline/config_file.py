@@ -1,0 +1,132 @@
+"""The job file as text: YAML without its dangerous parts, overrides, and faults said in words."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from media.errors import ConfigError
+from pipeline.config_fields import brief, shown
+
+MAX_JOB_FILE_BYTES = 1 << 20
+MAX_FAULTS = 10
+"""Faults that are named at once."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return what a job file says, as YAML reads it; raise ConfigError where it is no job file."""
+    try:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # reading a pipe may never end
+            raise ConfigError(f"{path}: this is no regular file. Save it to a file first.")
+        if status.st_size > MAX_JOB_FILE_BYTES:
+            raise ConfigError(f"{path}: larger than 1 MiB, so it is no job file. Check the path.")
+        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read ({exc.strerror}). Check the path of the job file.") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: this is no text file. Check the path of the job file.") from exc
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a job file is a list of `key: value` lines. See configs/ for examples.")
+    return content
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases, with which a small file can grow without bound, and keys that are given twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{brief(key.value)} is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Return the value of a YAML text; raise ConfigError that begins with `where`."""
+    try:
+        return yaml.load(text, _PlainLoader)
+    except yaml.MarkedYAMLError as exc:
+        line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
+        raise ConfigError(f"{where}: {line}{brief(exc.problem or str(exc))}. Check the spelling.") from exc
+    except Exception as exc:  # PyYAML turns a value into what its tag says, and may stumble in any way
+        reason = str(exc).split("\n")[0]
+        raise ConfigError(f"{where}: this is not YAML ({brief(reason)}). Check the spelling.") from exc
+
+
+def given(content: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the keys that have a value: a section whose lines are all commented out is one that is left out."""
+    kept = {key: value for key, value in content.items() if value is not None}
+    return {key: given(value) if isinstance(value, dict) else value for key, value in kept.items()}
+
+
+def set_key(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    """Set the value at a key path, making sections on the way; override: what the user wrote, for messages."""
+    for key in keys[:-1]:
+        if content.get(key) is None:
+            content[key] = {}
+        content = content[key]
+        if not isinstance(content, dict):
+            raise ConfigError(f"--set {override}: {brief(key)} holds no keys of its own.")
+    content[keys[-1]] = value
+
+
+def describe(errors: list[ErrorDetails], job: type[BaseModel]) -> str:
+    """Return one sentence for each thing that is wrong: key path, value, what is allowed. job: all its keys."""
+    sentences: dict[str, list[str]] = {}
+    for error in errors:
+        loc = [part for part in error["loc"] if not str(part).startswith(("literal[", "constrained"))]
+        value = error["input"]
+        now = f" (now {shown(value)})" if isinstance(value, str | int | float) and error["type"] != "missing" else ""
+        where = f"{'.'.join(brief(str(part)) for part in loc)}{now}: " if loc else ""
+        sentences.setdefault(where, []).append(_allowed(error, loc, job))
+    named = [f"{where}{', or '.join(dict.fromkeys(said))}" for where, said in sentences.items()]
+    more = [f"and {len(named) - MAX_FAULTS} faults more"] if len(named) > MAX_FAULTS else []
+    return "; ".join(named[:MAX_FAULTS] + more) + "."
+
+
+def _allowed(error: ErrorDetails, loc: list[str | int], job: type[BaseModel]) -> str:
+    """Return what is allowed at a place, in words."""
+    if error["type"] == "extra_forbidden":
+        return f"unknown key; {_keys_at(loc[:-1], job)}"
+    if error["type"] == "missing":
+        return "this key is needed" if isinstance(loc[-1], str) else "a value is missing here"
+    if error["type"] == "model_type":
+        return f"this is a section; {_keys_at(loc, job)}"
+    if error["type"] == "tuple_type":
+        return "give a list"
+    said = error["msg"].removeprefix("Value error, ")
+    return said[:1].lower() + said[1:]
+
+
+def _keys_at(loc: list[str | int], job: type[BaseModel]) -> str:
+    """Return which keys a section of the job has; loc: its key path, with indexes of list entries."""
+    model = job
+    for part in loc:
+        if isinstance(part, str):
+            model = next(_models_in(model.model_fields[part].annotation))
+    return f"the keys here are {', '.join(model.model_fields)}"
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that a field's type names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

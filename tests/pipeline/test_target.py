@@ -1,0 +1,359 @@
+"""Whose lips move, from the job file to plan and report: whole jobs with a canned scan of two people."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import soundfile
+
+import pipeline.prepare
+from demo.make_material import DUB_FILE
+from media.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
+from media.identity import pack, unit
+from media.timeline import Face, FaceBox, FaceSample
+from pipeline.config import load_job
+from pipeline.faces import show_faces
+from pipeline.job import run_job
+from pipeline.progress import Silent
+from segmenter import people
+from segmenter.scanner import Scan
+from tests.jobs import load_report, write_job
+from tests.quick_jobs import SIZE, make_talk, quick_jobs
+
+CUTS = (30, 60, 80)
+SEEN = {"A": [(0, 60), (80, 100)], "B": [(30, 80)]}
+"""Frames in which each is seen: A alone, both, B alone, A alone."""
+BOXES = {"A": FaceBox(10.0, 16.0, 70.0, 92.0), "B": FaceBox(120.0, 16.0, 180.0, 92.0)}
+LANDMARKS = {
+    who: tuple((box.left + x, box.top + y) for x, y in [(18, 30), (42, 30), (30, 45), (20, 60), (40, 60)])
+    for who, box in BOXES.items()
+}
+A, B = [(0, 60), (80, 100)], [(30, 80)]
+
+
+def vector_of(who):
+    return unit(np.random.default_rng(ord(who)).standard_normal(64).astype(np.float32))
+
+
+def face(who, embedder):
+    return Face(BOXES[who], 0.95, LANDMARKS[who], pack(vector_of(who)) if embedder else b"")
+
+
+def canned_scan(frames, *, embedder, **_):
+    samples = []
+    for index, _ in frames:
+        there = [who for who, spans in SEEN.items() if any(a <= index < b for a, b in spans)]
+        samples.append(FaceSample(index, tuple(face(who, embedder) for who in there)))
+    return Scan(tuple(samples), CUTS, "retinaface", SIZE)
+
+
+class NamedPhotos:
+    """An embedder that knows a photo by its colour."""
+
+    def __init__(self, path, settings):
+        if path.read_bytes() == b"broken":
+            raise UnsupportedCheckpoint(f"{path}: not an ONNX network.")
+
+    def embed_aligned(self, picture):
+        return pack(vector_of("B" if picture.mean() > 128 else "A"))
+
+
+class OneFace:
+    """A detector that sees one face in every photo, and none in a black one."""
+
+    name = "retinaface"
+
+    def detect(self, picture, *, smallest_px=16):
+        return (face("A", None),) if picture.max() > 5 else ()
+
+
+@pytest.fixture(scope="module")
+def patched():
+    with quick_jobs(canned_scan) as redone, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.prepare, "OnnxEmbedder", NamedPhotos)
+        patch.setattr(pipeline.prepare, "build_detector", lambda *_: OneFace())
+        yield redone
+
+
+@pytest.fixture(scope="module")
+def stock(patched, tmp_path_factory):
+    """Return a folder with the inputs of all jobs and a workspace that holds their scan."""
+    folder = tmp_path_factory.mktemp("target")
+    make_talk(folder / "talk.mp4")
+    dub, rate = soundfile.read(DUB_FILE)
+    start, stop = int(1.2 * rate), int(3.2 * rate)
+    speech = np.concatenate([0 * dub[:start], dub[: stop - start], 0 * dub[: 4 * rate - stop]])
+    soundfile.write(folder / "dub.wav", speech, rate)
+    for name in ("faces.pth", "who.onnx", "weights.bin"):
+        (folder / name).write_bytes(b"weights")
+    (folder / "broken.onnx").write_bytes(b"broken")
+    for name, shade in (("a.png", 60), ("b.png", 200), ("nobody.png", 0)):
+        cv2.imwrite(str(folder / name), np.full((108, 192, 3), shade, np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scan_is_there(stock, patched):
+    run_job(load_job(write_job(stock, **content_of({}))), Silent(), plan_only=True)
+    assert patched.scanned
+
+
+def content_of(segmenter, workspace="work"):
+    return {
+        "input": {"video": "talk.mp4", "audio": "dub.wav"},
+        "output": "out.mp4",
+        "segmenter": {
+            "detector": "retinaface",
+            "detector_checkpoint": "faces.pth",
+            "embedder": "who.onnx",
+            "max_clip_seconds": 0.8,
+            **segmenter,
+        },
+        "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+        "execution": {"backend": "serial", "keep": "all", "workspace": workspace},
+    }
+
+
+class Said(Silent):
+    def __init__(self):
+        self.lines, self.warnings = [], []
+
+    def say(self, text):
+        self.lines += text.split("\n")
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+@pytest.fixture
+def work(stock, patched):
+    """Return a function that runs a job and returns what it redid, its report, and what it said.
+
+    table: where a plan writes the span file.
+    """
+
+    def run(*, plan=False, table=None, force=True, workspace="work", **segmenter):
+        content = content_of(segmenter, workspace)
+        patched.forget()
+        said = Said()
+        job = load_job(write_job(stock, **content))
+        assert run_job(job, said, plan_only=plan, force=force, spans=table) == 0
+        return patched, None if plan else load_report(stock / "out.mp4"), said
+
+    return run
+
+
+def faces_of(report):
+    return [(s["start_frame"], s["stop_frame"], s["person"]) for s in report["spans"] if s["kind"] == "face"]
+
+
+def rendered(report):
+    return [tuple(span) for span in report["check"]["spans"]]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("main", [(30, 60, 2), (60, 80, 2)]),  # the dub speaks while B is there
+        (1, [(0, 30, 1), (30, 60, 1), (80, 100, 1)]),
+        (2, [(30, 60, 2), (60, 80, 2)]),
+        ({"reference": "a.png"}, [(0, 30, 1), (30, 60, 1), (80, 100, 1)]),
+        ({"reference": "b.png"}, [(30, 60, 2), (60, 80, 2)]),
+        ({"at": "00:01.4", "point": [150, 50]}, [(30, 60, 2), (60, 80, 2)]),
+        ("all", [(0, 30, 1), (30, 60, 1), (30, 60, 2), (60, 80, 2), (80, 100, 1)]),
+    ],
+    ids=str,
+)
+def test_the_target_decides_and_the_scan_stays(work, target, expected):
+    redone, report, _ = work(target=target)
+    assert redone.scanned is False
+    assert faces_of(report) == expected
+
+
+def test_changing_the_target_redoes_what_it_changes(work):
+    assert work(target=1, workspace="fresh")[0].scanned
+    redone, report, _ = work(target="all", workspace="fresh")
+    assert (redone.scanned, redone.driving, redone.sound) == (False, False, False)
+    assert redone.clips
+    assert report["num_rendered_frames"] == 100
+
+
+def test_the_number_of_a_person_plays_no_part(work, monkeypatch):
+    """Other numbers, as another video before the cut would give: the frames stay, so the clips do."""
+    _, before, _ = work(target=1)
+    rank = people._rank
+    monkeypatch.setattr(people, "_rank", lambda *given: {label: 3 - number for label, number in rank(*given).items()})
+    redone, after, _ = work(target=2)
+    assert redone.clips == set()
+    assert faces_of(after) == [(start, stop, 2) for start, stop, _ in faces_of(before)]
+
+
+def test_the_report_says_who_was_meant(work):
+    _, report, _ = work(target={"reference": "b.png"})
+    assert report["target"] == {
+        "target": "like b.png",
+        "chosen": "like b.png: person 2 of 2",
+        "people": [2],
+        "num_people": 2,
+        "note": "",
+    }
+    reasons = {(s["start_frame"], s["stop_frame"]): s["reason"] for s in report["spans"] if s["kind"] != "face"}
+    assert reasons == {(0, 30): "no face like the reference", (80, 100): "no face like the reference"}
+
+
+def test_the_plan_says_who_is_meant(work):
+    _, _, said = work(plan=True, target=2)
+    assert "  target   person 2: person 2 of 2" in said.lines
+    assert any(line.split() == ["30", "-", "59", "face", "person", "2"] for line in said.lines)
+    assert any(line.endswith("no_face  another person") for line in said.lines)
+
+
+def test_without_an_embedder_the_place_decides_and_it_is_said(work):
+    _, report, said = work(embedder="none")
+    assert all(person is None for _, _, person in faces_of(report))
+    assert "not told apart" in report["target"]["note"]
+    assert any("not told apart" in line for line in said.lines)
+    assert said.warnings == []
+    assert [(a, b) for a, b, _ in faces_of(report)] == [(0, 30), (30, 60), (60, 80), (80, 100)]
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "error", "expected"),
+    [
+        ({"target": 3}, ConfigError, "segmenter.target (now 3): there are 2 people in this video"),
+        (
+            {"target": {"at": 0.4, "point": [150, 50]}},
+            ConfigError,
+            "segmenter.target.at: no face was found at [150, 50]",
+        ),
+        ({"target": {"at": 99, "point": [150, 50]}}, ConfigError, "segmenter.target.at"),
+        ({"target": {"reference": "gone.jpg"}}, ConfigError, "there is no photo"),
+        ({"target": {"reference": "talk.mp4"}}, ConfigError, "holds no picture"),
+        ({"target": {"reference": "nobody.png"}}, ConfigError, "no face was found in"),
+        ({"embedder": "gone.onnx"}, CheckpointNotFound, "gone.onnx"),
+        ({"embedder": "broken.onnx", "samples_per_second": 7}, UnsupportedCheckpoint, "not an ONNX network"),
+        ({"target": 1, "embedder": "none"}, ConfigError, "segmenter: target names a person"),
+        ({"target": 1, "detector": "cascade"}, ConfigError, "segmenter: target names a person"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(work, segmenter, error, expected):
+    with pytest.raises(error) as caught:
+        work(**segmenter)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nobody_like_the_reference_renders_nothing(work, stock, monkeypatch):
+    monkeypatch.setattr(NamedPhotos, "embed_aligned", lambda *_: pack(vector_of("X")))
+    _, report, said = work(target={"reference": "a.png"})
+    assert rendered(report) == []
+    assert any("nobody in the video is like" in warning for warning in said.warnings)
+
+
+def test_who_tells_people_apart_is_part_of_the_scan(work, stock):
+    (stock / "other.onnx").write_bytes(b"other weights")
+    assert work(plan=True, embedder="other.onnx")[0].scanned
+    (stock / "other.onnx").rename(stock / "moved.onnx")
+    assert not work(plan=True, embedder="moved.onnx")[0].scanned
+    assert not work(plan=True)[0].scanned
+
+
+# The span file
+
+
+@pytest.mark.parametrize("target", ["all", {"reference": "b.png"}], ids=str)
+def test_a_span_file_that_nobody_changed_changes_nothing(work, stock, target):
+    _, report, _ = work(target=target)
+    work(plan=True, target=target, table=stock / "same.csv")
+    redone, again, _ = work(spans="same.csv")
+    assert again["spans"] == report["spans"]
+    assert (redone.scanned, redone.clips) == (False, set())
+    assert again["target"]["chosen"] == "as the span file says"
+
+
+def test_an_edited_span_file_does_exactly_what_it_says(work, stock):
+    """A is rendered in part of a shot, B over a cut, both for a while; nothing else is."""
+    (stock / "edited.csv").write_text(
+        "start,stop,person,kind,reason\n0.4,0.8,1,face,\n0.8,1.2,,no_face,laughs\n1.6,2.8,2,face,\n2,2.2,1,face,\n"
+    )
+    _, report, _ = work(spans="edited.csv")
+    assert [(s["start_frame"], s["stop_frame"], s["person"], s["reason"]) for s in report["spans"]] == [
+        (0, 10, None, "not in the span file"),
+        (10, 20, 1, ""),
+        (20, 30, None, "laughs"),
+        (30, 40, None, "not in the span file"),
+        (40, 60, 2, ""),
+        (50, 55, 1, ""),
+        (60, 70, 2, ""),
+        (70, 100, None, "not in the span file"),
+    ]
+    shown = {frame for start, stop in rendered(report) for frame in range(start, stop)}
+    assert shown == {*range(10, 20), *range(40, 70)}
+
+
+def test_an_edit_redoes_the_clips_that_it_touches(work, stock):
+    work(plan=True, target=1, table=stock / "one.csv")
+    work(spans="one.csv")
+    (stock / "one.csv").write_text((stock / "one.csv").read_text().replace("3.2,4,1,face,", "3.4,4,1,face,"))
+    redone, _, _ = work(spans="one.csv")
+    assert redone.scanned is False
+    assert redone.clips
+    assert min(redone.clips)[0] >= 72
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("1,2,3,face,", "line 2: person 3: there are 2 people, numbered from 1"),
+        ("1,2,1,mouth,", "line 2: kind"),
+        ("1,5,1,face,", "line 2: stop (now 5) lies beyond the end"),
+    ],
+)
+def test_a_wrong_row_is_named_before_any_work(work, stock, line, expected):
+    (stock / "wrong.csv").write_text(f"start,stop,person,kind,reason\n{line}\n")
+    with pytest.raises(ConfigError) as caught:
+        work(spans="wrong.csv")
+    assert expected in str(caught.value)
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_the_span_file_is_a_table(work, stock):
+    work(plan=True, target=1, table=stock / "table.csv")
+    assert rows(stock / "table.csv") == [
+        ["start", "stop", "person", "kind", "reason"],
+        ["0", "1.2", "1", "face", ""],
+        ["1.2", "2.4", "1", "face", ""],
+        ["2.4", "3.2", "", "no_face", "another person"],
+        ["3.2", "4", "1", "face", ""],
+    ]
+    with pytest.raises(ConfigError, match=r"table\.csv exists. Use --force"):
+        work(plan=True, force=False, target=1, table=stock / "table.csv")
+
+
+# The contact sheet
+
+
+def test_the_contact_sheet_shows_everybody(work, stock):
+    job = load_job(write_job(stock, **content_of({})))
+    said = Said()
+    assert show_faces(job, stock / "faces.html", said, force=False) == 0
+    listed = json.loads((stock / "faces.json").read_text())["people"]
+    assert [(p["person"], p["seconds"], p["first"], p["last"], p["num_shots"]) for p in listed] == [
+        (1, 3.2, 0.0, 3.96, 3),
+        (2, 2.0, 1.2, 3.16, 2),
+    ]
+    assert listed[1]["shots"] == [[1.2, 2.4], [2.4, 3.2]]
+    assert listed[1]["best"]["point"] == [150, 54]
+    page = (stock / "faces.html").read_text()
+    assert page.count('src="data:image/jpeg;base64,') == 2
+    assert "http" not in page
+    with pytest.raises(ConfigError, match=r"faces\.html exists"):
+        show_faces(job, stock / "faces.html", said, force=False)
+    with pytest.raises(ConfigError, match=r"--out: the ending '\.txt'"):
+        show_faces(job, stock / "faces.txt", said, force=False)

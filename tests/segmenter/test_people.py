@@ -1,0 +1,392 @@
+"""Tracks to people, and people to spans: drawn faces with embeddings of which it is known whose they are."""
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media.identity import EmbedderSettings, mean_direction, pack, unit, unpack
+from media.timeline import Face, FaceBox, FaceSample, complement, merge
+from segmenter.people import find_people, split_by_identity
+from segmenter.scanner import Scan
+from segmenter.span_rows import NOT_LISTED, NOT_SEEN, SpanRow, rows_of, spans_of_rows
+from segmenter.spans import SpanSettings, cast_spans
+from segmenter.targets import (
+    BY_PLACE,
+    NOT_TOLD_APART,
+    UNLIKE_REFERENCE,
+    Choice,
+    choose_at,
+    choose_like,
+    choose_main,
+)
+from segmenter.tracks import face_distance
+
+SIZE = (1280, 720)
+PLAIN = SpanSettings(min_on_seconds=0, min_off_seconds=0)
+EMBEDDER = EmbedderSettings()
+PLACES = {"L": 200, "M": 640, "R": 1080}
+
+
+@cache
+def vector_of(name, number=0):
+    """Return what an embedder makes of somebody: the same direction each time, and a little of its own."""
+    random = np.random.default_rng(sum(map(ord, name)))
+    centre = unit(random.standard_normal(64).astype(np.float32))
+    own = unit(np.random.default_rng(number).standard_normal(64).astype(np.float32))
+    return unit(centre + 0.3 * own)
+
+
+@cache
+def face(name, place, number=0, *, height=150, score=0.95, is_known=True):
+    x, width = PLACES[place], 0.7 * height
+    box = FaceBox(x - width / 2, 360 - height / 2, x + width / 2, 360 + height / 2)
+    return Face(box, score, None, pack(vector_of(name, number)) if is_known else b"")
+
+
+def scan_of(script, cuts=(), **options):
+    """Return a scan of every frame of a script: for each place the name of who is there in each frame, . for nobody.
+
+    Every fifth look at a place has an embedding.
+    """
+    length = max(map(len, script.values()))
+    samples = []
+    for number in range(length):
+        faces = [
+            face(who[number], place, number, is_known=number % 5 == 0 or number in cuts, **options)
+            for place, who in script.items()
+            if who[number] != "."
+        ]
+        samples.append(FaceSample(number, tuple(faces)))
+    return Scan(tuple(samples), tuple(cuts), "drawn", SIZE)
+
+
+def cast_of(table, script, cuts=(), **options):
+    length = max(map(len, script.values()))
+    return find_people(scan_of(script, cuts, **options), table, [(0, length)], EMBEDDER)
+
+
+def spans_of(cast, table, choice, intervals=None, limits=PLAIN):
+    return cast_spans(cast, SIZE, table, intervals or [(0, cast.shots[-1].stop)], limits, choice)
+
+
+def drawn(spans):
+    """Return (start, stop, person or reason) of each span."""
+    return [(s.start_frame, s.stop_frame, s.person if s.kind == "face" else s.reason) for s in spans]
+
+
+@pytest.fixture(scope="module")
+def second(table_of):
+    """Return a table of 10 s at 10 frames a second."""
+    return table_of(range(0, 10000, 100))
+
+
+# Embeddings
+
+
+def test_a_packed_vector_keeps_its_direction():
+    vector = vector_of("A")
+    assert len(pack(vector)) == 64
+    assert float(unpack(pack(vector)) @ vector) > 0.9995
+    assert not unpack(pack(np.zeros(8, np.float32))).any()
+
+
+def test_a_mean_direction_lies_between_and_nearer_to_what_counts_more():
+    a, b = vector_of("A"), vector_of("B")
+    mean = mean_direction([pack(a), pack(b)], [3, 1])
+    assert mean @ a > mean @ b > a @ b
+
+
+# Who is who
+
+
+def test_somebody_is_known_again_in_another_shot_and_place(second):
+    cast = cast_of(second, {"L": "A" * 10 + "." * 10 + "B" * 10, "R": "." * 10 + "A" * 10 + "." * 10}, (10, 20))
+    assert [(p.number, p.seconds, p.num_shots, p.first_frame, p.last_frame) for p in cast.people] == [
+        (1, 2.0, 2, 0, 19),
+        (2, 1.0, 1, 20, 29),
+    ]
+    assert [shot.people for shot in cast.shots] == [(1,), (1,), (2,)]
+
+
+def test_numbers_go_by_seconds_on_screen(second):
+    cast = cast_of(second, {"L": "A" * 10 + "." * 20, "R": "B" * 30, "M": "." * 5 + "C" * 20 + "." * 5})
+    assert [round(person.seconds, 6) for person in cast.people] == [3.0, 2.0, 1.0]
+
+
+def test_two_who_are_seen_at_once_are_two(second):
+    twins = cast_of(second, {"L": "A" * 20, "R": "A" * 20})
+    assert len(twins.people) == 2
+    assert cast_of(second, {"L": "A" * 20 + "." * 20, "R": "." * 20 + "A" * 20}).people[0].seconds == 4.0
+
+
+def test_a_face_that_nobody_looked_at_belongs_to_nobody(second):
+    scan = Scan((FaceSample(0, (face("A", "L"), face("B", "R", is_known=False))),), (), "drawn", SIZE)
+    cast = find_people(scan, second, [(0, 10)], EMBEDDER)
+    assert cast.shots[0].people == (1, None)
+
+
+def test_who_takes_anothers_place_without_a_cut_is_somebody_else(second):
+    cast = cast_of(second, {"M": "A" * 20 + "..." + "B" * 20})
+    assert [len(shot.tracks) for shot in cast.shots] == [2]
+    assert [len(track) for track in cast.shots[0].tracks] == [20, 20]
+    assert set(cast.shots[0].people) == {1, 2}
+
+
+def test_a_track_is_cut_at_its_widest_step():
+    track = {n: face("A" if n < 7 else "B", "L" if n < 7 else "M", n, is_known=n % 5 == 0) for n in range(15)}
+    parts = list(split_by_identity(track, 0.35))
+    assert [sorted(part) for part in parts] == [list(range(7)), list(range(7, 15))]
+
+
+def test_landmarks_tell_faces_apart_whose_boxes_are_the_same():
+    box = FaceBox(0, 0, 100, 140)
+    left = tuple((x, 60.0) for x in range(10, 60, 10))
+    right = tuple((x + 40, 60.0) for x in range(10, 60, 10))
+    a, b, c = Face(box, 0.9, left), Face(box, 0.9, right), Face(box, 0.9)
+    assert face_distance(a, a) == face_distance(a, c) == 0
+    assert face_distance(a, b) == pytest.approx(0.2)
+
+
+# Whose mouth moves
+
+
+@pytest.fixture(scope="module")
+def dialogue(second):
+    """Return a cast: A and B in turns, then both, then C large in the middle, then A with nobody knows who."""
+    script = {
+        "L": "A" * 20 + "." * 10 + "A" * 20 + "." * 10 + "A" * 10,
+        "M": "." * 50 + "C" * 10 + "." * 10,
+        "R": "." * 20 + "B" * 10 + "B" * 20 + "." * 20,
+    }
+    return cast_of(second, script, (20, 30, 50, 60))
+
+
+def test_main_is_who_is_on_screen_longest_while_the_dub_speaks(second, dialogue):
+    main = lambda speech: choose_main(dialogue, second, speech, least_px=64, least_score=0.4).people  # noqa: E731
+    assert [round(p.seconds, 6) for p in dialogue.people] == [5.0, 3.0, 1.0]
+    assert main([(0, 70)]) == (1,)
+    assert main([(20, 35)]) == (2,)
+    assert main([(50, 60)]) == (3,)
+    assert main([]) == (1,)
+
+
+def test_a_person_is_rendered_and_the_others_are_left_alone(second, dialogue):
+    spans = spans_of(dialogue, second, Choice("people", (1,)))
+    assert drawn(spans) == [
+        (0, 20, 1),
+        (20, 30, "another person"),
+        (30, 50, 1),
+        (50, 60, "another person"),
+        (60, 70, 1),
+    ]
+    assert {box.left < 640 for span in spans if span.path for box in span.path.boxes} == {True}
+
+
+def test_all_are_rendered_each_in_a_span_of_their_own(second, dialogue):
+    spans = spans_of(dialogue, second, Choice("all"))
+    assert drawn(spans) == [(0, 20, 1), (20, 30, 2), (30, 50, 1), (30, 50, 2), (50, 60, 3), (60, 70, 1)]
+
+
+def test_the_largest_of_each_shot(second):
+    scan = Scan(
+        tuple(FaceSample(n, (face("A", "L", n, height=200), face("B", "M", n, height=150))) for n in range(20)),
+        (),
+        "drawn",
+        SIZE,
+    )
+    cast = find_people(scan, second, [(0, 20)], EMBEDDER)
+    (largest,) = spans_of(cast, second, Choice("largest"))
+    (central,) = spans_of(cast, second, BY_PLACE)
+    assert largest.path.boxes[0].left < central.path.boxes[0].left
+    assert {largest.person, central.person} == {1, 2}
+
+
+def test_a_reference_finds_its_person_or_nobody(second, dialogue):
+    chosen = choose_like(dialogue, vector_of("B", 77), EMBEDDER)
+    assert chosen.people == (2,)
+    nobody = choose_like(dialogue, vector_of("X"), EMBEDDER)
+    assert nobody.people == ()
+    assert nobody.note
+    assert drawn(spans_of(dialogue, second, nobody)) == [(0, 70, UNLIKE_REFERENCE)]
+
+
+def test_a_point_shows_a_person(second, dialogue):
+    assert choose_at(dialogue, second, 35, (PLACES["R"], 360)).people == (2,)
+    assert choose_at(dialogue, second, 35, (PLACES["L"] + 60, 300)).people == (1,)  # just beside the face
+    assert choose_at(dialogue, second, 35, (PLACES["M"], 360)) is None
+    assert choose_at(dialogue, second, 99, (PLACES["L"], 360)) is None
+
+
+def test_a_point_that_shows_a_face_nobody_knows_follows_it_in_its_shot(second):
+    scan = scan_of({"L": "A" * 20, "R": "B" * 20}, (10,))
+    blind = Scan(
+        tuple(FaceSample(s.frame, tuple(Face(f.box, f.score) for f in s.faces)) for s in scan.samples),
+        scan.cuts,
+        "drawn",
+        SIZE,
+    )
+    cast = find_people(blind, second, [(0, 20)], EMBEDDER)
+    choice = choose_at(cast, second, 3, (PLACES["R"], 360))
+    assert choice.note
+    spans = spans_of(cast, second, choice)
+    assert [span.kind for span in spans] == ["face", "no_face"]
+    assert spans[0].path.boxes[0].left > 640
+    assert choose_main(cast, second, [], least_px=64, least_score=0.4) == Choice("centre", note=NOT_TOLD_APART)
+
+
+def test_one_person_alone_is_followed_wherever_a_face_is(second):
+    """Nobody else could be meant, so faces that were not looked at count as well, as they do without an embedder."""
+    scan = Scan(tuple(FaceSample(n, (face("A", "M", n, is_known=n < 9),)) for n in range(20)), (10,), "drawn", SIZE)
+    cast = find_people(scan, second, [(0, 20)], EMBEDDER)
+    choice = choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4)
+    assert drawn(spans_of(cast, second, choice)) == [(0, 10, 1), (10, 20, None)]
+
+
+def test_part_of_a_shot_keeps_its_people(second, dialogue):
+    assert drawn(spans_of(dialogue, second, Choice("all"), [(25, 35), (45, 55)])) == [
+        (25, 30, 2),
+        (30, 35, 1),
+        (30, 35, 2),
+        (45, 50, 1),
+        (45, 50, 2),
+        (50, 55, 3),
+    ]
+
+
+# Rows that a user may correct
+
+
+def row(start, stop, person=None, kind="face", reason="", line=2):
+    return SpanRow(line, start, stop, person, kind, reason)
+
+
+def from_rows(cast, *rows, choice=BY_PLACE, intervals=((0, 70),)):
+    return spans_of_rows(rows, cast, SIZE, intervals, choice)
+
+
+@pytest.mark.parametrize("choice", [Choice("people", (1,)), Choice("people", (2,)), Choice("all"), BY_PLACE])
+def test_rows_that_nobody_changed_give_the_same_spans(second, dialogue, choice):
+    spans = spans_of(dialogue, second, choice)
+    assert from_rows(dialogue, *rows_of(spans), choice=choice) == spans
+
+
+def test_rows_do_exactly_what_they_say(dialogue):
+    spans = from_rows(dialogue, row(5, 12, 1), row(12, 15, None, "no_face", "coughs"), row(35, 45, 2), row(40, 48, 1))
+    assert drawn(spans) == [
+        (0, 5, NOT_LISTED),
+        (5, 12, 1),
+        (12, 15, "coughs"),
+        (15, 35, NOT_LISTED),
+        (35, 45, 2),
+        (40, 48, 1),
+        (48, 70, NOT_LISTED),
+    ]
+
+
+def test_a_row_over_a_cut_becomes_a_span_for_each_shot_that_shows_the_face(dialogue):
+    assert drawn(from_rows(dialogue, row(15, 35, 1))) == [
+        (0, 15, NOT_LISTED),
+        (15, 20, 1),
+        (20, 30, NOT_SEEN),
+        (30, 35, 1),
+        (35, 70, NOT_LISTED),
+    ]
+
+
+def test_inside_a_shot_the_box_is_held_where_the_face_was_not_seen(second):
+    cast = cast_of(second, {"M": "." * 10 + "A" * 5 + "." * 15})
+    (_, span, _) = spans_of_rows([row(2, 25, 1)], cast, SIZE, [(0, 30)], BY_PLACE)
+    assert (span.start_frame, span.stop_frame) == (2, 25)
+    assert span.path.box_at(2) == span.path.box_at(24) == face("A", "M").box
+
+
+# Properties
+
+
+@st.composite
+def scans(draw):
+    """Return a scan of 60 frames: any cuts, three places, anybody or nobody there, known or not."""
+    cuts = tuple(sorted(draw(st.sets(st.integers(1, 59), max_size=4))))
+    frames = sorted(draw(st.sets(st.integers(0, 59), max_size=30)))
+    samples = []
+    for number in frames:
+        there = draw(st.dictionaries(st.sampled_from("LMR"), st.sampled_from("ABC"), max_size=3))
+        samples.append(
+            FaceSample(
+                number,
+                tuple(
+                    face(
+                        who,
+                        place,
+                        number,
+                        is_known=draw(st.booleans()),
+                        height=draw(st.sampled_from([50, 100, 140])),
+                        score=draw(st.sampled_from([0.35, 0.5, 0.95])),
+                    )
+                    for place, who in there.items()
+                ),
+            )
+        )
+    return Scan(tuple(samples), cuts, "drawn", SIZE)
+
+
+CHOICES = st.sampled_from(
+    [BY_PLACE, Choice("largest"), Choice("all"), Choice("people", (1,)), Choice("people", (2, 3)), Choice("people")]
+)
+
+
+@settings(max_examples=60)
+@given(scans(), CHOICES, st.sampled_from([0, 0.3]))
+def test_spans_keep_their_promises(second, scan, choice, limit):
+    cast = find_people(scan, second, [(0, 60)], EMBEDDER)
+    limits = SpanSettings(min_on_seconds=limit, min_off_seconds=limit)
+    spans = spans_of(cast, second, choice, [(0, 60)], limits)
+    faces = [span for span in spans if span.kind == "face"]
+    others = [span for span in spans if span.kind != "face"]
+    covered = merge((span.start_frame, span.stop_frame) for span in spans)
+    assert covered == [(0, 60)]
+    assert all(a.stop_frame <= b.start_frame for a, b in pairwise(others))
+    assert complement(merge((s.start_frame, s.stop_frame) for s in faces), 0, 60) == merge(
+        (s.start_frame, s.stop_frame) for s in others
+    )
+    borders = [0, *scan.cuts, 60]
+    for span in faces:
+        assert any(a <= span.start_frame < span.stop_frame <= b for a, b in pairwise(borders))
+        assert any(span.start_frame <= frame < span.stop_frame for frame in span.path.frames)
+        assert choice.kind != "people" or span.person in choice.people
+    if choice.kind != "all":
+        assert choice.kind == "people" or all(a.stop_frame <= b.start_frame for a, b in pairwise(faces))
+    for a, b in pairwise(faces):
+        assert a.person is None or a.person != b.person or a.stop_frame <= b.start_frame
+
+
+@settings(max_examples=40)
+@given(scans())
+def test_people_keep_their_promises(second, scan):
+    cast = find_people(scan, second, [(0, 60)], EMBEDDER)
+    assert cast == find_people(scan, second, [(0, 60)], EMBEDDER)
+    assert [person.number for person in cast.people] == list(range(1, len(cast.people) + 1))
+    assert all(a.seconds >= b.seconds - 1e-6 for a, b in pairwise(cast.people))
+    for shot in cast.shots:
+        faces = sum(len(sample.faces) for sample in shot.samples)
+        assert sum(len(track) for track in shot.tracks) == faces
+        for sample in shot.samples:
+            sure = [
+                person
+                for track, person in zip(shot.tracks, shot.people, strict=True)
+                if (seen := track.get(sample.frame)) and seen.score >= 0.5 and person is not None
+            ]
+            assert len(sure) == len(set(sure))
+
+
+@settings(max_examples=40)
+@given(scans(), st.sampled_from([Choice("people", (1,)), Choice("people", (2,)), Choice("people", (1, 2))]))
+def test_rows_of_people_survive_the_trip(second, scan, choice):
+    cast = find_people(scan, second, [(0, 60)], EMBEDDER)
+    spans = spans_of(cast, second, choice, [(0, 60)])
+    again = spans_of_rows(rows_of(spans), cast, SIZE, [(0, 60)], BY_PLACE)
+    assert again == spans

@@ -1,0 +1,261 @@
+"""The right face among real ones: found again after cuts, beside others, mirrored, small, and after it was away."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import pipeline.scanning
+import renderer.render
+from media.identity import EmbedderSettings
+from media.picture import plane_views
+from media.probe import probe, scan_packets
+from media.reader import FrameReader
+from pipeline.config import load_job
+from pipeline.faces import show_faces
+from pipeline.job import run_job
+from pipeline.progress import Silent
+from segmenter import scanner
+from segmenter.embedder import OnnxEmbedder
+from tests.crowd import Place, crossing, make_crowd, still, write_photo
+from tests.jobs import load_report, write_job
+
+TARGET, OTHERS = "head_01_512", ("head_03_512", "head_06_512", "head_09_512", "head_12_512")
+PHOTO_FRAME = 330
+"""Of the target's clip; the video shows those before it."""
+ONE, TWO, THREE, FOUR = OTHERS
+SCENES = [
+    (50, still(Place(TARGET, 0, 20, 320), Place(ONE, 320, 20, 320))),
+    # Cut every second.
+    (25, still(Place(TWO, 160, 20, 320))),
+    (25, still(Place(TARGET, 160, 20, 320))),
+    (25, still(Place(THREE, 160, 20, 320))),
+    (25, still(Place(TARGET, 100, 40, 300, is_mirrored=True))),
+    (25, still(Place(ONE, 160, 20, 320))),
+    # One among three others.
+    (40, still(*(Place(who, 160 * at, 100, 160) for at, who in enumerate([ONE, TWO, TARGET, THREE])))),
+    # Leaves, and comes back.
+    (75, crossing(TARGET, 75, away=20)),
+    (40, still(Place(TARGET, 220, 80, 200, is_mirrored=True))),
+    (30, still(Place(FOUR, 160, 20, 320))),
+    (30, still(Place(TWO, 0, 20, 320), Place(TARGET, 320, 20, 320))),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(shared, tmp_path_factory):
+    return tmp_path_factory.mktemp("people")
+
+
+@pytest.fixture(scope="module")
+def crowd(shared, folder):
+    write_photo(folder / "photo.jpg", shared / "clips", TARGET, PHOTO_FRAME)
+    return make_crowd(folder / "talk.mp4", shared / "clips", SCENES)
+
+
+@pytest.fixture(scope="module")
+def work(shared, folder, crowd):
+    """Return a function that runs a job on the crowd in this process and returns its report, or the spans of a plan."""
+
+    def load(segmenter, **sections):
+        content = {
+            "input": {"video": "talk.mp4", "audio": shared / "clips" / "dub_english_60s.wav", "length_policy": "cut"},
+            "output": "out.mp4",
+            "segmenter": {
+                "detector": "retinaface",
+                "detector_checkpoint": shared / "checkpoints" / "retinaface_mobilenet0.25.pth",
+                "embedder": shared / "checkpoints" / "mobilefacenet.onnx",
+                **segmenter,
+            },
+            "renderer": {"frame_hashes": True},
+            "execution": {"backend": "serial", "workspace": "work"},
+            **sections,
+        }
+        return load_job(write_job(folder, **content))
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def planned(work, folder):
+    """Return a function that plans a job and returns the face spans (start, stop, person) of its span file."""
+
+    def plan(**segmenter):
+        table = folder / "plan.csv"
+        assert run_job(work(segmenter), Silent(), plan_only=True, force=True, spans=table) == 0
+        rows = [line.split(",") for line in table.read_text().splitlines()[1:]]
+        return [
+            (round(float(start) * 25), round(float(stop) * 25), int(person) if person else None)
+            for start, stop, person, kind, _ in rows
+            if kind == "face"
+        ]
+
+    return plan
+
+
+def frames_of(spans):
+    return {frame for start, stop, *_ in spans for frame in range(start, stop)}
+
+
+def assert_found(rendered, crowd, person):
+    """Check precision and recall of rendered frames: somebody half outside the picture may be rendered or not."""
+    precision = len(rendered & crowd.part_of(person)) / len(rendered)
+    recall = len(rendered & crowd.of(person)) / len(crowd.of(person))
+    assert precision >= 0.98
+    assert recall >= 0.98
+
+
+# A reference photo, to the pixels given to the encoder
+
+
+@pytest.fixture(scope="module")
+def changed(crowd):
+    """Return what the encoder is given, against the source: for each frame that differs the rectangle that does."""
+    info = probe(crowd.path)
+    with FrameReader(info, scan_packets(info)) as reader:
+        source = [[plane.copy() for plane in plane_views(frame)] for _, frame in reader.read(range(len(crowd.frames)))]
+    found = {}
+    write = renderer.render._Work.write
+
+    def compare(self, writer, shot):
+        box = None
+        for plane, old in zip(plane_views(shot.frame), source[shot.source_frame], strict=True):
+            rows, columns = np.nonzero(plane != old)
+            if len(rows):
+                step = old.shape[0] and source[0][0].shape[0] // old.shape[0]
+                part = [columns.min() * step, rows.min() * step, (columns.max() + 1) * step, (rows.max() + 1) * step]
+                box = part if box is None else [*np.minimum(box[:2], part[:2]), *np.maximum(box[2:], part[2:])]
+        if box is not None:
+            found[shot.source_frame] = [int(edge) for edge in box]
+        write(self, writer, shot)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renderer.render._Work, "write", compare)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def rendered(work, folder, changed):
+    """Return the report of a job with a reference photo, and the rectangles that it changed."""
+    changed.clear()
+    assert run_job(work({"target": {"reference": "photo.jpg"}}), Silent(), force=True) == 0
+    return load_report(folder / "out.mp4"), dict(changed)
+
+
+def test_a_reference_photo_finds_the_target_wherever_it_is(rendered, crowd):
+    assert_found(frames_of(rendered[0]["check"]["spans"]), crowd, TARGET)
+    assert set(rendered[1]) == frames_of(rendered[0]["check"]["spans"])
+
+
+def test_no_pixel_of_anybody_else_changes(rendered, crowd):
+    """Nor any of a frame without the target; around the target's own picture is ground that belongs to nobody."""
+    wrong = [
+        frame
+        for frame, (left, top, right, bottom) in rendered[1].items()
+        if crowd.place(frame, TARGET) is None
+        or any(
+            place.person != TARGET
+            and left < place.left + place.side
+            and place.left < right
+            and top < place.top + place.side
+            and place.top < bottom
+            for place in crowd.frames[frame]
+        )
+    ]
+    assert wrong == []
+    assert sum(len(crowd.frames[frame]) > 1 for frame in rendered[1]) > 100
+
+
+def test_the_reasons_say_who_was_left_alone(rendered):
+    reasons = {span["reason"] for span in rendered[0]["spans"] if span["kind"] == "no_face"}
+    assert reasons <= {"no face like the reference", "no face"}
+    assert "no face like the reference" in reasons
+
+
+# Everything else of the plan, from the same scan
+
+
+def test_main_is_the_one_who_is_seen_most(planned, crowd):
+    spans = planned(target="main")
+    assert_found(frames_of(spans), crowd, TARGET)
+    assert {person for *_, person in spans} == {1}
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_a_number_means_the_same_person_everywhere(planned, crowd, number):
+    found = frames_of(planned(target=number))
+    person = max(OTHERS, key=lambda who: len(found & crowd.part_of(who)))
+    assert_found(found, crowd, person)
+
+
+def test_a_point_at_a_moment_means_the_person_there(planned, crowd):
+    assert_found(frames_of(planned(target={"at": 1, "point": [480, 180]})), crowd, ONE)
+
+
+def test_all_are_found_and_each_is_told_from_the_others(planned, crowd):
+    spans = planned(target="all")
+    numbers = {person for *_, person in spans}
+    assert numbers == {1, 2, 3, 4, 5}
+    for number in numbers:
+        found = frames_of(span for span in spans if span[2] == number)
+        person = max((TARGET, *OTHERS), key=lambda who: len(found & crowd.part_of(who)))
+        assert_found(found, crowd, person)
+
+
+def test_the_contact_sheet_lists_five_people(work, folder, crowd):
+    assert show_faces(work({}), folder / "faces.html", Silent(), force=True) == 0
+    people = json.loads((folder / "faces.json").read_text())["people"]
+    assert len(people) == 5
+    assert people[0]["seconds"] == pytest.approx(len(crowd.part_of(TARGET)) / 25, rel=0.06)
+    assert (folder / "faces.html").read_text().count("data:image/jpeg") == 5
+
+
+# All in one pass
+
+
+def test_two_faces_of_a_shot_are_rendered_in_one_pass(work, folder, changed, crowd):
+    changed.clear()
+    ranges = [{"start": 0.4, "end": 1.2}]
+    job = work({"target": "all"}, ranges=ranges, output="both.mp4", execution={"backend": "serial"})
+    assert run_job(job, Silent(), force=True) == 0
+    report = load_report(folder / "both.mp4")
+    assert report["num_rendered_frames"] == 20
+    assert set(changed) == set(range(10, 30))
+    for left, _, right, _ in changed.values():
+        assert left < 300
+        assert right > 340
+
+
+# The scan
+
+
+def test_parts_and_cores_give_the_same_scan_and_an_embedder_changes_no_sample(work, crowd, shared, monkeypatch):
+    info = probe(crowd.path)
+    table = scan_packets(info)
+    monkeypatch.setattr(scanner, "PART_SECONDS", 2)
+    weights = shared / "checkpoints" / "retinaface_mobilenet0.25.pth"
+    embedder = OnnxEmbedder(shared / "checkpoints" / "mobilefacenet.onnx", EmbedderSettings())
+
+    def scan(cores, embedder):
+        monkeypatch.setattr(pipeline.scanning, "num_cores", lambda: cores)
+        return pipeline.scanning.scan_in_parts(
+            info,
+            table,
+            [(0, 150)],
+            Silent(),
+            detector="retinaface",
+            detector_weights=weights,
+            samples_per_second=5,
+            min_face_px=64,
+            embedder=embedder,
+        )
+
+    one, three, plain = scan(1, embedder), scan(3, embedder), scan(2, None)
+    assert one == three
+    assert sum(bool(face.embedding) for sample in one.samples for face in sample.faces) > 5
+    bare = [
+        replace(sample, faces=tuple(replace(face, embedding=b"") for face in sample.faces)) for sample in one.samples
+    ]
+    assert tuple(bare) == plain.samples
+    assert scanner.Scan.from_json(one.to_json()) == one

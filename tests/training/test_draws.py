@@ -1,0 +1,174 @@
+"""What a step sees: the same for the same seed and step, references from elsewhere, sound that belongs to the lips."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.conftest import NUM_ROWS
+from training.augment import (
+    change_faces,
+    change_sounds,
+    draw_looks,
+    draw_voices,
+    plain_faces,
+    stack_inputs,
+)
+from training.config import GeneratorConfig
+from training.draws import WindowSampler, random_at
+from training.expert_stage import SHIFTED_SHARE, pair_weights
+from training.generator_stage import GeneratorStage
+from training.machine import choose_machine
+from training.measures import HeldOut
+
+
+@pytest.fixture(scope="module")
+def sampler(talking_data):
+    return WindowSampler(talking_data.tracks)
+
+
+def draw(sampler, step, **changes):
+    options = {"windows": 64, "gap_rows": 20, "dub_share": 0.25, **changes}
+    return sampler.generator(random_at(7, "generator", step), **options)
+
+
+def test_a_step_is_decided_by_seed_stage_and_number(sampler):
+    assert np.array_equal(draw(sampler, 3).targets, draw(sampler, 3).targets)
+    assert not np.array_equal(draw(sampler, 3).targets, draw(sampler, 4).targets)
+    others = [random_at(8, "generator", 3), random_at(7, "expert", 3)]
+    assert len({random.integers(10**9) for random in [random_at(7, "generator", 3), *others]}) == 3
+
+
+def test_references_are_of_the_same_face_at_another_time(sampler):
+    drawn = draw(sampler, 1)
+    truth = drawn.has_truth
+    assert 0.5 < truth.mean() < 0.95
+    assert np.array_equal(drawn.targets // NUM_ROWS, drawn.references // NUM_ROWS)
+    assert np.abs(drawn.targets - drawn.references)[truth].min() >= 20
+    assert np.array_equal(drawn.sounds[truth], drawn.targets[truth])
+    assert np.array_equal(drawn.references[~truth], drawn.targets[~truth]), "as when a video is rendered"
+    assert (np.diff(drawn.references, axis=1) == 1).all()
+    assert drawn.references.max() < 4 * NUM_ROWS
+
+
+def test_where_a_track_is_short_the_farthest_reference_is_taken(sampler):
+    drawn = draw(sampler, 1, gap_rows=10_000, dub_share=0.0)
+    at = drawn.targets[:, 0] % NUM_ROWS
+    assert np.array_equal(drawn.references[:, 0] % NUM_ROWS, np.where(at > 95 - at, 0, 95))
+
+
+def test_the_expert_gets_several_windows_of_each_track(sampler):
+    drawn = sampler.expert(random_at(1, "expert", 0), windows=10, group=4)
+    assert drawn.rows.shape == (10, 5)
+    assert np.array_equal(drawn.rows[:, 0] // NUM_ROWS, drawn.tracks)
+    assert len(set(drawn.tracks[:4])) == 1
+
+
+def test_pairs_weigh_as_they_should():
+    truth, weights = pair_weights(np.array([0, 1, 50, 200]), np.array([0, 0, 0, 1]))
+    assert np.array_equal(truth, np.eye(4))
+    assert weights.sum() == pytest.approx(2)
+    assert (weights * truth).sum() == pytest.approx(1)
+    assert weights[0, 1] == weights[1, 0] == 0, "windows that overlap too far"
+    assert weights[0, 2] + weights[1, 2] + weights[2, 0] + weights[2, 1] == pytest.approx(SHIFTED_SHARE)
+
+
+# Augmentation
+
+
+def crops_of(data, rows):
+    return data.crops_at(np.asarray(rows))
+
+
+def test_no_augmentation_gives_the_renderers_own_faces(talking_data):
+    crops = crops_of(talking_data, [[3, 4, 5], [120, 121, 122]])
+    looks = draw_looks(np.random.default_rng(1), 2, strength=0.0)
+    assert torch.allclose(change_faces(crops, looks), plain_faces(crops), atol=1e-5)
+    assert plain_faces(crops).mul(255).round().byte().equal(crops[..., 8:-8, 8:-8])
+
+
+def test_all_frames_of_a_window_are_changed_alike(talking_data):
+    crops = crops_of(talking_data, [[30] * 5, [230] * 5])
+    looks = draw_looks(np.random.default_rng(2), 2, strength=1.0, softness=1.0)
+    faces = change_faces(crops, looks)
+    assert faces.shape == (2, 5, 3, 96, 96)
+    assert 0 <= faces.min() <= faces.max() <= 1
+    for frame in range(1, 5):
+        assert faces[:, frame].equal(faces[:, 0])
+    assert (faces[:, 0] - plain_faces(crops)[:, 0]).abs().mean(dim=(1, 2, 3)).min() > 0.005
+
+
+def test_faces_move_no_farther_than_the_rim(talking_data):
+    """At full strength a white frame around the rim never comes into view by more than its blur."""
+    crops = torch.zeros(200, 1, 3, 112, 112, dtype=torch.uint8)
+    crops[..., :1, :] = crops[..., -1:, :] = 255
+    crops[..., :1] = crops[..., -1:] = 255
+    looks = draw_looks(np.random.default_rng(3), 200, strength=1.0)
+    plain = type(looks)(looks.places, np.ones_like(looks.gain), np.zeros_like(looks.lift), looks.softness)
+    seen = change_faces(crops, plain)
+    assert (seen > 0.5).float().mean() < 0.01
+
+
+def test_mirroring_keeps_sound_and_lips_together(talking_data):
+    """A face that is mirrored opens its mouth exactly when it did before, and its sound is not moved."""
+    rows = np.arange(10, 60)
+    crops = crops_of(talking_data, rows)[None]
+    looks = draw_looks(np.random.default_rng(0), 1, strength=1e-6)
+    looks.places[:, 0] *= -np.sign(looks.places[0, 0, 0])
+    mirrored = change_faces(crops, looks)[0]
+    assert torch.allclose(mirrored.flip(-1), plain_faces(crops)[0], atol=1e-3)
+    mels = talking_data.mels_at(rows)[:, None]
+    heard = change_sounds(mels, draw_voices(np.random.default_rng(1), len(rows), strength=1.0))
+    opening = (mirrored[:, 2] - mirrored[:, 1])[:, 60:90].mean(dim=(1, 2))
+    loud = heard[:, 0, 0, :, 0].mean(dim=1)
+    assert np.corrcoef(opening, loud)[0, 1] > 0.8
+
+
+def test_voices_change_loudness_and_nothing_in_time(talking_data):
+    mels = talking_data.mels_at(np.arange(8).reshape(8, 1))
+    same = change_sounds(mels, draw_voices(np.random.default_rng(1), 8, strength=0.0))
+    assert same.equal(mels)
+    voices = draw_voices(np.random.default_rng(1), 8, strength=1.0)
+    changed = change_sounds(mels, type(voices)(voices.gain, voices.tilt, voices.noise * 0))
+    inside = (changed.abs() < 4) & (mels.abs() < 4)
+    change = torch.where(inside, changed - mels, torch.nan)
+    assert change.nanmean() != 0
+    first = change[..., :1].nan_to_num(0)
+    assert (change - first)[..., 1:][inside[..., 1:] & inside[..., :1]].abs().max() < 1e-5, (
+        "a band changes alike throughout"
+    )
+    assert changed.abs().max() <= 4
+
+
+def test_a_batch_pairs_each_face_with_its_own_sound(talking_data):
+    """Through the stage itself: where there is a truth, a mel window is loud when its target's mouth is open."""
+    stage = GeneratorStage(
+        GeneratorConfig(windows=48, dub_share=0.5, sound_strength=0.2),
+        talking_data,
+        talking_data.tracks,
+        HeldOut(talking_data, []),
+        network=torch.nn.Conv2d(6, 3, 1),
+        expert=None,
+        seed=3,
+        machine=choose_machine("cpu", "float32"),
+    )
+    batch = stage._batch(5)
+    targets, mels = batch.targets[:, 0], batch.mels[:, 0, 0]
+    opening = (targets[:, 2] - targets[:, 1])[:, 60:90, 30:66].mean(dim=(1, 2))
+    loud = mels[..., :4].mean(dim=(1, 2))
+    truth = batch.has_truth
+    assert abs(np.corrcoef(opening[~truth], loud[~truth])[0, 1]) < 0.6
+    assert np.corrcoef(opening[truth], loud[truth])[0, 1] > 0.6
+    inputs = batch.inputs()
+    assert inputs.shape == (48 * 5, 6, 96, 96)
+    assert (inputs[:, :3, 48:] == 0).all()
+    assert inputs[:, :3, :48].equal(batch.targets.flatten(0, 1)[:, :, :48])
+
+
+def test_inputs_are_stacked_as_the_renderer_stacks_them():
+    faces, references = torch.rand(2, 3, 96, 96), torch.rand(2, 3, 96, 96)
+    stacked = stack_inputs(faces, references)
+    assert stacked[:, :3, :48].equal(faces[:, :, :48])
+    assert (stacked[:, :3, 48:] == 0).all()
+    assert stacked[:, 3:].equal(references)
+    assert faces[:, :, 48:].min() >= 0
+    assert faces[:, :, 48:].max() > 0, "the target is left as it is"

@@ -1,0 +1,1 @@
+"""Train the network that draws mouths: prepare footage, train, adapt to a speaker, measure."""

@@ -1,0 +1,111 @@
+"""run_training(): the whole story: data, expert, generator, weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from renderer.network import CompactNetwork
+from training.config import TrainConfig, _StageConfig
+from training.dataset import FaceData, Track
+from training.expert import SyncExpert, load_expert
+from training.expert_stage import ExpertStage
+from training.files import content_key, locked
+from training.generator_stage import GeneratorStage
+from training.grid import STEPS_PER_SECOND
+from training.listener import Listener
+from training.loop import Schedule, run_stage
+from training.machine import Machine, choose_machine
+from training.measures import GLANCE_ROWS, HeldOut, count_parameters
+from training.weights import hash_weights, load_trainable, write_network, write_weights
+
+EXPERT_FILE, NETWORK_FILE = "expert.safetensors", "compact.safetensors"
+
+
+def run_training(config: TrainConfig, listener: Listener) -> Path:
+    """Train the sync expert and then the generator, each from its last checkpoint; return the file of the weights.
+
+    Raises ConfigError, TrainingError, CheckpointError or WorkspaceError. Beside the weights lie expert.safetensors,
+    metrics.jsonl and pictures/.
+    """
+    machine = choose_machine(config.device, config.precision, config.threads)
+    with locked(config.out):
+        data = FaceData(config.data, people=config.people, device=machine.device)
+        tracks, held = data.split(config.held_out)
+        _introduce(tracks, held, machine, listener)
+        expert = _train_expert(config, data, tracks, held, machine, listener)
+        return _train_generator(config, data, tracks, held, expert, machine, listener)
+
+
+def _introduce(tracks: list[Track], held: list[Track], machine: Machine, listener: Listener) -> None:
+    for what, chosen in (("training", tracks), ("held out", held)):
+        seconds = sum(map(len, chosen)) / STEPS_PER_SECOND
+        listener.say(f"{what}: {seconds:.0f} s of {len({track.person for track in chosen})} people")
+    listener.say(f"device: {machine.device}, {str(machine.dtype).removeprefix('torch.')}")
+
+
+def schedule_of(config: _StageConfig) -> Schedule:
+    """Return a stage's schedule."""
+    return Schedule(
+        steps=config.steps,
+        seconds=config.seconds,
+        warmup_steps=config.warmup_steps,
+        decay_share=config.decay_share,
+        check_every=config.check_every,
+        save_every=config.save_every,
+    )
+
+
+def _key(config: TrainConfig, part: _StageConfig, data: FaceData, machine: Machine, *start: nn.Module) -> str:
+    """Return the content key of a stage: all that its weights depend on. start: networks as they are at its begin."""
+    settings = part.model_dump(mode="json", exclude={"save_every", "check_every", "file"})
+    hashes = [hash_weights(network) for network in start]
+    return content_key(
+        settings, data.key, config.held_out, config.seed, machine.device.type, str(machine.dtype), hashes
+    )
+
+
+def _train_expert(
+    config: TrainConfig, data: FaceData, tracks: list[Track], held: list[Track], machine: Machine, listener: Listener
+) -> Path:
+    if config.expert.file is not None:
+        load_expert(config.expert.file)
+        return config.expert.file
+    path = config.out / EXPERT_FILE
+    stage = ExpertStage(config.expert, data, tracks, held, seed=config.seed, machine=machine)
+    key = _key(config, config.expert, data, machine)
+    run_stage(stage, schedule_of(config.expert), config.out, listener, seed=config.seed, key=key)
+    write_weights(stage.expert, path, kind="sync expert", version=config.version, licence=config.licence)
+    return path
+
+
+def _train_generator(
+    config: TrainConfig,
+    data: FaceData,
+    tracks: list[Track],
+    held: list[Track],
+    expert_file: Path,
+    machine: Machine,
+    listener: Listener,
+) -> Path:
+    expert: SyncExpert = load_expert(expert_file)
+    torch.manual_seed(config.seed)
+    network = load_trainable(config.init) if config.init is not None else CompactNetwork()
+    key = _key(config, config.generator, data, machine, network, expert)
+    stage = GeneratorStage(
+        config.generator,
+        data,
+        tracks,
+        HeldOut(data, held, most_rows=GLANCE_ROWS),
+        network=network,
+        expert=expert,
+        seed=config.seed,
+        machine=machine,
+    )
+    run_stage(stage, schedule_of(config.generator), config.out, listener, seed=config.seed, key=key)
+    path = config.out / NETWORK_FILE
+    write_network(stage.result, path, version=config.version, licence=config.licence)
+    listener.say(f"{path}: {count_parameters(stage.result) / 1e6:.1f} M parameters, {path.stat().st_size / 1e6:.1f} MB")
+    return path
