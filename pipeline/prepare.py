@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Thread, main_thread
 
 from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
@@ -129,8 +129,10 @@ def _import_ahead() -> None:
     for_drawing, for_finding, for_hearing = "renderer.engine", "torchvision.models", "librosa.core.spectrum"
 
     def work() -> None:
-        for module in (for_drawing, for_finding, for_hearing):
-            import_module(module)
+        with suppress(Exception):  # whoever needs the module imports it again, and hears what is wrong
+            for module in (for_drawing, for_finding, for_hearing):
+                if main_thread().is_alive():  # the job may have ended with an error meanwhile
+                    import_module(module)
 
     Thread(target=work, name="import-ahead").start()
 

@@ -395,7 +395,10 @@ def test_there_are_example_jobs():
     assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} >= {"demo", "full_dub", "ranges", "extract"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+EXAMPLE_JOBS = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if not path.stem.startswith("train_")]
+
+
+@pytest.mark.parametrize("path", EXAMPLE_JOBS, ids=lambda path: path.stem)
 def test_every_example_job_loads(path):
     assert load_job(path).output.is_absolute()
 
