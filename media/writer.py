@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections import deque
+from contextlib import suppress
 from math import log10
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +71,7 @@ class ClipWriter:
         context.color_range, context.colorspace = video.color_range, video.color_matrix
         context.color_primaries, context.color_trc = video.color_primaries, video.color_transfer
         context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS
+        _open(context)
         return stream
 
     def __enter__(self) -> ClipWriter:
@@ -143,6 +146,23 @@ def write_blank(path: Path, video: VideoInfo, coding: VideoCoding) -> None:
             f"the video has {video.width}x{video.height} pixels, which cannot be coded as {coding.codec} here ({exc})."
             " Convert it to H.264 or HEVC first."
         ) from exc
+
+
+def _open(context: VideoCodecContext) -> None:
+    """Open an encoder; the threads of this process stay as they are scheduled.
+
+    SVT-AV1 run by root makes real-time threads of the one that opens it and of its own: nothing else on the machine
+    would get a core.
+    """
+    if not sys.platform.startswith("linux"):
+        context.open(strict=False)
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    context.open(strict=False)
+    for thread in map(int, os.listdir("/proc/self/task")):
+        with suppress(ProcessLookupError):  # it may have ended
+            if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO:
+                os.sched_setscheduler(thread, policy, priority)
 
 
 def _plane_samples(video: VideoInfo) -> list[int]:

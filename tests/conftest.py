@@ -16,6 +16,13 @@ settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder."""
+LONGEST = ("test_job", "test_real_job", "test_crash", "test_two_hours", "test_cluster", "test_train", "test_assemble")
+"""Files that take longest begin first, so that no worker is left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def _find_shared() -> Path | None:

@@ -1,6 +1,6 @@
 """The main job on real faces, from the command line to the finished file, checked from outside.
 
-LIPSTITCH_FULL=1 runs it at the clips' full size, as `make acceptance` does; the suite halves it.
+LIPSTITCH_FULL=1 runs it at the clips' full size and length, as `make acceptance` does; the suite halves them.
 """
 
 import functools
@@ -18,7 +18,9 @@ import pytest
 from tests.footage import make_footage
 from tests.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
 
-SCALE = 1.0 if os.environ.get("LIPSTITCH_FULL") else 0.5
+FULL = bool(os.environ.get("LIPSTITCH_FULL"))
+SCALE = 1.0 if FULL else 0.5
+FACE_FRAMES = (250, 250) if FULL else (110, 130)
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffprobe"), reason="the checker needs ffmpeg and ffprobe on PATH")
 
@@ -34,7 +36,9 @@ def finished(request, shared, retinaface, tmp_path_factory):
     """Return (footage, output, dub, report) of a job of more than a minute."""
     folder = tmp_path_factory.mktemp(request.param)
     clip = shared / "clips" / "speaker_b_1080x1920_hevc.mp4"
-    footage = make_footage(folder / "talk.mp4", clip, codec=request.param, scale=SCALE, gaps=(400, 450, 450))
+    footage = make_footage(
+        folder / "talk.mp4", clip, codec=request.param, scale=SCALE, face_frames=FACE_FRAMES, gaps=(400, 450, 450)
+    )
     dub = shared / "clips" / "dub_english_60s.wav"
     # The full-size network in the format of the published checkpoints for one, the one that ships for the other.
     checkpoint = request.getfixturevalue("parity_checkpoint") if request.param == "h264" else "compact"
@@ -53,7 +57,7 @@ def finished(request, shared, retinaface, tmp_path_factory):
 def test_every_frame_is_there_at_its_time(finished):
     footage, output, _, _ = finished
     assert times(output) == times(footage.path)
-    assert footage.num_frames > 60 * 25
+    assert footage.num_frames == 1300 + sum(FACE_FRAMES)
 
 
 def test_face_spans_are_found_to_the_frame(finished):

@@ -1,5 +1,6 @@
 """Coded clips: one packet a frame, keyframes where asked, parameter sets of their own, the same bytes every time."""
 
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -232,6 +233,19 @@ def test_psnr_of_two_frames():
     plane_views(b)[2][0, 0] += 64
     assert least_psnr(a, b) == pytest.approx(10 * np.log10(1023**2 / (64**2 / 64)))
     assert least_psnr(a, av.VideoFrame(16, 16, "yuv422p10le")) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="threads are scheduled so on Linux alone")
+def test_no_thread_is_made_a_real_time_one(tmp_path):
+    """As SVT-AV1 does where it is run by root."""
+    info = probe(make_video(tmp_path / "v.mp4", num_frames=2))
+    before = os.sched_getscheduler(0)
+    video = info.require_video()
+    coding = replace(choose_coding(video, crf=20, preset="auto"), codec="av1", encoder="libsvtav1", options=())
+    with ClipWriter(tmp_path / "clip.nut", video, coding) as writer:
+        writer.write(av.VideoFrame(video.width, video.height, "yuv420p"), keyframe=True)
+        threads = [int(thread) for thread in os.listdir("/proc/self/task")]
+        assert {os.sched_getscheduler(thread) for thread in threads} == {before}
 
 
 @pytest.mark.parametrize("size", [(64, 64), (960, 540)], ids=["at the end", "on the way"])
