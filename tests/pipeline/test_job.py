@@ -109,7 +109,7 @@ def test_killed_in_the_middle_only_unfinished_clips_are_rendered_again(material,
     finished = {path.stem for path in workspace.glob("clip-*.json")}
     written = {name: (workspace / f"{name}.nut").stat().st_mtime_ns for name in finished}
 
-    run_job(job)
+    assert run_in_process(load_job(job), Silent()) == 0
     report = load_report(tmp_path / "out.mp4")
     num_reused = sum(clip["reused"] for clip in report["clips"])
     assert num_reused == len(finished)
@@ -118,17 +118,17 @@ def test_killed_in_the_middle_only_unfinished_clips_are_rendered_again(material,
 
     other = tmp_path / "other"
     other.mkdir()
-    run_job(job_of(other, material, segmenter={"max_clip_seconds": 0.5}))
+    assert run_in_process(load_job(job_of(other, material, segmenter={"max_clip_seconds": 0.5})), Silent()) == 0
     assert packets(other / "out.mp4") == packets(tmp_path / "out.mp4")
 
 
 def test_a_damaged_clip_in_the_workspace_is_made_again(material, tmp_path):
-    job = job_of(tmp_path, material, execution={"keep": "all"})
-    run_job(job)
+    job = load_job(job_of(tmp_path, material, execution={"keep": "all"}))
+    assert run_in_process(job, Silent()) == 0
     before = packets(tmp_path / "out.mp4")
     damaged = sorted((tmp_path / "out.mp4.lipstitch").glob("clip-*.nut"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-500])
-    run_job(job, "--force")
+    assert run_in_process(job, Silent(), force=True) == 0
     report = load_report(tmp_path / "out.mp4")
     assert sum(not clip["reused"] and clip["outcome"] == "rendered" for clip in report["clips"]) == 1
     assert packets(tmp_path / "out.mp4") == before
