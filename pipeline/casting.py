@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from media.errors import ConfigError
+from media.files import content_key
 from media.identity import EmbedderSettings
 from media.speech import find_speech
 from media.timeline import FrameTable, Interval, Span, intersect, merge
@@ -16,7 +17,7 @@ from pipeline.config_fields import PointedAt, Reference
 from pipeline.edit import Edit
 from pipeline.sound import sound_content
 from pipeline.span_file import check_people
-from pipeline.workspace import Workspace, content_key
+from pipeline.workspace import Workspace
 from segmenter.people import Cast, find_people
 from segmenter.scanner import Scan
 from segmenter.span_rows import SpanRow, spans_of_rows

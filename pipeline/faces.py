@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from media.files import atomic_file
 from media.picture import PictureConverter, align, to_stored
 from media.reader import FrameReader
 from media.timeline import Face
@@ -21,7 +22,7 @@ from pipeline.config import JobConfig
 from pipeline.inputs import check_side_file, workspace_folder
 from pipeline.prepare import Source, open_source, scan_source
 from pipeline.progress import Reporter, stage
-from pipeline.workspace import Workspace, atomic_file
+from pipeline.workspace import Workspace
 from segmenter.people import Cast, Person
 
 PORTRAIT_PX = 200

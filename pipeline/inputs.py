@@ -8,11 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from media.errors import CheckpointError, CheckpointNotFound, ConfigError
+from media.files import content_key
 from media.identity import EmbedderSettings
 from pipeline.config import JobConfig
 from pipeline.config_fields import Reference
 from pipeline.progress import Reporter
-from pipeline.workspace import Workspace, content_key
+from pipeline.workspace import Workspace
 from renderer.checkpoint import find_checkpoint, load_registry
 from stitcher.assemble import MUXERS, muxer_of
 from stitcher.soundtrack import takes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from media.files import clear_leftovers
 from media.timeline import merge
 from pipeline.casting import choose_cast
 from pipeline.config import JobConfig
@@ -16,7 +17,7 @@ from pipeline.prepare import open_source, plan_edit, scan_source, span_settings
 from pipeline.progress import Reporter, stage
 from pipeline.report import report_path
 from pipeline.span_file import write_spans
-from pipeline.workspace import Workspace, clear_leftovers
+from pipeline.workspace import Workspace
 from segmenter.span_rows import rows_of
 
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10

@@ -13,6 +13,7 @@ from threading import Thread, main_thread
 
 from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
+from media.files import content_key
 from media.identity import EmbedderSettings, Vector
 from media.picture import Pixels, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
@@ -29,7 +30,7 @@ from pipeline.progress import Reporter
 from pipeline.scanning import scan_in_parts
 from pipeline.sound import describe_sound
 from pipeline.span_file import read_spans
-from pipeline.workspace import Workspace, content_key, fingerprint
+from pipeline.workspace import Workspace, fingerprint
 from renderer.checkpoint import hash_file
 from segmenter.detector import build_detector
 from segmenter.embedder import OnnxEmbedder

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from media.errors import ContractBroken
+from media.files import atomic_file, content_key
 from media.timeline import Interval, RenderedClip
 from pipeline.cluster import check_cluster
 from pipeline.config import JobConfig
@@ -23,7 +24,7 @@ from pipeline.report import build_check, build_report, load_marks, lost_streams,
 from pipeline.sound import make_driving, make_soundtrack
 from pipeline.verify import asked_lower, describe_checks, verify_output
 from pipeline.worker import WorkerSetup, load_finished, share_source
-from pipeline.workspace import Workspace, atomic_file, content_key
+from pipeline.workspace import Workspace
 from renderer.checkpoint import hash_file, load_network
 from renderer.compositor import Pads
 from renderer.engine import choose_device, choose_precision

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from media.errors import MediaError, StitchError
+from media.files import atomic_file
 from media.picture import PictureConverter
 from media.probe import MediaInfo, probe, scan_packets
 from media.reader import FrameReader
 from media.sound import Samples, read_samples
 from media.timeline import FrameTable, RenderedClip
 from pipeline.edit import Edit
-from pipeline.workspace import atomic_file
 from stitcher.assemble import muxer_of
 
 EXCERPT_SECONDS, REEL_SECONDS = 6, 75

@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from media.files import atomic_file
 from media.picture import Rectangle
 from media.probe import MediaInfo
 from media.timeline import CodedSpan, Interval, OutputTimeline, RenderedClip, Span, complement, merge
 from pipeline.casting import Casting
 from pipeline.edit import Edit
-from pipeline.workspace import atomic_file
 from stitcher.assemble import Assembled
 from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check

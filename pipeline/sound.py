@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from media.errors import UnsupportedMedia
+from media.files import content_key, plain
 from media.probe import MediaInfo, probe
 from pipeline.config import AudioConfig
 from pipeline.edit import Edit
 from pipeline.progress import Reporter
-from pipeline.workspace import Workspace, content_key, hash_input, plain
+from pipeline.workspace import Workspace, hash_input
 from stitcher.mix import SoundPlan
 from stitcher.soundtrack import (
     Soundtrack,

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import cast
 
 from media.errors import ConfigError
+from media.files import atomic_file
 from media.timeline import FrameTable, Kind
 from pipeline.config_fields import brief, parse_time
-from pipeline.workspace import atomic_file
 from segmenter.people import Cast
 from segmenter.span_rows import SpanRow
 

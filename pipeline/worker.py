@@ -9,12 +9,13 @@ from pathlib import Path
 
 from media.coding import VideoCoding, finer
 from media.errors import OutOfMemory, RenderError
+from media.files import atomic_file
 from media.picture import PictureConverter
 from media.probe import MediaInfo, probe, scan_packets
 from media.timeline import Clip, FrameTable, Outcome, RenderedClip
 from media.writer import BEST_PSNR
 from pipeline.machine import num_cores
-from pipeline.workspace import Workspace, atomic_file
+from pipeline.workspace import Workspace
 from renderer.compositor import Compositor, Pads
 from renderer.engine import MouthEngine, Precision, choose_device, load_engine
 from renderer.mel import MelTrack

@@ -7,31 +7,20 @@ a partial name, flushed to the disk, and renamed. What is read back is first com
 
 from __future__ import annotations
 
-import dataclasses
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from fractions import Fraction
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from media.errors import WorkspaceError
+from media.files import KEY_BYTES, PARTIAL, atomic_file, content_key, hash_bytes, plain, take_lock
 from media.timeline import FrameTable
 
-CHUNK_BYTES = 1 << 20
-KEY_BYTES = 12
-TOKEN_BYTES = 4
-PARTIAL = rf"(\.[0-9a-f]{{{2 * TOKEN_BYTES}}})?\.part"
-"""How the name of a half-written file ends. Each writer has a token of its own, so that a worker which outlives a
-killed run for a moment cannot come between the files of the next one."""
 OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")
 """Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""
 Keep = Literal["none", "scan", "all"]
@@ -46,27 +35,8 @@ class Workspace:
         self._lock = -1
 
     def __enter__(self) -> Workspace:
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            try:
-                self._take_lock()
-            except BaseException:
-                os.close(self._lock)
-                raise
+        self._lock = take_lock(self.folder, "choose another execution.workspace")
         return self
-
-    def _take_lock(self) -> None:
-        try:
-            # The kernel drops the lock of a process that died, so no run is ever locked out by a dead one.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            owner = os.read(self._lock, 100).decode(errors="replace").strip() or "another process"
-            raise WorkspaceError(
-                f"{self.folder}: {owner} is working here. Wait for it, or choose another execution.workspace."
-            ) from exc
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, f"process {os.getpid()}".encode())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -151,88 +121,6 @@ def _identity(path: Path) -> list[int]:
     """Return what tells a file from every other one, and stays when it is renamed."""
     status = path.stat()
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a partial name beside a path; rename it, flushed to the disk, if all went well, else remove it.
-
-    The partial file is there and locked while it is written, so that clear_leftovers can tell it from one whose writer
-    died. Whoever writes to it may overwrite it, but must not replace it.
-    """
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}.part")
-    lock = -1
-    try:
-        with disk_errors(path):
-            lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield partial
-            flush(partial)
-            os.replace(partial, path)
-            flush(path.parent)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if lock >= 0:
-            os.close(lock)
-
-
-def clear_leftovers(path: Path) -> None:
-    """Remove what killed runs left half written beside a path; what a living process writes stays."""
-    name = re.compile(re.escape(path.name) + PARTIAL)
-    for partial in [*path.parent.iterdir()]:
-        if name.fullmatch(partial.name):
-            with suppress(OSError), partial.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                partial.unlink()
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into WorkspaceError: one sentence with what to do."""
-    try:
-        yield
-    except OSError as exc:
-        remedy = "Make space and start again" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "Check its permissions"
-        raise WorkspaceError(f"{path}: cannot be written ({exc.strerror or exc}). {remedy}.") from exc
-
-
-def flush(path: Path) -> None:
-    """Flush a file, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def content_key(*parts: Any) -> str:
-    """Return a short hash of values: dataclasses, numbers, text, and sequences and mappings of them."""
-    text = json.dumps(parts, default=plain, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it. Raises TypeError for what has no obvious form."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    if isinstance(value, Fraction | Path):
-        return str(value)
-    if isinstance(value, range):
-        return [value.start, value.stop, value.step]
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    raise TypeError(f"no content key for {type(value).__name__}")
-
-
-def hash_bytes(path: Path) -> str:
-    """Return a BLAKE2b hash of a file's bytes (2 GB take 2 to 3 seconds)."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def hash_input(path: Path) -> str:

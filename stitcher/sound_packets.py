@@ -17,7 +17,7 @@ from media.errors import UnsupportedMedia
 from media.probe import AudioInfo, open_input
 from media.sound import first_sample_time, named_layout, sample_at
 from stitcher.mix import SoundPlan
-from stitcher.soundtrack import AAC_FRAME_SAMPLES, partial_file
+from stitcher.soundtrack import AAC_FRAME_SAMPLES, sound_file
 
 PCM_BYTES = {"pcm_s16le": 2, "pcm_s16be": 2, "pcm_s24le": 3, "pcm_s24be": 3}
 """Bytes of a sample, for the codecs whose samples a float holds exactly."""
@@ -135,7 +135,7 @@ def write_replaced(track: SoundPackets, replacements: Iterable[Replacement], pat
     # The edit list of a stream that begins late counts in this; in milliseconds if nothing is said.
     options = {"movie_timescale": str(track.rate)}
     with (
-        partial_file(path) as partial,
+        sound_file(path) as partial,
         open_input(track.path) as source,
         av.open(f"file:{partial}", "w", format=muxer, container_options=options) as container,
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,8 @@ from typing import Literal
 import av
 import av.error
 
-from media.errors import StitchError, UnsupportedMedia, WorkspaceError
+from media.errors import StitchError, UnsupportedMedia
+from media.files import atomic_file
 from media.probe import AudioInfo, MediaInfo, open_input
 from media.sound import Samples, audio_frame, first_sample_time, num_channels, sample_at, sound_format, sound_length
 from stitcher.mix import SoundPiece, SoundPlan, mix
@@ -257,33 +257,17 @@ def _allowed_layout(encoder: _Encoder, layout: str) -> str:
 
 
 @contextmanager
-def partial_file(path: Path) -> Iterator[Path]:
-    """Yield a name to write under; give it the final name, flushed to the disk, if all went well; else remove it.
-
-    What the operating system refuses (a full disk above all, which FFmpeg reports at close) becomes WorkspaceError,
-    what an encoder or muxer refuses StitchError.
-    """
-    partial = path.with_name(path.name + ".part")
-    try:
-        yield partial
-        _flush(partial)
-        os.replace(partial, path)
-        _flush(path.parent)
-    except OSError as exc:
-        raise WorkspaceError(f"{path}: cannot be written ({exc.strerror}). Make space and start again.") from exc
-    except av.error.FFmpegError as exc:
-        raise StitchError(f"{path}: the sound cannot be encoded so ({exc}). Choose another codec or bit rate.") from exc
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Flush a file, or a folder's entries, to the disk: a name must not outlive a power cut that its bytes do not."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def sound_file(path: Path) -> Iterator[Path]:
+    """Yield a partial name, as atomic_file does; what an encoder or muxer refuses becomes StitchError."""
+    with atomic_file(path) as partial:
+        try:
+            yield partial
+        except av.error.FFmpegError as exc:
+            if isinstance(exc, OSError):
+                raise
+            raise StitchError(
+                f"{path}: the sound cannot be encoded so ({exc}). Choose another codec or bit rate."
+            ) from exc
 
 
 def _encode(
@@ -291,7 +275,7 @@ def _encode(
 ) -> None:
     options = {"rf64": "auto"} if encoder.container == "wav" else {}
     with (
-        partial_file(path) as partial,
+        sound_file(path) as partial,
         av.open(f"file:{partial}", "w", format=encoder.container, container_options=options) as container,
     ):
         stream = container.add_stream(encoder.name, rate=rate, layout=layout)

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from media.errors import ConfigError, TrainingError
+from media.files import hash_bytes, write_json
 from renderer.checkpoint import load_network
 from training.dataset import FaceData, is_named
 from training.expert import load_expert
-from training.files import hash_bytes, write_json
 from training.grid import STEPS_PER_SECOND
 from training.listener import Listener
 from training.machine import Machine, choose_machine

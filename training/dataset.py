@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from media.errors import ConfigError, TrainingError
+from media.files import content_key, read_json
 from renderer.mel import WINDOW_COLUMNS
 from training.crops import CROP_PX
-from training.files import content_key, read_json
 from training.footage import VideoFacts
 
 WINDOW_ROWS = 5

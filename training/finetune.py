@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from media.errors import ConfigError, TrainingError
+from media.files import disk_errors, hash_bytes, write_json
 from training.config import GeneratorConfig
 from training.dataset import FaceData, split_by_time
 from training.expert import load_expert
-from training.files import disk_errors, hash_bytes, write_json
 from training.generator_stage import GeneratorStage
 from training.grid import STEPS_PER_SECOND
 from training.listener import Listener

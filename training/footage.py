@@ -28,6 +28,7 @@ import soundfile
 from numpy.lib.format import open_memmap
 
 from media.errors import MediaError, MissingStream, UnsupportedMedia
+from media.files import content_key, disk_errors, hash_bytes, read_json, write_json
 from media.picture import PictureConverter, is_composable
 from media.probe import MediaInfo, probe, scan_packets
 from media.reader import FrameReader
@@ -39,7 +40,6 @@ from segmenter.scanner import scan_faces
 from segmenter.spans import SpanSettings, find_spans
 from segmenter.tracker import BoxTracker
 from training.crops import CROP_PX, CropCutter
-from training.files import content_key, disk_errors, hash_bytes, read_json, write_json
 from training.grid import STEPS_PER_SECOND, grid_segments, within_sound
 
 VERSION = 1

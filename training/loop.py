@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from media.errors import ConfigError, UnsupportedCheckpoint
-from training.files import append_lines, atomic_file, disk_errors
+from media.files import append_lines, atomic_file, disk_errors
 from training.listener import Listener
 from training.listener import stage as bracket
 

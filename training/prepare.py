@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from media.errors import CheckpointNotFound, ConfigError
+from media.files import locked, write_json
 from renderer.checkpoint import SHIPPED_REGISTRY, find_checkpoint
 from segmenter.detector import DetectorChoice, FaceDetector, build_detector
-from training.files import locked, write_json
 from training.footage import VideoFacts, prepare_video
 from training.grid import STEPS_PER_SECOND
 from training.listener import Listener, stage
@@ -127,7 +127,7 @@ def prepare_dataset(
     """
     videos = find_videos(places)
     choice, weights = (detector or DetectorSource()).find(listener)
-    with locked(out):
+    with locked(out, "choose another --out"):
         prepared = Prepared(out)
         num_workers = max(min(workers or _num_cores(), MOST_WORKERS, len(videos)), 1)
         own = threading.local()

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from media.files import hash_bytes, write_json
 from media.intervals import even_pieces
 from training.augment import plain_faces
 from training.dataset import FaceData
 from training.expert import SyncExpert, load_expert
-from training.files import hash_bytes, write_json
 from training.footage import VideoFacts
 from training.grid import STEPS_PER_SECOND
 from training.listener import Listener, stage

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from media.files import content_key, locked
 from renderer.network import CompactNetwork
 from training.config import TrainConfig, _StageConfig
 from training.dataset import FaceData, Track
 from training.expert import SyncExpert, load_expert
 from training.expert_stage import ExpertStage
-from training.files import content_key, locked
 from training.generator_stage import GeneratorStage
 from training.grid import STEPS_PER_SECOND
 from training.listener import Listener
@@ -31,7 +31,7 @@ def run_training(config: TrainConfig, listener: Listener) -> Path:
     metrics.jsonl and pictures/.
     """
     machine = choose_machine(config.device, config.precision, config.threads)
-    with locked(config.out):
+    with locked(config.out, "choose another `out`"):
         data = FaceData(config.data, people=config.people, device=machine.device)
         tracks, held = data.split(config.held_out)
         _introduce(tracks, held, machine, listener)

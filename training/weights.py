@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from media.errors import TrainingError, UnsupportedCheckpoint
+from media.files import KEY_BYTES, atomic_file, disk_errors
 from renderer.checkpoint import load_network
 from renderer.network import CompactNetwork
-from training.files import KEY_BYTES, atomic_file
 
 
 def write_weights(network: nn.Module, path: Path, *, kind: str, version: str, licence: str) -> None:
@@ -26,6 +26,8 @@ def write_weights(network: nn.Module, path: Path, *, kind: str, version: str, li
         if not half.isfinite().all():
             raise TrainingError(f"{path}: {name} is not finite in float16: training has diverged. Lower learning_rate.")
         tensors[name] = half.contiguous().clone()
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial:
         save_file(tensors, partial, metadata={"network": kind, "version": version, "licence": licence})
 

@@ -18,12 +18,13 @@ import pytest
 import pipeline.workspace
 from demo.make_material import DUB_FILE, make_material
 from media.errors import ConfigError
+from media.files import atomic_file, clear_leftovers
 from pipeline.config import load_job
 from pipeline.inputs import check_output
 from pipeline.job import run_job as run_in_process
 from pipeline.progress import Silent
-from pipeline.workspace import Workspace, atomic_file, clear_leftovers
-from stitcher.soundtrack import partial_file
+from pipeline.workspace import Workspace
+from stitcher.soundtrack import sound_file
 from tests.jobs import ROOT, run_job, start_job, write_job
 from tests.quick_jobs import make_talk, quick_jobs
 from tests.synthetic import digest
@@ -224,7 +225,7 @@ def test_an_output_of_a_job_that_was_stopped_may_be_replaced_by_that_job_alone(t
 # Power cuts
 
 
-@pytest.mark.parametrize("write", [atomic_file, partial_file])
+@pytest.mark.parametrize("write", [atomic_file, sound_file])
 def test_bytes_reach_the_disk_before_the_name_and_the_name_before_the_end(write, tmp_path, monkeypatch):
     calls, opened = [], {}
     real = {name: getattr(os, name) for name in ("open", "fsync", "replace")}

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from media.errors import WorkspaceError
+from media.files import atomic_file, content_key, disk_errors, hash_bytes
 from media.timeline import FrameTable
 from pipeline.config import AudioConfig
-from pipeline.workspace import Workspace, atomic_file, content_key, disk_errors, fingerprint, hash_bytes
+from pipeline.workspace import Workspace, fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "0123456789abcdef01234567"
@@ -198,7 +199,7 @@ def test_what_cannot_be_stored_leaves_nothing(tmp_path):
 
 def test_a_key_is_the_same_in_every_process():
     code = (
-        "from pathlib import Path; from fractions import Fraction; from pipeline.workspace import content_key\n"
+        "from pathlib import Path; from fractions import Fraction; from media.files import content_key\n"
         "from pipeline.config import AudioConfig\n"
         "print(content_key('scan', Fraction(1, 3), {'b': 1, 'a': (2, None)}, AudioConfig()))"
     )

@@ -1,4 +1,5 @@
 import os
+import resource
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -134,7 +135,7 @@ def test_driving_sound_is_16_khz_mono(patch, folder):
     assert soundfile.info(path).subtype == "FLOAT"
     np.testing.assert_allclose(found, mixed(patch, 16000, "mono")[0], atol=1e-7)
     assert abs(lag(found[:32000], mixed(whole(patch.pieces[0].path, 2), 16000, "mono")[0])) < 0.05
-    assert os.listdir(folder).count("driving.wav.part") == 0
+    assert not list(folder.glob("driving.wav.*"))
 
 
 LOSSLESS = {"flac", "pcm_s16le", "pcm_s24le"}
@@ -290,17 +291,18 @@ def test_default_codecs():
         default_codec("gif")
 
 
-def test_a_full_disk_is_reported_and_leaves_nothing(patch, tmp_path):
-    if not os.path.exists("/dev/full"):
-        pytest.skip("needs /dev/full")
+def test_what_cannot_be_written_is_reported_and_leaves_nothing(patch, tmp_path):
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     for write in (
         lambda path: write_driving(patch, path),
         lambda path: write_soundtrack(patch, path, anchor=Fraction(0)),
     ):
-        path = tmp_path / "full"
-        (tmp_path / "full.part").symlink_to("/dev/full")
-        with pytest.raises(WorkspaceError, match="space"):
-            write(path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most))
+        try:
+            with pytest.raises(WorkspaceError, match=r"sound: cannot be written \(File too large\)"):
+                write(tmp_path / "sound")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
         assert os.listdir(tmp_path) == []
 
 

@@ -5,9 +5,9 @@ import pytest
 
 import training.dataset
 from media.errors import ConfigError, TrainingError
+from media.files import write_json
 from tests.training.conftest import NUM_ROWS, PEOPLE, draw_talker, write_talker
 from training.dataset import FaceData, is_named, split_by_time
-from training.files import write_json
 from training.footage import VideoFacts
 
 

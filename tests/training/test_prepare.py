@@ -1,6 +1,7 @@
 """Videos to datasets: what is stored is what the renderer feeds, nothing is done twice, and bad videos are a line."""
 
 import json
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile
 
 import training.footage
 from media.errors import CheckpointNotFound, ConfigError, WorkspaceError
+from media.files import locked
 from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -27,7 +29,6 @@ from segmenter.spans import SpanSettings, find_spans
 from segmenter.tracker import BoxTracker
 from tests.synthetic import Sound, make_video
 from tests.training.conftest import CASCADE
-from training.files import locked
 from training.footage import VideoFacts
 from training.prepare import DetectorSource, find_videos, prepare_dataset
 
@@ -222,7 +223,7 @@ def test_a_detector_that_is_asked_for_and_missing_is_an_error(tmp_path, listener
 
 def test_two_runs_do_not_share_a_folder(tmp_path):
     (tmp_path / "a.mp4").touch()
-    with locked(tmp_path / "out"), pytest.raises(WorkspaceError, match="another run works here"):
+    with locked(tmp_path / "out", "wait"), pytest.raises(WorkspaceError, match=f"process {os.getpid()} is working"):
         prepare_dataset([tmp_path / "a.mp4"], tmp_path / "out", Silent(), detector=CASCADE)
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import training.reject
 from media.errors import CheckpointNotFound, ConfigError, TrainingError, UnsupportedCheckpoint
+from media.files import append_lines
 from pipeline.progress import Silent
 from renderer.checkpoint import load_network
 from renderer.network import CompactNetwork
@@ -27,7 +28,6 @@ from training.config import ExpertConfig, load_training
 from training.dataset import FaceData
 from training.expert import SyncExpert, load_expert
 from training.expert_stage import ExpertStage
-from training.files import append_lines
 from training.footage import VideoFacts
 from training.loop import Progress, Schedule, Stage, _plan, rate_at, run_stage
 from training.machine import choose_machine
