@@ -14,12 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from media.errors import ConfigError
-from pipeline.config_fields import Checkpoint, FilePath, Pixels, Reference, Target, Time, brief, shown
+from media.settings import FilePath, load_settings, shown
+from pipeline.config_fields import Checkpoint, Pixels, Reference, Target, Time
 from pipeline.config_fields import parse_time as parse_time
-from pipeline.config_file import describe, given, parse_yaml, read_yaml, set_key
 
 ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 MAX_PORTS = 1 << 16
@@ -294,13 +293,4 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> JobConfig:
 
     overrides: key=value with a dotted key path and a YAML value, as --set takes them.
     """
-    content = read_yaml(path)
-    for override in overrides:
-        key, found, value = override.partition("=")
-        if not found or not key:
-            raise ConfigError(f"--set {brief(override)}: write it as key.path=value.")
-        set_key(content, key.split("."), parse_yaml(value, f"--set {brief(override)}"), brief(override))
-    try:
-        return JobConfig.model_validate(given(content), context={"folder": path.parent})
-    except ValidationError as exc:
-        raise ConfigError(f"{path}: {describe(exc.errors(include_url=False), JobConfig)}") from exc
+    return load_settings(JobConfig, path, overrides, what="job file")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo
 
+from media.settings import resolve_path
+
 TIME_TEXT = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 MAX_TIME_SECONDS = 1_000 * 3600
-MAX_SHOWN = 80
-"""Characters of what the user wrote that a message repeats."""
-MAX_PATH_BYTES, MAX_NAME_BYTES = 4095, 255
-"""Longest path and longest name in it that Linux opens."""
 MAX_PEOPLE = 1_000_000
 TARGETS = "give main, largest, all, the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
 
@@ -59,29 +56,11 @@ def parse_time(value: Any) -> Fraction:
     return time
 
 
-def _resolve(value: Any, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("give a path")
-    folder = (info.context or {}).get("folder", Path())
-    path = Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
-    try:
-        is_too_long = len(os.fsencode(path)) > MAX_PATH_BYTES or _has_long_name(path)
-    except UnicodeEncodeError as exc:  # half a surrogate pair, which YAML's \u can write
-        raise ValueError("give a path; this one holds a character that no file name can hold") from exc
-    if is_too_long:
-        raise ValueError("give a path; this one is longer than a path can be")
-    return path
-
-
-def _has_long_name(path: Path) -> bool:
-    return any(len(os.fsencode(name)) > MAX_NAME_BYTES for name in path.parts)
-
-
 def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
     """Names of the registry stay as they are; what looks like a path is resolved."""
     if not isinstance(value, str) or not value:
         raise ValueError("give a name of checkpoints/registry.toml or a path")
-    path = str(_resolve(value, info))
+    path = str(resolve_path(value, info))
     return path if "/" in value or "\\" in value or Path(value).suffix else value
 
 
@@ -93,7 +72,7 @@ def _parse_target(value: Any, info: ValidationInfo) -> Any:
             raise ValueError("people have numbers from 1 on; python main.py faces shows them")
         return value
     if isinstance(value, Mapping) and value.keys() == {"reference"}:
-        return Reference(_resolve(value["reference"], info))
+        return Reference(resolve_path(value["reference"], info))
     if isinstance(value, Mapping) and value.keys() == {"at", "point"}:
         return PointedAt(parse_time(value["at"]), _parse_point(value["point"]))
     raise ValueError(TARGETS)
@@ -123,19 +102,5 @@ Target = Annotated[
     PlainSerializer(_plain_target),
 ]
 Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
-FilePath = Annotated[Path, PlainValidator(_resolve), PlainSerializer(str)]
 Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
 Pixels = Annotated[int, Field(ge=-4096, le=4096)]
-
-
-def shown(value: str | float) -> str:
-    """Return a value as a message repeats it; Python refuses to write out integers of thousands of digits."""
-    if isinstance(value, int) and value.bit_length() > MAX_SHOWN:
-        return "a number of very many digits"
-    return brief(repr(value))
-
-
-def brief(text: str) -> str:
-    """Return text of the user's on one line, cut where it is long."""
-    line = text if text.isprintable() else repr(text)[1:-1]
-    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."

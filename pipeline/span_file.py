@@ -22,8 +22,9 @@ from typing import cast
 
 from media.errors import ConfigError
 from media.files import atomic_file
+from media.settings import brief
 from media.timeline import FrameTable, Kind
-from pipeline.config_fields import brief, parse_time
+from pipeline.config_fields import parse_time
 from segmenter.people import Cast
 from segmenter.span_rows import SpanRow
 

@@ -36,7 +36,7 @@ HOMES = {
     "moviepy": ("pipeline/report.py", "pipeline/reel.py"),
     "PIL": ("pipeline/faces.py", "pipeline/reel.py", "training/pictures.py"),
     "numpy": ("*",),
-    "pydantic": ("*/config.py", "pipeline/config_fields.py", "pipeline/config_file.py"),
+    "pydantic": ("*/config.py", "pipeline/config_fields.py", "media/settings.py"),
     "ray": ("pipeline/ray_cluster.py",),
     "rich": ("main.py", "pipeline/progress.py"),
     "scenedetect": ("segmenter/cuts.py",),

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field
 
-from media.errors import ConfigError
+from media.settings import FilePath, load_settings
 
-MAX_FILE_BYTES = 1 << 20
-MAX_SHOWN = 80
-"""Characters of what the user wrote that a message repeats."""
-
-
-def _resolve(value: Any, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("give a path")
-    folder = (info.context or {}).get("folder", Path())
-    return Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
-
-
-FilePath = Annotated[Path, PlainValidator(_resolve), PlainSerializer(str)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
@@ -119,78 +103,4 @@ def load_training(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
     overrides: key=value with a dotted key path and a YAML value, as --set takes them.
     """
-    content = _read(path)
-    for override in overrides:
-        key, found, value = override.partition("=")
-        if not found or not key:
-            raise ConfigError(f"--set {_brief(override)}: write it as key.path=value.")
-        section = content
-        for part in key.split(".")[:-1]:
-            section = section.setdefault(part, {})
-            if not isinstance(section, dict):
-                raise ConfigError(f"--set {_brief(override)}: {_brief(part)} holds no keys of its own.")
-        section[key.split(".")[-1]] = _parse(value, f"--set {_brief(override)}")
-    try:
-        return TrainConfig.model_validate(content, context={"folder": path.parent})
-    except ValidationError as exc:
-        said = "; ".join(_describe(error) for error in exc.errors(include_url=False)[:10])
-        raise ConfigError(f"{path}: {said}.") from exc
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{path}: this is no regular file. Check the path of the training file.")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: larger than 1 MiB, so it is no training file. Check the path.")
-        content = _parse(path.read_text(encoding="utf-8"), str(path))
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read ({exc.strerror}). Check the path of the training file.") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: this is no text file. Check the path of the training file.") from exc
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a training file is a list of `key: value` lines. See configs/train_compact.yaml.")
-    return {key: {} if value is None and key in ("expert", "generator") else value for key, value in content.items()}
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except Exception as exc:  # PyYAML turns a value into what its tag says, and may stumble in any way
-        raise ConfigError(
-            f"{where}: this is not YAML ({_brief(str(exc).splitlines()[0])}). Check the spelling."
-        ) from exc
-
-
-def _describe(error: ErrorDetails) -> str:
-    """Return one clause: key path, value, what is allowed."""
-    where = ".".join(_brief(str(part)) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key; the keys here are {', '.join(_model_at(error['loc'][:-1]).model_fields)}"
-    if error["type"] == "missing":
-        return f"{where}: this key is needed"
-    value = error["input"]
-    shown = f" (now {_brief(repr(value))})" if isinstance(value, str | int | float) else ""
-    said = error["msg"].removeprefix("Value error, ")
-    return f"{where}{shown}: {said[:1].lower()}{said[1:]}"
-
-
-def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
-    model: type[BaseModel] = TrainConfig
-    for part in loc:
-        if isinstance(part, str) and part in model.model_fields:
-            model = next(_models_in(model.model_fields[part].annotation), model)
-    return model
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
-
-
-def _brief(text: str) -> str:
-    """Return text of the user's on one line, cut where it is long."""
-    line = text if text.isprintable() else repr(text)[1:-1]
-    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."
+    return load_settings(TrainConfig, path, overrides, what="training file")

@@ -1,39 +1,84 @@
-"""The job file as text: YAML without its dangerous parts, overrides, and faults said in words."""
+"""Settings files: YAML without its dangerous parts, overrides, and faults said in words, with key path and value."""
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
 from media.errors import ConfigError
-from pipeline.config_fields import brief, shown
 
-MAX_JOB_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 20
 MAX_FAULTS = 10
 """Faults that are named at once."""
+MAX_SHOWN = 80
+"""Characters of what the user wrote that a message repeats."""
+MAX_PATH_BYTES, MAX_NAME_BYTES = 4095, 255
+"""Longest path and longest name in it that Linux opens."""
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return what a job file says, as YAML reads it; raise ConfigError where it is no job file."""
+def resolve_path(value: Any, info: ValidationInfo) -> Path:
+    """Return a path of a settings file, relative to its folder. Raises ValueError for what can be no path."""
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("give a path")
+    folder = (info.context or {}).get("folder", Path())
+    path = Path(os.path.normpath(Path(folder, os.path.expanduser(value))))
+    try:
+        is_too_long = len(os.fsencode(path)) > MAX_PATH_BYTES or _has_long_name(path)
+    except UnicodeEncodeError as exc:  # half a surrogate pair, which YAML's \u can write
+        raise ValueError("give a path; this one holds a character that no file name can hold") from exc
+    if is_too_long:
+        raise ValueError("give a path; this one is longer than a path can be")
+    return path
+
+
+def _has_long_name(path: Path) -> bool:
+    return any(len(os.fsencode(name)) > MAX_NAME_BYTES for name in path.parts)
+
+
+FilePath = Annotated[Path, PlainValidator(resolve_path), PlainSerializer(str)]
+
+
+def load_settings(model: type[Settings], path: Path, overrides: Sequence[str], *, what: str) -> Settings:
+    """Read and check a settings file; raise ConfigError with key path, value and what is allowed.
+
+    model: its keys. overrides: key=value with a dotted key path and a YAML value, as --set takes them. what: what such
+    a file is called in messages.
+    """
+    content = _read_yaml(path, what)
+    for override in overrides:
+        key, found, value = override.partition("=")
+        if not found or not key:
+            raise ConfigError(f"--set {brief(override)}: write it as key.path=value.")
+        _set_key(content, key.split("."), _parse_yaml(value, f"--set {brief(override)}"), brief(override))
+    try:
+        return model.model_validate(_given(content), context={"folder": path.parent})
+    except ValidationError as exc:
+        raise ConfigError(f"{path}: {_describe(exc.errors(include_url=False), model)}") from exc
+
+
+def _read_yaml(path: Path, what: str) -> dict[str, Any]:
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # reading a pipe may never end
             raise ConfigError(f"{path}: this is no regular file. Save it to a file first.")
-        if status.st_size > MAX_JOB_FILE_BYTES:
-            raise ConfigError(f"{path}: larger than 1 MiB, so it is no job file. Check the path.")
-        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        if status.st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: larger than 1 MiB, so it is no {what}. Check the path.")
+        content = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read ({exc.strerror}). Check the path of the job file.") from exc
+        raise ConfigError(f"{path}: cannot be read ({exc.strerror}). Check the path of the {what}.") from exc
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: this is no text file. Check the path of the job file.") from exc
+        raise ConfigError(f"{path}: this is no text file. Check the path of the {what}.") from exc
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a job file is a list of `key: value` lines. See configs/ for examples.")
+        raise ConfigError(f"{path}: a {what} is a list of `key: value` lines. See configs/ for examples.")
     return content
 
 
@@ -58,7 +103,7 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def _parse_yaml(text: str, where: str) -> Any:
     """Return the value of a YAML text; raise ConfigError that begins with `where`."""
     try:
         return yaml.load(text, _PlainLoader)
@@ -70,13 +115,13 @@ def parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: this is not YAML ({brief(reason)}). Check the spelling.") from exc
 
 
-def given(content: dict[Any, Any]) -> dict[Any, Any]:
+def _given(content: dict[Any, Any]) -> dict[Any, Any]:
     """Return the keys that have a value: a section whose lines are all commented out is one that is left out."""
     kept = {key: value for key, value in content.items() if value is not None}
-    return {key: given(value) if isinstance(value, dict) else value for key, value in kept.items()}
+    return {key: _given(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
-def set_key(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+def _set_key(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
     """Set the value at a key path, making sections on the way; override: what the user wrote, for messages."""
     for key in keys[:-1]:
         if content.get(key) is None:
@@ -87,7 +132,7 @@ def set_key(content: dict[str, Any], keys: list[str], value: Any, override: str)
     content[keys[-1]] = value
 
 
-def describe(errors: list[ErrorDetails], job: type[BaseModel]) -> str:
+def _describe(errors: list[ErrorDetails], job: type[BaseModel]) -> str:
     """Return one sentence for each thing that is wrong: key path, value, what is allowed. job: all its keys."""
     sentences: dict[str, list[str]] = {}
     for error in errors:
@@ -130,3 +175,16 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for argument in get_args(annotation):
         yield from _models_in(argument)
+
+
+def shown(value: str | float) -> str:
+    """Return a value as a message repeats it; Python refuses to write out integers of thousands of digits."""
+    if isinstance(value, int) and value.bit_length() > MAX_SHOWN:
+        return "a number of very many digits"
+    return brief(repr(value))
+
+
+def brief(text: str) -> str:
+    """Return text of the user's on one line, cut where it is long."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."
