@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
@@ -162,10 +162,13 @@ def _allowed(error: ErrorDetails, loc: list[str | int], job: type[BaseModel]) ->
 
 def _keys_at(loc: list[str | int], job: type[BaseModel]) -> str:
     """Return which keys a section of the job has; loc: its key path, with indexes of list entries."""
-    model = job
+    model, names_entry = job, False
     for part in loc:
-        if isinstance(part, str):
-            model = next(_models_in(model.model_fields[part].annotation))
+        if isinstance(part, str) and not names_entry:
+            annotation = model.model_fields[part].annotation
+            model, names_entry = next(_models_in(annotation)), get_origin(annotation) is dict
+        else:
+            names_entry = False
     return f"the keys here are {', '.join(model.model_fields)}"
 
 

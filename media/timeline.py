@@ -144,6 +144,8 @@ class Span:
     """The target face; None unless the kind is face."""
     person: int | None = None
     """Number of the person whose face it is; None for other spans, and where people are not told apart."""
+    voice: int = 0
+    """Which of the sounds that drive lips drives this face: 0 the dub, others the stems of a dialogue."""
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
@@ -270,6 +272,15 @@ class OutputTimeline:
     def frame_at(self, seconds: Fraction) -> int:
         """Return the first output frame shown at or after a time; len if there is none."""
         return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
+
+    def source_intervals(self, intervals: Sequence[Interval]) -> list[Interval]:
+        """Return the source frames that are shown in intervals of the output."""
+        shown = []
+        for run in self.runs:
+            for start, stop in intersect(intervals, [(run.start_frame, run.stop_frame)]):
+                frames = run.source_frames(start, stop)
+                shown.append((min(frames[0], frames[-1]), max(frames[0], frames[-1]) + 1))
+        return merge(shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from media.speech import find_speech
 from media.timeline import FrameTable, Interval, Span, intersect, merge
 from pipeline.config import JobConfig
 from pipeline.config_fields import PointedAt, Reference
+from pipeline.config_speakers import SpeakersConfig
 from pipeline.edit import Edit
 from pipeline.sound import sound_content
 from pipeline.span_file import check_people
@@ -23,6 +24,7 @@ from segmenter.scanner import Scan
 from segmenter.span_rows import SpanRow, spans_of_rows
 from segmenter.spans import SpanSettings, cast_spans
 from segmenter.targets import Choice, choose_at, choose_like, choose_main
+from segmenter.turns import Speaker, cut_to_turns
 from stitcher.mix import mix
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 SPEECH_VERSION = 1
 """Raised when the same sound gives other stretches of speech than before."""
 SPEECH_RATE = 16_000
+NOBODY = Choice("people")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,25 @@ class Casting:
     """The target, in the words of the job file."""
     rows: tuple[SpanRow, ...] | None
     """What the user's span file says; None: the choice decides."""
+    parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """In a dialogue, each speaker's name and the numbers of the people that they are."""
 
     def spans(self, table: FrameTable, intervals: Sequence[Interval], settings: SpanSettings) -> tuple[Span, ...]:
-        """Return the spans of some frames of the source."""
+        """Return the spans of some frames of the source; in a dialogue, wherever speakers are seen."""
         if self.rows is not None:
             return spans_of_rows(self.rows, self.cast, self.upright_size, intervals, self.choice)
         return cast_spans(self.cast, self.upright_size, table, intervals, settings, self.choice)
+
+    def speakers(self, edit: Edit) -> tuple[Speaker, ...]:
+        """Return who speaks when in an edit, and who they are in the picture."""
+        people = dict(self.parts)
+        return tuple(replace(speaker, people=people[speaker.name]) for speaker in edit.speakers)
+
+    def spoken(self, spans: Sequence[Span], edits: Sequence[Edit]) -> tuple[Span, ...]:
+        """Return spans of the source, those of speakers cut to the turns that they have in the edits."""
+        if not self.parts:
+            return tuple(spans)
+        return cut_to_turns(spans, [(edit.timeline, self.speakers(edit)) for edit in edits])
 
     def describe(self) -> str:
         """Return in one line who is meant."""
@@ -63,6 +79,8 @@ class Casting:
             return (
                 f"{self.target}: {by.get(self.choice.kind, 'everybody' if self.choice.kind == 'all' else 'one face')}"
             )
+        if self.parts:
+            return "the speakers, each in their own turns"
         people = ", ".join(f"person {number}" for number in self.choice.people) or "nobody"
         return f"{self.target}: {people} of {len(self.cast.people)}"
 
@@ -80,6 +98,9 @@ def choose_cast(
     if rows is not None:
         assert config.segmenter.spans is not None
         check_people(config.segmenter.spans, rows, cast)
+    if config.input.speakers is not None:
+        parts, choice = choose_speakers(config.input.speakers, source, cast)
+        return Casting(cast, scan.upright_size, choice, "speakers", rows, parts)
     choice = _choose(config, source, edits, cast, workspace, by_rows=rows is not None)
     return Casting(cast, scan.upright_size, choice, _name(config), rows)
 
@@ -110,29 +131,70 @@ def _choose(
         speech = heard_speech(edits, workspace) if needs_speech else []
         settings = config.segmenter
         return choose_main(cast, source.table, speech, least_px=settings.min_face_px, least_score=settings.offset)
-    if isinstance(target, Reference):
-        assert source.reference is not None
-        return choose_like(cast, source.reference, source.embedder_settings or EmbedderSettings())
-    if isinstance(target, PointedAt):
-        return _pointed_at(target, source, cast)
-    if target > len(cast.people):
+    return _choose_person("segmenter.target", target, source, cast)
+
+
+def _choose_person(key: str, person: int | Reference | PointedAt, source: Source, cast: Cast) -> Choice:
+    """Return whom a key of the job file means."""
+    if isinstance(person, Reference):
+        vector = source.references[person.reference]
+        return choose_like(cast, vector, source.embedder_settings or EmbedderSettings(), key=key)
+    if isinstance(person, PointedAt):
+        return _pointed_at(key, person, source, cast)
+    if person > len(cast.people):
         raise ConfigError(
-            f"segmenter.target (now {target}): there are {len(cast.people)} people in this video;"
+            f"{key} (now {person}): there are {len(cast.people)} people in this video;"
             " python main.py faces shows who they are."
         )
-    return Choice("people", (target,))
+    return Choice("people", (person,))
 
 
-def _pointed_at(target: PointedAt, source: Source, cast: Cast) -> Choice:
-    frame = source.table.frame_at(target.at)
-    choice = choose_at(cast, source.table, frame, target.point) if frame < len(source.table) else None
+def _pointed_at(key: str, person: PointedAt, source: Source, cast: Cast) -> Choice:
+    frame = source.table.frame_at(person.at)
+    choice = choose_at(cast, source.table, frame, person.point, key=key) if frame < len(source.table) else None
     if choice is None:
-        x, y = target.point
+        x, y = person.point
         raise ConfigError(
-            f"segmenter.target.at: no face was found at [{x:g}, {y:g}] within a second of {float(target.at):g} s."
+            f"{key}.at: no face was found at [{x:g}, {y:g}] within a second of {float(person.at):g} s."
             " Give a moment and a point that show the face."
         )
     return choice
+
+
+def choose_speakers(
+    dialogue: SpeakersConfig, source: Source, cast: Cast
+) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], Choice]:
+    """Return the numbers of the people that each speaker is, and all of them as one choice. Raises ConfigError.
+
+    Somebody whom two references are like, beside those whom they mean, is neither.
+    """
+    choices: dict[str, Choice] = {}
+    for name, speaker in dialogue.cast.items():
+        key = f"input.speakers.cast.{name}.person"
+        choices[name] = _choose_person(key, speaker.person, source, cast) if speaker.person else NOBODY
+        if choices[name].kind == "track":
+            raise ConfigError(
+                f"{key}.at: whose face that is cannot be told. Give a moment that shows it larger, or from the front."
+            )
+    _require_distinct(choices)
+    parts = []
+    for name, choice in choices.items():
+        others = {number for other in choices.values() if other is not choice for number in other.people}
+        parts.append((name, (*choice.people[:1], *(number for number in choice.people[1:] if number not in others))))
+    note = "; ".join(choice.note for choice in choices.values() if choice.note)
+    return tuple(parts), Choice("people", tuple(number for _, people in parts for number in people), note=note)
+
+
+def _require_distinct(choices: Mapping[str, Choice]) -> None:
+    meant: dict[int, str] = {}
+    for name, choice in choices.items():
+        for person in choice.people[:1]:
+            other = meant.setdefault(person, name)
+            if other != name:
+                raise ConfigError(
+                    f"input.speakers.cast: {other} and {name} are both person {person} of this video."
+                    " python main.py faces shows who is who."
+                )
 
 
 def heard_speech(edits: Sequence[Edit], workspace: Workspace) -> list[Interval]:
@@ -161,10 +223,4 @@ def _spoken(edit: Edit, speech: Sequence[Interval]) -> list[Interval]:
             for part in speech
         )
         heard += [(max(a, stretch.start_frame), min(b, stop_frame)) for a, b in borders]
-    output = intersect(merge(heard), edit.driven)
-    shown = []
-    for run in timeline.runs:
-        for start, stop in intersect(output, [(run.start_frame, run.stop_frame)]):
-            frames = run.source_frames(start, stop)
-            shown.append((min(frames[0], frames[-1]), max(frames[0], frames[-1]) + 1))
-    return merge(shown)
+    return timeline.source_intervals(intersect(merge(heard), edit.driven))

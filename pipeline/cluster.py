@@ -68,10 +68,10 @@ def run_on_cluster(
         precision=precision,
         video=os.path.abspath(setup.video),
         checkpoint=os.path.abspath(setup.checkpoint),
-        driving=os.path.abspath(setup.driving),
+        driving=tuple(os.path.abspath(path) for path in setup.driving),
         detector_weights=os.path.abspath(setup.detector_weights) if setup.detector_weights else None,
     )
-    needed = (setup.video, setup.checkpoint, setup.driving, setup.detector_weights)
+    needed = (setup.video, setup.checkpoint, *setup.driving, setup.detector_weights)
     sizes = tuple((path, os.stat(path).st_size) for path in needed if path)
     opened = (
         open_dask(config) if config.backend == "dask" else open_ray(config, "CPU" if device.type == "cpu" else "GPU")

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from media.settings import FilePath, load_settings, shown
 from pipeline.config_fields import Checkpoint, Pixels, Reference, Target, Time
 from pipeline.config_fields import parse_time as parse_time
+from pipeline.config_speakers import SpeakersConfig
 
 ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 MAX_PORTS = 1 << 16
@@ -39,6 +40,9 @@ class InputConfig(_Model):
     )
     drive_audio: FilePath | None = Field(
         default=None, description="What drives the lips (a clean voice, as long as `audio`); `audio` is what is heard."
+    )
+    speakers: SpeakersConfig | None = Field(
+        default=None, description="A dialogue: who speaks when, and who that is in the picture. See SpeakersConfig."
     )
     accept_damaged: bool = Field(
         default=False, description="Use what is there of a file that is cut off; otherwise such a file is refused."
@@ -278,6 +282,8 @@ class JobConfig(_Model):
             raise ValueError("mode extract needs ranges: list at least one {start, end}")
         if self.ranges == ():
             raise ValueError("ranges is empty: list at least one {start, end}, or leave it out for the whole video")
+        if self.input.speakers is not None:
+            self._check_speakers()
         if self.ranges is not None and self.input.length_policy in ("freeze", "loop", "bounce"):
             raise ValueError(f"length_policy {self.input.length_policy} prolongs the whole video; leave out ranges")
         if self.mode == "patch":
@@ -286,6 +292,28 @@ class JobConfig(_Model):
                 if two.start < one.end:
                     raise ValueError(f"ranges overlap at {float(two.start):g} s; in mode patch they must not")
         return self
+
+    def _check_speakers(self) -> None:
+        if self.segmenter.target != "main":
+            raise ValueError("input.speakers says whose lips move; leave out segmenter.target")
+        if self.segmenter.embedder == "none" or self.segmenter.detector == "cascade":
+            raise ValueError("input.speakers names people; they are told apart by detector retinaface and an embedder")
+        if any(part.audio for part in self.ranges or ()):
+            raise ValueError("turns of input.speakers are times of input.audio; leave out the audio of ranges")
+
+    @property
+    def needs_people(self) -> bool:
+        """Whether the job means nothing where people are not told apart."""
+        speakers = self.input.speakers.cast.values() if self.input.speakers else ()
+        return self.segmenter.needs_people or any(speaker.person is not None for speaker in speakers)
+
+    @property
+    def references(self) -> dict[str, Path]:
+        """Return the photos that people are recognised by, each with its key path."""
+        keyed = {"segmenter.target": self.segmenter.target}
+        for name, speaker in (self.input.speakers.cast if self.input.speakers else {}).items():
+            keyed[f"input.speakers.cast.{name}.person"] = speaker.person  # type: ignore[assignment]
+        return {f"{key}.reference": person.reference for key, person in keyed.items() if isinstance(person, Reference)}
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> JobConfig:

@@ -17,7 +17,7 @@ from media.settings import resolve_path
 TIME_TEXT = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 MAX_TIME_SECONDS = 1_000 * 3600
 MAX_PEOPLE = 1_000_000
-TARGETS = "give main, largest, all, the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
+PEOPLE = "the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,13 @@ def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
 
 
 def _parse_target(value: Any, info: ValidationInfo) -> Any:
-    if value in ("main", "largest", "all") or isinstance(value, Reference | PointedAt):
+    if value in ("main", "largest", "all"):
+        return value
+    return _parse_person(value, info, allowed=f"main, largest, all, {PEOPLE}")
+
+
+def _parse_person(value: Any, info: ValidationInfo, allowed: str = PEOPLE) -> int | Reference | PointedAt:
+    if isinstance(value, Reference | PointedAt):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MAX_PEOPLE:
@@ -75,7 +81,7 @@ def _parse_target(value: Any, info: ValidationInfo) -> Any:
         return Reference(resolve_path(value["reference"], info))
     if isinstance(value, Mapping) and value.keys() == {"at", "point"}:
         return PointedAt(parse_time(value["at"]), _parse_point(value["point"]))
-    raise ValueError(TARGETS)
+    raise ValueError(f"give {allowed}")
 
 
 def _parse_point(value: Any) -> tuple[float, float]:
@@ -101,6 +107,7 @@ Target = Annotated[
     PlainValidator(_parse_target),
     PlainSerializer(_plain_target),
 ]
+Person = Annotated[int | Reference | PointedAt, PlainValidator(_parse_person), PlainSerializer(_plain_target)]
 Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
 Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
 Pixels = Annotated[int, Field(ge=-4096, le=4096)]

@@ -20,6 +20,7 @@ from media.sound import first_sample_time, loudest_after, sound_length
 from media.timeline import FrameTable, Interval, OutputTimeline, merge
 from pipeline.config import JobConfig, RangeConfig
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
+from segmenter.turns import Speaker
 from stitcher.mix import SoundPiece, SoundPlan
 
 SILENCE_DBFS = -50.0
@@ -61,6 +62,15 @@ class Edit:
     stretch on a clock of its own."""
     stretches: tuple[DrivingStretch, ...]
     """Where the driven frames lie in it, in order."""
+    speakers: tuple[Speaker, ...] = ()
+    """Who speaks when, in a dialogue: their faces are rendered in their own turns alone."""
+    stems: tuple[SoundPlan, ...] = ()
+    """What drives speakers in place of `driving`: the same times of other files, for voices 1, 2, ..."""
+
+    @property
+    def voices(self) -> tuple[SoundPlan, ...]:
+        """Return every sound that drives lips, by the number of the voice."""
+        return (self.driving, *self.stems)
 
     def driving_seconds(self, frame: int) -> Fraction:
         """Return the time of an output frame in the driving sound; for frames that are not driven, of the nearest."""
@@ -147,14 +157,10 @@ def open_voice(path: Path) -> Voice:
 
 def plan_edits(config: JobConfig, source: MediaInfo, table: FrameTable) -> tuple[Edit, ...]:
     """Return the edits of a job. Raises ConfigError, MissingStream or UnreadableMedia before any work is done."""
-    anchor = table.pts[0] * table.time_base
     _require_sane_length(source.path, table.seconds(len(table)))
-    voices = Voices(
-        own=Voice(source, anchor) if source.audio else None,
-        dub=open_voice(config.input.audio) if config.input.audio else None,
-        drive=open_voice(config.input.drive_audio) if config.input.drive_audio else None,
-    )
-    _check_drive(config, voices)
+    voices = open_voices(config, source, table)
+    if voices.drive is not None:
+        check_same_length("input.drive_audio", voices.drive, voices.heard)
     if config.ranges is None:
         return (_whole_edit(config, table, voices),)
     ranges = [_Range.of(number, part, table, voices) for number, part in enumerate(config.ranges)]
@@ -172,13 +178,20 @@ def plan_edits(config: JobConfig, source: MediaInfo, table: FrameTable) -> tuple
     return tuple(_extract_edit(config, table, output, [part]) for output, part in named)
 
 
-def _check_drive(config: JobConfig, voices: Voices) -> None:
-    if voices.drive is None:
-        return
-    driven, heard = voices.drive.length, voices.heard.length
-    if abs(driven - heard) > LENGTH_TOLERANCE_SECONDS:
+def open_voices(config: JobConfig, source: MediaInfo, table: FrameTable) -> Voices:
+    """Return the sounds of a job but for those of its ranges."""
+    return Voices(
+        own=Voice(source, table.pts[0] * table.time_base) if source.audio else None,
+        dub=open_voice(config.input.audio) if config.input.audio else None,
+        drive=open_voice(config.input.drive_audio) if config.input.drive_audio else None,
+    )
+
+
+def check_same_length(key: str, driving: Voice, heard: Voice) -> None:
+    """Raise ConfigError if a sound that drives lips cannot run along with the one that is heard."""
+    if abs(driving.length - heard.length) > LENGTH_TOLERANCE_SECONDS:
         raise ConfigError(
-            f"input.drive_audio lasts {float(driven):.3f} s, the sound that is heard {float(heard):.3f} s."
+            f"{key} lasts {float(driving.length):.3f} s, the sound that is heard {float(heard.length):.3f} s."
             " Give two versions of the same recording."
         )
 

@@ -133,7 +133,8 @@ def build_sheet(name: str, people: Sequence[Mapping[str, Any]], portraits: Mappi
 <title>People in {html.escape(name)}</title><style>{STYLE}</style></head>
 <body><h1>People in {html.escape(name)}</h1>
 <p>Whoever is on screen longest comes first. To render one of them, write <code>segmenter: {{target: 2}}</code> into the
-job file, or give <code>--set segmenter.target=2</code>.</p>
+job file, or give <code>--set segmenter.target=2</code>. In a dialogue, name each speaker's person:
+<code>input: {{speakers: {{turns: turns.rttm, cast: {{anna: {{person: 1}}, ben: {{person: 2}}}}}}}}</code>.</p>
 {found}
 </body></html>
 """

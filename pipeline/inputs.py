@@ -11,7 +11,6 @@ from media.errors import CheckpointError, CheckpointNotFound, ConfigError
 from media.files import content_key
 from media.identity import EmbedderSettings
 from pipeline.config import JobConfig
-from pipeline.config_fields import Reference
 from pipeline.progress import Reporter
 from pipeline.workspace import Workspace
 from renderer.checkpoint import find_checkpoint, load_registry
@@ -34,6 +33,9 @@ def input_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
         yield "input.audio", config.input.audio
     if config.input.drive_audio:
         yield "input.drive_audio", config.input.drive_audio
+    for name, speaker in config.input.speakers.cast.items() if config.input.speakers else ():
+        if speaker.stem:
+            yield f"input.speakers.cast.{name}.stem", speaker.stem
     for number, part in enumerate(config.ranges or ()):
         if part.audio:
             yield f"ranges.{number}.audio", part.audio
@@ -74,10 +76,10 @@ def check_side_file(config: JobConfig, key: str, path: Path, endings: Iterable[s
     """Raise ConfigError if a file beside the output cannot or must not be written. force: it may be replaced."""
     _check_length(key, path)
     _check_ending(key, path, endings)
-    target, spans = config.segmenter.target, config.segmenter.spans
-    others = [*input_files(config), *([("segmenter.spans", spans)] if spans else [])]
-    if isinstance(target, Reference):
-        others.append(("segmenter.target.reference", target.reference))
+    spans, speakers = config.segmenter.spans, config.input.speakers
+    others = [*input_files(config), *config.references.items()]
+    others += [("segmenter.spans", spans)] if spans else []
+    others += [("input.speakers.turns", speakers.turns)] if speakers else []
     _check_place(key, path, others, force=force)
 
 

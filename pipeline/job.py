@@ -59,7 +59,7 @@ def run_job(
                 reporter.say(describe_plan(plan))
             if spans is not None:
                 whole = merge(part for edit in edits for part in edit.scanned)
-                found = casting.spans(source.table, whole, span_settings(config))
+                found = casting.spoken(casting.spans(source.table, whole, span_settings(config)), edits)
                 write_spans(rows_of(found), source.table, spans)
                 reporter.say(f"Spans: {spans}")
             return EXIT_COMPLETE

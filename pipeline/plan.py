@@ -12,6 +12,7 @@ from media.probe import MediaInfo
 from media.timeline import Clip, Interval, Span
 from pipeline.casting import Casting
 from pipeline.edit import Edit
+from pipeline.speakers import Share
 from pipeline.workspace import Workspace
 
 LARGE_CHECKPOINT_BYTES = 100_000_000
@@ -42,6 +43,8 @@ class Plan:
     """How the soundtrack will be made."""
     casting: Casting
     """Who is in the video, and who of them is rendered."""
+    shares: tuple[Share, ...]
+    """In a dialogue, what each speaker has of it."""
     num_rendered: int
     num_coded: int
     num_copied: int
@@ -63,6 +66,7 @@ def build_plan(
     clips: Sequence[Clip],
     *,
     casting: Casting,
+    shares: Sequence[Share] = (),
     source: MediaInfo,
     coded_reason: str,
     sound: str,
@@ -94,6 +98,7 @@ def build_plan(
         whole="" if copied else coded_reason,
         sound=sound,
         casting=casting,
+        shares=tuple(shares),
         num_rendered=rendered,
         num_coded=coded,
         num_copied=copied,
@@ -133,6 +138,7 @@ def describe_plan(plan: Plan) -> str:
         *([f"  video    {plan.whole}"] if plan.whole else []),
         f"  sound    {plan.sound}",
         f"  target   {plan.casting.describe()}",
+        *(f"  speaker  {share.describe()}" for share in plan.shares),
         *([f"  note     {plan.casting.choice.note}"] if plan.casting.choice.note else []),
         f"  about    {plan.seconds:.0f} s of work after the scan, {_size(plan.disk_bytes)} of disk,"
         f" {_size(plan.memory_bytes)} of memory",

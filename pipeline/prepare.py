@@ -21,7 +21,6 @@ from media.timeline import FrameTable, Interval, merge
 from media.transcoding import StreamCoding, choose_stream
 from pipeline.casting import Casting
 from pipeline.config import JobConfig
-from pipeline.config_fields import Reference
 from pipeline.edit import Edit, plan_edits
 from pipeline.inputs import check_name, check_output, find_detector, find_embedder, find_weights, input_files
 from pipeline.machine import choose_workers, num_cores
@@ -30,6 +29,7 @@ from pipeline.progress import Reporter
 from pipeline.scanning import scan_in_parts
 from pipeline.sound import describe_sound
 from pipeline.span_file import read_spans
+from pipeline.speakers import assign_speakers, build_shares
 from pipeline.workspace import Workspace, fingerprint
 from renderer.checkpoint import hash_file
 from segmenter.detector import build_detector
@@ -64,10 +64,10 @@ class Source:
     embedder: Path | None = None
     """The network that tells people apart; None if nobody does. Known once the source is scanned, as what follows."""
     embedder_settings: EmbedderSettings | None = None
-    reference: Vector | None = None
-    """The embedding of segmenter.target.reference."""
-    photo: Pixels | None = None
-    """That photo."""
+    photos: dict[Path, Pixels] = field(default_factory=dict)
+    """The photos by which the job names people, until their embeddings are known."""
+    references: dict[Path, Vector] = field(default_factory=dict)
+    """The embedding of each."""
     rows: tuple[SpanRow, ...] | None = None
     """What segmenter.spans says."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -106,7 +106,7 @@ def open_source(
     table = scan_packets(info)
     settings = config.stitcher.video
     coding = choose_stream(info, table, crf=settings.crf, preset=settings.preset, muxer=muxer)
-    edits = plan_edits(config, info, table)
+    edits = assign_speakers(config, info, table, plan_edits(config, info, table), reporter)
     for edit in edits:
         check_container(info, table, edit.timeline, muxer, replaces_sound=edit.heard is not None, coding=coding)
         check_output(config, edit.output, force=force)
@@ -116,13 +116,12 @@ def open_source(
         if not plan_only:
             raise
         checkpoint = None
-    target = config.segmenter.target
-    photo = load_photo(target.reference) if isinstance(target, Reference) else None
+    photos = {path: load_photo(path, key) for key, path in config.references.items()}
     rows = read_spans(config.segmenter.spans, table) if config.segmenter.spans else None
     if not plan_only:
         _import_ahead()
     source_hash = fingerprint(Path(info.path), table)
-    return Source(info, video, table, coding, source_hash, checkpoint, photo=photo, rows=rows), edits
+    return Source(info, video, table, coding, source_hash, checkpoint, photos=photos, rows=rows), edits
 
 
 def _import_ahead() -> None:
@@ -165,7 +164,7 @@ def scan_source(
         source.detector,
         reporter,
         has_plain=path.exists(),
-        is_needed=needs_people or config.segmenter.needs_people or any(row.person for row in source.rows or ()),
+        is_needed=needs_people or config.needs_people or any(row.person for row in source.rows or ()),
     )
     embedder = None
     if found:
@@ -173,8 +172,8 @@ def scan_source(
         embedder = _Lazy(*found)
         key = scan_key(config, source_hash, intervals, source.detector, source.detector_weights, *found)
         path = workspace.path("scan", key, ".json")
-    if source.photo is not None and embedder:
-        _embed_reference(config, source, embedder.get())
+    if source.photos and embedder:
+        _embed_references(config, source, embedder.get())
     if (stored := workspace.load(path)) is not None:
         return Scan.from_json(stored["scan"])
     with source.timed("scan"):
@@ -206,13 +205,11 @@ class _Lazy:
         return self._loaded
 
 
-def _embed_reference(config: JobConfig, source: Source, embedder: OnnxEmbedder) -> None:
-    target = config.segmenter.target
-    assert isinstance(target, Reference)
-    assert source.photo is not None
+def _embed_references(config: JobConfig, source: Source, embedder: OnnxEmbedder) -> None:
     detector = build_detector(source.detector, source.detector_weights)  # type: ignore[arg-type]
-    source.reference = embed_reference(target.reference, source.photo, detector, embedder)
-    source.photo = None  # its pixels are not needed any more
+    for key, path in config.references.items():
+        source.references[path] = embed_reference(path, key, source.photos[path], detector, embedder)
+    source.photos.clear()  # their pixels are not needed any more
 
 
 def scan_key(
@@ -253,9 +250,10 @@ def span_settings(config: JobConfig) -> SpanSettings:
 
 def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -> Plan:
     """Return how one output will be made, from the faces that are to be rendered."""
-    spans = casting.spans(source.table, edit.scanned, span_settings(config))
+    seen = casting.spans(source.table, edit.scanned, span_settings(config))
+    speakers = casting.speakers(edit)
     clips = plan_clips(
-        spans,
+        seen,
         source.table,
         edit.timeline,
         driven=edit.driven,
@@ -263,12 +261,14 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -
         coded_reason=source.coding.reason,
         may_copy_whole=source.coding.may_copy_whole,
         max_clip_seconds=Fraction(str(config.segmenter.max_clip_seconds)),
+        speakers=speakers,
     )
     return build_plan(
         edit,
-        spans,
+        casting.spoken(seen, [edit]),
         clips,
         casting=casting,
+        shares=build_shares(edit, speakers, seen),
         source=source.info,
         coded_reason=source.coding.reason,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),

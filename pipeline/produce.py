@@ -11,7 +11,7 @@ from typing import Any
 
 from media.errors import ContractBroken
 from media.files import atomic_file, content_key
-from media.timeline import Interval, RenderedClip
+from media.timeline import Clip, Interval, RenderedClip, Span, intersect
 from pipeline.cluster import check_cluster
 from pipeline.config import JobConfig
 from pipeline.executor import run_clips
@@ -89,6 +89,7 @@ def produce(
             hashes={"source": source.fingerprint, "checkpoint": hash_file(_checkpoint(source))},
             detector=source.detector,
             casting=plan.casting,
+            shares=plan.shares,
             video_codec=_written_codec(source, clips),
             video_note=plan.whole,
         )
@@ -197,7 +198,7 @@ def _clip_jobs(config: JobConfig, plan: Plan) -> Iterator[ClipJob]:
             yield ClipJob(clip, seconds, wants_hashes=config.renderer.frame_hashes)
 
 
-def _worker_setup(config: JobConfig, source: Source, driving: Path) -> WorkerSetup:
+def _worker_setup(config: JobConfig, source: Source, driving: Sequence[Path]) -> WorkerSetup:
     renderer = config.renderer
     top, bottom, left, right = renderer.pads
     return WorkerSetup(
@@ -215,7 +216,7 @@ def _worker_setup(config: JobConfig, source: Source, driving: Path) -> WorkerSet
         smoothing_frames=renderer.smoothing_frames,
         pads=Pads(top, bottom, left, right),
         feather=renderer.feather,
-        driving=str(driving),
+        driving=tuple(str(path) for path in driving),
         coding=source.coding.frames,
         num_threads=num_cores(),
         drawing_threads=None,
@@ -241,16 +242,26 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         setup.smoothing_frames,
         setup.pads,
         setup.feather,
-        [_driving_key(Path(setup.driving), job, part) for part in clip.rendered],
+        [_driving_key(setup.driving[face.voice], job, part) for face in clip.faces for part in _shown(face, clip)],
     )
     return content_key(RENDER_VERSION, what, shown, drawn)
 
 
-def _driving_key(driving: Path, job: ClipJob, rendered: Interval) -> list[Any]:
+def _shown(face: Span, clip: Clip) -> list[Interval]:
+    """Return the output frames of a clip in which a face gets a new mouth. A clip runs one way through the source."""
+    numbers = [
+        number
+        for number, frame in enumerate(clip.source_frames, start=clip.start_frame)
+        if face.start_frame <= frame < face.stop_frame
+    ]
+    return intersect(clip.rendered, [(numbers[0], numbers[-1] + 1)] if numbers else [])
+
+
+def _driving_key(driving: str, job: ClipJob, rendered: Interval) -> list[Any]:
     """Return what the mel windows of rendered frames depend on: the sound there, and where each frame lies in it."""
     seconds = job.seconds[rendered[0] - job.clip.start_frame : rendered[1] - job.clip.start_frame]
     columns = [window_start(second) - window_start(seconds[0]) for second in seconds]
-    return [columns, hash_driving(driving, min(seconds), max(seconds))]
+    return [columns, hash_driving(Path(driving), min(seconds), max(seconds))]
 
 
 def _arithmetic(setup: WorkerSetup) -> list[Any]:

@@ -17,6 +17,7 @@ from media.probe import MediaInfo
 from media.timeline import CodedSpan, Interval, OutputTimeline, RenderedClip, Span, complement, merge
 from pipeline.casting import Casting
 from pipeline.edit import Edit
+from pipeline.speakers import Share
 from stitcher.assemble import Assembled
 from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check
@@ -64,6 +65,7 @@ def build_report(
     hashes: Mapping[str, str],
     detector: str,
     casting: Casting,
+    shares: Sequence[Share] = (),
     video_codec: str,
     video_note: str,
 ) -> dict[str, Any]:
@@ -89,6 +91,7 @@ def build_report(
         },
         "detector": detector,
         "target": _target(casting),
+        "speakers": [_share(share, edit.timeline) for share in shares],
         "spans": [_span(span) for span in spans],
         "clips": [_clip(clip, edit.timeline) for clip in clips],
         "num_clips": dict(Counter(clip.outcome for clip in clips)),
@@ -167,6 +170,19 @@ def _target(casting: Casting) -> dict[str, Any]:
         "people": list(casting.choice.people),
         "num_people": len(casting.cast.people),
         "note": casting.choice.note,
+    }
+
+
+def _share(share: Share, timeline: OutputTimeline) -> dict[str, Any]:
+    """Return an entry of `speakers`; turns are seconds of the output."""
+    speaker = share.speaker
+    return {
+        "name": speaker.name,
+        "people": list(speaker.people),
+        "voice": "stem" if speaker.voice else "dub",
+        "turns": [[round(float(timeline.seconds(frame)), 3) for frame in turn] for turn in speaker.turns],
+        "spoken_seconds": round(share.spoken_seconds, 3),
+        "rendered_seconds": round(share.rendered_seconds, 3),
     }
 
 

@@ -73,13 +73,16 @@ def make_soundtrack(
     return fit_clock(soundtrack, muxer)
 
 
-def make_driving(edit: Edit, workspace: Workspace) -> Path:
-    """Return the file of the sound that drives the lips; a finished one is reused."""
-    path = workspace.path("driving", content_key(SOUND_VERSION, sound_content(edit.driving)), ".wav")
-    if workspace.sealed(path) is None:
-        write_driving(edit.driving, path)
-        workspace.seal(path, {})
-    return path
+def make_driving(edit: Edit, workspace: Workspace) -> tuple[Path, ...]:
+    """Return the file of each voice that drives lips; finished ones are reused."""
+    paths = []
+    for plan in edit.voices:
+        path = workspace.path("driving", content_key(SOUND_VERSION, sound_content(plan)), ".wav")
+        if workspace.sealed(path) is None:
+            write_driving(plan, path)
+            workspace.seal(path, {})
+        paths.append(path)
+    return tuple(paths)
 
 
 def soundtrack_key(edit: Edit, source: MediaInfo, anchor: Fraction, muxer: str, config: AudioConfig) -> str:

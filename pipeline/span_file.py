@@ -13,27 +13,21 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
-from media.errors import ConfigError
 from media.files import atomic_file
 from media.settings import brief
 from media.timeline import FrameTable, Kind
-from pipeline.config_fields import parse_time
+from pipeline.table_file import Row, UserFile
 from segmenter.people import Cast
 from segmenter.span_rows import SpanRow
 
 COLUMNS = ("start", "stop", "person", "kind", "reason")
 NEEDED = ("start", "stop", "kind")
 KINDS = ("face", "no_face")
-MAX_BYTES = 64 << 20
-"""Of a span file; ten hours of one-second shots take 2 MB."""
-DECIMAL_COMMA = re.compile(r"\d+,\d+")
 
 
 def write_spans(rows: Sequence[SpanRow], table: FrameTable, path: Path) -> None:
@@ -65,7 +59,8 @@ def read_spans(path: Path, table: FrameTable) -> tuple[SpanRow, ...]:
     Raises ConfigError that names the line: an unknown kind, a time that is none, that lies beyond the end or runs
     backwards, rows that overlap. Commas, semicolons or tabs part the columns, as spreadsheets like it.
     """
-    rows = sorted(_rows(path, table), key=lambda row: (row.start_frame, row.stop_frame, row.line))
+    found = (_row(row, table) for row in _file(path).rows(COLUMNS, NEEDED))
+    rows = sorted(found, key=lambda row: (row.start_frame, row.stop_frame, row.line))
     _check_overlaps(path, rows)
     return tuple(rows)
 
@@ -76,82 +71,45 @@ def check_people(path: Path, rows: Sequence[SpanRow], people: Cast) -> None:
         if row.person is not None and row.person > len(people.people):
             count = len(people.people)
             there = f"there are {count} people, numbered from 1" if count else "nobody was told apart in this video"
-            raise _fault(path, row.line, f"person {row.person}: {there}; python main.py faces shows who they are")
+            problem = f"person {row.person}: {there}; python main.py faces shows who they are"
+            raise _file(path).fault(f"line {row.line}", problem)
 
 
-def _fault(path: Path, line: int, problem: str) -> ConfigError:
-    return ConfigError(f"segmenter.spans: {path}, line {line}: {problem}.")
+def _file(path: Path) -> UserFile:
+    return UserFile("segmenter.spans", path, "span file")
 
 
-def _text(path: Path) -> str:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"segmenter.spans: {path} is no regular file. Give a span file.")
-        if status.st_size > MAX_BYTES:
-            raise ConfigError(f"segmenter.spans: {path} is larger than 64 MiB, so it is no span file. Check the path.")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as exc:
-        raise ConfigError(f"segmenter.spans: {path} cannot be read ({exc.strerror}). Check the path.") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"segmenter.spans: {path} is no UTF-8 text. Save it as CSV in UTF-8.") from exc
-
-
-def _rows(path: Path, table: FrameTable) -> Iterator[SpanRow]:
-    lines = io.StringIO(_text(path), newline="")
-    header = lines.readline()
-    delimiter = max(",;\t", key=header.count)
-    names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
-    unknown = [name for name in names if name not in COLUMNS and name]
-    missing = [name for name in NEEDED if name not in names]
-    if unknown or missing or len(set(names)) < len(names):
-        columns = ", ".join(COLUMNS)
-        raise _fault(path, 1, f"the first line must name the columns {columns}; it is {brief(header.strip())!r}")
-    reader = csv.reader(lines, delimiter=delimiter)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield _row(path, reader.line_num + 1, dict(zip(names, cells, strict=False)), table, delimiter)
-    except csv.Error as exc:
-        raise _fault(path, reader.line_num + 1, f"this is no CSV ({exc})") from exc
-
-
-def _row(path: Path, line: int, cells: dict[str, str], table: FrameTable, delimiter: str) -> SpanRow:
-    given = {name: cell.strip() for name, cell in cells.items()}
-    start, stop = (_frame(path, line, name, given.get(name, ""), table, delimiter) for name in ("start", "stop"))
+def _row(row: Row, table: FrameTable) -> SpanRow:
+    start, stop = (_frame(row, name, table) for name in ("start", "stop"))
     if stop <= start:
         what = "runs backwards" if stop < start else "holds no frame"
-        raise _fault(path, line, f"the span {what}: start {brief(given['start'])}, stop {brief(given['stop'])}")
-    kind = given.get("kind", "").lower()
+        given = (brief(row.cells[name]) for name in ("start", "stop"))
+        raise row.fault(f"the span {what}: start {next(given)}, stop {next(given)}")
+    kind = row.cells.get("kind", "").lower()
     if kind not in KINDS:
-        raise _fault(path, line, f"kind (now {brief(kind)!r}) is face or no_face")
-    person = _person(path, line, given.get("person", ""))
+        raise row.fault(f"kind (now {brief(kind)!r}) is face or no_face")
+    person = _person(row, row.cells.get("person", ""))
     if person is not None and kind != "face":
-        raise _fault(path, line, "only a face has a person; leave it empty, or make the kind face")
-    reason = given.get("reason", "") if kind == "no_face" else ""
-    return SpanRow(line, start, stop, person, cast(Kind, kind), reason)
+        raise row.fault("only a face has a person; leave it empty, or make the kind face")
+    reason = row.cells.get("reason", "") if kind == "no_face" else ""
+    return SpanRow(row.line, start, stop, person, cast(Kind, kind), reason)
 
 
-def _frame(path: Path, line: int, name: str, text: str, table: FrameTable, delimiter: str) -> int:
+def _frame(row: Row, name: str, table: FrameTable) -> int:
     """Return the first frame at or after a time, as ranges of a job file are read."""
-    if delimiter != "," and DECIMAL_COMMA.search(text):
-        text = text.replace(",", ".")
-    try:
-        seconds = parse_time(text)
-    except ValueError as exc:
-        raise _fault(path, line, f"{name} (now {brief(text)!r}): {exc}") from exc
+    seconds = row.seconds(name)
     if seconds > table.seconds(len(table)):
         end = float(table.seconds(len(table)))
-        raise _fault(path, line, f"{name} (now {brief(text)}) lies beyond the end of the video, {end:g} s")
+        raise row.fault(f"{name} (now {brief(row.cells[name])}) lies beyond the end of the video, {end:g} s")
     return table.frame_at(seconds)
 
 
-def _person(path: Path, line: int, text: str) -> int | None:
+def _person(row: Row, text: str) -> int | None:
     if not text:
         return None
     number = text.removesuffix(".0")
     if not (number.isascii() and number.isdigit() and 1 <= len(number) <= 7 and int(number)):
-        raise _fault(path, line, f"person (now {brief(text)!r}) is a number from 1 on, or empty")
+        raise row.fault(f"person (now {brief(text)!r}) is a number from 1 on, or empty")
     return int(number)
 
 
@@ -162,9 +120,8 @@ def _check_overlaps(path: Path, rows: Sequence[SpanRow]) -> None:
         for person, earlier in latest.items():
             may_overlap = row.kind == earlier.kind == "face" and person != row.person
             if row.start_frame < earlier.stop_frame and not may_overlap:
-                raise _fault(
-                    path, max(row.line, earlier.line), f"the span overlaps that of line {min(row.line, earlier.line)}"
-                )
+                first, second = sorted((row.line, earlier.line))
+                raise _file(path).fault(f"line {second}", f"the span overlaps that of line {first}")
         key = row.person if row.kind == "face" else -1
         if key not in latest or latest[key].stop_frame < row.stop_frame:
             latest[key] = row

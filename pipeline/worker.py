@@ -47,8 +47,8 @@ class WorkerSetup:
     smoothing_frames: int | None
     pads: Pads
     feather: float
-    driving: str
-    """Path of the driving sound."""
+    driving: tuple[str, ...]
+    """Paths of the sounds that drive lips, by the number of the voice."""
     coding: VideoCoding
     num_threads: int
     """Of a decoder."""
@@ -69,7 +69,8 @@ class _Tools:
     """By device, those used so far, with threads of this worker's own."""
     tracker: BoxTracker
     compositor: Compositor
-    mel: MelTrack
+    mels: tuple[MelTrack, ...]
+    """Of each voice."""
 
 
 _loaded = threading.local()
@@ -125,8 +126,9 @@ def _tools(setup: WorkerSetup) -> _Tools:
     """Return this thread's tools, loading what is new in the setup: outputs of one job differ in their sound alone."""
     tools: _Tools | None = getattr(_loaded, "tools", None)
     if tools is not None and tools.setup.driving != setup.driving:
-        tools.mel.close()
-        tools.mel = MelTrack(Path(setup.driving))
+        for mel in tools.mels:
+            mel.close()
+        tools.mels = _open_voices(setup)
         tools.setup = replace(tools.setup, driving=setup.driving)
     if tools is None or tools.setup != setup:
         info, table = _source(setup)
@@ -144,10 +146,14 @@ def _tools(setup: WorkerSetup) -> _Tools:
                 smoothing_frames=setup.smoothing_frames,
             ),
             compositor=Compositor(video.rotation, pads=setup.pads, feather=setup.feather),
-            mel=MelTrack(Path(setup.driving)),
+            mels=_open_voices(setup),
         )
         _loaded.tools = tools
     return tools
+
+
+def _open_voices(setup: WorkerSetup) -> tuple[MelTrack, ...]:
+    return tuple(MelTrack(Path(path)) for path in setup.driving)
 
 
 def work(setup: WorkerSetup, job: ClipJob, target: str) -> RenderedClip:
@@ -209,7 +215,7 @@ def _coded_finely(tools: _Tools, job: ClipJob, path: Path, engine: MouthEngine |
             compositor=tools.compositor,
             tracker=tools.tracker if engine else None,
             engine=engine,
-            mel=tools.mel if engine else None,
+            mels=tools.mels if engine else (),
             num_threads=tools.setup.num_threads,
         )
         if result.least_psnr >= CODED_PSNR:

@@ -83,8 +83,8 @@ class _Shot:
     """Index of the output."""
     source_frame: int
     frame: VideoFrame
-    crops: tuple[FaceCrop, ...] = ()
-    """The faces to render, cut from the frame as it was decoded."""
+    crops: tuple[tuple[FaceCrop, int], ...] = ()
+    """The faces to render, cut from the frame as it was decoded, each with the number of the voice that drives it."""
 
 
 def render_clip(
@@ -97,13 +97,14 @@ def render_clip(
     compositor: Compositor,
     tracker: FaceTracker | None,
     engine: Engine | None,
-    mel: Mel | None,
+    mels: Sequence[Mel],
     num_threads: int = 0,
 ) -> ClipResult:
     """Write a clip's frames, coded, to a file: new mouths in clip.rendered, the others as they are.
 
-    num_threads: threads of the decoder, 0 for one a core.
-    Without tracker, engine and mel nothing is rendered: every frame is coded again unchanged. Raises UnreadableMedia
+    mels: the sounds that drive lips; a face span names its own by number. num_threads: threads of the decoder, 0 for
+    one a core.
+    Without tracker and engine nothing is rendered: every frame is coded again unchanged. Raises UnreadableMedia
     if no frame can be decoded, OutOfMemory if the batch is too large, WorkspaceError if the disk is full.
     """
     work = _Work(job, table, compositor)
@@ -115,13 +116,13 @@ def render_clip(
         decoded = read_ahead(reader.read(frames), QUEUE_FRAMES)
         with WriteBehind[_Shot](lambda shot: work.write(writer, shot), QUEUE_FRAMES) as behind:
             try:
-                if tracker is None or engine is None or mel is None:
+                if tracker is None or engine is None:
                     for number, (index, frame) in enumerate(decoded, job.clip.start_frame):
                         behind.put(_Shot(number, index, frame))
                 else:
                     tracked = tracker.track(decoded, job.clip.faces)
                     for batch in _batches(work.shots(tracked, frames), engine.batch_size):
-                        _draw(batch, job, engine, mel, work)
+                        _draw(batch, job, engine, mels, work)
                         for shot in batch:
                             behind.put(shot)
             finally:
@@ -152,14 +153,14 @@ def read_frames(clip: Clip, reach: int) -> Sequence[int]:
     return range(low, high + 1)
 
 
-def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mel: Mel, work: _Work) -> None:
+def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mels: Sequence[Mel], work: _Work) -> None:
     """Give the shots of a batch that hold faces their new mouths."""
-    drawn = [(shot, crop) for shot in batch for crop in shot.crops]
+    drawn = [(shot, crop, mels[voice]) for shot in batch for crop, voice in shot.crops]
     for start in range(0, len(drawn), engine.batch_size):  # the last frame's faces may be more than fill a batch
         part = drawn[start : start + engine.batch_size]
-        faces = np.stack([crop.face for _, crop in part])
-        windows = np.stack([mel.window(job.seconds[shot.number - job.clip.start_frame]) for shot, _ in part])
-        for (shot, crop), mouth in zip(part, engine.render(faces, windows), strict=True):
+        faces = np.stack([crop.face for _, crop, _ in part])
+        windows = np.stack([mel.window(job.seconds[shot.number - job.clip.start_frame]) for shot, _, mel in part])
+        for (shot, crop, _), mouth in zip(part, engine.render(faces, windows), strict=True):
             work.blend(shot, crop, mouth)
 
 
@@ -197,8 +198,9 @@ class _Work:
             number = clip.start_frame + position - skipped
             if not clip.start_frame <= number < clip.stop_frame:
                 continue
-            cut = (self._compositor.crop(frame, face.box) for face in faces if contains(clip.rendered, number))
-            yield _Shot(number, source_frame, frame, tuple(crop for crop in cut if crop is not None))
+            drawn = faces if contains(clip.rendered, number) else ()
+            cut = ((self._compositor.crop(frame, face.box), face.span.voice) for face in drawn)
+            yield _Shot(number, source_frame, frame, tuple((crop, voice) for crop, voice in cut if crop is not None))
 
     def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels) -> None:
         """Blend a mouth into a shot's frame, over those that are in it already."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal
 
 from media.timeline import FrameTable, Interval, OutputTimeline, Run
@@ -70,3 +73,16 @@ def _appended_runs(num_source: int, how: Prolonging) -> Iterator[tuple[int, int,
         else:
             yield num_source - 2, -1, num_source - 1
             yield 1, 1, num_source - 1
+
+
+def split_held(timeline: OutputTimeline, borders: Sequence[int]) -> OutputTimeline:
+    """Return a timeline whose held runs end wherever a turn begins or ends (output frames, sorted).
+
+    All frames of such a run are one frame of the source, which cannot tell by itself whose turn it is.
+    """
+    runs: list[Run] = []
+    for run in timeline.runs:
+        inside = borders[bisect_right(borders, run.start_frame) : bisect_left(borders, run.stop_frame)]
+        edges = [run.start_frame, *(inside if run.step == 0 else ()), run.stop_frame]
+        runs += (Run(start, stop, run.source_frame, run.step) for start, stop in pairwise(edges))
+    return replace(timeline, runs=tuple(runs))

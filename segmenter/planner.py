@@ -20,6 +20,7 @@ from media.timeline import (
     intersect,
     merge,
 )
+from segmenter.turns import Speaker, in_turns
 
 DRIVING_RATE = 16000
 """Samples per second of the sound that drives the lips, as Wav2Lip was trained."""
@@ -41,13 +42,14 @@ def plan_clips(
     coded_reason: str,
     may_copy_whole: bool = True,
     max_clip_seconds: Fraction,
+    speakers: Sequence[Speaker] = (),
 ) -> tuple[Clip, ...]:
     """Cut the output into clips: rendered where a face span is driven by sound, copied where packets allow.
 
     spans: in source frames; those of several faces may overlap. driven: output frames, sorted and disjoint, for which
     there is driving sound, whose sample 0 is heard driving_start seconds after the first output frame. coded_reason:
     why no packet may be copied beside coded ones; empty if packets may be. may_copy_whole: whether all of them may be
-    where nothing is rendered.
+    where nothing is rendered. speakers: of a dialogue, whose faces are rendered in their own turns alone.
     Face clips may be cut at any frame, copied clips only where packets can be copied; the frames left over join their
     neighbour and are coded again unchanged.
 
@@ -55,7 +57,7 @@ def plan_clips(
         clean      |         |         |        |
         clips      [copy)[render......)[copy....)
     """
-    shown = _Shown(_shown(spans, timeline))
+    shown = _Shown(_shown(spans, timeline, speakers))
     rendered = intersect(merge(interval for interval, _ in shown.shown), driven)
     if may_copy_whole and not rendered and timeline.is_source and len(timeline.runs) == 1:
         coded_reason = ""
@@ -86,14 +88,14 @@ def plan_clips(
     return tuple(clips)
 
 
-def _shown(spans: Sequence[Span], timeline: OutputTimeline) -> list[tuple[Interval, Span]]:
-    """Return the output frames in which each face span is seen, in order of the output.
+def _shown(spans: Sequence[Span], timeline: OutputTimeline, speakers: Sequence[Speaker]) -> list[tuple[Interval, Span]]:
+    """Return the output frames in which each face span is rendered, in order of the output.
 
     Spans of several people that are seen at once keep their order, so that in every clip their faces lie over each
     other the same way.
     """
     faces = [span for span in spans if span.kind == "face"]
-    pairs = [(run.output_interval(face.start_frame, face.stop_frame), face) for run in timeline.runs for face in faces]
+    pairs = [pair for run in timeline.runs for face in faces for pair in in_turns(face, run, speakers)]
     return sorted((pair for pair in pairs if pair[0][0] < pair[0][1]), key=lambda pair: pair[0])
 
 

@@ -23,25 +23,28 @@ RIVAL_AREA = 0.5
 """A second face of at least this share of the largest one's area leaves open who is meant."""
 
 
-def load_photo(path: Path) -> Pixels:
-    """Return a photo as (height, width, 3) uint8 BGR, turned as its EXIF data says; raise ConfigError if it is none."""
+def load_photo(path: Path, key: str) -> Pixels:
+    """Return a photo as (height, width, 3) uint8 BGR, turned as its EXIF data says; raise ConfigError if it is none.
+
+    key: where the job file names it.
+    """
     try:
         if not path.is_file():
-            raise ConfigError(f"segmenter.target.reference: there is no photo {path}. Check the path.")
+            raise ConfigError(f"{key}: there is no photo {path}. Check the path.")
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"segmenter.target.reference: {path} is larger than 64 MiB. Give a smaller photo.")
+            raise ConfigError(f"{key}: {path} is larger than 64 MiB. Give a smaller photo.")
         content = np.frombuffer(path.read_bytes(), np.uint8)
         picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     except OSError as exc:
-        raise ConfigError(f"segmenter.target.reference: {path} cannot be read ({exc.strerror}).") from exc
+        raise ConfigError(f"{key}: {path} cannot be read ({exc.strerror}).") from exc
     except cv2.error:  # what OpenCV says of foreign bytes is not for users
         picture = None
     if picture is None:
-        raise ConfigError(f"segmenter.target.reference: {path} holds no picture. Give a JPEG or PNG file.")
+        raise ConfigError(f"{key}: {path} holds no picture. Give a JPEG or PNG file.")
     return np.asarray(picture, np.uint8)
 
 
-def embed_reference(path: Path, picture: Pixels, detector: FaceDetector, embedder: OnnxEmbedder) -> Vector:
+def embed_reference(path: Path, key: str, picture: Pixels, detector: FaceDetector, embedder: OnnxEmbedder) -> Vector:
     """Return the embedding of the one large face of a photo, of length 1; ConfigError if there is none, or more."""
     faces = _faces(picture, detector)
     if not faces:
@@ -50,11 +53,9 @@ def embed_reference(path: Path, picture: Pixels, detector: FaceDetector, embedde
         picture = np.asarray(cv2.copyMakeBorder(picture, down, down, across, across, cv2.BORDER_REPLICATE), np.uint8)
         faces = _faces(picture, detector)
     if not faces:
-        raise ConfigError(
-            f"segmenter.target.reference: no face was found in {path}. Give a photo that shows it larger."
-        )
+        raise ConfigError(f"{key}: no face was found in {path}. Give a photo that shows it larger.")
     if len(faces) > 1 and faces[1].box.area >= RIVAL_AREA * faces[0].box.area:
-        raise ConfigError(f"segmenter.target.reference: {path} shows several people. Cut out the one who is meant.")
+        raise ConfigError(f"{key}: {path} shows several people. Cut out the one who is meant.")
     return unpack(embedder.embed_aligned(align_face(picture, np.array(faces[0].landmarks))))
 
 

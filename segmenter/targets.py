@@ -126,10 +126,10 @@ def _large(track: Track, least_px: float, least_score: float) -> Track:
     return {frame: face for frame, face in track.items() if face.box.height >= least_px and face.score >= least_score}
 
 
-def choose_like(cast: Cast, vector: Vector, settings: EmbedderSettings) -> Choice:
+def choose_like(cast: Cast, vector: Vector, settings: EmbedderSettings, *, key: str = "segmenter.target") -> Choice:
     """Choose the person who is most like a reference, and those like it that are never seen beside them.
 
-    The choice holds nobody where nobody is like it.
+    The choice holds nobody where nobody is like it. key: where the job file names the reference.
     """
     alike = sorted(cast.people, key=lambda person: (-similarity(person, vector), person.number))
     chosen: list[int] = []
@@ -138,14 +138,16 @@ def choose_like(cast: Cast, vector: Vector, settings: EmbedderSettings) -> Choic
             break
         if not any(cast.meet(person.number, other) for other in chosen):
             chosen.append(person.number)
-    note = "" if chosen else "nobody in the video is like segmenter.target.reference"
+    note = "" if chosen else f"nobody in the video is like {key}.reference"
     return Choice("people", tuple(chosen), other=UNLIKE_REFERENCE, note=note)
 
 
-def choose_at(cast: Cast, table: FrameTable, frame: int, point: tuple[float, float]) -> Choice | None:
+def choose_at(
+    cast: Cast, table: FrameTable, frame: int, point: tuple[float, float], *, key: str = "segmenter.target"
+) -> Choice | None:
     """Choose whom a point of the upright picture shows in a frame, or within a second of it; None if it shows nobody.
 
-    A face that belongs to nobody is chosen alone, in its shot.
+    A face that belongs to nobody is chosen alone, in its shot. key: where the job file names the moment.
     """
     shot = next((shot for shot in cast.shots if shot.start <= frame < shot.stop), None)
     if shot is None:
@@ -164,7 +166,7 @@ def choose_at(cast: Cast, table: FrameTable, frame: int, point: tuple[float, flo
     if person is not None:
         return Choice("people", (person,))
     frames = f"frames {shot.start} to {shot.stop - 1}"
-    note = f"whose face segmenter.target.at shows cannot be told: it is followed in {frames} alone"
+    note = f"whose face {key}.at shows cannot be told: it is followed in {frames} alone"
     return Choice("track", frame=other, face=shot.tracks[number][other], other=UNKNOWN, note=note)
 
 

@@ -123,7 +123,7 @@ def run(source, clip, path, *, tracker=None, engine=None, mel=None, seconds=None
         compositor=Compositor(0, pads=Pads(0, 4, 0, 0), feather=0.1),
         tracker=tracker or FakeTracker(),
         engine=engine or FakeEngine(),
-        mel=mel or FakeMel(),
+        mels=[mel or FakeMel()],
     )
 
 
@@ -294,7 +294,7 @@ def test_without_a_network_frames_are_coded_unchanged(source, tmp_path):
         compositor=Compositor(0, pads=Pads(), feather=0.1),
         tracker=None,
         engine=None,
-        mel=None,
+        mels=(),
     )
     assert list(result.frame_hashes) == source_hashes(source)[10:30]
     assert (result.num_rendered, result.boxes) == (0, (None,))

@@ -131,7 +131,7 @@ def test_a_photo_is_its_person(tmp_path, clip_pictures, detector, embedder, vect
     (picture,) = clip_pictures(HEADS[8], [215])
     for name, shown in (("whole.jpg", picture), ("close.png", picture[60:420, 120:400])):
         cv2.imwrite(str(tmp_path / name), shown)
-        vector = embed_reference(tmp_path / name, load_photo(tmp_path / name), detector, embedder)
+        vector = embed_reference(tmp_path / name, "photo", load_photo(tmp_path / name, "photo"), detector, embedder)
         near = {head: float(vector @ own.mean(axis=0)) for head, own in vectors.items()}
         assert max(near, key=near.get) == HEADS[8]
         assert near[HEADS[8]] > EmbedderSettings().same
@@ -141,7 +141,7 @@ def test_a_photo_of_two_people_leaves_open_who_is_meant(tmp_path, clip_pictures,
     (one,), (two,) = clip_pictures(HEADS[0], [10]), clip_pictures(HEADS[2], [10])
     cv2.imwrite(str(tmp_path / "two.jpg"), np.hstack([one, two]))
     with pytest.raises(ConfigError, match="shows several people"):
-        embed_reference(tmp_path / "two.jpg", load_photo(tmp_path / "two.jpg"), detector, embedder)
+        embed_reference(tmp_path / "two.jpg", "photo", load_photo(tmp_path / "two.jpg", "photo"), detector, embedder)
 
 
 # Which faces are looked at

@@ -89,7 +89,7 @@ def rendered_inputs(video, folder):
                 compositor=Compositor(0, pads=Pads(), feather=0.1),
                 tracker=BoxTracker(detector, converter),
                 engine=recorder,
-                mel=mel,
+                mels=[mel],
             )
         pairs = zip(np.concatenate(recorder.faces), np.concatenate(recorder.windows), strict=True)
         given |= dict(zip(frames, pairs, strict=True))

@@ -1,0 +1,120 @@
+"""A dialogue in the edits of a job: who speaks when in each output, and the sound of each stem laid like the dub's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from media.probe import MediaInfo
+from media.timeline import FrameTable, Interval, OutputTimeline, Span, intersect, merge
+from pipeline.config import JobConfig
+from pipeline.edit import Edit, Voice, check_same_length, open_voice, open_voices
+from pipeline.progress import Reporter
+from pipeline.turn_file import Turn, check_end, read_turns
+from segmenter.layout import split_held
+from segmenter.turns import Speaker, Stretch, in_turns, join_turns
+from stitcher.mix import SoundPlan
+
+
+def assign_speakers(
+    config: JobConfig, source: MediaInfo, table: FrameTable, edits: Sequence[Edit], reporter: Reporter
+) -> tuple[Edit, ...]:
+    """Return the edits with who speaks when in them, if the job has a dialogue; warn of speakers who have no turn.
+
+    Raises ConfigError for what is wrong with the turns or the length of a stem, MediaError for a stem without sound.
+    """
+    dialogue = config.input.speakers
+    if dialogue is None:
+        return tuple(edits)
+    turns = read_turns(dialogue.turns, dialogue.cast)
+    heard = open_voices(config, source, table).heard
+    check_end(dialogue.turns, turns, heard.length)
+    stems: list[Voice] = []
+    speakers: list[tuple[str, int, list[Stretch]]] = []
+    for name, speaker in dialogue.cast.items():
+        voice = 0
+        if speaker.stem is not None:
+            stems.append(open_voice(speaker.stem))
+            check_same_length(f"input.speakers.cast.{name}.stem", stems[-1], heard)
+            voice = len(stems)
+        speakers.append((name, voice, _stretches(name, turns)))
+        if not speakers[-1][2]:
+            reporter.warn(f"input.speakers.cast.{name}: {dialogue.turns} holds no turn of this speaker.")
+    return tuple(_assign(edit, table, speakers, stems) for edit in edits)
+
+
+def _stretches(name: str, turns: Sequence[Turn]) -> list[Stretch]:
+    own = [(turn.start, turn.stop) for turn in turns if turn.speaker == name]
+    return join_turns(own, [(turn.start, turn.stop) for turn in turns if turn.speaker != name])
+
+
+def _assign(
+    edit: Edit, table: FrameTable, speakers: Sequence[tuple[str, int, Sequence[Stretch]]], stems: Sequence[Voice]
+) -> Edit:
+    found = tuple(Speaker(name, voice, _frames(edit.timeline, table, own)) for name, voice, own in speakers)
+    borders = sorted({border for speaker in found for turn in speaker.turns for border in turn})
+    return replace(
+        edit,
+        timeline=split_held(edit.timeline, borders),
+        speakers=found,
+        stems=tuple(_laid_like(edit.driving, stem) for stem in stems),
+    )
+
+
+def _frames(timeline: OutputTimeline, table: FrameTable, own: Sequence[Stretch]) -> tuple[Interval, ...]:
+    """Return the output frames of turns: those shown at or after its start and before its stop, as for ranges.
+
+    The clock of the dub is that of the video, and goes on where the output is prolonged; an extraction keeps it.
+    """
+    if timeline.is_source:
+        return tuple(merge((timeline.frame_at(start), timeline.frame_at(stop)) for start, stop in own))
+    frames = [(table.frame_at(start), table.frame_at(stop)) for start, stop in own]
+    return tuple(merge(run.output_interval(*part) for run in timeline.runs for part in frames))
+
+
+def _laid_like(driving: SoundPlan, stem: Voice) -> SoundPlan:
+    """Return the sound of a stem at the very times at which the dub drives."""
+    index = stem.info.require_audio().index
+    return replace(
+        driving,
+        pieces=tuple(
+            replace(piece, path=stem.info.path, stream_index=index, zero=stem.zero) for piece in driving.pieces
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a speaker has of an output."""
+
+    speaker: Speaker
+    spoken_seconds: float
+    rendered_seconds: float
+    """How much of that their lips are seen to move."""
+
+    def describe(self) -> str:
+        """Return the share in one line."""
+        speaker = self.speaker
+        who = " and ".join(f"person {number}" for number in speaker.people) or "not seen"
+        sound = "own stem" if speaker.voice else "the dub"
+        count = f"{len(speaker.turns)} turn{'' if len(speaker.turns) == 1 else 's'}"
+        return (
+            f"{speaker.name}: {who}, {sound}; {count}, {self.spoken_seconds:.1f} s,"
+            f" of which {self.rendered_seconds:.1f} s on screen"
+        )
+
+
+def build_shares(edit: Edit, speakers: Sequence[Speaker], seen: Sequence[Span]) -> tuple[Share, ...]:
+    """Return what each speaker has of an output. speakers: cast; seen: the face spans, not yet cut to turns."""
+    timeline = edit.timeline
+    shares = []
+    for speaker in speakers:
+        own = [span for span in seen if span.person in speaker.people]
+        parts = merge(part for run in timeline.runs for span in own for part, _ in in_turns(span, run, [speaker]))
+        spoken, rendered = (
+            float(sum((timeline.seconds(stop) - timeline.seconds(start) for start, stop in frames), Fraction(0)))
+            for frames in (speaker.turns, intersect(parts, edit.driven))
+        )
+        shares.append(Share(speaker, spoken, rendered))
+    return tuple(shares)
