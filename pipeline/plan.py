@@ -42,6 +42,8 @@ class Plan:
     """How the soundtrack will be made."""
     casting: Casting
     """Who is in the video, and who of them is rendered."""
+    align: str
+    """How faces are cropped: the word of the job file, and why it cannot be had where it cannot."""
     num_rendered: int
     num_coded: int
     num_copied: int
@@ -66,6 +68,7 @@ def build_plan(
     source: MediaInfo,
     coded_reason: str,
     sound: str,
+    align: str,
     num_cores: int,
     num_workers: int,
     are_processes: bool,
@@ -94,6 +97,7 @@ def build_plan(
         whole="" if copied else coded_reason,
         sound=sound,
         casting=casting,
+        align=align,
         num_rendered=rendered,
         num_coded=coded,
         num_copied=copied,
@@ -134,6 +138,7 @@ def describe_plan(plan: Plan) -> str:
         f"  sound    {plan.sound}",
         f"  target   {plan.casting.describe()}",
         *([f"  note     {plan.casting.choice.note}"] if plan.casting.choice.note else []),
+        f"  align    {plan.align}",
         f"  about    {plan.seconds:.0f} s of work after the scan, {_size(plan.disk_bytes)} of disk,"
         f" {_size(plan.memory_bytes)} of memory",
         "  spans (frames of the source)",

@@ -17,7 +17,7 @@ from pipeline.executor import run_clips
 from pipeline.inputs import job_key
 from pipeline.machine import num_cores
 from pipeline.plan import Plan
-from pipeline.prepare import Source
+from pipeline.prepare import Source, is_boxed
 from pipeline.progress import Reporter, stage
 from pipeline.report import build_check, build_report, load_marks, lost_streams, report_path, write_report
 from pipeline.sound import make_driving, make_soundtrack
@@ -33,7 +33,7 @@ from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check, Promised, verify_packets
 
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 """Raised when rendering the same clip gives other pixels than before."""
 
 
@@ -88,6 +88,7 @@ def produce(
             hashes={"source": source.fingerprint, "checkpoint": hash_file(_checkpoint(source))},
             detector=source.detector,
             casting=plan.casting,
+            align=plan.align,
             video_codec=_written_codec(source, clips),
             video_note=plan.whole,
         )
@@ -100,6 +101,8 @@ def produce(
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
+    if is_boxed(config, source):
+        reporter.warn(f"{edit.output}: renderer.align is {plan.align}.")
     choice = plan.casting.choice
     if choice.note:
         (reporter.say if choice.is_made else reporter.warn)(f"{edit.output}: {choice.note}.")
@@ -212,6 +215,7 @@ def _worker_setup(config: JobConfig, source: Source, driving: Path) -> WorkerSet
         detector_weights=str(source.detector_weights) if source.detector_weights else None,
         detect_every_frames=renderer.detect_every_frames,
         smoothing_frames=renderer.smoothing_frames,
+        align=renderer.align,
         pads=Pads(top, bottom, left, right),
         feather=renderer.feather,
         driving=str(driving),
@@ -238,6 +242,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         hash_file(Path(setup.detector_weights)) if setup.detector_weights else None,
         setup.detect_every_frames,
         setup.smoothing_frames,
+        setup.align,
         setup.pads,
         setup.feather,
         [_driving_key(Path(setup.driving), job, part) for part in clip.rendered],

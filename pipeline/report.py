@@ -64,6 +64,7 @@ def build_report(
     hashes: Mapping[str, str],
     detector: str,
     casting: Casting,
+    align: str,
     video_codec: str,
     video_note: str,
 ) -> dict[str, Any]:
@@ -88,6 +89,7 @@ def build_report(
             "dropped_streams": assembled.dropped_streams,
         },
         "detector": detector,
+        "align": align,
         "target": _target(casting),
         "spans": [_span(span) for span in spans],
         "clips": [_clip(clip, edit.timeline) for clip in clips],

@@ -197,7 +197,8 @@ class _Work:
             number = clip.start_frame + position - skipped
             if not clip.start_frame <= number < clip.stop_frame:
                 continue
-            cut = (self._compositor.crop(frame, face.box) for face in faces if contains(clip.rendered, number))
+            shown = faces if contains(clip.rendered, number) else ()
+            cut = (self._compositor.crop(frame, face.box, face.roll_degrees) for face in shown)
             yield _Shot(number, source_frame, frame, tuple(crop for crop in cut if crop is not None))
 
     def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels) -> None:
