@@ -84,13 +84,15 @@ class Face:
     embedding: bytes = b""
     """Whose face it is, packed as media.identity does; empty where nobody looked."""
 
-    def scaled(self, across: float, down: float) -> Face:
-        """Return the face in a picture that is so many times as wide and as high."""
+    def scaled(self, across: float, down: float, *, left: float = 0.0, top: float = 0.0) -> Face:
+        """Return the face in a picture that is so many times as wide and as high, its corner lying at left, top."""
         box = self.box
-        edges = FaceBox(box.left * across, box.top * down, box.right * across, box.bottom * down)
+        edges = FaceBox(
+            left + box.left * across, top + box.top * down, left + box.right * across, top + box.bottom * down
+        )
         if self.landmarks is None:
             return replace(self, box=edges)
-        first, second, third, fourth, fifth = ((x * across, y * down) for x, y in self.landmarks)
+        first, second, third, fourth, fifth = ((left + x * across, top + y * down) for x, y in self.landmarks)
         return replace(self, box=edges, landmarks=(first, second, third, fourth, fifth))
 
 
@@ -158,6 +160,9 @@ class TrackedFace:
     span: Span
     """The face span that it is followed in."""
     box: FaceBox
+    roll_degrees: float = 0.0
+    """How far the box is turned about its centre, clockwise as seen, -45 to 45: the tilt of the face, where crops are
+    to be upright."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,8 +161,13 @@ class RendererConfig(_Model):
         default=None,
         ge=1,
         le=51,
-        description="Window, in frames, over which the face box is smoothed. Omitted: 5 for RetinaFace, 9 for the"
-        " cascade, whose boxes are noisier.",
+        description="Window, in frames, of the filter that steadies the face's box and tilt. Omitted: 7 for RetinaFace,"
+        " 9 for the cascade, whose boxes are noisier. 1: no filter.",
+    )
+    align: Literal["box", "similarity"] = Field(
+        default="box",
+        description="box: the network sees the face as it stands in the picture. similarity: turned upright by its eyes"
+        " and mouth, by 45 degrees at most; the mouth is turned back. Needs landmarks (RetinaFace).",
     )
     feather: float = Field(
         default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."

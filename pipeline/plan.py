@@ -45,6 +45,8 @@ class Plan:
     """Who is in the video, and who of them is rendered."""
     shares: tuple[Share, ...]
     """In a dialogue, what each speaker has of it."""
+    align: str
+    """How faces are cropped: the word of the job file, and why it cannot be had where it cannot."""
     num_rendered: int
     num_coded: int
     num_copied: int
@@ -70,6 +72,7 @@ def build_plan(
     source: MediaInfo,
     coded_reason: str,
     sound: str,
+    align: str,
     num_cores: int,
     num_workers: int,
     are_processes: bool,
@@ -99,6 +102,7 @@ def build_plan(
         sound=sound,
         casting=casting,
         shares=tuple(shares),
+        align=align,
         num_rendered=rendered,
         num_coded=coded,
         num_copied=copied,
@@ -140,6 +144,7 @@ def describe_plan(plan: Plan) -> str:
         f"  target   {plan.casting.describe()}",
         *(f"  speaker  {share.describe()}" for share in plan.shares),
         *([f"  note     {plan.casting.choice.note}"] if plan.casting.choice.note else []),
+        f"  align    {plan.align}",
         f"  about    {plan.seconds:.0f} s of work after the scan, {_size(plan.disk_bytes)} of disk,"
         f" {_size(plan.memory_bytes)} of memory",
         "  spans (frames of the source)",

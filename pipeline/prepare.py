@@ -44,6 +44,7 @@ from stitcher.container import check_container
 
 SCAN_VERSION = 3
 """Raised when scanning the same frames gives other samples than before."""
+BOX_INSTEAD = "box instead of similarity: the cascade finds no eyes by which faces could be turned upright"
 
 
 @dataclass(slots=True)
@@ -272,8 +273,14 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -
         source=source.info,
         coded_reason=source.coding.reason,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),
+        align=BOX_INSTEAD if is_boxed(config, source) else config.renderer.align,
         num_cores=num_cores(),
         are_processes=config.execution.backend == "processes",
         num_workers=choose_workers(config.execution, sum(clip.action != "copy" for clip in clips)),
         checkpoint_bytes=source.checkpoint.stat().st_size if source.checkpoint else 0,
     )
+
+
+def is_boxed(config: JobConfig, source: Source) -> bool:
+    """Tell whether faces are cropped as they stand although the job wants them upright."""
+    return config.renderer.align == "similarity" and source.detector == "cascade"

@@ -18,7 +18,7 @@ from pipeline.executor import run_clips
 from pipeline.inputs import job_key
 from pipeline.machine import num_cores
 from pipeline.plan import Plan
-from pipeline.prepare import Source
+from pipeline.prepare import Source, is_boxed
 from pipeline.progress import Reporter, stage
 from pipeline.report import build_check, build_report, load_marks, lost_streams, report_path, write_report
 from pipeline.sound import make_driving, make_soundtrack
@@ -34,7 +34,7 @@ from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check, Promised, verify_packets
 
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 """Raised when rendering the same clip gives other pixels than before."""
 
 
@@ -90,6 +90,7 @@ def produce(
             detector=source.detector,
             casting=plan.casting,
             shares=plan.shares,
+            align=plan.align,
             video_codec=_written_codec(source, clips),
             video_note=plan.whole,
         )
@@ -102,6 +103,8 @@ def produce(
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
+    if is_boxed(config, source):
+        reporter.warn(f"{edit.output}: renderer.align is {plan.align}.")
     choice = plan.casting.choice
     if choice.note:
         (reporter.say if choice.is_made else reporter.warn)(f"{edit.output}: {choice.note}.")
@@ -214,6 +217,7 @@ def _worker_setup(config: JobConfig, source: Source, driving: Sequence[Path]) ->
         detector_weights=str(source.detector_weights) if source.detector_weights else None,
         detect_every_frames=renderer.detect_every_frames,
         smoothing_frames=renderer.smoothing_frames,
+        align=renderer.align,
         pads=Pads(top, bottom, left, right),
         feather=renderer.feather,
         driving=tuple(str(path) for path in driving),
@@ -240,6 +244,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         hash_file(Path(setup.detector_weights)) if setup.detector_weights else None,
         setup.detect_every_frames,
         setup.smoothing_frames,
+        setup.align,
         setup.pads,
         setup.feather,
         [_driving_key(setup.driving[face.voice], job, part) for face in clip.faces for part in _shown(face, clip)],

@@ -21,7 +21,7 @@ from renderer.engine import MouthEngine, Precision, choose_device, load_engine
 from renderer.mel import MelTrack
 from renderer.render import ClipJob, ClipResult, render_clip
 from segmenter.detector import build_detector
-from segmenter.tracker import BoxTracker
+from segmenter.tracker import Align, BoxTracker
 from stitcher.verify_pixels import CODED_PSNR
 
 RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
@@ -45,6 +45,7 @@ class WorkerSetup:
     detector_weights: str | None
     detect_every_frames: int
     smoothing_frames: int | None
+    align: Align
     pads: Pads
     feather: float
     driving: tuple[str, ...]
@@ -144,6 +145,7 @@ def _tools(setup: WorkerSetup) -> _Tools:
                 PictureConverter(video.rotation),
                 every_frames=setup.detect_every_frames,
                 smoothing_frames=setup.smoothing_frames,
+                align=setup.align,
             ),
             compositor=Compositor(video.rotation, pads=setup.pads, feather=setup.feather),
             mels=_open_voices(setup),

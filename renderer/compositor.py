@@ -1,5 +1,9 @@
 """Crop the face, blend the new mouth back into the planes of the frame.
 
+One affine map leads from the pixels of the crop to those of the frame, exact to fractions of a pixel, and turned where
+the face is tilted. The crop is sampled through it, mouth and mask come back through it: a steady box gives a steady
+mouth.
+
 Only the region of the face is ever converted to BGR, and only inside a feathered mask over the lower face is anything
 written back: every other sample of the frame stays what the decoder gave.
 """
@@ -8,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil, cos, floor, radians, sin
 from typing import Any
 
 import cv2
@@ -33,6 +38,10 @@ FACE_SIZE = 96
 """Height and width in pixels of the face crop that Wav2Lip takes."""
 LEAST_FACE_PX = 8
 """A box smaller than this holds no mouth worth changing."""
+ENLARGED = 3
+"""How much larger a mouth is made before it is turned and set into the frame."""
+ROUNDING = 1e-6
+"""Of a pixel: by so much a box may miss a whole one without taking in another row."""
 MASK_TOP, MASK_SIDE, MASK_BOTTOM = 0.46, 0.04, 0.02
 """Where the mask begins, as shares of the box. The network redraws rows 48 to 95 of 96; its upper half is a copy."""
 
@@ -53,8 +62,8 @@ class FaceCrop:
 
     face: Pixels
     """(96, 96, 3) uint8 BGR, upright."""
-    inside: Rectangle
-    """The face within the region, in upright pixels of the region."""
+    places: NDArray[np.float64]
+    """(2, 3): where the pixel (x, y, 1) of the face lies in the region, both upright; centres are whole numbers."""
     region: Rectangle
     """The region that was converted, in stored pixels of the frame, on whole chroma samples."""
     pixels: Pixels
@@ -73,42 +82,93 @@ class Compositor:
         self._pads = pads
         self._mask = build_mask(feather)
 
-    def crop(self, frame: VideoFrame, box: FaceBox) -> FaceCrop | None:
-        """Return the face in a box (upright pixels), or None if hardly any of it is inside the frame."""
+    def crop(self, frame: VideoFrame, box: FaceBox, roll_degrees: float = 0.0) -> FaceCrop | None:
+        """Return the face in a box (upright pixels), or None if hardly any of it is inside the frame.
+
+        roll_degrees: how far the box is turned about its centre, clockwise. A box that is not turned ends where the
+        frame does, as Wav2Lip's; in one that is, what lies beyond repeats the frame's last pixels.
+        """
         width, height = frame.width, frame.height
         upright = (height, width) if self._rotation in (90, 270) else (width, height)
-        face = (
-            max(0, round(box.left) - self._pads.left),
-            max(0, round(box.top) - self._pads.top),
-            min(upright[0], round(box.right) + self._pads.right),
-            min(upright[1], round(box.bottom) + self._pads.bottom),
-        )
-        if face[2] - face[0] < LEAST_FACE_PX or face[3] - face[1] < LEAST_FACE_PX:
+        padded = self._padded(box, None if roll_degrees else upright)
+        places = _places(padded, box, roll_degrees)
+        outline = bounds(places, upright)
+        if min(padded.width, padded.height, outline[2] - outline[0], outline[3] - outline[1]) < LEAST_FACE_PX:
             return None
-        region = align(to_stored(face, self._rotation, width, height), frame)
+        region = align(to_stored(outline, self._rotation, width, height), frame)
         pixels = self._converter.region_bgr(frame, region)
-        corner = to_upright(region, self._rotation, width, height)
-        inside = (face[0] - corner[0], face[1] - corner[1], face[2] - corner[0], face[3] - corner[1])
-        crop = pixels[inside[1] : inside[3], inside[0] : inside[2]]
-        face_pixels = np.asarray(cv2.resize(crop, (FACE_SIZE, FACE_SIZE)), np.uint8)
-        return FaceCrop(face_pixels, inside, region, pixels)
+        places[:, 2] -= to_upright(region, self._rotation, width, height)[:2]
+        return FaceCrop(sample(pixels, places, FACE_SIZE), places, region, pixels)
+
+    def _padded(self, box: FaceBox, size: tuple[int, int] | None) -> FaceBox:
+        """Return a box with its pads, inside a picture of a size."""
+        pads = self._pads
+        left, top = box.left - pads.left, box.top - pads.top
+        right, bottom = box.right + pads.right, box.bottom + pads.bottom
+        if size is None:
+            return FaceBox(left, top, right, bottom)
+        return FaceBox(max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1]))
 
     def blend(self, frame: VideoFrame, crop: FaceCrop, mouth: Pixels) -> VideoFrame:
         """Return the frame with a mouth, (96, 96, 3) uint8 BGR, blended in where the face was cropped from.
 
         The frame given stays as it is. Nothing changes outside crop.region.
         """
-        left, top, right, bottom = crop.inside
-        pixels = crop.pixels.copy()
-        pixels[top:bottom, left:right] = cv2.resize(mouth, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
-        mask = np.zeros(pixels.shape[:2], np.float32)
-        mask[top:bottom, left:right] = cv2.resize(self._mask, (right - left, bottom - top))
-        stored_mask = turn(mask, -self._rotation % 360)
+        size = crop.pixels.shape[1], crop.pixels.shape[0]
+        pixels = cv2.warpAffine(*_enlarged(mouth, crop.places), size, borderMode=cv2.BORDER_REPLICATE)
+        mask = cv2.warpAffine(self._mask, crop.places, size, flags=cv2.INTER_LINEAR)
+        stored_mask = turn(np.asarray(mask, np.float32), -self._rotation % 360)
         blended = copy_frame(frame)
-        new_planes = self._converter.native_planes(pixels, frame)
+        new_planes = self._converter.native_planes(np.asarray(pixels, np.uint8), frame)
         for plane, new in zip(plane_views(blended), new_planes, strict=True):
             blend_plane(_window(plane, crop.region, frame), new, stored_mask)
         return blended
+
+
+def _places(padded: FaceBox, box: FaceBox, roll_degrees: float) -> NDArray[np.float64]:
+    """Return the (2, 3) map from pixels of the face to pixels of the picture: padded, turned about the box's centre.
+
+    Pixel i of n covers [i, i + 1) / n of the box, so its centre lies at (i + 1/2) / n, as cv2.resize has it.
+    """
+    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    cosine, sine = cos(radians(roll_degrees)), sin(radians(roll_degrees))
+    turned = np.array([[cosine, -sine], [sine, cosine]])
+    scale_x, scale_y = padded.width / FACE_SIZE, padded.height / FACE_SIZE
+    first = np.array([padded.left - x + scale_x / 2, padded.top - y + scale_y / 2])
+    shift = turned @ first + (x - 0.5, y - 0.5)
+    return np.column_stack([turned * (scale_x, scale_y), shift])
+
+
+def bounds(places: NDArray[np.float64], size: tuple[int, int], *, rim: float = 0.0) -> Rectangle:
+    """Return the whole pixels around a face, `rim` pixels of the face wider, inside a picture of a size."""
+    low, high = -0.5 - rim, FACE_SIZE - 0.5 + rim
+    corners = places @ np.array([[low, high, low, high], [low, low, high, high], [1, 1, 1, 1]]) + 0.5
+    (left, top), (right, bottom) = corners.min(axis=1), corners.max(axis=1)
+    return (
+        max(floor(left + ROUNDING), 0),
+        max(floor(top + ROUNDING), 0),
+        min(ceil(right - ROUNDING), size[0]),
+        min(ceil(bottom - ROUNDING), size[1]),
+    )
+
+
+def _enlarged(mouth: Pixels, places: NDArray[np.float64]) -> tuple[Pixels, NDArray[np.float64]]:
+    """Return a mouth ENLARGED times as large, and where its pixels lie.
+
+    Taken from there to first order it is as smooth as taken to third order from the mouth itself, in a sixth of the
+    time. The factor is odd, so that the mouth's own pixels are among the new ones.
+    """
+    side = ENLARGED * FACE_SIZE
+    finer = places / (ENLARGED, ENLARGED, 1)
+    finer[:, 2] += places[:, :2].sum(axis=1) * (1 / ENLARGED - 1) / 2
+    return np.asarray(cv2.resize(mouth, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8), finer
+
+
+def sample(pixels: Pixels, places: NDArray[np.float64], side: int) -> Pixels:
+    """Return (side, side, 3) pixels taken from the places that a map gives them; beyond the edge, from the edge."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    taken = cv2.warpAffine(pixels, places, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(taken, np.uint8)
 
 
 def _window(plane: Plane, region: Rectangle, frame: VideoFrame) -> Plane:

@@ -199,7 +199,7 @@ class _Work:
             if not clip.start_frame <= number < clip.stop_frame:
                 continue
             drawn = faces if contains(clip.rendered, number) else ()
-            cut = ((self._compositor.crop(frame, face.box), face.span.voice) for face in drawn)
+            cut = ((self._compositor.crop(frame, face.box, face.roll_degrees), face.span.voice) for face in drawn)
             yield _Shot(number, source_frame, frame, tuple((crop, voice) for crop, voice in cut if crop is not None))
 
     def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels) -> None:

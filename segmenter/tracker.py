@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from media.picture import PictureConverter, Pixels, Rectangle, VideoFrame, align, to_stored, to_upright
-from media.timeline import FaceBox, Span, TrackedFace
+from media.timeline import Face, FaceBox, Span, TrackedFace
 from segmenter.detector import FaceDetector
+from segmenter.pose import MOST_ROLL_DEGREES, estimate_roll, upright_box
+from segmenter.smoothing import filter_weights, needed_frames, reach_of
 from segmenter.tracks import SAME_FACE, box_distance
 
 CROP_SIZE = 2.0
@@ -21,9 +25,14 @@ CROP_PX = {"retinaface": 192, "cascade": 128}
 neither detector closer to what it sees at full size."""
 SMALLEST_SHARE = 0.25
 """Height of the smallest face of interest in it, as a share of the side."""
-SMOOTHING_FRAMES = {"retinaface": 5, "cascade": 9}
-"""Length of the averaging window for each detector. 5 is Wav2Lip's own (which looks ahead only, and so runs ahead of
-the face); the cascade's boxes jump by whole steps of its search and need more."""
+SMOOTHING_FRAMES = {"retinaface": 7, "cascade": 9}
+"""Length of the filter's window for each detector: the least with which the box trembles three times less than with
+Wav2Lip's mean of 5 frames (which looks ahead only, and so runs ahead of the face) on every clip measured; the cascade's
+boxes jump by whole steps of its search, and are as steady as RetinaFace's with two more. `python -m benchmarks.jitter`
+measures it."""
+
+Align = Literal["box", "similarity"]
+"""box: faces are cropped as they stand in the picture. similarity: turned until they are upright."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class BoxTracker:
 
     frame       0   1   2   3   4   5   6   7   8      span of 9, every 3rd
     detected    #           #           #       #      first, every 3rd from there, last
-    between     interpolated, then averaged over a centred window that shrinks towards the ends of the span
+    between     interpolated, then filtered inside the span alone (smoothing.py)
 
     Whether a frame is detected depends on its place in the span alone, and where it is searched on the span's path
     alone, never on what was found in a frame before: a box is the same wherever reading began. Not thread-safe.
@@ -58,9 +67,11 @@ class BoxTracker:
         every_frames: int = 2,
         smoothing_frames: int | None = None,
         crop_px: int | None = None,
+        align: Align = "box",
     ) -> None:
-        """every_frames: distance of detections. smoothing_frames: odd length of the averaging window, 1 for none.
-        crop_px: side of the searched pictures. None: what suits the detector.
+        """every_frames: distance of detections. smoothing_frames: odd length of the filter's window, 1 for none.
+        crop_px: side of the searched pictures. None: what suits the detector. align: whether faces are to be turned
+        upright; without landmarks they cannot be.
         """
         if smoothing_frames is None:
             smoothing_frames = SMOOTHING_FRAMES.get(detector.name, 5)
@@ -69,10 +80,11 @@ class BoxTracker:
         self._detector = detector
         self._converter = converter
         self._every = every_frames
-        self._half_window = smoothing_frames // 2
+        self._window_frames = smoothing_frames // 2 * 2 + 1
         self._crop_px = crop_px
-        self._found: OrderedDict[tuple[int, int], FaceBox] = OrderedDict()
-        """Boxes by span (its place in the order) and detected frame, a few recent ones: a pure memory of what would be
+        self._turns = align == "similarity"
+        self._found: OrderedDict[tuple[int, int], Face] = OrderedDict()
+        """Faces by span (its place in the order) and detected frame, a few recent ones: a pure memory of what would be
         found again."""
         self._remembered = 0
         """How many of them are kept."""
@@ -80,7 +92,7 @@ class BoxTracker:
     @property
     def reach_frames(self) -> int:
         """Frames beyond a frame, on either side, that its box may depend on."""
-        return self._half_window + self._every - 1
+        return reach_of(self._window_frames) + self._every - 1
 
     def track(
         self, frames: Iterable[tuple[int, VideoFrame]], spans: Sequence[Span]
@@ -115,17 +127,22 @@ class BoxTracker:
     def _boxed(
         self, index: int, frame: VideoFrame, faces: Sequence[_Followed]
     ) -> tuple[int, VideoFrame, tuple[TrackedFace, ...]]:
-        return index, frame, tuple(TrackedFace(face.span, self._smoothed(index, face)) for face in faces)
+        return index, frame, tuple(self._smoothed(index, face) for face in faces)
 
-    def _smoothed(self, index: int, face: _Followed) -> FaceBox:
+    def _smoothed(self, index: int, face: _Followed) -> TrackedFace:
         window = self._window(index, face.span)
-        edges = np.mean([_edges(self._interpolated(near, face)) for near in window], axis=0)
-        return FaceBox(*map(float, edges))
+        at = index - window.start
+        weights = filter_weights(len(window), at, self._window_frames)
+        places = self._places(window, face)
+        # As differences from the frame itself, so that a face which does not move gets exactly its own box.
+        place = places[at] + (weights[:, None] * (places - places[at])).sum(axis=0)
+        left, top, right, bottom, roll = map(float, place)
+        roll = min(max(roll, -MOST_ROLL_DEGREES), MOST_ROLL_DEGREES)
+        return TrackedFace(face.span, FaceBox(left, top, right, bottom), roll)
 
     def _window(self, index: int, span: Span) -> range:
-        """Return the frames whose boxes are averaged: centred, so that there is no lag, and inside the span."""
-        half = min(self._half_window, index - span.start_frame, span.stop_frame - 1 - index)
-        return range(index - half, index + half + 1)
+        """Return the frames that a frame's box is made of."""
+        return needed_frames(index, span.start_frame, span.stop_frame, self._window_frames)
 
     def _anchors(self, index: int, span: Span) -> tuple[int, int]:
         """Return the detected frames at or before a frame and at or after it."""
@@ -133,13 +150,25 @@ class BoxTracker:
         last = span.stop_frame - 1
         return (index, index) if index in (before, last) else (before, min(before + self._every, last))
 
-    def _interpolated(self, index: int, face: _Followed) -> FaceBox:
-        before, after = self._anchors(index, face.span)
-        box = self._box_of(before, face)
-        return box if before == after else box.towards(self._box_of(after, face), (index - before) / (after - before))
+    def _places(self, window: range, face: _Followed) -> NDArray[np.float64]:
+        """Return left, top, right, bottom and roll for each frame of a window: detected, or interpolated between."""
+        anchors = sorted({anchor for frame in window for anchor in self._anchors(frame, face.span)})
+        seen = [self._face_at(anchor, face) for anchor in anchors]
+        rolls = self._rolls(anchors, seen)
+        boxes = [upright_box(each.box, roll) if roll else each.box for each, roll in zip(seen, rolls, strict=True)]
+        columns = np.transpose([(*_edges(box), roll) for box, roll in zip(boxes, rolls, strict=True)])
+        return np.stack([np.interp(window, anchors, column) for column in columns], axis=1)
 
-    def _box_of(self, anchor: int, face: _Followed) -> FaceBox:
-        return self._found.get((face.number, anchor)) or face.expected(anchor)
+    def _rolls(self, anchors: Sequence[int], seen: Sequence[Face]) -> list[float]:
+        """Return the tilt of faces seen; where a face was missed, what those around it tell. 0 where crops stay."""
+        found = [estimate_roll(face) if self._turns else None for face in seen]
+        known = [(anchor, roll) for anchor, roll in zip(anchors, found, strict=True) if roll is not None]
+        if not known:
+            return [0.0] * len(seen)
+        return list(map(float, np.interp(anchors, [at for at, _ in known], [roll for _, roll in known])))
+
+    def _face_at(self, anchor: int, face: _Followed) -> Face:
+        return self._found.get((face.number, anchor)) or Face(face.expected(anchor), 0.0)
 
     def _detect(self, index: int, frame: VideoFrame, face: _Followed) -> None:
         """Search a frame for a face, if it is one to be searched and was not lately."""
@@ -150,25 +179,22 @@ class BoxTracker:
             self._found.move_to_end(place)
             return
         expected = face.expected(index)
-        self._found[place] = self._search(frame, expected) or expected
+        self._found[place] = self._search(frame, expected) or Face(expected, 0.0)
         if len(self._found) > self._remembered:
             self._found.popitem(last=False)
 
-    def _search(self, frame: VideoFrame, expected: FaceBox) -> FaceBox | None:
-        """Return the detected box most like the expected one; None if none is like it."""
+    def _search(self, frame: VideoFrame, expected: FaceBox) -> Face | None:
+        """Return the detected face whose box is most like the expected one; None if none is like it."""
         side = CROP_SIZE * max(expected.width, expected.height)
         left, top, right, bottom = self._region(expected, side, frame)
         if left >= right or top >= bottom:
             return None
         stored = to_stored((left, top, right, bottom), self._converter.rotation, frame.width, frame.height)
         picture, scale = self._shrunk(self._converter.region_bgr(frame, stored), side)
-        faces = self._detector.detect(picture, smallest_px=SMALLEST_SHARE * self._crop_px)
-        boxes = [
-            FaceBox(left + b.left / scale, top + b.top / scale, left + b.right / scale, top + b.bottom / scale)
-            for b in (face.box for face in faces)
-        ]
-        best = min(boxes, key=lambda box: box_distance(box, expected), default=None)
-        return best if best and box_distance(best, expected) <= SAME_FACE else None
+        found = self._detector.detect(picture, smallest_px=SMALLEST_SHARE * self._crop_px)
+        faces = [face.scaled(1 / scale, 1 / scale, left=left, top=top) for face in found]
+        best = min(faces, key=lambda face: box_distance(face.box, expected), default=None)
+        return best if best and box_distance(best.box, expected) <= SAME_FACE else None
 
     def _region(self, expected: FaceBox, side: float, frame: VideoFrame) -> Rectangle:
         """Return the square around a box as an upright rectangle of whole pixels and chroma samples in the frame."""

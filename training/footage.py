@@ -42,7 +42,7 @@ from segmenter.tracker import BoxTracker
 from training.crops import CROP_PX, CropCutter
 from training.grid import STEPS_PER_SECOND, grid_segments, within_sound
 
-VERSION = 1
+VERSION = 2
 """Raised when the same video gives other rows than before."""
 LEAST_ROWS = STEPS_PER_SECOND
 """Rows of the shortest track that is kept: 1 s."""
@@ -238,7 +238,7 @@ def _write_crops(
                 decoded = reader.read(range(span.start_frame, span.stop_frame))
                 for index, frame, followed in tracker.track(decoded, [span]):
                     start, end = first + np.searchsorted(frames[first:stop], [index, index + 1])
-                    face = cutter.cut(frame, followed[0].box) if followed and start < end else None
+                    face = cutter.cut(frame, followed[0]) if followed and start < end else None
                     if face is not None:
                         crops[start:end], cut[start:end] = face, True
             first = stop

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from av import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,11 +26,11 @@ def changed_samples(before, after):
     return [old != new for old, new in zip(planes(before), planes(after), strict=True)]
 
 
-def composed(rotation, pixel_format, box, *, pads=NO_PADS, feather=0.1, mouth=None, size=SIZE, full=False):
+def composed(rotation, pixel_format, box, *, pads=NO_PADS, feather=0.1, mouth=None, size=SIZE, full=False, roll=0.0):
     frame = stamped_frame(5, size, pixel_format)
     frame.colorspace, frame.color_range = 1, 2 if full else 1
     compositor = Compositor(rotation, pads=pads, feather=feather)
-    crop = compositor.crop(frame, FaceBox(*box))
+    crop = compositor.crop(frame, FaceBox(*box), roll)
     mouth = np.full((FACE_SIZE, FACE_SIZE, 3), (30, 60, 220), np.uint8) if mouth is None else mouth
     return frame, crop, compositor.blend(frame, crop, mouth)
 
@@ -147,6 +148,107 @@ def test_the_mouth_has_the_colour_that_was_drawn(pixel_format, rotation, full):
         assert np.abs(middle / scale - wanted[index]).max() <= 1.6
 
 
+# Tilted faces
+
+
+def covered(frame, box, roll, rotation, size=SIZE):
+    """Return for each plane which samples show some of the lower part of a turned box."""
+    width, height = upright_size(rotation, size)
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    columns, rows = np.meshgrid(np.arange(width) + 0.5 - x, np.arange(height) + 0.5 - y)
+    cosine, sine = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    across, down = cosine * columns + sine * rows, cosine * rows - sine * columns
+    inside = (abs(across) < (box[2] - box[0]) / 2) & (abs(down) < (box[3] - box[1]) / 2)
+    inside &= down > (MASK_TOP - 0.5) * (box[3] - box[1]) - 1
+    stored = np.rot90(inside, rotation // 90)
+    step_x, step_y = chroma_step(frame.format)
+    wide = np.pad(stored, [(0, -stored.shape[0] % step_y), (0, -stored.shape[1] % step_x)])
+    chroma = wide.reshape(wide.shape[0] // step_y, step_y, -1, step_x).any(axis=(1, 3))
+    return [stored, chroma, chroma]
+
+
+@pytest.mark.parametrize("roll", [45, -20, 0.3])
+@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_outside_a_tilted_lower_face_not_one_sample_changes(pixel_format, rotation, roll):
+    box = (39.7, 30.2, 99.5, 104.9)
+    frame, crop, blended = composed(rotation, pixel_format, box, roll=roll)
+    for changed, inside in zip(changed_samples(frame, blended), covered(frame, box, roll, rotation), strict=True):
+        assert not (changed & ~inside).any()
+        assert changed.sum() > 0.5 * inside.sum()
+    left, top, right, bottom = crop.region
+    outside = np.ones(planes(frame)[0].shape, bool)
+    outside[top:bottom, left:right] = False
+    assert not (changed_samples(frame, blended)[0] & outside).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.sampled_from(FORMATS), st.sampled_from(ROTATIONS))
+def test_tilted_boxes_anywhere(data, pixel_format, rotation):
+    """Also such as reach beyond the frame: its last pixels are repeated there, and the box keeps its shape."""
+    size = data.draw(st.tuples(st.integers(192, 200), st.integers(40, 60)))
+    width, height = upright_size(rotation, size)
+    left, top = data.draw(st.floats(-60, width)), data.draw(st.floats(-60, height))
+    box = (left, top, left + data.draw(st.floats(1, 90)), top + data.draw(st.floats(1, 90)))
+    roll = data.draw(st.floats(-45, 45).filter(bool))
+    frame = stamped_frame(5, size, pixel_format)
+    compositor = Compositor(rotation, pads=NO_PADS, feather=0.12)
+    crop = compositor.crop(frame, FaceBox(*box), roll)
+    if crop is None:
+        return
+    blended = compositor.blend(frame, crop, np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8))
+    for changed, inside in zip(changed_samples(frame, blended), covered(frame, box, roll, rotation, size), strict=True):
+        assert not (changed & ~inside).any()
+
+
+def soft_picture(roll=0.0, centre=(95, 67), size=SIZE):
+    """Return a picture without sharp edges, turned clockwise about a place."""
+    columns, rows = np.meshgrid(np.arange(size[0]) + 0.5 - centre[0], np.arange(size[1]) + 0.5 - centre[1])
+    cosine, sine = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    across, down = cosine * columns + sine * rows, cosine * rows - sine * columns
+    waves = [np.sin(across / 9) + np.cos(down / 7), np.sin(down / 11), np.cos(across / 13 + down / 8)]
+    return np.clip(128 + 50 * np.stack(waves, axis=2), 0, 255).astype(np.uint8)
+
+
+def soft_frame(roll, pixel_format="yuv444p"):
+    frame = VideoFrame.from_ndarray(soft_picture(roll), format="bgr24").reformat(
+        format=pixel_format, dst_colorspace=1, dst_color_range=1
+    )
+    frame.colorspace, frame.color_range = 1, 1
+    return frame
+
+
+@pytest.mark.parametrize("roll", [-45, -17, 8, 30, 45])
+def test_a_tilted_face_is_cropped_upright(roll):
+    """The picture is turned about the middle of the box: the crop is that of the picture as it was."""
+    box = FaceBox(60, 27, 130, 107)
+    compositor = Compositor(0, pads=Pads(3, 10, 2, 1), feather=0.1)
+    upright = compositor.crop(soft_frame(0), box).face.astype(int)
+    tilted = compositor.crop(soft_frame(roll), box, roll).face.astype(int)
+    assert np.abs(upright - tilted).max() <= 6
+    assert np.abs(upright - tilted).mean() < 1
+    assert np.abs(upright - compositor.crop(soft_frame(roll), box).face).mean() > 5
+
+
+@pytest.mark.parametrize("roll", [-45, -17, 8, 30, 45])
+@pytest.mark.parametrize("box", [(60, 27, 130, 107), (20, -11, 150, 140)])
+def test_an_unchanged_mouth_of_a_tilted_face_changes_next_to_nothing(roll, box):
+    """What is left is one trip to 96 pixels and back, which a picture without sharp edges survives."""
+    frame = soft_frame(roll)
+    compositor = Compositor(0, pads=NO_PADS, feather=0.1)
+    crop = compositor.crop(frame, FaceBox(*box), roll)
+    for old, new in zip(planes(frame), planes(compositor.blend(frame, crop, crop.face)), strict=True):
+        assert np.abs(old.astype(int) - new).max() <= 4
+
+
+def test_a_little_tilt_moves_a_crop_a_little():
+    """There is no step between a box that is not turned and one that hardly is."""
+    box = FaceBox(60.4, 27.3, 129.8, 106.9)
+    compositor = Compositor(0, pads=Pads(), feather=0.1)
+    still, turned = (compositor.crop(soft_frame(0), box, roll).face.astype(int) for roll in (0.0, 0.01))
+    assert np.abs(still - turned).max() <= 1
+
+
 # Crops
 
 
@@ -165,29 +267,22 @@ def test_the_crop_is_upright(rotation):
     brightness = crop.face.mean(axis=(1, 2))
     assert brightness[:22].min() > 180
     assert brightness[27:].max() < 110
-    corner = to_upright(crop.region, rotation, *SIZE)
-    inside = [
-        corner[0] + crop.inside[0],
-        corner[1] + crop.inside[1],
-        corner[0] + crop.inside[2],
-        corner[1] + crop.inside[3],
-    ]
-    assert inside == list(box)
+    assert edges_of(crop, rotation) == pytest.approx(box)
 
 
-def test_pads_grow_the_box_and_edges_are_rounded():
+def edges_of(crop, rotation=0):
+    """Return the edges of a crop that is not turned, in upright pixels of the picture."""
+    corner = to_upright(crop.region, rotation, *SIZE)[:2]
+    corners = crop.places @ np.array([[-0.5, FACE_SIZE - 0.5], [-0.5, FACE_SIZE - 0.5], [1, 1]]) + 0.5
+    return [*(corners[:, 0] + corner), *(corners[:, 1] + corner)]
+
+
+def test_pads_grow_the_box_and_edges_are_fractions():
     frame = stamped_frame(5, SIZE)
     crop = Compositor(0, pads=Pads(top=3, bottom=10, left=5, right=-4), feather=0.1).crop(
         frame, FaceBox(40.4, 30.6, 99.6, 90.4)
     )
-    corner = crop.region[:2]
-    inside = [
-        crop.inside[0] + corner[0],
-        crop.inside[1] + corner[1],
-        crop.inside[2] + corner[0],
-        crop.inside[3] + corner[1],
-    ]
-    assert inside == [35, 28, 96, 100]
+    assert edges_of(crop) == pytest.approx([35.4, 27.6, 95.6, 100.4])
 
 
 def test_pads_are_cut_at_the_frame():

@@ -123,8 +123,8 @@ def test_what_lies_beyond_reach_plays_no_part(footage):
     whole = boxes(footage, range(NUM_FRAMES), [span])
     changed = [draw(frame, hidden=range(20, NUM_FRAMES)) for frame in range(NUM_FRAMES)]
     other = boxes(changed, range(NUM_FRAMES), [span])
-    assert other[: 20 - reach] == whole[: 20 - reach]
-    assert other[20 - reach] != whole[20 - reach]
+    changed_from = next(frame for frame in range(NUM_FRAMES) if other[frame] != whole[frame])
+    assert 20 - reach <= changed_from < 20
 
 
 def test_a_span_never_looks_into_its_neighbour(footage):
@@ -153,7 +153,8 @@ def test_few_frames_wait(footage):
 
     tracker = BoxTracker(WhiteSquares(), PictureConverter(0))
     waited = [given - taken for taken, _ in enumerate(tracker.track(frames(), [span_of(20, NUM_FRAMES)]), start=1)]
-    assert max(waited) == tracker.reach_frames
+    assert tracker.reach_frames - 1 <= max(waited) <= tracker.reach_frames
+    assert max(waited[30:]) < tracker.reach_frames - 1  # only where a span begins
     assert waited[:20] == [0] * 20
 
 
@@ -172,9 +173,8 @@ def test_smoothing_has_no_lag_and_takes_the_jitter(footage):
     lags = {lag: np.abs(left[5:-5] - smooth_left[5 + lag : len(left) - 5 + lag]).sum() for lag in range(-4, 5)}
     assert min(lags, key=lags.get) == 0
     jitter, smooth_jitter = (np.square(np.diff(found[:, 1], 2)).mean() for found in (raw, smooth))
-    assert smooth_jitter < jitter / 5
-    assert (raw[0] == smooth[0]).all()
-    assert (raw[-1] == smooth[-1]).all()
+    assert smooth_jitter < jitter / 100
+    assert np.abs(raw[[0, -1]] - smooth[[0, -1]]).max() < 5  # the face moves by 9 a frame
 
 
 def test_where_the_face_is_missed_the_path_speaks():
@@ -182,9 +182,16 @@ def test_where_the_face_is_missed_the_path_speaks():
     frames = [draw(frame, hidden=hidden) for frame in range(NUM_FRAMES)]
     span = span_of(0, NUM_FRAMES)
     found = boxes(frames, range(NUM_FRAMES), [span])
+    weights = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 25  # a mean of 5 frames, twice
     assert edges([found[30]])[0] == pytest.approx(
-        edges(span.path.box_at(frame) for frame in range(28, 33)).mean(axis=0)
+        weights @ edges(found_alone(span.path, frame, every=2) for frame in range(26, 35))
     )
+
+
+def found_alone(path, frame, *, every):
+    """Return the path's box at a frame, as it is where only every n-th frame is looked up."""
+    before = frame - frame % every
+    return path.box_at(before).towards(path.box_at(before + every), (frame - before) / every)
 
 
 def test_another_face_nearby_is_not_taken(footage):
