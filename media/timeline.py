@@ -83,6 +83,10 @@ class Face:
     """Right eye, left eye, nose, right and left corner of the mouth (as seen: left to right); None if unknown."""
     embedding: bytes = b""
     """Whose face it is, packed as media.identity does; empty where nobody looked."""
+    light: float | None = None
+    """Mean luma of the face, 0 (black) to 1 (white); None where nobody looked."""
+    sharpness: float | None = None
+    """How much of the face's contrast lies in fine detail (segmenter.appearance); None where that cannot be told."""
 
     def scaled(self, across: float, down: float) -> Face:
         """Return the face in a picture that is so many times as wide and as high."""

@@ -41,7 +41,7 @@ from segmenter.spans import SpanSettings
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 
-SCAN_VERSION = 3
+SCAN_VERSION = 4
 """Raised when scanning the same frames gives other samples than before."""
 
 
@@ -247,6 +247,8 @@ def span_settings(config: JobConfig) -> SpanSettings:
         min_off_seconds=settings.min_off_seconds,
         min_face_px=settings.min_face_px,
         max_yaw_degrees=settings.max_yaw_degrees,
+        min_sharpness=settings.min_sharpness,
+        min_light=settings.min_light,
     )
 
 
