@@ -148,6 +148,10 @@ class Span:
     """The target face; None unless the kind is face."""
     person: int | None = None
     """Number of the person whose face it is; None for other spans, and where people are not told apart."""
+    fades_in: bool = False
+    """Whether the frame before it belongs to the same shot and keeps the face's own mouth, so that none may pop up."""
+    fades_out: bool = False
+    """The same of the frame behind it."""
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
@@ -277,6 +281,18 @@ class OutputTimeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Fade:
+    """A frame in which a face has its new mouth only in part, because it comes or goes there."""
+
+    frame: int
+    """As an index of the output."""
+    face: int
+    """Which of the clip's faces."""
+    strength: float
+    """How much of the new mouth is seen, in (0, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """The unit of work: consecutive frames of the output with their slice of the driving audio."""
 
@@ -297,6 +313,8 @@ class Clip:
     start_sample: int
     """First sample of the driving audio (16 kHz) heard while the clip is shown."""
     stop_sample: int
+    fades: tuple[Fade, ...] = ()
+    """By frame; in all other frames of `rendered` new mouths are seen in full."""
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame

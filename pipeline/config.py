@@ -176,6 +176,12 @@ class RendererConfig(_Model):
     feather: float = Field(
         default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."
     )
+    fade_seconds: float = Field(
+        default=0.16,
+        ge=0,
+        le=2,
+        description="How long a mouth takes to come or go where rendering begins or ends inside a shot. 0: no time.",
+    )
     batch_size: int = Field(default=16, ge=1, le=1024, description="Faces in one pass of the network.")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(

@@ -264,6 +264,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -
         coded_reason=source.coding.reason,
         may_copy_whole=source.coding.may_copy_whole,
         max_clip_seconds=Fraction(str(config.segmenter.max_clip_seconds)),
+        fade_seconds=Fraction(str(config.renderer.fade_seconds)),
     )
     return build_plan(
         edit,

@@ -93,16 +93,19 @@ class Compositor:
         face_pixels = np.asarray(cv2.resize(crop, (FACE_SIZE, FACE_SIZE)), np.uint8)
         return FaceCrop(face_pixels, inside, region, pixels)
 
-    def blend(self, frame: VideoFrame, crop: FaceCrop, mouth: Pixels) -> VideoFrame:
+    def blend(self, frame: VideoFrame, crop: FaceCrop, mouth: Pixels, strength: float = 1.0) -> VideoFrame:
         """Return the frame with a mouth, (96, 96, 3) uint8 BGR, blended in where the face was cropped from.
 
-        The frame given stays as it is. Nothing changes outside crop.region.
+        strength: how much of it is seen, in [0, 1]; at 0 nothing changes. The frame given stays as it is. Nothing
+        changes outside crop.region.
         """
+        if strength <= 0:
+            return frame
         left, top, right, bottom = crop.inside
         pixels = crop.pixels.copy()
         pixels[top:bottom, left:right] = cv2.resize(mouth, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
         mask = np.zeros(pixels.shape[:2], np.float32)
-        mask[top:bottom, left:right] = cv2.resize(self._mask, (right - left, bottom - top))
+        mask[top:bottom, left:right] = strength * cv2.resize(self._mask, (right - left, bottom - top))
         stored_mask = turn(mask, -self._rotation % 360)
         blended = copy_frame(frame)
         new_planes = self._converter.native_planes(pixels, frame)

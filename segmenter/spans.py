@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from media.identity import EmbedderSettings
 from media.timeline import Face, FacePath, FrameTable, Interval, Span, complement, merge
-from segmenter.people import Cast, Shot, find_people
+from segmenter.people import SAME_PLACE, Cast, Shot, find_people
 from segmenter.targets import BY_PLACE, Choice, lanes_of, person_in
 from segmenter.tracks import Track, estimate_yaw
 
@@ -88,7 +88,7 @@ def cast_spans(
         for shot in shots_within(cast, interval):
             lanes = lanes_of(shot, choice, upright_size)
             spans += _spans_of(shot, lanes, table, interval, settings, choice.other, upright_size)
-    return tuple(join_no_face(spans))
+    return tuple(join_no_face(join_faces(spans)))
 
 
 def shots_within(cast: Cast, interval: Interval) -> Iterator[Shot]:
@@ -114,7 +114,7 @@ def _spans_of(
         runs = _runs(shot, lane, settings, other, upright_size)
         runs = _fill_gaps(runs, table, settings.min_off_seconds)
         runs = _drop_short(runs, table, interval, settings.min_on_seconds)
-        spans += (face_span(shot, lane, run.start, run.stop) for run in runs if not run.reason)
+        spans += (face_span(shot, lane, (run.start, run.stop), interval) for run in runs if not run.reason)
         all_runs.append(runs)
     faces = merge((span.start_frame, span.stop_frame) for span in spans)
     for start, stop in complement(faces, shot.start, shot.stop):
@@ -252,14 +252,49 @@ def _seconds(start: int, stop: int, table: FrameTable) -> float:
     return float(table.seconds(stop) - table.seconds(start))
 
 
-def face_span(shot: Shot, lane: Track, start: int, stop: int) -> Span:
-    """Return a face span of a shot with the lane's boxes within it and the nearest one beyond each end."""
+def face_span(shot: Shot, lane: Track, frames: Interval, interval: Interval) -> Span:
+    """Return a face span of a shot with the lane's boxes within it and the nearest one beyond each end.
+
+    It fades where the shot goes on. At the borders of what was scanned nobody saw whether it does; there it fades, too.
+
+    cuts        |          |
+    span        [-----)----|     fades out, not in
+    """
+    start, stop = frames
     inside = [frame for frame in lane if start <= frame < stop]
     before = [frame for frame in lane if frame < start][-1:]
     after = [frame for frame in lane if frame >= stop][:1]
-    frames = (*before, *inside, *after)
-    path = FacePath(frames, tuple(lane[frame].box for frame in frames))
-    return Span(start, stop, "face", path=path, person=person_in(shot, lane, inside or frames))
+    seen = (*before, *inside, *after)
+    return Span(
+        start,
+        stop,
+        "face",
+        path=FacePath(seen, tuple(lane[frame].box for frame in seen)),
+        person=person_in(shot, lane, inside or seen),
+        fades_in=start > shot.start or start == interval[0],
+        fades_out=stop < shot.stop or stop == interval[1],
+    )
+
+
+def join_faces(spans: Sequence[Span]) -> list[Span]:
+    """Return spans, with no fade where one face goes on in another span: its mouth is new on both sides."""
+    starting: dict[int, list[int]] = {}
+    for at, span in enumerate(spans):
+        starting.setdefault(span.start_frame, []).append(at)
+    joined = list(spans)
+    for at, span in enumerate(spans):
+        for after in starting.get(span.stop_frame, ()):
+            if span.fades_out and spans[after].fades_in and _is_one_face(span, spans[after]):
+                joined[at] = replace(joined[at], fades_out=False)
+                joined[after] = replace(joined[after], fades_in=False)
+    return joined
+
+
+def _is_one_face(before: Span, after: Span) -> bool:
+    if before.path is None or after.path is None:
+        return False
+    border = after.start_frame
+    return before.path.box_at(border).overlap(after.path.box_at(border)) >= SAME_PLACE
 
 
 def join_no_face(spans: Iterable[Span]) -> Iterator[Span]:
