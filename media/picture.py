@@ -182,6 +182,14 @@ def copy_frame(frame: VideoFrame) -> VideoFrame:
     return copy
 
 
+def luma_levels(frame: VideoFrame) -> tuple[int, int]:
+    """Return the samples that stand for black and white in the first plane of a frame."""
+    depth = _depth(frame.format)
+    if _range(frame) == FULL_RANGE:
+        return 0, (1 << depth) - 1
+    return 16 << (depth - 8), 235 << (depth - 8)
+
+
 def _matrix(frame: VideoFrame) -> int:
     """Return the matrix for converting to a frame's format; the scaler's own default where the frame has none."""
     unknown = (2, 0)

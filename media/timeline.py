@@ -83,6 +83,10 @@ class Face:
     """Right eye, left eye, nose, right and left corner of the mouth (as seen: left to right); None if unknown."""
     embedding: bytes = b""
     """Whose face it is, packed as media.identity does; empty where nobody looked."""
+    light: float | None = None
+    """Mean luma of the face, 0 (black) to 1 (white); None where nobody looked."""
+    sharpness: float | None = None
+    """How much of the face's contrast lies in fine detail (segmenter.appearance); None where that cannot be told."""
 
     def scaled(self, across: float, down: float, *, left: float = 0.0, top: float = 0.0) -> Face:
         """Return the face in a picture that is so many times as wide and as high, its corner lying at left, top."""
@@ -148,6 +152,10 @@ class Span:
     """Number of the person whose face it is; None for other spans, and where people are not told apart."""
     voice: int = 0
     """Which of the sounds that drive lips drives this face: 0 the dub, others the stems of a dialogue."""
+    fades_in: bool = False
+    """Whether the frame before it belongs to the same shot and keeps the face's own mouth, so that none may pop up."""
+    fades_out: bool = False
+    """The same of the frame behind it."""
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
@@ -289,6 +297,18 @@ class OutputTimeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Fade:
+    """A frame in which a face has its new mouth only in part, because it comes or goes there."""
+
+    frame: int
+    """As an index of the output."""
+    face: int
+    """Which of the clip's faces."""
+    strength: float
+    """How much of the new mouth is seen, in (0, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """The unit of work: consecutive frames of the output with their slice of the driving audio."""
 
@@ -309,6 +329,8 @@ class Clip:
     start_sample: int
     """First sample of the driving audio (16 kHz) heard while the clip is shown."""
     stop_sample: int
+    fades: tuple[Fade, ...] = ()
+    """By frame; in all other frames of `rendered` new mouths are seen in full."""
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame

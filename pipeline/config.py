@@ -124,6 +124,18 @@ class SegmenterConfig(_Model):
     min_on_seconds: float = Field(default=0.4, ge=0, le=60, description="Shorter appearances are ignored.")
     min_off_seconds: float = Field(default=0.4, ge=0, le=60, description="Shorter gaps within a shot are filled.")
     max_yaw_degrees: float = Field(default=60, gt=0, le=90, description="A face turned further away is not rendered.")
+    min_sharpness: float = Field(
+        default=0.04,
+        ge=0,
+        le=1,
+        description="Faces with less fine detail are not rendered: they are out of focus. 0: however blurred.",
+    )
+    min_light: float = Field(
+        default=0.07,
+        ge=0,
+        le=1,
+        description="Darker faces (0 black, 1 white) are not rendered. 0: however dark.",
+    )
     max_clip_seconds: float = Field(
         default=10, ge=0.1, le=600, description="Longest clip that is rendered as one piece of work."
     )
@@ -171,6 +183,12 @@ class RendererConfig(_Model):
     )
     feather: float = Field(
         default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."
+    )
+    fade_seconds: float = Field(
+        default=0.16,
+        ge=0,
+        le=2,
+        description="How long a mouth takes to come or go where rendering begins or ends inside a shot. 0: no time.",
     )
     batch_size: int = Field(default=16, ge=1, le=1024, description="Faces in one pass of the network.")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")

@@ -42,7 +42,7 @@ from segmenter.spans import SpanSettings
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 
-SCAN_VERSION = 3
+SCAN_VERSION = 4
 """Raised when scanning the same frames gives other samples than before."""
 BOX_INSTEAD = "box instead of similarity: the cascade finds no eyes by which faces could be turned upright"
 
@@ -246,6 +246,8 @@ def span_settings(config: JobConfig) -> SpanSettings:
         min_off_seconds=settings.min_off_seconds,
         min_face_px=settings.min_face_px,
         max_yaw_degrees=settings.max_yaw_degrees,
+        min_sharpness=settings.min_sharpness,
+        min_light=settings.min_light,
     )
 
 
@@ -263,6 +265,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -
         may_copy_whole=source.coding.may_copy_whole,
         max_clip_seconds=Fraction(str(config.segmenter.max_clip_seconds)),
         speakers=speakers,
+        fade_seconds=Fraction(str(config.renderer.fade_seconds)),
     )
     return build_plan(
         edit,

@@ -233,7 +233,9 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     clip = job.clip
     # Which number a person has plays no part: it may change while the frames stay.
     faces = [(face.start_frame, face.stop_frame, face.path) for face in clip.faces]
-    what = (clip.source_frames, faces, [(a - clip.start_frame, b - clip.start_frame) for a, b in clip.rendered])
+    fades = [(fade.frame - clip.start_frame, fade.face, fade.strength) for fade in clip.fades]
+    rendered = [(a - clip.start_frame, b - clip.start_frame) for a, b in clip.rendered]
+    what = (clip.source_frames, faces, rendered, fades)
     shown = (setup.video_hash, setup.coding, job.wants_hashes)
     if clip.action == "code":
         return content_key(RENDER_VERSION, what, shown)

@@ -109,14 +109,17 @@ class Compositor:
             return FaceBox(left, top, right, bottom)
         return FaceBox(max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1]))
 
-    def blend(self, frame: VideoFrame, crop: FaceCrop, mouth: Pixels) -> VideoFrame:
+    def blend(self, frame: VideoFrame, crop: FaceCrop, mouth: Pixels, strength: float = 1.0) -> VideoFrame:
         """Return the frame with a mouth, (96, 96, 3) uint8 BGR, blended in where the face was cropped from.
 
-        The frame given stays as it is. Nothing changes outside crop.region.
+        strength: how much of it is seen, in [0, 1]; at 0 nothing changes. The frame given stays as it is. Nothing
+        changes outside crop.region.
         """
+        if strength <= 0:
+            return frame
         size = crop.pixels.shape[1], crop.pixels.shape[0]
         pixels = cv2.warpAffine(*_enlarged(mouth, crop.places), size, borderMode=cv2.BORDER_REPLICATE)
-        mask = cv2.warpAffine(self._mask, crop.places, size, flags=cv2.INTER_LINEAR)
+        mask = strength * cv2.warpAffine(self._mask, crop.places, size, flags=cv2.INTER_LINEAR)
         stored_mask = turn(np.asarray(mask, np.float32), -self._rotation % 360)
         blended = copy_frame(frame)
         new_planes = self._converter.native_planes(np.asarray(pixels, np.uint8), frame)

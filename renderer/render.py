@@ -75,6 +75,17 @@ class ClipResult:
     """Source frames of the clip that could not be decoded (their neighbours stand in), or not without guessing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Face:
+    """A face to render, cut from a frame as it was decoded."""
+
+    crop: FaceCrop
+    voice: int
+    """Number of the sound that drives it."""
+    strength: float
+    """How much of its new mouth is to be seen."""
+
+
 @dataclass(slots=True)
 class _Shot:
     """A frame on its way through a clip."""
@@ -83,8 +94,7 @@ class _Shot:
     """Index of the output."""
     source_frame: int
     frame: VideoFrame
-    crops: tuple[tuple[FaceCrop, int], ...] = ()
-    """The faces to render, cut from the frame as it was decoded, each with the number of the voice that drives it."""
+    faces: tuple[_Face, ...] = ()
 
 
 def render_clip(
@@ -155,13 +165,14 @@ def read_frames(clip: Clip, reach: int) -> Sequence[int]:
 
 def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mels: Sequence[Mel], work: _Work) -> None:
     """Give the shots of a batch that hold faces their new mouths."""
-    drawn = [(shot, crop, mels[voice]) for shot in batch for crop, voice in shot.crops]
+    drawn = [(shot, face) for shot in batch for face in shot.faces]
     for start in range(0, len(drawn), engine.batch_size):  # the last frame's faces may be more than fill a batch
         part = drawn[start : start + engine.batch_size]
-        faces = np.stack([crop.face for _, crop, _ in part])
-        windows = np.stack([mel.window(job.seconds[shot.number - job.clip.start_frame]) for shot, _, mel in part])
-        for (shot, crop, _), mouth in zip(part, engine.render(faces, windows), strict=True):
-            work.blend(shot, crop, mouth)
+        faces = np.stack([face.crop.face for _, face in part])
+        seconds = (job.seconds[shot.number - job.clip.start_frame] for shot, _ in part)
+        windows = np.stack([mels[face.voice].window(at) for at, (_, face) in zip(seconds, part, strict=True)])
+        for (shot, face), mouth in zip(part, engine.render(faces, windows), strict=True):
+            work.blend(shot, face, mouth)
 
 
 def _batches(shots: Iterator[_Shot], num_faces: int) -> Iterator[list[_Shot]]:
@@ -170,7 +181,7 @@ def _batches(shots: Iterator[_Shot], num_faces: int) -> Iterator[list[_Shot]]:
     faces = 0
     for shot in shots:
         group.append(shot)
-        faces += len(shot.crops)
+        faces += len(shot.faces)
         if faces >= num_faces or len(group) == 2 * num_faces:
             yield group
             group, faces = [], 0
@@ -184,6 +195,7 @@ class _Work:
     def __init__(self, job: ClipJob, table: FrameTable, compositor: Compositor) -> None:
         self._clip, self._table, self._compositor = job.clip, table, compositor
         self._wants_hashes = job.wants_hashes
+        self._strengths = {(fade.frame, fade.face): fade.strength for fade in job.clip.fades}
         self._boxes: dict[Interval, Rectangle] = {}
         self._hashes: list[int] = []
         self._rendered: set[int] = set()
@@ -198,13 +210,19 @@ class _Work:
             number = clip.start_frame + position - skipped
             if not clip.start_frame <= number < clip.stop_frame:
                 continue
-            drawn = faces if contains(clip.rendered, number) else ()
-            cut = ((self._compositor.crop(frame, face.box, face.roll_degrees), face.span.voice) for face in drawn)
-            yield _Shot(number, source_frame, frame, tuple((crop, voice) for crop, voice in cut if crop is not None))
+            is_rendered = contains(clip.rendered, number)
+            cut = (self._cut(number, frame, face) for face in faces) if is_rendered else ()
+            yield _Shot(number, source_frame, frame, tuple(face for face in cut if face is not None))
 
-    def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels) -> None:
+    def _cut(self, number: int, frame: VideoFrame, face: TrackedFace) -> _Face | None:
+        crop = self._compositor.crop(frame, face.box, face.roll_degrees)
+        place = number, self._clip.faces.index(face.span)
+        return _Face(crop, face.span.voice, self._strengths.get(place, 1.0)) if crop else None
+
+    def blend(self, shot: _Shot, face: _Face, mouth: Pixels) -> None:
         """Blend a mouth into a shot's frame, over those that are in it already."""
-        shot.frame = self._compositor.blend(shot.frame, crop, mouth)
+        crop = face.crop
+        shot.frame = self._compositor.blend(shot.frame, crop, mouth, face.strength)
         self._rendered.add(shot.number)
         interval = next(part for part in self._clip.rendered if part[0] <= shot.number < part[1])
         self._boxes[interval] = _union(self._boxes.get(interval, crop.region), crop.region)

@@ -11,6 +11,7 @@ from itertools import accumulate
 from media.sound import sample_at
 from media.timeline import (
     Clip,
+    Fade,
     FrameTable,
     Interval,
     OutputTimeline,
@@ -43,13 +44,15 @@ def plan_clips(
     may_copy_whole: bool = True,
     max_clip_seconds: Fraction,
     speakers: Sequence[Speaker] = (),
+    fade_seconds: Fraction = Fraction(0),
 ) -> tuple[Clip, ...]:
     """Cut the output into clips: rendered where a face span is driven by sound, copied where packets allow.
 
     spans: in source frames; those of several faces may overlap. driven: output frames, sorted and disjoint, for which
     there is driving sound, whose sample 0 is heard driving_start seconds after the first output frame. coded_reason:
     why no packet may be copied beside coded ones; empty if packets may be. may_copy_whole: whether all of them may be
-    where nothing is rendered. speakers: of a dialogue, whose faces are rendered in their own turns alone.
+    where nothing is rendered. speakers: of a dialogue, whose faces are rendered in their own turns alone. fade_seconds:
+    how long a mouth takes to come and go where a rendered stretch begins or ends inside a shot.
     Face clips may be cut at any frame, copied clips only where packets can be copied; the frames left over join their
     neighbour and are coded again unchanged.
 
@@ -61,11 +64,13 @@ def plan_clips(
     rendered = intersect(merge(interval for interval, _ in shown.shown), driven)
     if may_copy_whole and not rendered and timeline.is_source and len(timeline.runs) == 1:
         coded_reason = ""
+    fades = _fades(shown, timeline, driven, fade_seconds)
     clips: list[Clip] = []
     for run, (start, stop), copied in _pieces(table, timeline, rendered, coded_reason):
         for first, last in [(start, stop)] if copied else _cut(timeline, start, stop, max_clip_seconds):
             inside = tuple(intersect(rendered, [(first, last)]))
             appended = timeline.is_source and first >= timeline.runs[0].stop_frame
+            touched = shown.touched(inside)
             clips.append(
                 Clip(
                     index=len(clips),
@@ -79,10 +84,11 @@ def plan_clips(
                         coded_reason=coded_reason,
                     ),
                     source_frames=run.source_frames(first, last),
-                    faces=_faces(shown, inside, run.source_frames(first, last)),
+                    faces=_shortened(touched, run.source_frames(first, last)),
                     rendered=inside,
                     start_sample=sample_at(timeline.seconds(first) - driving_start, DRIVING_RATE),
                     stop_sample=sample_at(timeline.seconds(last) - driving_start, DRIVING_RATE),
+                    fades=_fades_of(fades, touched, (first, last)),
                 )
             )
     return tuple(clips)
@@ -115,16 +121,60 @@ class _Shown:
                 yield self.shown[at][1]
             at += 1
 
+    def touched(self, parts: Sequence[Interval]) -> list[Span]:
+        """Return the spans that are seen in some parts of the output, each once."""
+        return list(dict.fromkeys(face for part in parts for face in self.touching(part)))
 
-def _faces(shown: _Shown, rendered: Sequence[Interval], source_frames: Sequence[int]) -> tuple[Span, ...]:
-    """Return the face spans that rendered parts of a clip touch, with no more of their paths than the clip needs.
+
+def _shortened(faces: Sequence[Span], source_frames: Sequence[int]) -> tuple[Span, ...]:
+    """Return the face spans of a clip with no more of their paths than the clip needs.
 
     So a clip's key does not depend on where the face is minutes away, nor its size on the length of the shot.
     """
     low = min(source_frames[0], source_frames[-1]) - PATH_MARGIN_FRAMES
     high = max(source_frames[0], source_frames[-1]) + PATH_MARGIN_FRAMES
-    touched = dict.fromkeys(face for part in rendered for face in shown.touching(part))
-    return tuple(replace(face, path=face.path.within(low, high)) if face.path else face for face in touched)
+    return tuple(replace(face, path=face.path.within(low, high)) if face.path else face for face in faces)
+
+
+def _fades(
+    shown: _Shown, timeline: OutputTimeline, driven: Sequence[Interval], seconds: Fraction
+) -> list[tuple[int, Span, float]]:
+    """Return (output frame, span, strength) wherever the mouth of a face comes or goes, by frame.
+
+    It does where the frame before or behind a rendered stretch is of the same shot and of the same run of the output.
+
+        cuts          |                            driven    ..[-----------)....
+        span          [----------)                 span      [--------------)
+        strength      1 1 1 1 .7 .3                strength    .3 .7 1 .7 .3      by time, not by number of frames
+    """
+    fades: dict[tuple[int, int], tuple[int, Span, float]] = {}
+    starts = [run.start_frame for run in timeline.runs]
+    for number, ((first, last), span) in enumerate(shown.shown):
+        run = timeline.runs[bisect_right(starts, first) - 1]
+        ends = (span.fades_out, span.fades_in) if run.step == -1 else (span.fades_in, span.fades_out)
+        for start, stop in intersect([(first, last)], driven):
+            found: dict[int, float] = {}
+            if start > run.start_frame and (start > first or ends[0]):
+                found |= dict(_ramp(timeline, range(start, stop), start - 1, seconds))
+            if stop < run.stop_frame and (stop < last or ends[1]):
+                for frame, strength in _ramp(timeline, range(stop - 1, start - 1, -1), stop, seconds):
+                    found[frame] = min(strength, found.get(frame, 1.0))
+            fades |= {(frame, number): (frame, span, strength) for frame, strength in found.items()}
+    return [fades[place] for place in sorted(fades)]
+
+
+def _ramp(timeline: OutputTimeline, frames: range, outside: int, seconds: Fraction) -> Iterator[tuple[int, float]]:
+    """Yield the frames, away from one outside, that are less than some time from it, with their share of that time."""
+    for frame in frames:
+        away = abs(timeline.seconds(frame) - timeline.seconds(outside))
+        if away >= seconds:
+            return
+        yield frame, round(float(away / seconds), 4)
+
+
+def _fades_of(fades: Sequence[tuple[int, Span, float]], faces: Sequence[Span], part: Interval) -> tuple[Fade, ...]:
+    first, last = (bisect_left(fades, frame, key=lambda fade: fade[0]) for frame in part)
+    return tuple(Fade(frame, faces.index(span), strength) for frame, span, strength in fades[first:last])
 
 
 def _reason(*, copied: bool, rendered_whole: bool, appended: bool, coded_reason: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from media.picture import PictureConverter, Pixels, VideoFrame
 from media.timeline import Face, FaceBox, FaceSample, FrameTable, Interval
+from segmenter.appearance import with_looks
 from segmenter.cuts import CUT_PICTURE_PX, CutDetector
 from segmenter.detector import FaceDetector
 from segmenter.embedder import FaceEmbedder
@@ -52,7 +53,7 @@ class Scan:
     """Width and height of the upright picture."""
 
     def to_json(self) -> str:
-        """Return the scan as JSON; about 100 bytes a sample with one face, and 175 once a second for who it is."""
+        """Return the scan as JSON; about 120 bytes a sample with one face, and 175 once a second for who it is."""
         samples = [[sample.frame, [_numbers(face) for face in sample.faces]] for sample in self.samples]
         content = {"detector": self.detector, "upright_size": self.upright_size, "cuts": self.cuts, "samples": samples}
         return json.dumps(content, separators=(",", ":"))
@@ -66,21 +67,31 @@ class Scan:
         return cls(tuple(samples), tuple(content["cuts"]), content["detector"], (width, height))
 
 
-def _numbers(face: Face) -> list[float | str]:
+def _numbers(face: Face) -> list[float | str | None]:
     box = face.box
     points = (coordinate for point in face.landmarks or () for coordinate in point)
     embedding = [b64encode(face.embedding).decode()] if face.embedding else []
-    return [face.score, box.left, box.top, box.right, box.bottom, *points, *embedding]
+    looks = (face.light, face.sharpness)
+    return [face.score, *looks, box.left, box.top, box.right, box.bottom, *points, *embedding]
 
 
-def _face(score: float, left: float, top: float, right: float, bottom: float, *rest: Any) -> Face:
+def _face(
+    score: float,
+    light: float | None,
+    sharpness: float | None,
+    left: float,
+    top: float,
+    right: float,
+    bottom: float,
+    *rest: Any,
+) -> Face:
     box = FaceBox(left, top, right, bottom)
     embedding = b64decode(rest[-1]) if rest and isinstance(rest[-1], str) else b""
     points = rest[:-1] if embedding else rest
     if not points:
-        return Face(box, score, None, embedding)
+        return Face(box, score, None, embedding, light, sharpness)
     first, second, third, fourth, fifth = zip(points[::2], points[1::2], strict=True)
-    return Face(box, score, (first, second, third, fourth, fifth), embedding)
+    return Face(box, score, (first, second, third, fourth, fifth), embedding, light, sharpness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +227,9 @@ class _Sampler:
         """Find the faces of a frame."""
         size = detection_size(self.upright_size, self.min_face_px)
         scale_x, scale_y = self.upright_size[0] / size[0], self.upright_size[1] / size[1]
-        faces = self.detector.detect(self.converter.upright_bgr(frame, size))
-        return FaceSample(index, tuple(_enlarged(face, scale_x, scale_y) for face in faces))
+        found = self.detector.detect(self.converter.upright_bgr(frame, size))
+        faces = (_enlarged(face, scale_x, scale_y) for face in found)
+        return FaceSample(index, tuple(with_looks(face, frame, self.converter.rotation) for face in faces))
 
     def samples_of(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FaceSample]:
         """Yield the samples of one shot."""
@@ -299,4 +311,4 @@ def _enlarged(face: Face, scale_x: float, scale_y: float) -> Face:
     left, top, right, bottom = face.box.left, face.box.top, face.box.right, face.box.bottom
     numbers = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
     points = ((x * scale_x, y * scale_y) for x, y in face.landmarks or ())
-    return _face(*(round(number, 2) for number in (face.score, *numbers, *chain(*points))))
+    return _face(round(face.score, 2), None, None, *(round(number, 2) for number in (*numbers, *chain(*points))))

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from media.timeline import Interval, Kind, Span, complement, merge
 from segmenter.people import Cast, Shot
-from segmenter.spans import face_span, join_no_face, shots_within
+from segmenter.spans import face_span, join_faces, join_no_face, shots_within
 from segmenter.targets import BY_PLACE, Choice, joined, lanes_of
 
 NOT_LISTED = "not in the span file"
@@ -80,11 +80,13 @@ def spans_of_rows(
         for shot in shots_within(cast, interval):
             first = bisect_right(latest_stops, shot.start)
             last = bisect_left(ordered, shot.stop, key=lambda row: row.start_frame)
-            spans += _spans_of(shot, ordered[first:last], upright_size, place)
-    return tuple(join_no_face(spans))
+            spans += _spans_of(shot, ordered[first:last], upright_size, place, interval)
+    return tuple(join_no_face(join_faces(spans)))
 
 
-def _spans_of(shot: Shot, rows: Sequence[SpanRow], upright_size: tuple[int, int], place: Choice) -> list[Span]:
+def _spans_of(
+    shot: Shot, rows: Sequence[SpanRow], upright_size: tuple[int, int], place: Choice, interval: Interval
+) -> list[Span]:
     own = [
         replace(row, start_frame=max(row.start_frame, shot.start), stop_frame=min(row.stop_frame, shot.stop))
         for row in rows
@@ -94,7 +96,7 @@ def _spans_of(shot: Shot, rows: Sequence[SpanRow], upright_size: tuple[int, int]
         replace(span, person=row.person if row.person is not None else span.person)
         for row in own
         if row.kind == "face"
-        for span in _faces_of(shot, row, upright_size, place)
+        for span in _faces_of(shot, row, upright_size, place, interval)
     ]
     spans = list(faces)
     for start, stop in complement(merge((face.start_frame, face.stop_frame) for face in faces), shot.start, shot.stop):
@@ -120,24 +122,24 @@ def _reason(row: SpanRow) -> str:
     return NOT_SEEN if row.kind == "face" else row.reason or LEFT_OUT
 
 
-def _faces_of(shot: Shot, row: SpanRow, upright_size: tuple[int, int], place: Choice) -> list[Span]:
+def _faces_of(shot: Shot, row: SpanRow, upright_size: tuple[int, int], place: Choice, interval: Interval) -> list[Span]:
     """Return what a face row, cut to a shot, renders there."""
     if row.person is not None:
         lanes = [joined(shot, row.person)]
     elif place.kind == "all":
-        return _everybody_else(shot, row)
+        return _everybody_else(shot, row, interval)
     else:
         lanes = lanes_of(shot, place, upright_size)
-    return [face_span(shot, lane, row.start_frame, row.stop_frame) for lane in lanes if lane]
+    return [face_span(shot, lane, (row.start_frame, row.stop_frame), interval) for lane in lanes if lane]
 
 
-def _everybody_else(shot: Shot, row: SpanRow) -> list[Span]:
+def _everybody_else(shot: Shot, row: SpanRow, interval: Interval) -> list[Span]:
     """Return the faces that belong to nobody, each from where it is first seen in the row to where it is last seen."""
     spans = []
     for track, person in zip(shot.tracks, shot.people, strict=True):
         seen = _inside(shot.seen(track), row) if person is None else []
         if seen:
-            spans.append(face_span(shot, track, seen[0][0], seen[-1][1]))
+            spans.append(face_span(shot, track, (seen[0][0], seen[-1][1]), interval))
     return spans
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from media.identity import EmbedderSettings
 from media.timeline import Face, FacePath, FrameTable, Interval, Span, complement, merge
-from segmenter.people import Cast, Shot, find_people
+from segmenter.people import SAME_PLACE, Cast, Shot, find_people
 from segmenter.targets import BY_PLACE, Choice, lanes_of, person_in
 from segmenter.tracks import Track, estimate_yaw
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 NO_FACE = "no face"
 NOT_SCANNED = "no frame scanned"
+MOUTH_MARGIN = 0.06
+"""Distance, as a share of the face's height, that the corners of the mouth keep from the picture's border: of pictures
+that were cut off at the mouth, detectors place it up to 0.05 inside."""
+SLACK = 0.85
+"""A face that counts does so until it misses a threshold (other than the score's, which are two) by more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,10 @@ class SpanSettings:
     draws, which is 96."""
     max_yaw_degrees: float = 60
     """Faces turned further to a side are left alone; not applied where a detector gives no landmarks."""
+    min_sharpness: float = 0.04
+    """Faces less sharp (segmenter.appearance) are left alone: blurred by a sigma of about 3 % of their height."""
+    min_light: float = 0.07
+    """Faces whose mean luma is lower, 0 being black and 1 white, are left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,9 @@ def cast_spans(
     spans: list[Span] = []
     for interval in intervals:
         for shot in shots_within(cast, interval):
-            spans += _spans_of(shot, lanes_of(shot, choice, upright_size), table, interval, settings, choice.other)
-    return tuple(join_no_face(spans))
+            lanes = lanes_of(shot, choice, upright_size)
+            spans += _spans_of(shot, lanes, table, interval, settings, choice.other, upright_size)
+    return tuple(join_no_face(join_faces(spans)))
 
 
 def shots_within(cast: Cast, interval: Interval) -> Iterator[Shot]:
@@ -89,16 +99,22 @@ def shots_within(cast: Cast, interval: Interval) -> Iterator[Shot]:
 
 
 def _spans_of(
-    shot: Shot, lanes: Sequence[Track], table: FrameTable, interval: Interval, settings: SpanSettings, other: str
+    shot: Shot,
+    lanes: Sequence[Track],
+    table: FrameTable,
+    interval: Interval,
+    settings: SpanSettings,
+    other: str,
+    upright_size: tuple[int, int],
 ) -> list[Span]:
     """Cover a shot with the face spans of every lane, and say of the other frames why nothing is rendered there."""
     all_runs: list[list[_Run]] = []
     spans: list[Span] = []
     for lane in lanes:
-        runs = _runs(shot, lane, settings, other)
+        runs = _runs(shot, lane, settings, other, upright_size)
         runs = _fill_gaps(runs, table, settings.min_off_seconds)
         runs = _drop_short(runs, table, interval, settings.min_on_seconds)
-        spans += (face_span(shot, lane, run.start, run.stop) for run in runs if not run.reason)
+        spans += (face_span(shot, lane, (run.start, run.stop), interval) for run in runs if not run.reason)
         all_runs.append(runs)
     faces = merge((span.start_frame, span.stop_frame) for span in spans)
     for start, stop in complement(faces, shot.start, shot.stop):
@@ -117,7 +133,7 @@ def _reasons(all_runs: Sequence[Sequence[_Run]], start: int, stop: int) -> list[
     return _joined(said)
 
 
-def _runs(shot: Shot, target: Track, settings: SpanSettings, other: str) -> list[_Run]:
+def _runs(shot: Shot, target: Track, settings: SpanSettings, other: str, upright_size: tuple[int, int]) -> list[_Run]:
     """Tile a shot with runs of one state. Where the state changes between two samples, half way is the border.
 
     samples    #     #     .     .
@@ -125,7 +141,7 @@ def _runs(shot: Shot, target: Track, settings: SpanSettings, other: str) -> list
     """
     if not shot.samples:
         return [_Run(shot.start, shot.stop, NOT_SCANNED)]
-    states = list(_states(shot, target, settings, other))
+    states = list(_states(shot, target, settings, other, upright_size))
     runs: list[_Run] = []
     start = shot.start
     for (frame, reason), (later, later_reason) in pairwise(states):
@@ -136,17 +152,19 @@ def _runs(shot: Shot, target: Track, settings: SpanSettings, other: str) -> list
     return [*runs, _Run(start, shot.stop, states[-1][1])]
 
 
-def _states(shot: Shot, target: Track, settings: SpanSettings, other: str) -> Iterator[tuple[int, str]]:
-    """Yield (frame, reason) for each sample, with hysteresis in the score; no reason where the face counts."""
+def _states(
+    shot: Shot, target: Track, settings: SpanSettings, other: str, upright_size: tuple[int, int]
+) -> Iterator[tuple[int, str]]:
+    """Yield (frame, reason) for each sample, with hysteresis; no reason where the face counts."""
     on = False
     others = _faces_of(shot)
     for sample in shot.samples:
         face = target.get(sample.frame)
         threshold = settings.offset if on else settings.onset
         if face is None:
-            reason = _why_another(others.get(sample.frame, []), settings, other)
+            reason = _why_another(others.get(sample.frame, []), settings, other, upright_size)
         else:
-            reason = NO_FACE if face.score < threshold else _unfit(face, settings)
+            reason = NO_FACE if face.score < threshold else _unfit(face, settings, upright_size, SLACK if on else 1.0)
         on = not reason
         yield sample.frame, reason
 
@@ -160,17 +178,37 @@ def _faces_of(shot: Shot) -> dict[int, list[Face]]:
     return faces
 
 
-def _why_another(faces: Sequence[Face], settings: SpanSettings, other: str) -> str:
+def _why_another(faces: Sequence[Face], settings: SpanSettings, other: str, upright_size: tuple[int, int]) -> str:
     """Return why nothing is rendered where the target is not seen: nobody is there, or somebody else."""
-    is_seen = any(face.score >= settings.onset and not _unfit(face, settings) for face in faces)
+    is_seen = any(face.score >= settings.onset and not _unfit(face, settings, upright_size) for face in faces)
     return other if is_seen else NO_FACE
 
 
-def _unfit(face: Face, settings: SpanSettings) -> str:
-    if face.box.height < settings.min_face_px:
+def _unfit(face: Face, settings: SpanSettings, upright_size: tuple[int, int], slack: float = 1.0) -> str:
+    """Return why a face that is there is not rendered; empty if it is. slack: in (0, 1], 1 for none.
+
+    What a hand or a microphone hides is not among the reasons: the detector invents the mouth behind them, and is as
+    sure of the face as before (0.92 and more, of 1.00).
+    """
+    if face.box.height < slack * settings.min_face_px:
         return f"face smaller than {settings.min_face_px:g} px"
     yaw = estimate_yaw(face)
-    return "face turned away" if yaw is not None and yaw > settings.max_yaw_degrees else ""
+    if yaw is not None and slack * yaw > settings.max_yaw_degrees:
+        return "face turned away"
+    if _is_mouth_outside(face, upright_size, slack * MOUTH_MARGIN):
+        return "mouth outside the picture"
+    if face.light is not None and face.light < slack * settings.min_light:
+        return "face too dark"
+    is_blurred = face.sharpness is not None and face.sharpness < slack * settings.min_sharpness
+    return "face too blurred" if is_blurred else ""
+
+
+def _is_mouth_outside(face: Face, upright_size: tuple[int, int], margin: float) -> bool:
+    """Tell whether a corner of the mouth lies beyond the picture or nearer to its border than a share of the face."""
+    if face.landmarks is None:
+        return False
+    (width, height), least = upright_size, margin * face.box.height
+    return any(min(x, width - x, y, height - y) < least for x, y in face.landmarks[3:])
 
 
 def _fill_gaps(runs: list[_Run], table: FrameTable, min_off_seconds: float) -> list[_Run]:
@@ -214,14 +252,49 @@ def _seconds(start: int, stop: int, table: FrameTable) -> float:
     return float(table.seconds(stop) - table.seconds(start))
 
 
-def face_span(shot: Shot, lane: Track, start: int, stop: int) -> Span:
-    """Return a face span of a shot with the lane's boxes within it and the nearest one beyond each end."""
+def face_span(shot: Shot, lane: Track, frames: Interval, interval: Interval) -> Span:
+    """Return a face span of a shot with the lane's boxes within it and the nearest one beyond each end.
+
+    It fades where the shot goes on. At the borders of what was scanned nobody saw whether it does; there it fades, too.
+
+    cuts        |          |
+    span        [-----)----|     fades out, not in
+    """
+    start, stop = frames
     inside = [frame for frame in lane if start <= frame < stop]
     before = [frame for frame in lane if frame < start][-1:]
     after = [frame for frame in lane if frame >= stop][:1]
-    frames = (*before, *inside, *after)
-    path = FacePath(frames, tuple(lane[frame].box for frame in frames))
-    return Span(start, stop, "face", path=path, person=person_in(shot, lane, inside or frames))
+    seen = (*before, *inside, *after)
+    return Span(
+        start,
+        stop,
+        "face",
+        path=FacePath(seen, tuple(lane[frame].box for frame in seen)),
+        person=person_in(shot, lane, inside or seen),
+        fades_in=start > shot.start or start == interval[0],
+        fades_out=stop < shot.stop or stop == interval[1],
+    )
+
+
+def join_faces(spans: Sequence[Span]) -> list[Span]:
+    """Return spans, with no fade where one face goes on in another span: its mouth is new on both sides."""
+    starting: dict[int, list[int]] = {}
+    for at, span in enumerate(spans):
+        starting.setdefault(span.start_frame, []).append(at)
+    joined = list(spans)
+    for at, span in enumerate(spans):
+        for after in starting.get(span.stop_frame, ()):
+            if span.fades_out and spans[after].fades_in and _is_one_face(span, spans[after]):
+                joined[at] = replace(joined[at], fades_out=False)
+                joined[after] = replace(joined[after], fades_in=False)
+    return joined
+
+
+def _is_one_face(before: Span, after: Span) -> bool:
+    if before.path is None or after.path is None:
+        return False
+    border = after.start_frame
+    return before.path.box_at(border).overlap(after.path.box_at(border)) >= SAME_PLACE
 
 
 def join_no_face(spans: Iterable[Span]) -> Iterator[Span]:

@@ -84,12 +84,22 @@ def _inside(turns: Sequence[Interval], shown: Interval) -> Iterator[Interval]:
 
 
 def _cut(face: Span, start: int, stop: int) -> Span:
-    """Return a part of a face span with the boxes within it and the nearest one beyond each end."""
+    """Return a part of a face span with the boxes within it and the nearest one beyond each end.
+
+    Where it ends inside the span, the mouth fades.
+    """
     assert face.path is not None
     frames, boxes = face.path.frames, face.path.boxes
     first = max(bisect_left(frames, start) - 1, 0)
     last = bisect_left(frames, stop) + 1
-    return replace(face, start_frame=start, stop_frame=stop, path=FacePath(frames[first:last], boxes[first:last]))
+    return replace(
+        face,
+        start_frame=start,
+        stop_frame=stop,
+        path=FacePath(frames[first:last], boxes[first:last]),
+        fades_in=face.fades_in or start > face.start_frame,
+        fades_out=face.fades_out or stop < face.stop_frame,
+    )
 
 
 def cut_to_turns(

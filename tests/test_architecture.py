@@ -49,7 +49,15 @@ HOMES = {
 """Where each third-party library may be imported. One that is not listed may have two homes."""
 
 NUM_FREE_HOMES = 2
-CV2_FILES_OF_SEGMENTER = {"cuts.py", "detector.py", "embedder.py", "reference.py", "scanner.py", "tracker.py"}
+CV2_FILES_OF_SEGMENTER = {
+    "appearance.py",
+    "cuts.py",
+    "detector.py",
+    "embedder.py",
+    "reference.py",
+    "scanner.py",
+    "tracker.py",
+}
 
 
 def imported_names(source, package):

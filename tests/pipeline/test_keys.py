@@ -163,6 +163,14 @@ def test_how_mouths_are_drawn(job, renderer):
     assert job.again(renderer=renderer) == (False, FIRST | SECOND, False, False)
 
 
+def test_how_long_mouths_take_to_come_and_go(job):
+    """Spans that begin and end at cuts do not fade; where a range ends inside one, its clip does."""
+    assert job.again(renderer={"fade_seconds": 0.3}) == (False, NOTHING, False, False)
+    one = [{"start": 0, "end": 1.2}]
+    job.again(ranges=one)
+    assert job.again(ranges=one, renderer={"fade_seconds": 0.3})[1] == {(22, 36)}
+
+
 def test_other_weights_under_the_same_name(job):
     (job.folder / "weights.bin").write_bytes(b"trained on")
     assert job.again() == (False, FIRST | SECOND, False, False)

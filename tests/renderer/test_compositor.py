@@ -324,3 +324,16 @@ def test_blending_planes(old, new):
     assert (target[3] == old).all()
     assert np.abs(target[1] - (old + new) / 2).max() <= 0.5
     assert (target[2] == new).all()
+
+
+def test_a_mouth_in_part_lies_between_the_old_and_the_new():
+    frame, compositor = stamped_frame(5, SIZE, "yuv420p"), Compositor(0, pads=NO_PADS, feather=0.1)
+    crop = compositor.crop(frame, FaceBox(40, 30, 100, 104))
+    mouth = np.full((96, 96, 3), 255, np.uint8)
+    old, none, half, whole = (
+        planes(shown)[0].astype(int)
+        for shown in (frame, *(compositor.blend(frame, crop, mouth, strength) for strength in (0.0, 0.5, 1.0)))
+    )
+    assert np.array_equal(none, old)
+    assert np.abs(half - (old + whole) / 2).max() <= 1
+    assert np.abs(whole - old).max() > 40

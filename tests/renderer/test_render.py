@@ -14,7 +14,7 @@ from media.errors import OutOfMemory, UnreadableMedia, WorkspaceError
 from media.picture import plane_views
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
-from media.timeline import Clip, FaceBox, FacePath, Span, TrackedFace
+from media.timeline import Clip, FaceBox, FacePath, Fade, Span, TrackedFace
 from media.writer import choose_coding
 from renderer import render
 from renderer.compositor import Compositor, Pads
@@ -200,6 +200,17 @@ def test_backwards_is_the_same_the_other_way_round(source, in_one_piece, tmp_pat
         hashes = run(source, clip_of(frames, 100), tmp_path / "a.nut").frame_hashes
         assert hashes == tuple(in_one_piece[frame] for frame in frames)
         assert stamps(tmp_path / "a.nut") == list(frames)
+
+
+def test_a_mouth_that_fades_is_seen_in_part(source, in_one_piece, tmp_path):
+    fades = (Fade(40, 0, 0.25), Fade(41, 0, 0.5))
+    result = run(source, replace(clip_of(range(36, 50), 36), fades=fades), tmp_path / "a.nut")
+    old = source_hashes(source)[36:50]
+    changed = [at + 36 for at, (a, b) in enumerate(zip(result.frame_hashes, old, strict=True)) if a != b]
+    assert changed == list(range(40, 50))
+    other = [at + 36 for at, (a, b) in enumerate(zip(result.frame_hashes, in_one_piece[36:50], strict=True)) if a != b]
+    assert other == [40, 41]
+    assert result.num_rendered == 10
 
 
 # Several faces

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -247,3 +248,47 @@ def test_gaps_that_stay_are_long_enough(second, case, min_off):
         inside_a_shot = not any(before.stop_frame <= cut <= after.start_frame for cut in scan.cuts)
         if kinds == ("face", "no_face", "face") and touching and inside_a_shot:
             assert len(gap) / 10 >= min_off
+
+
+# When not to render
+
+
+def looking(light=0.5, sharpness=0.5, mouth=(590, 610, 330)):
+    """Return a face of 120 px with looks, and the corners of its mouth at (left, right, height)."""
+    left, right, y = mouth
+    points = ((580, 280), (620, 280), (600, 305), (left, y), (right, y))
+    return replace(face(landmarks=points), light=light, sharpness=sharpness)
+
+
+def reasons_of(table, faces, limits=PLAIN):
+    spans = find_spans(scan_of(dict(enumerate(faces))), table, [(0, len(faces))], limits)
+    return [(len(span), span.reason) for span in spans]
+
+
+@pytest.mark.parametrize(
+    ("unfit", "reason"),
+    [
+        (looking(sharpness=0.03), "face too blurred"),
+        (looking(light=0.05), "face too dark"),
+        (looking(mouth=(590, 610, 715)), "mouth outside the picture"),
+        (looking(mouth=(590, 610, 740)), "mouth outside the picture"),
+        (looking(mouth=(1274, 1290, 330)), "mouth outside the picture"),
+        (looking(mouth=(5, 30, 330)), "mouth outside the picture"),
+    ],
+)
+def test_a_face_that_is_not_fit_is_left_alone_and_the_span_says_why(second, unfit, reason):
+    assert reasons_of(second, [looking()] * 6 + [unfit] * 5) == [(6, ""), (5, reason)]
+
+
+def test_what_was_not_looked_at_hides_nothing(second):
+    assert reasons_of(second, [looking(None, None)] * 6) == [(6, "")]
+
+
+def test_thresholds_of_zero_are_off(second):
+    off = SpanSettings(min_on_seconds=0, min_off_seconds=0, min_sharpness=0, min_light=0)
+    assert reasons_of(second, [looking(0.0, 0.0)] * 6, off) == [(6, "")]
+
+
+def test_a_face_near_a_threshold_does_not_come_and_go(second):
+    near = [looking(sharpness=value) for value in (0.045, 0.038, 0.042, 0.036, 0.03, 0.036, 0.038, 0.041, 0.037)]
+    assert reasons_of(second, near) == [(4, ""), (3, "face too blurred"), (2, "")]
