@@ -27,16 +27,19 @@ killed run for a moment cannot come between the files of the next one."""
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, makes_folders: bool = False) -> Iterator[Path]:
     """Yield a partial name beside a path; rename it, flushed to the disk, if all went well, else remove it.
 
     The partial file is there and locked while it is written, so that clear_leftovers can tell it from one whose writer
     died. Whoever writes to it may overwrite it, but must not replace it.
+    makes_folders: whether folders on the way are made.
     """
     partial = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}.part")
     lock = -1
     try:
         with disk_errors(path):
+            if makes_folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,9 +148,7 @@ def locked(folder: Path, advice: str) -> Iterator[None]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON value, atomically; folders on the way are made."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as partial:
+    with atomic_file(path, makes_folders=True) as partial:
         partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 

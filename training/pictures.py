@@ -47,7 +47,7 @@ def draw_rows(path: Path, rows: Sequence[tuple[str, Sequence[Tensor]]]) -> None:
         pen.text((2, top), label, fill="black")
         picture.paste(strip, (0, top + LABEL_PX))
         top += LABEL_PX + strip.height
-    with atomic_file(path) as partial:
+    with atomic_file(path, makes_folders=True) as partial:
         picture.save(partial, format="PNG")
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from media.errors import TrainingError, UnsupportedCheckpoint
-from media.files import KEY_BYTES, atomic_file, disk_errors
+from media.files import KEY_BYTES, atomic_file
 from renderer.checkpoint import load_network
 from renderer.network import CompactNetwork
 
@@ -26,9 +26,7 @@ def write_weights(network: nn.Module, path: Path, *, kind: str, version: str, li
         if not half.isfinite().all():
             raise TrainingError(f"{path}: {name} is not finite in float16: training has diverged. Lower learning_rate.")
         tensors[name] = half.contiguous().clone()
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as partial:
+    with atomic_file(path, makes_folders=True) as partial:
         save_file(tensors, partial, metadata={"network": kind, "version": version, "licence": licence})
 
 
