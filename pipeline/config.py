@@ -177,9 +177,9 @@ class RendererConfig(_Model):
         " 9 for the cascade, whose boxes are noisier. 1: no filter.",
     )
     align: Literal["box", "similarity"] = Field(
-        default="box",
-        description="box: the network sees the face as it stands in the picture. similarity: turned upright by its eyes"
-        " and mouth, by 45 degrees at most; the mouth is turned back. Needs landmarks (RetinaFace).",
+        default="similarity",
+        description="similarity: the network sees a tilted face upright, turned by eyes and mouth (45 degrees at most),"
+        " and the mouth is turned back; without landmarks (the cascade) it is box. box: as it stands in the picture.",
     )
     feather: float = Field(
         default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."

@@ -276,7 +276,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -
         source=source.info,
         coded_reason=source.coding.reason,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),
-        align=BOX_INSTEAD if is_boxed(config, source) else config.renderer.align,
+        align=_align(config, source),
         num_cores=num_cores(),
         are_processes=config.execution.backend == "processes",
         num_workers=choose_workers(config.execution, sum(clip.action != "copy" for clip in clips)),
@@ -284,6 +284,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -
     )
 
 
-def is_boxed(config: JobConfig, source: Source) -> bool:
-    """Tell whether faces are cropped as they stand although the job wants them upright."""
-    return config.renderer.align == "similarity" and source.detector == "cascade"
+def _align(config: JobConfig, source: Source) -> str:
+    """Return how faces are cropped, in words."""
+    wanted = config.renderer.align
+    return BOX_INSTEAD if wanted == "similarity" and source.detector == "cascade" else wanted

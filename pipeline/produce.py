@@ -18,7 +18,7 @@ from pipeline.executor import run_clips
 from pipeline.inputs import job_key
 from pipeline.machine import num_cores
 from pipeline.plan import Plan
-from pipeline.prepare import Source, is_boxed
+from pipeline.prepare import Source
 from pipeline.progress import Reporter, stage
 from pipeline.report import build_check, build_report, load_marks, lost_streams, report_path, write_report
 from pipeline.sound import make_driving, make_soundtrack
@@ -103,8 +103,6 @@ def produce(
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
-    if is_boxed(config, source):
-        reporter.warn(f"{edit.output}: renderer.align is {plan.align}.")
     choice = plan.casting.choice
     if choice.note:
         (reporter.say if choice.is_made else reporter.warn)(f"{edit.output}: {choice.note}.")

@@ -33,6 +33,15 @@ measures it."""
 
 Align = Literal["box", "similarity"]
 """box: faces are cropped as they stand in the picture. similarity: turned until they are upright."""
+ALIGN: Align = "similarity"
+"""What jobs and training do unless told otherwise. Measured with the network that ships, which was trained on boxes,
+and the clips' own sound: error of the lower face against the source in levels of 255, and structural similarity:
+
+    tilt of the head              box            similarity
+    2 to 8 degrees, 13 clips      3.00  0.939    3.00  0.939    as filmed
+    15 degrees more, 4 clips      3.37  0.932    3.13  0.934    frames turned
+    30 degrees more, 4 clips      4.42  0.912    2.88  0.940    frames turned; with box the lower eye is drawn over
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class BoxTracker:
         every_frames: int = 2,
         smoothing_frames: int | None = None,
         crop_px: int | None = None,
-        align: Align = "box",
+        align: Align = ALIGN,
     ) -> None:
         """every_frames: distance of detections. smoothing_frames: odd length of the filter's window, 1 for none.
         crop_px: side of the searched pictures. None: what suits the detector. align: whether faces are to be turned
@@ -179,12 +188,12 @@ class BoxTracker:
             self._found.move_to_end(place)
             return
         expected = face.expected(index)
-        self._found[place] = self._search(frame, expected) or Face(expected, 0.0)
+        self._found[place] = self.search(frame, expected) or Face(expected, 0.0)
         if len(self._found) > self._remembered:
             self._found.popitem(last=False)
 
-    def _search(self, frame: VideoFrame, expected: FaceBox) -> Face | None:
-        """Return the detected face whose box is most like the expected one; None if none is like it."""
+    def search(self, frame: VideoFrame, expected: FaceBox) -> Face | None:
+        """Return the detected face of one frame whose box is most like the expected one; None if none is like it."""
         side = CROP_SIZE * max(expected.width, expected.height)
         left, top, right, bottom = self._region(expected, side, frame)
         if left >= right or top >= bottom:

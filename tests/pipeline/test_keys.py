@@ -154,7 +154,7 @@ def test_what_is_heard_while_another_voice_drives(job):
         {"pads": [0, 20, 0, 0]},
         {"detect_every_frames": 1},
         {"smoothing_frames": 3},
-        {"align": "similarity"},
+        {"align": "box"},
         {"precision": "float16"},
         {"frame_hashes": True},
     ],

@@ -148,6 +148,7 @@ def test_the_report_says_who_was_meant(work):
 def test_the_plan_says_who_is_meant(work):
     _, _, said = work(plan=True, target=2)
     assert "  target   person 2: person 2 of 2" in said.lines
+    assert "  align    similarity" in said.lines
     assert any(line.split() == ["30", "-", "59", "face", "person", "2"] for line in said.lines)
     assert any(line.endswith("no_face  another person") for line in said.lines)
 

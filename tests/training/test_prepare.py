@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from fractions import Fraction
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from media.reader import FrameReader
 from media.sound import read_samples
 from media.timeline import Clip
 from media.writer import choose_coding
+from pipeline.config import RendererConfig
 from pipeline.progress import Silent
 from renderer.compositor import Compositor, Pads
 from renderer.mel import MelTrack
@@ -26,7 +28,7 @@ from renderer.render import ClipJob, render_clip
 from segmenter.detector import CascadeDetector
 from segmenter.scanner import scan_faces
 from segmenter.spans import SpanSettings, find_spans
-from segmenter.tracker import BoxTracker
+from segmenter.tracker import ALIGN, BoxTracker
 from tests.synthetic import Sound, make_video
 from tests.training.conftest import CASCADE
 from training.footage import VideoFacts
@@ -108,6 +110,15 @@ def test_what_is_stored_is_what_the_renderer_gives_to_the_network(demo_video, de
         face, window = given[int(frame)]
         assert np.array_equal(crop[8:-8, 8:-8], face)
         assert np.array_equal(mel[column : column + 16].T, window)
+
+
+def test_faces_are_cropped_as_jobs_crop_them_by_default():
+    """Both leave the tracker's defaults as they are."""
+    tracker = signature(BoxTracker.__init__).parameters
+    renderer = RendererConfig()
+    assert (renderer.align, renderer.detect_every_frames) == (ALIGN, tracker["every_frames"].default)
+    assert tracker["align"].default == ALIGN
+    assert (renderer.smoothing_frames, Pads(*renderer.pads)) == (tracker["smoothing_frames"].default, Pads())
 
 
 def test_the_rim_continues_the_face(demo_faces):
