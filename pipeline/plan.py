@@ -42,6 +42,10 @@ class Plan:
     """How the soundtrack will be made."""
     casting: Casting
     """Who is in the video, and who of them is rendered."""
+    silence: str
+    """What mouths do while nobody speaks."""
+    pauses: tuple[Interval, ...]
+    """Samples of the driving sound in which nobody speaks; empty if that plays no part."""
     num_rendered: int
     num_coded: int
     num_copied: int
@@ -66,6 +70,8 @@ def build_plan(
     source: MediaInfo,
     coded_reason: str,
     sound: str,
+    silence: str,
+    pauses: Sequence[Interval],
     num_cores: int,
     num_workers: int,
     are_processes: bool,
@@ -94,6 +100,8 @@ def build_plan(
         whole="" if copied else coded_reason,
         sound=sound,
         casting=casting,
+        silence=silence,
+        pauses=tuple(pauses),
         num_rendered=rendered,
         num_coded=coded,
         num_copied=copied,
@@ -132,6 +140,7 @@ def describe_plan(plan: Plan) -> str:
         f" {plan.num_coded} coded again unchanged, {plan.num_copied} copied",
         *([f"  video    {plan.whole}"] if plan.whole else []),
         f"  sound    {plan.sound}",
+        f"  silence  {plan.silence}",
         f"  target   {plan.casting.describe()}",
         *([f"  note     {plan.casting.choice.note}"] if plan.casting.choice.note else []),
         f"  about    {plan.seconds:.0f} s of work after the scan, {_size(plan.disk_bytes)} of disk,"

@@ -16,7 +16,7 @@ from media.errors import CheckpointNotFound, UnsupportedMedia
 from media.identity import EmbedderSettings, Vector
 from media.picture import Pixels, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
-from media.timeline import FrameTable, Interval, merge
+from media.timeline import FrameTable, Interval, complement, merge
 from media.transcoding import StreamCoding, choose_stream
 from pipeline.casting import Casting
 from pipeline.config import JobConfig
@@ -27,7 +27,7 @@ from pipeline.machine import choose_workers, num_cores
 from pipeline.plan import Plan, build_plan
 from pipeline.progress import Reporter
 from pipeline.scanning import scan_in_parts
-from pipeline.sound import describe_sound
+from pipeline.sound import describe_silence, describe_sound, driving_pauses, frames_hearing
 from pipeline.span_file import read_spans
 from pipeline.workspace import Workspace, content_key, fingerprint
 from renderer.checkpoint import hash_file
@@ -252,14 +252,22 @@ def span_settings(config: JobConfig) -> SpanSettings:
     )
 
 
-def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -> Plan:
-    """Return how one output will be made, from the faces that are to be rendered."""
+def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, workspace: Workspace) -> Plan:
+    """Return how one output will be made, from the faces that are to be rendered.
+
+    workspace: keeps where the driving sound speaks.
+    """
+    pauses = [] if config.renderer.silence == "render" else driving_pauses(edit, workspace)
+    driven = edit.driven
+    if config.renderer.silence == "original":
+        silent = frames_hearing(edit, pauses)
+        driven = tuple(part for start, stop in driven for part in complement(silent, start, stop))
     spans = casting.spans(source.table, edit.scanned, span_settings(config))
     clips = plan_clips(
         spans,
         source.table,
         edit.timeline,
-        driven=edit.driven,
+        driven=driven,
         driving_start=Fraction(0),
         coded_reason=source.coding.reason,
         may_copy_whole=source.coding.may_copy_whole,
@@ -273,6 +281,8 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting) -
         casting=casting,
         source=source.info,
         coded_reason=source.coding.reason,
+        silence=describe_silence(edit, pauses, config.renderer.silence),
+        pauses=pauses,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),
         num_cores=num_cores(),
         are_processes=config.execution.backend == "processes",

@@ -64,6 +64,7 @@ def build_report(
     hashes: Mapping[str, str],
     detector: str,
     casting: Casting,
+    silence: str,
     video_codec: str,
     video_note: str,
 ) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def build_report(
         },
         "detector": detector,
         "target": _target(casting),
+        "silence": silence,
         "spans": [_span(span) for span in spans],
         "clips": [_clip(clip, edit.timeline) for clip in clips],
         "num_clips": dict(Counter(clip.outcome for clip in clips)),
