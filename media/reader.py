@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from media.errors import UnreadableMedia, UnsupportedMedia
 from media.probe import MediaInfo, open_input
-from media.timeline import FrameTable, Span, TrackedFace
+from media.timeline import Face, FaceBox, FrameTable, Span, TrackedFace
 
 REVERSE_CHUNK_FRAMES = 24
 """Frames held at once when frames are read backwards."""
@@ -39,6 +39,10 @@ class FaceTracker(Protocol):
         frames within reach of it inside its span, so it is the same wherever reading began, and whatever other spans
         there are. Spans may overlap; the faces come in their order.
         """
+        ...
+
+    def pose(self, face: Face) -> tuple[FaceBox, float]:
+        """Return the box of a face seen in one frame, and how far it is turned, as of a tracked one."""
         ...
 
 

@@ -7,7 +7,8 @@ import takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ FLOOR_DB = -55.0
 FILLED_SECONDS, DROPPED_SECONDS = 0.3, 0.1
 """Pauses shorter than the first belong to speech (stops, breath between words), sounds shorter than the second do
 not."""
+PAUSE_MARGIN_SECONDS = 0.1
+"""What a pause leaves to the speech on either side: soft consonants begin and end below the level of speech."""
+RAMP_SECONDS = 0.02
+"""How long a sound takes to go silent and to come back."""
 
 
 def find_speech(blocks: Iterable[Samples], rate: int) -> list[Interval]:
@@ -46,6 +51,39 @@ def find_speech(blocks: Iterable[Samples], rate: int) -> list[Interval]:
     joined = merge([*steps, *inner])
     step = rate // STEPS_PER_SECOND
     return [(a * step, b * step) for a, b in joined if b - a >= DROPPED_SECONDS * STEPS_PER_SECOND]
+
+
+def find_pauses(speech: Sequence[Interval], num_samples: int, rate: int) -> list[Interval]:
+    """Return the samples of a sound that hold no speech, without a margin for the speech on either side.
+
+    speech: as find_speech gives it.
+
+        speech     [------)              [-------)
+        pauses              [---------)            [----
+    """
+    margin = round(PAUSE_MARGIN_SECONDS * rate)
+    gaps = complement(speech, 0, num_samples)
+    inner = ((a + margin * (a > 0), b - margin * (b < num_samples)) for a, b in gaps)
+    return [(start, stop) for start, stop in inner if start < stop]
+
+
+def mute(blocks: Iterable[Samples], pauses: Sequence[Interval], rate: int) -> Iterator[Samples]:
+    """Yield consecutive samples (channels, n) with digital silence in the pauses: breath and noise move no lips.
+
+    Holds one block at a time.
+    """
+    ramp = RAMP_SECONDS * rate
+    starts, stops = [start for start, _ in pauses], [stop for _, stop in pauses]
+    start = 0
+    for block in blocks:
+        stop = start + block.shape[1]
+        at = np.arange(start, stop)
+        gain = np.ones(len(at), np.float32)
+        for begin, end in pauses[bisect_right(stops, start) : bisect_left(starts, stop)]:
+            inside = np.minimum(at - begin, end - 1 - at)  # samples from the nearer border of the pause
+            gain = np.minimum(gain, np.clip(1 - inside / ramp, 0, 1).astype(np.float32))
+        yield block * gain
+        start = stop
 
 
 def _levels(blocks: Iterable[Samples], step: int) -> Iterator[float]:

@@ -87,6 +87,8 @@ class Face:
     """Mean luma of the face, 0 (black) to 1 (white); None where nobody looked."""
     sharpness: float | None = None
     """How much of the face's contrast lies in fine detail (segmenter.appearance); None where that cannot be told."""
+    openness: float | None = None
+    """How open the mouth looks, to be compared with the same face at other times alone; None where nobody looked."""
 
     def scaled(self, across: float, down: float, *, left: float = 0.0, top: float = 0.0) -> Face:
         """Return the face in a picture that is so many times as wide and as high, its corner lying at left, top."""
@@ -134,6 +136,14 @@ class FacePath:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """Where a face of a span was seen with its mouth as good as shut: what it looks like while it says nothing."""
+
+    frame: int
+    face: Face
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Frames of one kind, inside one shot if the kind is face. Face spans of several people may overlap in time.
 
@@ -156,6 +166,19 @@ class Span:
     """Whether the frame before it belongs to the same shot and keeps the face's own mouth, so that none may pop up."""
     fades_out: bool = False
     """The same of the frame behind it."""
+    rests: tuple[Rest, ...] = ()
+    """By frame, one in each minute or so; empty where nobody looked."""
+
+    def rest_at(self, frame: int) -> Rest | None:
+        """Return the rest nearest to a frame; None if there is none."""
+        return min(self.rests, key=lambda rest: abs(rest.frame - frame), default=None)
+
+    def shortened(self, start: int, stop: int, margin: int) -> Span:
+        """Return the span with no more of its path and rests than frames [start, stop) and a margin around need."""
+        path = self.path.within(start - margin, stop + margin) if self.path else None
+        rests = dict.fromkeys(rest for frame in (start, stop - 1) if (rest := self.rest_at(frame)))
+        between = (rest for rest in self.rests if start <= rest.frame < stop)
+        return replace(self, path=path, rests=tuple(sorted({*rests, *between}, key=lambda rest: rest.frame)))
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from media.errors import ConfigError
-from media.files import content_key
 from media.identity import EmbedderSettings
-from media.speech import find_speech
 from media.timeline import FrameTable, Interval, Span, intersect, merge
 from pipeline.config import JobConfig
 from pipeline.config_fields import PointedAt, Reference
 from pipeline.config_speakers import SpeakersConfig
 from pipeline.edit import Edit
-from pipeline.sound import sound_content
+from pipeline.sound import find_spoken, frames_hearing
 from pipeline.span_file import check_people
 from pipeline.workspace import Workspace
 from segmenter.people import Cast, find_people
@@ -25,14 +22,10 @@ from segmenter.span_rows import SpanRow, spans_of_rows
 from segmenter.spans import SpanSettings, cast_spans
 from segmenter.targets import Choice, choose_at, choose_like, choose_main
 from segmenter.turns import Speaker, cut_to_turns
-from stitcher.mix import mix
 
 if TYPE_CHECKING:
     from pipeline.prepare import Source
 
-SPEECH_VERSION = 1
-"""Raised when the same sound gives other stretches of speech than before."""
-SPEECH_RATE = 16_000
 NOBODY = Choice("people")
 
 
@@ -199,28 +192,10 @@ def _require_distinct(choices: Mapping[str, Choice]) -> None:
 
 def heard_speech(edits: Sequence[Edit], workspace: Workspace) -> list[Interval]:
     """Return the source frames during which the sound that drives the lips speaks."""
-    return merge(part for edit in edits for part in _spoken(edit, _speech(edit, workspace)))
+    return merge(part for edit in edits for part in _shown_with(edit, find_spoken(edit.driving, workspace)))
 
 
-def _speech(edit: Edit, workspace: Workspace) -> list[Interval]:
-    """Return the samples of an edit's driving sound that hold speech; what an earlier run found is reused."""
-    path = workspace.path("speech", content_key(SPEECH_VERSION, sound_content(edit.driving)), ".json")
-    stored = workspace.load(path)
-    if stored is None:
-        stored = find_speech(mix(edit.driving, rate=SPEECH_RATE, layout="mono"), SPEECH_RATE)
-        workspace.store(path, stored)
-    return [(int(start), int(stop)) for start, stop in stored]
-
-
-def _spoken(edit: Edit, speech: Sequence[Interval]) -> list[Interval]:
+def _shown_with(edit: Edit, speech: Sequence[Interval]) -> list[Interval]:
     """Return the source frames that an edit shows while samples of its driving sound are heard."""
     timeline = edit.timeline
-    starts = [stretch.start_frame for stretch in edit.stretches]
-    heard: list[Interval] = []
-    for stretch, stop_frame in zip(edit.stretches, [*starts[1:], len(timeline)], strict=True):
-        borders = (
-            tuple(timeline.frame_at(max(Fraction(sample, SPEECH_RATE) - stretch.shift, Fraction(0))) for sample in part)
-            for part in speech
-        )
-        heard += [(max(a, stretch.start_frame), min(b, stop_frame)) for a, b in borders]
-    return timeline.source_intervals(intersect(merge(heard), edit.driven))
+    return timeline.source_intervals(intersect(frames_hearing(edit, speech), edit.driven))

@@ -27,6 +27,9 @@ CLUSTER_LIBRARIES = {"dask": "distributed", "ray": "ray"}
 """What must be installed for a backend."""
 
 
+Silence = Literal["original", "close", "render"]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
@@ -183,6 +186,11 @@ class RendererConfig(_Model):
     )
     feather: float = Field(
         default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."
+    )
+    silence: Silence = Field(
+        default="close",
+        description="What the mouth does while the driving sound holds no speech. close: it is drawn shut, or stays as"
+        " it is where it is shut. original: it stays as it is. render: whatever the network makes of noise and breath.",
     )
     fade_seconds: float = Field(
         default=0.16,

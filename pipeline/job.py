@@ -53,7 +53,7 @@ def run_job(
             clear_leftovers(report_path(path))
         scan = scan_source(config, source, edits, workspace, reporter)
         casting = choose_cast(config, source, edits, scan, source.rows, workspace)
-        plans = [plan_edit(config, source, edit, casting) for edit in edits]
+        plans = [plan_edit(config, source, edit, casting, workspace) for edit in edits]
         if plan_only:
             for plan in plans:
                 reporter.say(describe_plan(plan))

@@ -47,6 +47,10 @@ class Plan:
     """In a dialogue, what each speaker has of it."""
     align: str
     """How faces are cropped: the word of the job file, and why it cannot be had where it cannot."""
+    silence: str
+    """What mouths do while nobody speaks."""
+    pauses: tuple[tuple[Interval, ...], ...]
+    """Samples of each voice in which it does not speak; empty where that plays no part."""
     num_rendered: int
     num_coded: int
     num_copied: int
@@ -73,6 +77,8 @@ def build_plan(
     coded_reason: str,
     sound: str,
     align: str,
+    silence: str,
+    pauses: Sequence[Sequence[Interval]],
     num_cores: int,
     num_workers: int,
     are_processes: bool,
@@ -103,6 +109,8 @@ def build_plan(
         casting=casting,
         shares=tuple(shares),
         align=align,
+        silence=silence,
+        pauses=tuple(map(tuple, pauses)),
         num_rendered=rendered,
         num_coded=coded,
         num_copied=copied,
@@ -141,6 +149,7 @@ def describe_plan(plan: Plan) -> str:
         f" {plan.num_coded} coded again unchanged, {plan.num_copied} copied",
         *([f"  video    {plan.whole}"] if plan.whole else []),
         f"  sound    {plan.sound}",
+        f"  silence  {plan.silence}",
         f"  target   {plan.casting.describe()}",
         *(f"  speaker  {share.describe()}" for share in plan.shares),
         *([f"  note     {plan.casting.choice.note}"] if plan.casting.choice.note else []),

@@ -91,6 +91,7 @@ def produce(
             casting=plan.casting,
             shares=plan.shares,
             align=plan.align,
+            silence=plan.silence,
             video_codec=_written_codec(source, clips),
             video_note=plan.whole,
         )
@@ -103,6 +104,8 @@ def produce(
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
+    if plan.silence.startswith("no speech"):
+        reporter.warn(f"{edit.output}: {plan.silence}.")
     choice = plan.casting.choice
     if choice.note:
         (reporter.say if choice.is_made else reporter.warn)(f"{edit.output}: {choice.note}.")
@@ -163,7 +166,7 @@ def _render(
     reporter: Reporter,
 ) -> list[RenderedClip]:
     """Return every clip of a plan, finished; those that an earlier run finished are reused."""
-    driving = make_driving(plan.edit, workspace)
+    driving = make_driving(plan.edit, plan.pauses, workspace)
     setup = _worker_setup(config, source, driving)
     clips = {clip.index: RenderedClip(clip, None, "copied", clip.reason, 0, 0.0) for clip in plan.clips}
     todo: list[tuple[ClipJob, Path]] = []
@@ -222,6 +225,7 @@ def _worker_setup(config: JobConfig, source: Source, driving: Sequence[Path]) ->
         coding=source.coding.frames,
         num_threads=num_cores(),
         drawing_threads=None,
+        closes_mouths=renderer.silence == "close",
         passes_through=renderer.on_failure == "pass_through",
     )
 
@@ -247,6 +251,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         setup.align,
         setup.pads,
         setup.feather,
+        [face.rests for face in clip.faces] if setup.closes_mouths else None,
         [_driving_key(setup.driving[face.voice], job, part) for face in clip.faces for part in _shown(face, clip)],
     )
     return content_key(RENDER_VERSION, what, shown, drawn)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from media.errors import UnsupportedMedia
 from media.files import content_key, plain
 from media.probe import MediaInfo, probe
-from pipeline.config import AudioConfig
+from media.speech import find_pauses, find_speech
+from media.timeline import Interval, merge
+from pipeline.config import AudioConfig, Silence
 from pipeline.edit import Edit
 from pipeline.progress import Reporter
 from pipeline.workspace import Workspace, hash_input
-from stitcher.mix import SoundPlan
+from stitcher.mix import SoundPlan, mix
 from stitcher.soundtrack import (
+    DRIVING_RATE,
     Soundtrack,
     can_copy,
     copy_soundtrack,
@@ -30,6 +35,8 @@ ENCODE_TIMES_REALTIME = 120.0
 """Seconds of stereo sound that AAC encoding gets through in a second."""
 SOUND_VERSION = 1
 """Raised when the same plan gives other samples than before."""
+SPEECH_VERSION = 1
+"""Raised when the same sound gives other stretches of speech than before."""
 
 
 def describe_sound(edit: Edit, source: MediaInfo, muxer: str, config: AudioConfig) -> str:
@@ -73,13 +80,13 @@ def make_soundtrack(
     return fit_clock(soundtrack, muxer)
 
 
-def make_driving(edit: Edit, workspace: Workspace) -> tuple[Path, ...]:
-    """Return the file of each voice that drives lips; finished ones are reused."""
+def make_driving(edit: Edit, pauses: Sequence[Sequence[Interval]], workspace: Workspace) -> tuple[Path, ...]:
+    """Return the file of each voice that drives lips, silent in its pauses; finished ones are reused."""
     paths = []
-    for plan in edit.voices:
-        path = workspace.path("driving", content_key(SOUND_VERSION, sound_content(plan)), ".wav")
+    for plan, silent in zip(edit.voices, pauses, strict=True):
+        path = workspace.path("driving", content_key(SOUND_VERSION, sound_content(plan), silent), ".wav")
         if workspace.sealed(path) is None:
-            write_driving(plan, path)
+            write_driving(plan, path, silent)
             workspace.seal(path, {})
         paths.append(path)
     return tuple(paths)
@@ -98,6 +105,46 @@ def sound_content(plan: SoundPlan) -> list[Any]:
     """Return a plan with the hash of each file in place of its name, so that files may be moved and renamed."""
     pieces = [replace(piece, path=hash_input(Path(piece.path))) for piece in plan.pieces]
     return [pieces, plan.duration, plan.crossfade_seconds]
+
+
+def find_spoken(driving: SoundPlan, workspace: Workspace) -> list[Interval]:
+    """Return the samples of a sound that drives lips which hold speech; what an earlier run found is reused."""
+    path = workspace.path("speech", content_key(SPEECH_VERSION, sound_content(driving)), ".json")
+    stored = workspace.load(path)
+    if stored is None:
+        stored = find_speech(mix(driving, rate=DRIVING_RATE, layout="mono"), DRIVING_RATE)
+        workspace.store(path, stored)
+    return [(int(start), int(stop)) for start, stop in stored]
+
+
+def driving_pauses(driving: SoundPlan, workspace: Workspace) -> list[Interval]:
+    """Return the samples of a sound that drives lips in which nobody speaks."""
+    num_samples = ceil(driving.duration * DRIVING_RATE)
+    return find_pauses(find_spoken(driving, workspace), num_samples, DRIVING_RATE)
+
+
+def describe_silence(edit: Edit, pauses: Sequence[Interval], silence: Silence) -> str:
+    """Return in one line what mouths do while nobody speaks, for plan and report."""
+    if silence == "render":
+        return "mouths are drawn from whatever is heard"
+    does = "mouths are drawn shut" if silence == "close" else "mouths stay as they are"
+    seconds = float(Fraction(sum(stop - start for start, stop in pauses), DRIVING_RATE))
+    if seconds >= float(edit.driving.duration):
+        return f"no speech was found in the sound that drives the lips: {does} throughout"
+    return f"{does} while nobody speaks, {seconds:.1f} s in {len(pauses)} pauses"
+
+
+def frames_hearing(edit: Edit, parts: Sequence[Interval]) -> list[Interval]:
+    """Return the output frames that are shown while some samples of the driving sound are heard."""
+    timeline = edit.timeline
+    starts = [stretch.start_frame for stretch in edit.stretches]
+    heard: list[Interval] = []
+    for stretch, stop_frame in zip(edit.stretches, [*starts[1:], len(timeline)], strict=True):
+        for part in parts:
+            seconds = (Fraction(sample, DRIVING_RATE) - stretch.shift for sample in part)
+            first, last = (timeline.frame_at(max(second, Fraction(0))) for second in seconds)
+            heard.append((max(first, stretch.start_frame), min(last, stop_frame)))
+    return merge(part for part in heard if part[0] < part[1])
 
 
 def _write(

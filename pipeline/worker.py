@@ -55,6 +55,8 @@ class WorkerSetup:
     """Of a decoder."""
     drawing_threads: int | None
     """Of the network on a CPU, this worker's own; None: one a core for all workers of the process together."""
+    closes_mouths: bool
+    """Whether mouths are drawn shut while the driving sound is silent."""
     passes_through: bool
     """Whether a clip that cannot be rendered is coded again unchanged; otherwise the job stops."""
 
@@ -218,6 +220,7 @@ def _coded_finely(tools: _Tools, job: ClipJob, path: Path, engine: MouthEngine |
             tracker=tools.tracker if engine else None,
             engine=engine,
             mels=tools.mels if engine else (),
+            closes_mouths=tools.setup.closes_mouths,
             num_threads=tools.setup.num_threads,
         )
         if result.least_psnr >= CODED_PSNR:

@@ -125,16 +125,23 @@ class MouthEngine:
         engine.batch_size = batch_size
         return engine
 
-    def render(self, faces: npt.NDArray[np.uint8], mel_windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    def render(
+        self,
+        faces: npt.NDArray[np.uint8],
+        mel_windows: npt.NDArray[np.float32],
+        references: npt.NDArray[np.uint8] | None = None,
+    ) -> npt.NDArray[np.uint8]:
         """Return faces (n, 96, 96, 3), BGR, whose lower halves say what mel windows (n, 80, 16) sound like.
 
-        Any n, 0 included. Raises OutOfMemory, with the batch size in the message.
+        references: faces of the same people, from which the network takes what their mouths look like; None: the faces
+        themselves. Any n, 0 included. Raises OutOfMemory, with the batch size in the message.
         """
+        references = faces if references is None else references
         pass_size = FACES_A_THREAD if self.device.type == "cpu" else self.batch_size
         passes = [slice(start, start + pass_size) for start in range(0, len(faces), pass_size)]
 
         def render_pass(part: slice) -> npt.NDArray[np.uint8]:
-            return self._render_pass(faces[part], mel_windows[part], pass_size)
+            return self._render_pass(faces[part], mel_windows[part], references[part], pass_size)
 
         mouths = np.empty_like(faces)
         with _failures_translated(self.batch_size):
@@ -144,15 +151,20 @@ class MouthEngine:
 
     @torch.inference_mode()
     def _render_pass(
-        self, faces: npt.NDArray[np.uint8], mel_windows: npt.NDArray[np.float32], pass_size: int
+        self,
+        faces: npt.NDArray[np.uint8],
+        mel_windows: npt.NDArray[np.float32],
+        references: npt.NDArray[np.uint8],
+        pass_size: int,
     ) -> npt.NDArray[np.uint8]:
         with torch.cuda.stream(self._stream) if self._stream else nullcontext():
             images = self._padded(faces, pass_size).float() / 255
             sound = self._padded(mel_windows, pass_size)[:, None]
+            known = self._padded(references, pass_size).float() / 255
             masked = images.clone()
             masked[:, _FIRST_MASKED_ROW:] = 0
             # Channels lie last in memory and first in the shape: the layout that the convolutions are fastest in.
-            stacked = torch.cat((masked, images), dim=3).permute(0, 3, 1, 2)
+            stacked = torch.cat((masked, known), dim=3).permute(0, 3, 1, 2)
             output: Tensor = self._network(sound.to(self.dtype), stacked.to(self.dtype))
             pixels = (output.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
             mouths: npt.NDArray[np.uint8] = pixels[: len(faces)].cpu().numpy()  # waits for this queue alone

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from media.picture import Pixels, Rectangle, VideoFrame, plane_views
 from media.probe import MediaInfo
 from media.reader import FaceTracker, FrameReader
-from media.timeline import Clip, FrameTable, Interval, TrackedFace, contains
+from media.timeline import Clip, FrameTable, Interval, Rest, TrackedFace, contains
 from media.writer import ClipWriter, VideoCoding
 from renderer.compositor import Compositor, FaceCrop
+from renderer.silence import SILENT_WINDOW, mixed, shut_share, silence_of
 from renderer.stream import WriteBehind, read_ahead
 
 QUEUE_FRAMES = 12
@@ -37,8 +38,11 @@ class Engine(Protocol):
         """Faces a pass."""
         ...
 
-    def render(self, faces: Pixels, mel_windows: NDArray[np.float32]) -> Pixels:
-        """Return the faces (n, 96, 96, 3) uint8 BGR with mouths for mel windows (n, 80, 16)."""
+    def render(self, faces: Pixels, mel_windows: NDArray[np.float32], references: Pixels | None = None) -> Pixels:
+        """Return the faces (n, 96, 96, 3) uint8 BGR with mouths for mel windows (n, 80, 16).
+
+        references: faces of the same people that show what their mouths look like; None: the faces themselves.
+        """
         ...
 
 
@@ -84,6 +88,8 @@ class _Face:
     """Number of the sound that drives it."""
     strength: float
     """How much of its new mouth is to be seen."""
+    rest: Pixels | None
+    """The same face at rest, for frames in which nobody speaks; None if there is none."""
 
 
 @dataclass(slots=True)
@@ -108,12 +114,13 @@ def render_clip(
     tracker: FaceTracker | None,
     engine: Engine | None,
     mels: Sequence[Mel],
+    closes_mouths: bool = False,
     num_threads: int = 0,
 ) -> ClipResult:
     """Write a clip's frames, coded, to a file: new mouths in clip.rendered, the others as they are.
 
-    mels: the sounds that drive lips; a face span names its own by number. num_threads: threads of the decoder, 0 for
-    one a core.
+    mels: the sounds that drive lips; a face span names its own by number. closes_mouths: whether mouths are shut while
+    their sound is silent. num_threads: threads of the decoder, 0 for one a core.
     Without tracker and engine nothing is rendered: every frame is coded again unchanged. Raises UnreadableMedia
     if no frame can be decoded, OutOfMemory if the batch is too large, WorkspaceError if the disk is full.
     """
@@ -123,6 +130,8 @@ def render_clip(
         FrameReader(info, table, num_threads=num_threads) as reader,
         ClipWriter(path, info.require_video(), coding) as writer,
     ):
+        if closes_mouths and tracker:
+            work.rests = _read_rests(job, reader, compositor, tracker, mels)
         decoded = read_ahead(reader.read(frames), QUEUE_FRAMES)
         with WriteBehind[_Shot](lambda shot: work.write(writer, shot), QUEUE_FRAMES) as behind:
             try:
@@ -168,11 +177,51 @@ def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mels: Sequence[M
     drawn = [(shot, face) for shot in batch for face in shot.faces]
     for start in range(0, len(drawn), engine.batch_size):  # the last frame's faces may be more than fill a batch
         part = drawn[start : start + engine.batch_size]
-        faces = np.stack([face.crop.face for _, face in part])
         seconds = (job.seconds[shot.number - job.clip.start_frame] for shot, _ in part)
         windows = np.stack([mels[face.voice].window(at) for at, (_, face) in zip(seconds, part, strict=True)])
-        for (shot, face), mouth in zip(part, engine.render(faces, windows), strict=True):
-            work.blend(shot, face, mouth)
+        mouths = _mouths([face for _, face in part], windows, engine)
+        for (shot, face), (mouth, strength) in zip(part, mouths, strict=True):
+            work.blend(shot, face.crop, mouth, strength)
+
+
+def _mouths(faces: Sequence[_Face], windows: NDArray[np.float32], engine: Engine) -> Iterator[tuple[Pixels, float]]:
+    """Yield the new mouth of each face, and how much of it is to be seen: in silence the mouth at rest."""
+    crops = np.stack([face.crop.face for face in faces])
+    silences = np.array(
+        [0.0 if face.rest is None else silence_of(window) for face, window in zip(faces, windows, strict=True)]
+    )
+    spoken, quiet = [int(at) for at in np.flatnonzero(silences < 1)], [int(at) for at in np.flatnonzero(silences > 0)]
+    mouths = crops.copy()
+    if len(spoken):
+        mouths[spoken] = engine.render(crops[spoken], windows[spoken])
+    strengths = [face.strength for face in faces]
+    if len(quiet):
+        rests = np.stack([rest for at in quiet if (rest := faces[at].rest) is not None])
+        drawn = engine.render(crops[quiet], np.stack([SILENT_WINDOW] * len(quiet)), rests)
+        for at, at_rest in zip(quiet, drawn, strict=True):
+            mouths[at] = mixed(mouths[at], at_rest, silences[at])
+            strengths[at] *= 1 - silences[at] * shut_share(crops[at], at_rest)
+    yield from zip(mouths, strengths, strict=True)
+
+
+def _read_rests(
+    job: ClipJob, reader: FrameReader, compositor: Compositor, tracker: FaceTracker, mels: Sequence[Mel]
+) -> dict[Rest, Pixels]:
+    """Return the faces at rest, (96, 96, 3), that a clip's frames without speech need."""
+    clip = job.clip
+    needed: set[Rest] = set()
+    shown = zip(clip.source_frames, job.seconds, strict=True)
+    for number, (source_frame, seconds) in enumerate(shown, clip.start_frame):
+        if contains(clip.rendered, number):
+            spans = [span for span in clip.faces if span.start_frame <= source_frame < span.stop_frame]
+            silent = [span for span in spans if span.rests and silence_of(mels[span.voice].window(seconds)) > 0]
+            needed |= {rest for span in silent if (rest := span.rest_at(source_frame))}
+    rests: dict[Rest, Pixels] = {}
+    for rest in sorted(needed, key=lambda rest: rest.frame):
+        for _, frame in reader.read([rest.frame]):
+            if crop := compositor.crop(frame, *tracker.pose(rest.face)):
+                rests[rest] = crop.face
+    return rests
 
 
 def _batches(shots: Iterator[_Shot], num_faces: int) -> Iterator[list[_Shot]]:
@@ -196,6 +245,8 @@ class _Work:
         self._clip, self._table, self._compositor = job.clip, table, compositor
         self._wants_hashes = job.wants_hashes
         self._strengths = {(fade.frame, fade.face): fade.strength for fade in job.clip.fades}
+        self.rests: dict[Rest, Pixels] = {}
+        """Faces at rest, where some are needed."""
         self._boxes: dict[Interval, Rectangle] = {}
         self._hashes: list[int] = []
         self._rendered: set[int] = set()
@@ -210,19 +261,24 @@ class _Work:
             number = clip.start_frame + position - skipped
             if not clip.start_frame <= number < clip.stop_frame:
                 continue
-            is_rendered = contains(clip.rendered, number)
-            cut = (self._cut(number, frame, face) for face in faces) if is_rendered else ()
-            yield _Shot(number, source_frame, frame, tuple(face for face in cut if face is not None))
+            shot = _Shot(number, source_frame, frame)
+            if contains(clip.rendered, number):
+                shot.faces = tuple(cut for face in faces if (cut := self._cut(shot, face)))
+            yield shot
 
-    def _cut(self, number: int, frame: VideoFrame, face: TrackedFace) -> _Face | None:
-        crop = self._compositor.crop(frame, face.box, face.roll_degrees)
-        place = number, self._clip.faces.index(face.span)
-        return _Face(crop, face.span.voice, self._strengths.get(place, 1.0)) if crop else None
+    def _cut(self, shot: _Shot, face: TrackedFace) -> _Face | None:
+        crop = self._compositor.crop(shot.frame, face.box, face.roll_degrees)
+        if crop is None:
+            return None
+        strength = self._strengths.get((shot.number, self._clip.faces.index(face.span)), 1.0)
+        rest = face.span.rest_at(shot.source_frame) if self.rests else None
+        return _Face(crop, face.span.voice, strength, self.rests.get(rest) if rest else None)
 
-    def blend(self, shot: _Shot, face: _Face, mouth: Pixels) -> None:
-        """Blend a mouth into a shot's frame, over those that are in it already."""
-        crop = face.crop
-        shot.frame = self._compositor.blend(shot.frame, crop, mouth, face.strength)
+    def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels, strength: float) -> None:
+        """Blend a mouth into a shot's frame, over those that are in it already; at strength 0 it stays as it is."""
+        if strength <= 0:
+            return
+        shot.frame = self._compositor.blend(shot.frame, crop, mouth, strength)
         self._rendered.add(shot.number)
         interval = next(part for part in self._clip.rendered if part[0] <= shot.number < part[1])
         self._boxes[interval] = _union(self._boxes.get(interval, crop.region), crop.region)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
 
@@ -131,9 +130,8 @@ def _shortened(faces: Sequence[Span], source_frames: Sequence[int]) -> tuple[Spa
 
     So a clip's key does not depend on where the face is minutes away, nor its size on the length of the shot.
     """
-    low = min(source_frames[0], source_frames[-1]) - PATH_MARGIN_FRAMES
-    high = max(source_frames[0], source_frames[-1]) + PATH_MARGIN_FRAMES
-    return tuple(replace(face, path=face.path.within(low, high)) if face.path else face for face in faces)
+    first, last = min(source_frames[0], source_frames[-1]), max(source_frames[0], source_frames[-1])
+    return tuple(face.shortened(first, last + 1, PATH_MARGIN_FRAMES) for face in faces)
 
 
 def _fades(

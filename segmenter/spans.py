@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from media.identity import EmbedderSettings
-from media.timeline import Face, FacePath, FrameTable, Interval, Span, complement, merge
+from media.timeline import Face, FacePath, FrameTable, Interval, Rest, Span, complement, merge
 from segmenter.people import SAME_PLACE, Cast, Shot, find_people
 from segmenter.targets import BY_PLACE, Choice, lanes_of, person_in
 from segmenter.tracks import Track, estimate_yaw
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from segmenter.scanner import Scan
 
 NO_FACE = "no face"
+REST_FRAMES = 1500
+"""A mouth at rest is looked for once in so many frames, a minute: after that light and head may be others."""
 NOT_SCANNED = "no frame scanned"
 MOUTH_MARGIN = 0.06
 """Distance, as a share of the face's height, that the corners of the mouth keep from the picture's border: of pictures
@@ -273,7 +275,16 @@ def face_span(shot: Shot, lane: Track, frames: Interval, interval: Interval) -> 
         person=person_in(shot, lane, inside or seen),
         fades_in=start > shot.start or start == interval[0],
         fades_out=stop < shot.stop or stop == interval[1],
+        rests=_rests(lane, inside),
     )
+
+
+def _rests(lane: Track, frames: Sequence[int]) -> tuple[Rest, ...]:
+    """Return where the mouth looks most shut, once in every REST_FRAMES frames of the video."""
+    looked = [(frame, openness) for frame in frames if (openness := lane[frame].openness) is not None]
+    blocks = (list(block) for _, block in groupby(looked, key=lambda each: each[0] // REST_FRAMES))
+    best = (min(block, key=lambda each: each[1])[0] for block in blocks)
+    return tuple(Rest(frame, replace(lane[frame], embedding=b"")) for frame in best)
 
 
 def join_faces(spans: Sequence[Span]) -> list[Span]:

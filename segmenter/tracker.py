@@ -133,6 +133,12 @@ class BoxTracker:
             for anchor in self._anchors(frame, face.span)
         )
 
+    def pose(self, face: Face) -> tuple[FaceBox, float]:
+        """Return the box of a face seen in one frame, and how far it is turned; see FaceTracker."""
+        roll = self._rolls([0], [face])[0]
+        turned = min(max(roll, -MOST_ROLL_DEGREES), MOST_ROLL_DEGREES)
+        return (upright_box(face.box, roll) if roll else face.box), turned
+
     def _boxed(
         self, index: int, frame: VideoFrame, faces: Sequence[_Followed]
     ) -> tuple[int, VideoFrame, tuple[TrackedFace, ...]]:

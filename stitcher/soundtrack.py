@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,6 +16,8 @@ from media.errors import StitchError, UnsupportedMedia
 from media.files import atomic_file
 from media.probe import AudioInfo, MediaInfo, open_input
 from media.sound import Samples, audio_frame, first_sample_time, num_channels, sample_at, sound_format, sound_length
+from media.speech import mute
+from media.timeline import Interval
 from stitcher.mix import SoundPiece, SoundPlan, mix
 
 __all__ = [
@@ -178,12 +180,13 @@ def copy_soundtrack(plan: SoundPlan, *, anchor: Fraction) -> Soundtrack:
     return Soundtrack(piece.path, piece.stream_index, anchor - zero, "copied", "the dub's own packets")
 
 
-def write_driving(plan: SoundPlan, path: Path) -> None:
+def write_driving(plan: SoundPlan, path: Path, pauses: Sequence[Interval] = ()) -> None:
     """Write the sound that drives the lips: 16 kHz mono, 32-bit float WAV (RF64 where it outgrows 4 GiB).
 
-    Raises WorkspaceError if the file cannot be written, UnreadableMedia if a piece cannot be read.
+    pauses: samples that are made silent. Raises WorkspaceError if the file cannot be written, UnreadableMedia if a
+    piece cannot be read.
     """
-    blocks = mix(plan, rate=DRIVING_RATE, layout="mono")
+    blocks = mute(mix(plan, rate=DRIVING_RATE, layout="mono"), pauses, DRIVING_RATE)
     _encode(blocks, path, _Encoder("pcm_f32le", "wav"), DRIVING_RATE, "mono", None)
 
 

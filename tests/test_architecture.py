@@ -29,7 +29,7 @@ OURS = {*ARROWS, "evaluation", "studio", "benchmarks", "demo", "tests", "tools"}
 HOMES = {
     "av": ("media/*", "stitcher/*"),
     "batch_face": ("segmenter/detector.py",),
-    "cv2": ("renderer/compositor.py", "segmenter/*", "media/picture.py"),
+    "cv2": ("renderer/compositor.py", "renderer/silence.py", "segmenter/*", "media/picture.py"),
     "distributed": ("pipeline/dask_cluster.py",),
     "joblib": ("pipeline/executor.py", "pipeline/cluster.py", "pipeline/dask_cluster.py"),
     "librosa": ("renderer/mel.py", "media/speech.py"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.speech import find_speech
+from media.speech import find_pauses, find_speech, mute
 
 RATE = 16_000
 
@@ -57,3 +57,28 @@ def test_a_real_dub_speaks_most_of_the_time_but_not_always(shared):
     share = sum(stop - start for start, stop in spoken) / len(samples)
     assert 0.6 < share < 0.98
     assert len(spoken) > 5
+
+
+def test_pauses_leave_a_margin_to_speech():
+    pauses = find_pauses([(RATE, 2 * RATE), (4 * RATE, 5 * RATE)], 6 * RATE, RATE)
+    assert seconds(pauses) == [(0, 0.9), (2.1, 3.9), (5.1, 6)]
+    assert find_pauses([], 6 * RATE, RATE) == [(0, 6 * RATE)]
+    assert find_pauses([(0, 6 * RATE)], 6 * RATE, RATE) == []
+
+
+def test_a_muted_sound_is_silent_in_its_pauses_and_untouched_elsewhere():
+    whole = np.concatenate(sound((3, -20)), axis=1)
+    pauses = [(0, 8000), (16000, 20000), (40000, 48000)]
+    muted = np.concatenate(list(mute([whole], pauses, RATE)), axis=1)
+    assert np.array_equal(muted[:, 8000:16000], whole[:, 8000:16000])
+    assert np.array_equal(muted[:, 20000:40000], whole[:, 20000:40000])
+    assert all(not muted[:, start + 320 : stop - 320].any() for start, stop in pauses)
+    pieces = np.concatenate(list(mute(np.array_split(whole, 77, axis=1), pauses, RATE)), axis=1)
+    assert np.array_equal(pieces, muted)
+
+
+def test_hours_into_a_sound_pauses_are_exact_to_the_sample():
+    late = 2 * 3600 * RATE
+    blocks = [np.zeros((1, late), np.int8), np.ones((1, 4000), np.float32)]
+    *_, last = mute(blocks, [(late + 1000, late + 3001)], RATE)
+    assert np.flatnonzero(last[0] < 1).tolist() == list(range(late + 1001 - late, 3000))

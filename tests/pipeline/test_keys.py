@@ -163,6 +163,12 @@ def test_how_mouths_are_drawn(job, renderer):
     assert job.again(renderer=renderer) == (False, FIRST | SECOND, False, False)
 
 
+def test_what_mouths_do_in_silence(job):
+    scanned, clips, _, sound = job.again(renderer={"silence": "render"})
+    assert (scanned, clips, sound) == (False, FIRST | SECOND, False)
+    assert job.again() == (False, NOTHING, False, False)
+
+
 def test_how_long_mouths_take_to_come_and_go(job):
     """Spans that begin and end at cuts do not fade; where a range ends inside one, its clip does."""
     assert job.again(renderer={"fade_seconds": 0.3}) == (False, NOTHING, False, False)

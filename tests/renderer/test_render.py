@@ -14,7 +14,7 @@ from media.errors import OutOfMemory, UnreadableMedia, WorkspaceError
 from media.picture import plane_views
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
-from media.timeline import Clip, FaceBox, FacePath, Fade, Span, TrackedFace
+from media.timeline import Clip, Face, FaceBox, FacePath, Fade, Rest, Span, TrackedFace
 from media.writer import choose_coding
 from renderer import render
 from renderer.compositor import Compositor, Pads
@@ -47,6 +47,9 @@ class FakeTracker:
             here = [span for span in spans if span.start_frame <= index < span.stop_frame]
             yield index, frame, tuple(TrackedFace(span, self.box(index, span, seen)) for span in here)
 
+    def pose(self, face):
+        return face.box, 0.0
+
     def box(self, index, span, seen):
         reach = min(REACH, index - span.start_frame, span.stop_frame - 1 - index)
         x = float(np.mean([seen.get(near, 3) % 7 for near in range(index - reach, index + reach + 1)]))
@@ -60,7 +63,10 @@ class FakeEngine:
     def __init__(self, batch_size=4, fails_at=None):
         self.batch_size, self.fails_at, self.num_faces = batch_size, fails_at, 0
 
-    def render(self, faces, mel_windows):
+    def render(self, faces, mel_windows, references=None):
+        assert references is None or references.shape == faces.shape
+        if references is not None:
+            faces = references
         assert faces.shape == (len(faces), 96, 96, 3)
         assert mel_windows.shape == (len(faces), 80, 16)
         assert len(faces) <= self.batch_size
@@ -111,7 +117,7 @@ def clip_of(source_frames, start=0, driven=(0, 10**6)):
     return Clip(0, start, start + len(source_frames), action, "", source_frames, touched, tuple(rendered), 0, 0)
 
 
-def run(source, clip, path, *, tracker=None, engine=None, mel=None, seconds=None):
+def run(source, clip, path, *, tracker=None, engine=None, mel=None, seconds=None, closes_mouths=False):
     info, table = source
     seconds = seconds or tuple(table.seconds(frame) for frame in clip.source_frames)
     return render_clip(
@@ -124,6 +130,7 @@ def run(source, clip, path, *, tracker=None, engine=None, mel=None, seconds=None
         tracker=tracker or FakeTracker(),
         engine=engine or FakeEngine(),
         mels=[mel or FakeMel()],
+        closes_mouths=closes_mouths,
     )
 
 
@@ -210,6 +217,58 @@ def test_a_mouth_that_fades_is_seen_in_part(source, in_one_piece, tmp_path):
     assert changed == list(range(40, 50))
     other = [at + 36 for at, (a, b) in enumerate(zip(result.frame_hashes, in_one_piece[36:50], strict=True)) if a != b]
     assert other == [40, 41]
+    assert result.num_rendered == 10
+
+
+# Silence
+
+
+class Pausing:
+    """A sound that is silent with frames 45 to 50, and half silent with those beside them."""
+
+    def window(self, seconds):
+        frame = round(seconds * 25)
+        window = np.full((80, 16), frame % 50, np.float32)
+        window[:, 0 if 45 <= frame <= 50 else 4 if frame in (44, 51) else 16 :] = -4
+        return window
+
+
+def resting(clip):
+    """Return a clip whose faces are at rest in frame 52."""
+    rests = (Rest(52, Face(FaceBox(60, 30, 110, 86), 1.0)),)
+    return replace(clip, faces=tuple(replace(face, rests=rests) for face in clip.faces))
+
+
+def test_in_silence_the_face_at_rest_is_drawn(source, tmp_path):
+    clip = resting(clip_of(range(40, 56), 40))
+    shut, open_ = (
+        run(source, clip, tmp_path / "a.nut", mel=Pausing(), closes_mouths=closes).frame_hashes
+        for closes in (True, False)
+    )
+    differ = [frame for frame, (a, b) in enumerate(zip(shut, open_, strict=True), 40) if a != b]
+    assert set(differ) == {44, *range(45, 51), 51}
+
+
+@pytest.mark.parametrize(("borders", "batch_size"), [((40, 47, 56), 1), ((40, 45, 46, 51, 56), 5), (range(40, 57), 3)])
+def test_borders_of_clips_do_not_show_in_silence(source, tmp_path, borders, batch_size):
+    def hashes(start, stop, size=4):
+        clip, engine = resting(clip_of(range(start, stop), start)), FakeEngine(size)
+        return run(source, clip, tmp_path / "a.nut", engine=engine, mel=Pausing(), closes_mouths=True).frame_hashes
+
+    found = [value for start, stop in pairwise(borders) for value in hashes(start, stop, batch_size)]
+    assert found == list(hashes(40, 56))
+
+
+def test_a_mouth_that_is_shut_anyway_stays(source, tmp_path):
+    class Faithful(FakeEngine):
+        def render(self, faces, mel_windows, references=None):
+            return faces if references is not None else super().render(faces, mel_windows)
+
+    clip = resting(clip_of(range(40, 56), 40))
+    result = run(source, clip, tmp_path / "a.nut", engine=Faithful(), mel=Pausing(), closes_mouths=True)
+    old = source_hashes(source)[40:56]
+    same = [frame for frame, (a, b) in enumerate(zip(result.frame_hashes, old, strict=True), 40) if a == b]
+    assert same == list(range(45, 51))
     assert result.num_rendered == 10
 
 

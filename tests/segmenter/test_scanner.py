@@ -206,7 +206,7 @@ def test_no_frames_no_samples(second):
 def test_a_scan_survives_json():
     faces = (
         Face(FaceBox(1.25, 2, 3, 4.5), 0.87, ((1, 2), (3, 4), (5, 6), (7, 8), (9.5, 10))),
-        Face(FaceBox(0, 0, 1, 1), 0.3, None, b"who", 0.25, None),
+        Face(FaceBox(0, 0, 1, 1), 0.3, None, b"who", 0.25, None, 0.5),
     )
     result = Scan((FaceSample(0, ()), FaceSample(5, faces)), (3,), "retinaface", (1920, 1080))
     assert Scan.from_json(result.to_json()) == result
