@@ -365,3 +365,15 @@ def test_the_cascade_follows_a_real_face_too(speaker):
     distances = [box_distance(a, b) for a, b in zip(follow(speaker), follow(speaker, cascade), strict=True)]
     assert np.median(distances) < 0.2
     assert max(distances) < 0.3
+
+
+@pytest.mark.parametrize(("tilt", "turned"), [(0, 0), (20, 20), (70, 45)])
+def test_the_pose_of_a_face_in_one_frame(tilt, turned):
+    cosine, sine = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+    points = [(-10, -12), (10, -12), (0, 0), (-8, 12), (8, 12)]
+    landmarks = tuple((100 + x * cosine - y * sine, 80 + x * sine + y * cosine) for x, y in points)
+    face = Face(FaceBox(70, 50, 130, 110), 0.9, landmarks)
+    box, roll = BoxTracker(WhiteSquares(), PictureConverter(0), align="similarity").pose(face)
+    assert roll == pytest.approx(turned)
+    assert ((box.left + box.right) / 2, (box.top + box.bottom) / 2) == pytest.approx((100, 80))
+    assert BoxTracker(WhiteSquares(), PictureConverter(0), align="box").pose(face) == (face.box, 0.0)
