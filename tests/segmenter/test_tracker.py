@@ -195,6 +195,27 @@ def found_alone(path, frame, *, every):
     return path.box_at(before).towards(path.box_at(before + every), (frame - before) / every)
 
 
+class Tilted(WhiteSquares):
+    """Sees white faces tilted by 20 degrees, their eyes left and right of their centre; the others not at all."""
+
+    def detect(self, picture, *, smallest_px=16):
+        c, s = np.cos(np.radians(20)), np.sin(np.radians(20))
+        points = ((-9, -9), (9, -9), (0, 0), (-6, 9), (6, 9))
+        return tuple(
+            Face(box, 0.9, tuple((x + c * u - s * v, y + s * u + c * v) for u, v in points))
+            for box in (face.box for face in super().detect(picture))
+            for x, y in [((box.left + box.right) / 2, (box.top + box.bottom) / 2)]
+        )
+
+
+def test_where_a_tilted_face_is_missed_it_stays_tilted():
+    frames = [draw(frame, hidden=range(18, 23)) for frame in range(NUM_FRAMES)]
+    found = track(frames, range(NUM_FRAMES), [span_of(0, NUM_FRAMES)], detector=Tilted())
+    assert [face.roll_degrees for _, _, (face,) in found] == pytest.approx([20] * NUM_FRAMES)
+    widths = [face.box.width for _, _, (face,) in found]
+    assert max(widths) - min(widths) < 3  # the path's box is as little upright as those seen
+
+
 def test_another_face_nearby_is_not_taken(footage):
     class Two(WhiteSquares):
         def detect(self, picture, *, smallest_px=16):
@@ -259,10 +280,15 @@ def speaker(request, shared, retinaface_weights):
     return frames, find_spans(scan, table, [(0, 50)], SpanSettings()), size, detector
 
 
-def follow(speaker, choice=None, frames=slice(None), **options):
+def follow_turned(speaker, choice=None, frames=slice(None), **options):
+    """Return (box, tilt) of the one face of each frame."""
     footage, spans, _, detector = speaker
     tracker = BoxTracker(choice or detector, PictureConverter(0), **options)
-    return [one_box(faces) for _, _, faces in tracker.track(footage[frames], spans)]
+    return [(face.box, face.roll_degrees) for _, _, (face,) in tracker.track(footage[frames], spans)]
+
+
+def follow(*given, **options):
+    return [box for box, _ in follow_turned(*given, **options)]
 
 
 def test_a_real_face_is_followed_within_a_pixel_of_detecting_every_frame(speaker):
@@ -280,12 +306,13 @@ def test_a_real_face_is_where_the_detector_sees_it_at_full_size(speaker):
 
 def test_clips_of_a_real_face_get_the_boxes_of_the_whole(speaker):
     reach = BoxTracker(speaker[3], PictureConverter(0)).reach_frames
-    whole = follow(speaker)
+    whole = follow_turned(speaker)
     pieces = [
-        follow(speaker, frames=slice(max(start - reach, 0), start + 10 + reach))[min(start, reach) :][:10]
+        follow_turned(speaker, frames=slice(max(start - reach, 0), start + 10 + reach))[min(start, reach) :][:10]
         for start in range(0, 50, 10)
     ]
     assert list(chain(*pieces)) == whole
+    assert len({roll for _, roll in whole}) > 40
 
 
 def jitter(path):
@@ -355,9 +382,10 @@ def test_the_tilt_of_a_real_face_is_measured_and_its_box_is_that_of_the_upright_
     assert np.abs(turned_back - middles[1]).max() < 0.08 * own.box.width
 
 
-def test_without_landmarks_nothing_is_turned(speaker):
-    tracker = BoxTracker(build_detector("cascade", None), PictureConverter(0), align="similarity")
-    assert {face.roll_degrees for _, _, faces in tracker.track(speaker[0][:6], speaker[1]) for face in faces} == {0.0}
+def test_without_landmarks_or_when_boxes_are_wanted_nothing_is_turned(speaker):
+    cascade = build_detector("cascade", None)
+    for choice, align in ((cascade, "similarity"), (None, "box")):
+        assert {roll for _, roll in follow_turned(speaker, choice, frames=slice(6), align=align)} == {0.0}
 
 
 def test_the_cascade_follows_a_real_face_too(speaker):
