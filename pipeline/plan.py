@@ -22,8 +22,8 @@ CODE_FRAMES_PER_SECOND = 100.0
 COPY_FRAMES_PER_SECOND = 3000.0
 CODED_BITS_PER_PIXEL = 0.6
 """Upper end of what x264 needs at the default quality; grain needs more."""
-SOUND_BYTES_PER_SECOND = 4 * 16_000 + 24_000
-"""The sound that drives the lips, and a soundtrack of 192 kbit/s."""
+VOICE_BYTES_PER_SECOND, TRACK_BYTES_PER_SECOND = 4 * 16_000, 24_000
+"""Of each sound that drives lips, and of a soundtrack of 192 kbit/s."""
 PROCESS_MEGABYTES, FIRST_PROCESS_MEGABYTES = 900, 400
 """Of each worker process, and of the one that starts them."""
 THREAD_MEGABYTES, FIRST_THREAD_MEGABYTES = 130, 1250
@@ -94,7 +94,8 @@ def build_plan(
     seconds = rendered / (speed * scale) + coded / (CODE_FRAMES_PER_SECOND * scale) + copied / COPY_FRAMES_PER_SECOND
     clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL / 8)
     output_bytes = int(source.size_bytes * copied / max(len(edit.timeline), 1)) + clip_bytes
-    sound_bytes = int(edit.timeline.seconds(len(edit.timeline)) * SOUND_BYTES_PER_SECOND)
+    sound_rate = len(edit.voices) * VOICE_BYTES_PER_SECOND + TRACK_BYTES_PER_SECOND
+    sound_bytes = int(edit.timeline.seconds(len(edit.timeline)) * sound_rate)
     num_networks = max(num_workers, 1) if are_processes else 1
     first, each = (
         (FIRST_PROCESS_MEGABYTES, PROCESS_MEGABYTES) if are_processes else (FIRST_THREAD_MEGABYTES, THREAD_MEGABYTES)

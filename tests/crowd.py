@@ -1,14 +1,21 @@
 """Footage of several people of whom it is known who is where in every frame: real heads, pasted on a canvas."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import av
 import cv2
 import numpy as np
+
+from media.picture import plane_views
+from media.probe import probe, scan_packets
+from media.reader import FrameReader
+from renderer.render import _Work
 
 SIZE = (640, 360)
 RATE = 25
@@ -125,3 +132,67 @@ def write_photo(path, clips, person, frame):
     picture = next(pictures(clips, person, frame))
     cv2.imwrite(str(path), picture)
     return path
+
+
+@contextmanager
+def watching_changes(video, parts=None):
+    """Note what the encoder is given, of all jobs in this process while the context lasts, against the source.
+
+    parts: {name: (left, right)} of the picture; None: all of it, with the name None.
+    Yields {(source frame, name): the rectangle (left, top, right, bottom) that differs}.
+    """
+    info = probe(video)
+    table = scan_packets(info)
+    with FrameReader(info, table) as reader:
+        source = [[plane.copy() for plane in plane_views(frame)] for _, frame in reader.read(range(len(table)))]
+    found = {}
+    write = _Work.write
+
+    def compare(self, writer, shot):
+        new = plane_views(shot.frame)
+        for name, columns in (parts or {None: (0, SIZE[0])}).items():
+            if box := changed_box(source[shot.source_frame], new, columns):
+                found[shot.source_frame, name] = box
+        write(self, writer, shot)
+
+    with patch.object(_Work, "write", compare):
+        yield found
+
+
+def changed_box(old_planes, new_planes, columns):
+    """Return the rectangle (left, top, right, bottom) in which planes differ between two columns of the picture."""
+    boxes = []
+    for old, new in zip(old_planes, new_planes, strict=True):
+        step = old_planes[0].shape[0] // old.shape[0]
+        first, last = (column // step for column in columns)
+        y, x = np.nonzero(old[:, first:last] != new[:, first:last])
+        if len(y):
+            boxes.append([x.min() + first, y.min(), x.max() + first + 1, y.max() + 1] * np.array(step))
+    if not boxes:
+        return None
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return int(min(left)), int(min(top)), int(max(right)), int(max(bottom))
+
+
+def touching_others(changes, crowd, person):
+    """Return the frames in which a changed rectangle touches somebody else's picture, or the person is not there."""
+    return [
+        frame
+        for frame, (left, top, right, bottom) in changes.items()
+        if crowd.place(frame, person) is None
+        or any(
+            place.person != person
+            and left < place.left + place.side
+            and place.left < right
+            and top < place.top + place.side
+            and place.top < bottom
+            for place in crowd.frames[frame]
+        )
+    ]
+
+
+def precision_and_recall(rendered, crowd, person):
+    """Return both for rendered frames: those with somebody half outside the picture may be rendered or not."""
+    wanted = crowd.of(person)
+    precision = len(rendered & crowd.part_of(person)) / len(rendered) if rendered else 0.0
+    return precision, len(rendered & wanted) / len(wanted)

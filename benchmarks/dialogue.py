@@ -1,0 +1,103 @@
+"""Show that in a dialogue each mouth follows its own voice, and rests in the other's turns.
+
+    python -m benchmarks.dialogue [--pairs 3] [--out build/bench/dialogue.json]
+
+Two real heads side by side, a stem for each, turns alone and together. Prints for each mouth how its opening correlates
+with its own stem's energy and with the other's while both speak, and in how many frames of nobody's or only the other's
+turn its half of the planes given to the encoder differs from the source. About a minute a pair on two cores; needs the
+shared clips ($LIPSTITCH_SHARED, or `shared` beside the project).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.material import FOLDER
+from benchmarks.people import clips_folder, print_table, segmenter_settings
+from pipeline.config import load_job
+from pipeline.job import run_job
+from pipeline.progress import Silent
+from tests.crowd import watching_changes
+from tests.dialogue import HALVES, SIDE, correlations, make_dialogue
+from tests.jobs import write_job
+
+PAIRS = (
+    ("head_01_512", "head_03_512"),
+    ("head_06_512", "head_12_512"),
+    ("head_10_512", "head_11_512"),
+    ("head_13_512", "head_14_512"),
+    ("head_05_512", "head_08_512"),
+)
+SECONDS = 14
+TURNS = {"anna": [(0.5, 11.0), (12.8, 13.6)], "ben": [(1.5, 12.0)]}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    person: str
+    own: float
+    """Correlation of the mouth's opening with the energy of the person's own stem, while both speak."""
+    other: float
+    """With that of the other's."""
+    rendered: int
+    """Frames in which this half of the planes differs from the source."""
+    outside_turns: int
+    """Of these, frames outside the person's turns: must be 0."""
+
+
+def measure(pair: tuple[str, str], folder: Path) -> list[Row]:
+    """Return the rows of two people."""
+    clips = clips_folder()
+    dialogue = make_dialogue(folder, clips, pair, TURNS, SECONDS)
+    output = folder / "dialogue.out.mp4"
+    content = {
+        "input": {"video": dialogue.video, "audio": dialogue.dub, "speakers": dialogue.speakers()},
+        "output": output,
+        "segmenter": segmenter_settings(),
+        "execution": {"backend": "serial", "keep": "none"},
+    }
+    job = load_job(write_job(folder, **content))
+    changed: dict[str, set[int]] = {}
+    with watching_changes(dialogue.video, parts={who: (left, left + SIDE) for who, left in HALVES.items()}) as found:
+        run_job(job, Silent(), force=True)
+        changed = {who: {frame for frame, part in found if part == who} for who in HALVES}
+    weights = Path(segmenter_settings()["detector_checkpoint"])
+    follows = correlations(dialogue, output, weights)
+    return [
+        Row(
+            person=person,
+            own=follows[who][0],
+            other=follows[who][1],
+            rendered=len(changed[who]),
+            outside_turns=len(changed[who] - dialogue.spoken(who)),
+        )
+        for person, who in zip(pair, HALVES, strict=True)
+    ]
+
+
+def main() -> int:
+    """Measure the pairs and print the table; return 1 if a mouth moved outside its turns or followed the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=3, choices=range(1, len(PAIRS) + 1))
+    parser.add_argument("--out", type=Path, default=FOLDER / "dialogue.json")
+    options = parser.parse_args()
+    folder = FOLDER / "dialogue"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for pair in PAIRS[: options.pairs]:
+        print(f"{pair[0]} beside {pair[1]} ...", file=sys.stderr)
+        rows += measure(pair, folder)
+    columns = ("person", "own stem", "other's stem", "frames rendered", "outside turns")
+    print_table(columns, [(r.person, f"{r.own:.2f}", f"{r.other:.2f}", r.rendered, r.outside_turns) for r in rows])
+    options.out.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    return int(any(row.outside_turns or row.own <= row.other for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Two real people side by side, a stem for each: each mouth follows its own voice, and rests in the other's turns."""
+
+import pytest
+
+from media.timeline import merge
+from pipeline.config import load_job
+from pipeline.job import run_job
+from pipeline.progress import Silent
+from tests.crowd import watching_changes
+from tests.dialogue import HALVES, SIDE, correlations, make_dialogue
+from tests.jobs import load_report, write_job
+
+SECONDS = 5
+TIMES = {"anna": [(0.2, 4), (4.6, 4.8)], "ben": [(0.6, 4.6)]}
+
+
+@pytest.fixture(scope="module")
+def weights(shared):
+    return shared / "checkpoints" / "retinaface_mobilenet0.25.pth"
+
+
+@pytest.fixture(scope="module")
+def dialogue(shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dialogue")
+    return make_dialogue(folder, shared / "clips", ("head_06_512", "head_12_512"), TIMES, SECONDS)
+
+
+@pytest.fixture(scope="module")
+def finished(shared, weights, dialogue):
+    """Return the output and, for each speaker, the frames in which their half of what is coded is not the source's."""
+    folder = dialogue.video.parent
+    job = write_job(
+        folder,
+        input={"video": dialogue.video, "audio": dialogue.dub, "speakers": dialogue.speakers()},
+        output="out.mp4",
+        segmenter={
+            "detector": "retinaface",
+            "detector_checkpoint": weights,
+            "embedder": shared / "checkpoints" / "mobilefacenet.onnx",
+        },
+        execution={"backend": "serial"},
+    )
+    halves = {who: (left, left + SIDE) for who, left in HALVES.items()}
+    with watching_changes(dialogue.video, halves) as found:
+        assert run_job(load_job(job), Silent()) == 0
+        changed = {who: {frame for frame, half in found if half == who} for who in HALVES}
+    return folder / "out.mp4", changed
+
+
+def test_each_mouth_follows_its_own_voice(finished, dialogue, weights):
+    for own, other in correlations(dialogue, finished[0], weights).values():
+        assert own > 0.2
+        assert own > other + 0.2
+
+
+def test_nobody_moves_outside_their_turns(finished, dialogue):
+    """To the pixel, in the planes given to the encoder."""
+    for who in HALVES:
+        assert finished[1][who] == dialogue.spoken(who)
+
+
+def test_both_are_drawn_in_one_pass(finished, dialogue):
+    report = load_report(finished[0])
+    spoken = [(frame, frame + 1) for who in HALVES for frame in dialogue.spoken(who)]
+    assert report["num_rendered_frames"] == sum(stop - start for start, stop in merge(spoken))
+    assert [speaker["rendered_seconds"] for speaker in report["speakers"]] == pytest.approx([4.0, 4.0])
