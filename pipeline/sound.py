@@ -119,14 +119,19 @@ def driving_pauses(edit: Edit, workspace: Workspace) -> list[Interval]:
     return find_pauses(find_spoken(edit, workspace), num_samples, DRIVING_RATE)
 
 
+def is_silent(edit: Edit, pauses: Sequence[Interval]) -> bool:
+    """Tell whether the driving sound is one pause: perhaps it is music alone, or the wrong file."""
+    return sum(stop - start for start, stop in pauses) >= edit.driving.duration * DRIVING_RATE
+
+
 def describe_silence(edit: Edit, pauses: Sequence[Interval], silence: Silence) -> str:
     """Return in one line what mouths do while nobody speaks, for plan and report."""
     if silence == "render":
         return "mouths are drawn from whatever is heard"
     does = "mouths are drawn shut" if silence == "close" else "mouths stay as they are"
-    seconds = float(Fraction(sum(stop - start for start, stop in pauses), DRIVING_RATE))
-    if seconds >= float(edit.driving.duration):
+    if is_silent(edit, pauses):
         return f"no speech was found in the sound that drives the lips: {does} throughout"
+    seconds = sum(stop - start for start, stop in pauses) / DRIVING_RATE
     return f"{does} while nobody speaks, {seconds:.1f} s in {len(pauses)} pauses"
 
 
