@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from threading import Thread, main_thread
@@ -18,7 +17,7 @@ from media.files import content_key
 from media.identity import EmbedderSettings, Vector
 from media.picture import Pixels, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
-from media.timeline import FrameTable, Interval, complement, intersect, merge
+from media.timeline import FrameTable, Interval, complement, merge
 from media.transcoding import StreamCoding, choose_stream
 from pipeline.casting import Casting
 from pipeline.config import JobConfig
@@ -28,7 +27,7 @@ from pipeline.machine import choose_workers, num_cores
 from pipeline.plan import Plan, build_plan
 from pipeline.progress import Reporter
 from pipeline.scanning import scan_in_parts
-from pipeline.sound import describe_silence, describe_sound, driving_pauses, frames_hearing
+from pipeline.sound import describe_silence, describe_sound, driving_pauses, frames_hearing, shared_pauses
 from pipeline.span_file import read_spans
 from pipeline.speakers import assign_speakers, build_shares
 from pipeline.workspace import Workspace, fingerprint
@@ -259,10 +258,9 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
     """
     silence = config.renderer.silence
     pauses = [[] if silence == "render" else driving_pauses(voice, workspace) for voice in edit.voices]
-    quiet = reduce(intersect, pauses)  # nobody speaks
     driven = edit.driven
     if silence == "original":
-        silent = frames_hearing(edit, quiet)
+        silent = frames_hearing(edit, shared_pauses(pauses))
         driven = tuple(part for start, stop in driven for part in complement(silent, start, stop))
     seen = casting.spans(source.table, edit.scanned, span_settings(config))
     speakers = casting.speakers(edit)
@@ -286,7 +284,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
         shares=build_shares(edit, speakers, seen),
         source=source.info,
         coded_reason=source.coding.reason,
-        silence=describe_silence(edit, quiet, silence),
+        silence=describe_silence(edit, pauses, silence),
         pauses=pauses,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),
         align=_align(config, source),

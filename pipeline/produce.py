@@ -21,7 +21,7 @@ from pipeline.plan import Plan
 from pipeline.prepare import Source
 from pipeline.progress import Reporter, stage
 from pipeline.report import build_check, build_report, load_marks, lost_streams, report_path, write_report
-from pipeline.sound import make_driving, make_soundtrack
+from pipeline.sound import is_silent, make_driving, make_soundtrack
 from pipeline.verify import asked_lower, describe_checks, verify_output
 from pipeline.worker import WorkerSetup, load_finished, share_source
 from pipeline.workspace import Workspace
@@ -104,7 +104,7 @@ def produce(
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.say("There was no face to render, so no lips were changed.")
-    if plan.silence.startswith("no speech"):
+    if is_silent(edit, plan.pauses):
         reporter.warn(f"{edit.output}: {plan.silence}.")
     choice = plan.casting.choice
     if choice.note:
@@ -251,7 +251,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         setup.align,
         setup.pads,
         setup.feather,
-        [face.rests for face in clip.faces] if setup.closes_mouths else None,
+        [[(r.frame, r.face.box, r.face.landmarks) for r in face.rests] for face in clip.faces if setup.closes_mouths],
         [_driving_key(setup.driving[face.voice], job, part) for face in clip.faces for part in _shown(face, clip)],
     )
     return content_key(RENDER_VERSION, what, shown, drawn)

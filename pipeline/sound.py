@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import reduce
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from media.errors import UnsupportedMedia
 from media.files import content_key, plain
 from media.probe import MediaInfo, probe
 from media.speech import find_pauses, find_speech
-from media.timeline import Interval, merge
+from media.timeline import Interval, intersect, merge
 from pipeline.config import AudioConfig, Silence
 from pipeline.edit import Edit
 from pipeline.progress import Reporter
@@ -123,15 +124,27 @@ def driving_pauses(driving: SoundPlan, workspace: Workspace) -> list[Interval]:
     return find_pauses(find_spoken(driving, workspace), num_samples, DRIVING_RATE)
 
 
-def describe_silence(edit: Edit, pauses: Sequence[Interval], silence: Silence) -> str:
-    """Return in one line what mouths do while nobody speaks, for plan and report."""
+def shared_pauses(pauses: Sequence[Sequence[Interval]]) -> list[Interval]:
+    """Return where nobody speaks, by the pauses of each voice."""
+    return reduce(intersect, pauses[1:], [*pauses[0]])
+
+
+def is_silent(edit: Edit, pauses: Sequence[Sequence[Interval]]) -> bool:
+    """Tell whether no voice ever speaks: perhaps the dub is music alone, or the wrong file."""
+    silent = sum(stop - start for start, stop in shared_pauses(pauses))
+    return silent >= edit.driving.duration * DRIVING_RATE
+
+
+def describe_silence(edit: Edit, pauses: Sequence[Sequence[Interval]], silence: Silence) -> str:
+    """Return in one line what mouths do while nobody speaks, for plan and report. pauses: of each voice."""
     if silence == "render":
         return "mouths are drawn from whatever is heard"
     does = "mouths are drawn shut" if silence == "close" else "mouths stay as they are"
-    seconds = float(Fraction(sum(stop - start for start, stop in pauses), DRIVING_RATE))
-    if seconds >= float(edit.driving.duration):
+    if is_silent(edit, pauses):
         return f"no speech was found in the sound that drives the lips: {does} throughout"
-    return f"{does} while nobody speaks, {seconds:.1f} s in {len(pauses)} pauses"
+    quiet = shared_pauses(pauses)
+    seconds = sum(stop - start for start, stop in quiet) / DRIVING_RATE
+    return f"{does} while nobody speaks, {seconds:.1f} s in {len(quiet)} pauses"
 
 
 def frames_hearing(edit: Edit, parts: Sequence[Interval]) -> list[Interval]:

@@ -23,27 +23,11 @@ from media.reader import FaceTracker, FrameReader
 from media.timeline import Clip, FrameTable, Interval, Rest, TrackedFace, contains
 from media.writer import ClipWriter, VideoCoding
 from renderer.compositor import Compositor, FaceCrop
-from renderer.silence import SILENT_WINDOW, mixed, shut_share, silence_of
+from renderer.silence import Engine, draw_mouths, silence_of
 from renderer.stream import WriteBehind, read_ahead
 
 QUEUE_FRAMES = 12
 """Frames that may wait between two threads."""
-
-
-class Engine(Protocol):
-    """Draws mouths."""
-
-    @property
-    def batch_size(self) -> int:
-        """Faces a pass."""
-        ...
-
-    def render(self, faces: Pixels, mel_windows: NDArray[np.float32], references: Pixels | None = None) -> Pixels:
-        """Return the faces (n, 96, 96, 3) uint8 BGR with mouths for mel windows (n, 80, 16).
-
-        references: faces of the same people that show what their mouths look like; None: the faces themselves.
-        """
-        ...
 
 
 class Mel(Protocol):
@@ -179,29 +163,10 @@ def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mels: Sequence[M
         part = drawn[start : start + engine.batch_size]
         seconds = (job.seconds[shot.number - job.clip.start_frame] for shot, _ in part)
         windows = np.stack([mels[face.voice].window(at) for at, (_, face) in zip(seconds, part, strict=True)])
-        mouths = _mouths([face for _, face in part], windows, engine)
+        faces = np.stack([face.crop.face for _, face in part])
+        mouths = draw_mouths(faces, windows, [face.rest for _, face in part], engine)
         for (shot, face), (mouth, strength) in zip(part, mouths, strict=True):
-            work.blend(shot, face.crop, mouth, strength)
-
-
-def _mouths(faces: Sequence[_Face], windows: NDArray[np.float32], engine: Engine) -> Iterator[tuple[Pixels, float]]:
-    """Yield the new mouth of each face, and how much of it is to be seen: in silence the mouth at rest."""
-    crops = np.stack([face.crop.face for face in faces])
-    silences = np.array(
-        [0.0 if face.rest is None else silence_of(window) for face, window in zip(faces, windows, strict=True)]
-    )
-    spoken, quiet = [int(at) for at in np.flatnonzero(silences < 1)], [int(at) for at in np.flatnonzero(silences > 0)]
-    mouths = crops.copy()
-    if len(spoken):
-        mouths[spoken] = engine.render(crops[spoken], windows[spoken])
-    strengths = [face.strength for face in faces]
-    if len(quiet):
-        rests = np.stack([rest for at in quiet if (rest := faces[at].rest) is not None])
-        drawn = engine.render(crops[quiet], np.stack([SILENT_WINDOW] * len(quiet)), rests)
-        for at, at_rest in zip(quiet, drawn, strict=True):
-            mouths[at] = mixed(mouths[at], at_rest, silences[at])
-            strengths[at] *= 1 - silences[at] * shut_share(crops[at], at_rest)
-    yield from zip(mouths, strengths, strict=True)
+            work.blend(shot, face.crop, mouth, face.strength * strength)
 
 
 def _read_rests(
@@ -210,11 +175,11 @@ def _read_rests(
     """Return the faces at rest, (96, 96, 3), that a clip's frames without speech need."""
     clip = job.clip
     needed: set[Rest] = set()
-    shown = zip(clip.source_frames, job.seconds, strict=True)
-    for number, (source_frame, seconds) in enumerate(shown, clip.start_frame):
-        if contains(clip.rendered, number):
-            spans = [span for span in clip.faces if span.start_frame <= source_frame < span.stop_frame]
-            silent = [span for span in spans if span.rests and silence_of(mels[span.voice].window(seconds)) > 0]
+    for part in clip.rendered:
+        for at in range(part[0] - clip.start_frame, part[1] - clip.start_frame):
+            source_frame = clip.source_frames[at]
+            here = [span for span in clip.faces if span.start_frame <= source_frame < span.stop_frame]
+            silent = [span for span in here if span.rests and silence_of(mels[span.voice].window(job.seconds[at])) > 0]
             needed |= {rest for span in silent if (rest := span.rest_at(source_frame))}
     rests: dict[Rest, Pixels] = {}
     for rest in sorted(needed, key=lambda rest: rest.frame):

@@ -7,6 +7,9 @@ the face at rest then; and where the source's own mouth is shut anyway, that one
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,22 @@ SMOOTHING_PX = 2.5
 SHUT_LEVELS, OPEN_LEVELS = 10.0, 16.0
 """Greatest difference to the mouth at rest, in levels of 255, up to which a mouth counts as shut, and from which on it
 does not. On clips of six people mouths that show teeth differ by 17 and more, open ones by 30 to 120."""
+
+
+class Engine(Protocol):
+    """Draws mouths."""
+
+    @property
+    def batch_size(self) -> int:
+        """Faces a pass."""
+        ...
+
+    def render(self, faces: Pixels, mel_windows: NDArray[np.float32], references: Pixels | None = None) -> Pixels:
+        """Return the faces (n, 96, 96, 3) uint8 BGR with mouths for mel windows (n, 80, 16).
+
+        references: faces of the same people that show what their mouths look like; None: the faces themselves.
+        """
+        ...
 
 
 def silence_of(window: NDArray[np.float32]) -> float:
@@ -47,3 +66,27 @@ def shut_share(face: Pixels, at_rest: Pixels) -> float:
     differences = np.abs(one - other)[MOUTH_ROWS, MOUTH_COLUMNS].mean(axis=2)
     share = (OPEN_LEVELS - float(differences.max())) / (OPEN_LEVELS - SHUT_LEVELS)
     return min(max(share, 0.0), 1.0)
+
+
+def draw_mouths(
+    faces: Pixels, windows: NDArray[np.float32], rests: Sequence[Pixels | None], engine: Engine
+) -> Iterator[tuple[Pixels, float]]:
+    """Yield the new mouth of each face (96, 96, 3), and how much of it is to be seen, in [0, 1].
+
+    faces: (n, 96, 96, 3), with as many mel windows (n, 80, 16). rests: the same faces at rest, which are shown to the
+    network in silence; None: silence is like any sound. Where a pause begins or ends, a face is drawn both ways.
+    """
+    silences = [0.0 if rest is None else silence_of(window) for rest, window in zip(rests, windows, strict=True)]
+    heard = [at for at, silence in enumerate(silences) if silence < 1]
+    mouths, strengths = faces.copy(), [1.0] * len(faces)
+    if heard:
+        mouths[heard] = engine.render(faces[heard], windows[heard])
+    quiet = [(at, rest) for at, rest in enumerate(rests) if rest is not None and silences[at] > 0]
+    if quiet:
+        places = [at for at, _ in quiet]
+        shown = np.stack([rest for _, rest in quiet])
+        shut = engine.render(faces[places], np.stack([SILENT_WINDOW] * len(quiet)), shown)
+        for at, mouth in zip(places, shut, strict=True):
+            mouths[at] = mixed(mouths[at], mouth, silences[at])
+            strengths[at] = 1 - silences[at] * shut_share(faces[at], mouth)
+    yield from zip(mouths, strengths, strict=True)

@@ -39,9 +39,8 @@ def with_looks(face: Face, frame: VideoFrame, rotation: int) -> Face:
     if luma is None or mouth is None:
         return face
     light = min(max(float(luma.mean()), 0.0), 1.0)
-    is_large = (1 - 2 * SIDE) * face.box.width >= FIXED_PX[0] - 1 and (1 - TOP - BOTTOM) * face.box.height >= FIXED_PX[
-        1
-    ] - 1
+    seen = (1 - 2 * SIDE) * face.box.width, (1 - TOP - BOTTOM) * face.box.height
+    is_large = all(pixels > least - 1 for pixels, least in zip(seen, FIXED_PX, strict=True))
     sharpness = float(_laplacian(luma).var() / luma.var()) if is_large and luma.std() >= LEAST_CONTRAST else None
     # An open mouth is darker inside than the skin around, and its teeth are lighter than its lips.
     openness = (mouth.std() + luma.mean() - np.percentile(mouth, 5)) / max(float(luma.mean()), LEAST_CONTRAST)
