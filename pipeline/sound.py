@@ -132,7 +132,7 @@ def describe_silence(edit: Edit, pauses: Sequence[Interval], silence: Silence) -
     if is_silent(edit, pauses):
         return f"no speech was found in the sound that drives the lips: {does} throughout"
     seconds = sum(stop - start for start, stop in pauses) / DRIVING_RATE
-    return f"{does} while nobody speaks, {seconds:.1f} s in {len(pauses)} pauses"
+    return f"{does} while nobody speaks, {seconds:.1f} s in all"
 
 
 def frames_hearing(edit: Edit, parts: Sequence[Interval]) -> list[Interval]:
