@@ -246,7 +246,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         setup.smoothing_frames,
         setup.pads,
         setup.feather,
-        [face.rests for face in clip.faces] if setup.closes_mouths else None,
+        [(face.rests, face.shut) for face in clip.faces] if setup.closes_mouths else None,
         [_driving_key(Path(setup.driving), job, part) for part in clip.rendered],
     )
     return content_key(RENDER_VERSION, what, shown, drawn)
