@@ -145,7 +145,7 @@ def _moved_onto(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDAr
     """Return a picture shifted and turned so that it fits another one best."""
     warp = np.eye(2, 3, dtype=np.float32)
     grey = [np.clip(picture.mean(axis=2), 0, 255).astype(np.uint8) for picture in (before, after)]
-    steps = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
+    steps = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
     with suppress(cv2.error):  # where the two have nothing in common, they are compared as they are
         _, warp = cv2.findTransformECC(grey[0], grey[1], warp, cv2.MOTION_EUCLIDEAN, steps, None, 3)
     size = (after.shape[1], after.shape[0])

@@ -20,6 +20,8 @@ from media.intervals import even_pieces as even_pieces
 from media.intervals import intersect as intersect
 from media.intervals import merge as merge
 
+SHUT_RAMP_FRAMES = 4
+"""Frames over which a mouth that is shut takes the place of one that is drawn."""
 Kind = Literal["face", "no_face"]
 Action = Literal["render", "code", "copy"]
 Outcome = Literal["rendered", "copied", "coded_again", "fell_back"]
@@ -168,6 +170,13 @@ class Span:
     """The same of the frame behind it."""
     rests: tuple[Rest, ...] = ()
     """By frame, one in each minute or so; empty where nobody looked."""
+    shut: tuple[Interval, ...] = ()
+    """Frames in which the mouth seems to stay shut for a while: sorted, disjoint."""
+
+    def shut_at(self, frame: int) -> float:
+        """Return how far inside such a stretch a frame lies, in [0, 1]: 1 from SHUT_RAMP_FRAMES off its ends."""
+        inside = (min(frame - start + 1, stop - frame) for start, stop in self.shut)
+        return min(max(max(inside, default=0) / SHUT_RAMP_FRAMES, 0.0), 1.0)
 
     def rest_at(self, frame: int) -> Rest | None:
         """Return the rest nearest to a frame; None if there is none."""
@@ -178,7 +187,12 @@ class Span:
         path = self.path.within(start - margin, stop + margin) if self.path else None
         rests = dict.fromkeys(rest for frame in (start, stop - 1) if (rest := self.rest_at(frame)))
         between = (rest for rest in self.rests if start <= rest.frame < stop)
-        return replace(self, path=path, rests=tuple(sorted({*rests, *between}, key=lambda rest: rest.frame)))
+        return replace(
+            self,
+            path=path,
+            rests=tuple(sorted({*rests, *between}, key=lambda rest: rest.frame)),
+            shut=tuple(part for part in self.shut if part[0] < stop and start < part[1]),
+        )
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame

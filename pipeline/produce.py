@@ -251,10 +251,15 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         setup.align,
         setup.pads,
         setup.feather,
-        [[(r.frame, r.face.box, r.face.landmarks) for r in face.rests] for face in clip.faces if setup.closes_mouths],
+        [_at_rest(face) for face in clip.faces if setup.closes_mouths],
         [_driving_key(setup.driving[face.voice], job, part) for face in clip.faces for part in _shown(face, clip)],
     )
     return content_key(RENDER_VERSION, what, shown, drawn)
+
+
+def _at_rest(face: Span) -> list[Any]:
+    """Return what tells how a face looks at rest; who it is plays no part."""
+    return [face.shut, [(rest.frame, rest.face.box, rest.face.landmarks) for rest in face.rests]]
 
 
 def _shown(face: Span, clip: Clip) -> list[Interval]:

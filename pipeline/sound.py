@@ -142,9 +142,8 @@ def describe_silence(edit: Edit, pauses: Sequence[Sequence[Interval]], silence: 
     does = "mouths are drawn shut" if silence == "close" else "mouths stay as they are"
     if is_silent(edit, pauses):
         return f"no speech was found in the sound that drives the lips: {does} throughout"
-    quiet = shared_pauses(pauses)
-    seconds = sum(stop - start for start, stop in quiet) / DRIVING_RATE
-    return f"{does} while nobody speaks, {seconds:.1f} s in {len(quiet)} pauses"
+    seconds = sum(stop - start for start, stop in shared_pauses(pauses)) / DRIVING_RATE
+    return f"{does} while nobody speaks, {seconds:.1f} s in all"
 
 
 def frames_hearing(edit: Edit, parts: Sequence[Interval]) -> list[Interval]:

@@ -74,6 +74,8 @@ class _Face:
     """How much of its new mouth is to be seen."""
     rest: Pixels | None
     """The same face at rest, for frames in which nobody speaks; None if there is none."""
+    shut: float
+    """How far its own mouth may stay in such frames, if it is shut; in [0, 1]."""
 
 
 @dataclass(slots=True)
@@ -165,8 +167,8 @@ def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mels: Sequence[M
         windows = np.stack([mels[face.voice].window(at) for at, (_, face) in zip(seconds, part, strict=True)])
         faces = np.stack([face.crop.face for _, face in part])
         mouths = draw_mouths(faces, windows, [face.rest for _, face in part], engine)
-        for (shot, face), (mouth, strength) in zip(part, mouths, strict=True):
-            work.blend(shot, face.crop, mouth, face.strength * strength)
+        for (shot, face), (mouth, shut) in zip(part, mouths, strict=True):
+            work.blend(shot, face.crop, mouth, face.strength * (1 - face.shut * shut))
 
 
 def _read_rests(
@@ -237,7 +239,8 @@ class _Work:
             return None
         strength = self._strengths.get((shot.number, self._clip.faces.index(face.span)), 1.0)
         rest = face.span.rest_at(shot.source_frame) if self.rests else None
-        return _Face(crop, face.span.voice, strength, self.rests.get(rest) if rest else None)
+        at_rest = self.rests.get(rest) if rest else None
+        return _Face(crop, face.span.voice, strength, at_rest, face.span.shut_at(shot.source_frame))
 
     def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels, strength: float) -> None:
         """Blend a mouth into a shot's frame, over those that are in it already; at strength 0 it stays as it is."""

@@ -71,22 +71,22 @@ def shut_share(face: Pixels, at_rest: Pixels) -> float:
 def draw_mouths(
     faces: Pixels, windows: NDArray[np.float32], rests: Sequence[Pixels | None], engine: Engine
 ) -> Iterator[tuple[Pixels, float]]:
-    """Yield the new mouth of each face (96, 96, 3), and how much of it is to be seen, in [0, 1].
+    """Yield the new mouth of each face (96, 96, 3), and how surely its own is shut in silence, in [0, 1].
 
     faces: (n, 96, 96, 3), with as many mel windows (n, 80, 16). rests: the same faces at rest, which are shown to the
     network in silence; None: silence is like any sound. Where a pause begins or ends, a face is drawn both ways.
     """
     silences = [0.0 if rest is None else silence_of(window) for rest, window in zip(rests, windows, strict=True)]
     heard = [at for at, silence in enumerate(silences) if silence < 1]
-    mouths, strengths = faces.copy(), [1.0] * len(faces)
+    mouths, shut = faces.copy(), [0.0] * len(faces)
     if heard:
         mouths[heard] = engine.render(faces[heard], windows[heard])
     quiet = [(at, rest) for at, rest in enumerate(rests) if rest is not None and silences[at] > 0]
     if quiet:
         places = [at for at, _ in quiet]
         shown = np.stack([rest for _, rest in quiet])
-        shut = engine.render(faces[places], np.stack([SILENT_WINDOW] * len(quiet)), shown)
-        for at, mouth in zip(places, shut, strict=True):
+        drawn = engine.render(faces[places], np.stack([SILENT_WINDOW] * len(quiet)), shown)
+        for at, mouth in zip(places, drawn, strict=True):
             mouths[at] = mixed(mouths[at], mouth, silences[at])
-            strengths[at] = 1 - silences[at] * shut_share(faces[at], mouth)
-    yield from zip(mouths, strengths, strict=True)
+            shut[at] = silences[at] * shut_share(faces[at], mouth)
+    yield from zip(mouths, shut, strict=True)

@@ -234,9 +234,9 @@ class Pausing:
 
 
 def resting(clip):
-    """Return a clip whose faces are at rest in frame 52."""
+    """Return a clip whose faces are at rest in frame 52, and seem shut all the time."""
     rests = (Rest(52, Face(FaceBox(60, 30, 110, 86), 1.0)),)
-    return replace(clip, faces=tuple(replace(face, rests=rests) for face in clip.faces))
+    return replace(clip, faces=tuple(replace(face, rests=rests, shut=((40, 56),)) for face in clip.faces))
 
 
 def test_in_silence_the_face_at_rest_is_drawn(source, tmp_path):

@@ -138,3 +138,20 @@ def test_rows_of_a_span_file_that_touch_do_not_fade_between_them():
     rows = [SpanRow(2, 10, 40, None, "face", ""), SpanRow(3, 40, 60, None, "face", "")]
     spans = spans_of_rows(rows, cast, SIZE, [(0, 100)], BY_PLACE)
     assert fading(span for span in spans if span.kind == "face") == [(10, True, False), (40, False, True)]
+
+
+def looking(openness):
+    return Face(BOX, 0.9, openness=openness)
+
+
+def test_a_mouth_is_shut_where_it_stays_so_and_rests_where_it_is_most_so():
+    looks = [1.0] * 10 + [0.42, 0.4, 0.41] + [0.9] * 10 + [0.42] * 20 + [1.1] * 7
+    samples = tuple(FaceSample(i, (looking(value),)) for i, value in enumerate(looks))
+    scan = Scan(samples, (), "drawn", SIZE)
+    (found,) = find_spans(scan, TABLE, [(0, len(looks))], SpanSettings())
+    assert [rest.frame for rest in found.rests] == [11]
+    assert found.shut == ((23, 43),)
+    assert [found.shut_at(frame) for frame in (11, 22, 23, 24, 26, 39, 42, 43)] == [0, 0, 0.25, 0.5, 1, 1, 0.25, 0]
+    assert found.shortened(30, 40, 5).shut == ((23, 43),)
+    assert found.shortened(0, 20, 5).shut == ()
+    assert found.shortened(30, 40, 5).rests == found.rests
