@@ -362,7 +362,8 @@ class Clip:
     faces: tuple[Span, ...]
     """The face spans that the clip touches, whole (they may reach beyond it), in source frames."""
     rendered: tuple[Interval, ...]
-    """Output frames that get a new mouth: sorted, disjoint, inside the clip."""
+    """Output frames that get a new mouth: sorted, disjoint, inside the clip. In a dialogue, cut wherever a turn begins
+    or ends."""
     start_sample: int
     """First sample of the driving audio (16 kHz) heard while the clip is shown."""
     stop_sample: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from media.sound import sample_at
 from media.timeline import (
@@ -61,6 +61,8 @@ def plan_clips(
     """
     shown = _Shown(_shown(spans, timeline, speakers))
     rendered = intersect(merge(interval for interval, _ in shown.shown), driven)
+    if speakers:  # what is drawn in which frames is told apart, so that it can be checked whose mouth moved
+        rendered = list(_split(rendered, sorted({edge for interval, _ in shown.shown for edge in interval})))
     if may_copy_whole and not rendered and timeline.is_source and len(timeline.runs) == 1:
         coded_reason = ""
     fades = _fades(shown, timeline, driven, fade_seconds)
@@ -78,7 +80,7 @@ def plan_clips(
                     action="copy" if copied else "render" if inside else "code",
                     reason=_reason(
                         copied=copied,
-                        rendered_whole=inside == ((first, last),),
+                        rendered_whole=merge(inside) == [(first, last)],
                         appended=appended,
                         coded_reason=coded_reason,
                     ),
@@ -102,6 +104,13 @@ def _shown(spans: Sequence[Span], timeline: OutputTimeline, speakers: Sequence[S
     faces = [span for span in spans if span.kind == "face"]
     pairs = [pair for run in timeline.runs for face in faces for pair in in_turns(face, run, speakers)]
     return sorted((pair for pair in pairs if pair[0][0] < pair[0][1]), key=lambda pair: pair[0])
+
+
+def _split(parts: Sequence[Interval], edges: Sequence[int]) -> Iterator[Interval]:
+    """Cut intervals at all edges inside them; both sorted."""
+    for start, stop in parts:
+        inside = edges[bisect_right(edges, start) : bisect_left(edges, stop)]
+        yield from pairwise([start, *inside, stop])
 
 
 class _Shown:

@@ -160,6 +160,17 @@ def test_each_mouth_follows_its_own_voice_in_its_own_turns(work, stock):
     assert said.warnings == []
 
 
+def test_the_report_tells_whose_mouth_moved_in_which_frames(work):
+    """A is wholly left of B: so the rectangle outside which nothing changed says who was drawn."""
+    _, report, _ = work(segmenter={"max_clip_seconds": 10})
+    middle = (BOXES["A"].right + BOXES["B"].left) / 2
+    sides = [
+        (start, stop, box[0] < middle, box[0] + box[2] > middle)
+        for (start, stop), box in zip(report["check"]["spans"], report["check"]["boxes"], strict=True)
+    ]
+    assert sides == [(5, 20, True, False), (35, 45, False, True), (45, 50, True, True), (50, 55, True, False)]
+
+
 def test_who_has_no_stem_hears_the_dub(work, stock):
     (stock / "apart.csv").write_text("start,stop,speaker\n0.2,0.8,anna\n1.4,2,ben\n2,2.2,anna\n")
     work(turns="apart.csv", cast={**CAST, "ben": {"person": {"reference": "b.png"}}})
