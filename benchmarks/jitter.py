@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.material import shared_folder
-from media.picture import PictureConverter, to_upright
+from media.picture import PictureConverter
 from media.probe import MediaInfo, probe, scan_packets
 from media.reader import FrameReader
 from media.timeline import Face, FrameTable, Span
@@ -194,8 +194,7 @@ def follow(
                 followed.box.append((face.box.left, face.box.top, face.box.right, face.box.bottom))
                 crop = compositor.crop(frame, face.box, face.roll_degrees)
                 assert crop is not None, "a span's face lies in the picture"
-                corner = to_upright(crop.region, rotation, frame.width, frame.height)[:2]
-                followed.crop.append(tuple((crop.places @ places.T + 0.5 + np.array(corner)[:, None]).T.ravel()))
+                followed.crop.append(tuple((crop.places @ places.T + 0.5).T.ravel()))
     return list(found.values())
 
 

@@ -44,6 +44,8 @@ ROUNDING = 1e-6
 """Of a pixel: by so much a box may miss a whole one without taking in another row."""
 MASK_TOP, MASK_SIDE, MASK_BOTTOM = 0.46, 0.04, 0.02
 """Where the mask begins, as shares of the box. The network redraws rows 48 to 95 of 96; its upper half is a copy."""
+MASK_TOP_PX = MASK_TOP * FACE_SIZE - 2
+"""Pixels of the face above everything that the mask, once it is sampled, touches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,9 @@ class FaceCrop:
     face: Pixels
     """(96, 96, 3) uint8 BGR, upright."""
     places: NDArray[np.float64]
-    """(2, 3): where the pixel (x, y, 1) of the face lies in the region, both upright; centres are whole numbers."""
+    """(2, 3): where the pixel (x, y, 1) of the face lies in the upright picture; centres are whole numbers."""
     region: Rectangle
-    """The region that was converted, in stored pixels of the frame, on whole chroma samples."""
-    pixels: Pixels
-    """The region as upright (height, width, 3) uint8 BGR."""
+    """The face's region in stored pixels of the frame, on whole chroma samples."""
 
 
 class Compositor:
@@ -97,8 +97,8 @@ class Compositor:
             return None
         region = align(to_stored(outline, self._rotation, width, height), frame)
         pixels = self._converter.region_bgr(frame, region)
-        places[:, 2] -= to_upright(region, self._rotation, width, height)[:2]
-        return FaceCrop(sample(pixels, places, FACE_SIZE), places, region, pixels)
+        corner = to_upright(region, self._rotation, width, height)
+        return FaceCrop(sample(pixels, moved(places, -corner[0], -corner[1]), FACE_SIZE), places, region)
 
     def _padded(self, box: FaceBox, size: tuple[int, int] | None) -> FaceBox:
         """Return a box with its pads, inside a picture of a size."""
@@ -113,18 +113,23 @@ class Compositor:
         """Return the frame with a mouth, (96, 96, 3) uint8 BGR, blended in where the face was cropped from.
 
         strength: how much of it is seen, in [0, 1]; at 0 nothing changes. The frame given stays as it is. Nothing
-        changes outside crop.region.
+        changes outside crop.region; only what lies under the mask is converted.
         """
-        if strength <= 0:
+        width, height = frame.width, frame.height
+        upright = (height, width) if self._rotation in (90, 270) else (width, height)
+        under = to_stored(bounds(crop.places, upright, top=MASK_TOP_PX), self._rotation, width, height)
+        area = align(under, frame)
+        left, top, right, bottom = to_upright(area, self._rotation, width, height)
+        places, size = moved(crop.places, -left, -top), (right - left, bottom - top)
+        if strength <= 0 or min(size) <= 0:  # unseen, or beyond the frame
             return frame
-        size = crop.pixels.shape[1], crop.pixels.shape[0]
-        pixels = cv2.warpAffine(*_enlarged(mouth, crop.places), size, borderMode=cv2.BORDER_REPLICATE)
-        mask = strength * cv2.warpAffine(self._mask, crop.places, size, flags=cv2.INTER_LINEAR)
+        pixels = cv2.warpAffine(*_enlarged(mouth, places), size, borderMode=cv2.BORDER_REPLICATE)
+        mask = strength * cv2.warpAffine(self._mask, places, size, flags=cv2.INTER_LINEAR)
         stored_mask = turn(np.asarray(mask, np.float32), -self._rotation % 360)
         blended = copy_frame(frame)
         new_planes = self._converter.native_planes(np.asarray(pixels, np.uint8), frame)
         for plane, new in zip(plane_views(blended), new_planes, strict=True):
-            blend_plane(_window(plane, crop.region, frame), new, stored_mask)
+            blend_plane(_window(plane, area, frame), new, stored_mask)
         return blended
 
 
@@ -142,10 +147,20 @@ def _places(padded: FaceBox, box: FaceBox, roll_degrees: float) -> NDArray[np.fl
     return np.column_stack([turned * (scale_x, scale_y), shift])
 
 
-def bounds(places: NDArray[np.float64], size: tuple[int, int], *, rim: float = 0.0) -> Rectangle:
-    """Return the whole pixels around a face, `rim` pixels of the face wider, inside a picture of a size."""
+def moved(places: NDArray[np.float64], right: float, down: float) -> NDArray[np.float64]:
+    """Return a map that leads to places so many pixels further right and down."""
+    shift = np.array([[0, 0, right], [0, 0, down]], np.float64)
+    return np.asarray(places + shift, np.float64)
+
+
+def bounds(places: NDArray[np.float64], size: tuple[int, int], *, rim: float = 0.0, top: float = 0.0) -> Rectangle:
+    """Return the whole pixels of a picture of a size that show a face.
+
+    rim: pixels of the face by which it is taken wider. top: pixels of the face that are left out above.
+    """
     low, high = -0.5 - rim, FACE_SIZE - 0.5 + rim
-    corners = places @ np.array([[low, high, low, high], [low, low, high, high], [1, 1, 1, 1]]) + 0.5
+    above = low + top
+    corners = places @ np.array([[low, high, low, high], [above, above, high, high], [1, 1, 1, 1]]) + 0.5
     (left, top), (right, bottom) = corners.min(axis=1), corners.max(axis=1)
     return (
         max(floor(left + ROUNDING), 0),

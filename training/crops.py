@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from media.picture import PictureConverter, Pixels, VideoFrame, align, to_stored, to_upright
 from media.timeline import TrackedFace
-from renderer.compositor import FACE_SIZE, Compositor, FaceCrop, Pads, bounds, sample
+from renderer.compositor import FACE_SIZE, Compositor, FaceCrop, Pads, bounds, moved, sample
 
 RIM_PX = 8
 """Pixels around the renderer's crop, at its scale."""
@@ -45,10 +45,9 @@ class CropCutter:
     def _with_rim(self, frame: VideoFrame, crop: FaceCrop) -> Pixels:
         """Sample the face and its surroundings on the grid of the renderer's crop, continued outwards."""
         upright = (frame.height, frame.width) if self._rotation in (90, 270) else (frame.width, frame.height)
-        places = crop.places.copy()
-        places[:, 2] += to_upright(crop.region, self._rotation, frame.width, frame.height)[:2]
-        around = bounds(places, upright, rim=RIM_PX + 1)
+        around = bounds(crop.places, upright, rim=RIM_PX + 1)
         region = align(to_stored(around, self._rotation, frame.width, frame.height), frame)
-        places[:, 2] -= to_upright(region, self._rotation, frame.width, frame.height)[:2]
-        places[:, 2] -= places[:, :2] @ (RIM_PX, RIM_PX)
+        corner = to_upright(region, self._rotation, frame.width, frame.height)
+        rim = crop.places[:, :2] @ (RIM_PX, RIM_PX)
+        places = moved(crop.places, -corner[0] - rim[0], -corner[1] - rim[1])
         return sample(self._converter.region_bgr(frame, region), places, CROP_PX)
