@@ -17,7 +17,8 @@ last 5 at the end), and as a job steadies it: BoxTracker with its defaults, cut 
     lag        frames at which the velocity of the path fits that of the unsteadied detections best: cross-correlation,
                fractions from the parabola through its peak; positive runs behind, negative ahead
     distance   mean distance of a coordinate from the unsteadied detection, in percent of the width of the face: the
-               detector's own trembling, and motion that is hidden
+               detector's own trembling, and motion that is hidden. Wav2Lip's crop is not turned: with align similarity
+               that is part of its distance
     noise      what the detector's own trembling makes of it: 0.8 standard deviations of white noise that has the
                unsteadied path's second differences
 
