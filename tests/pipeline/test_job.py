@@ -230,7 +230,7 @@ def test_extraction_keeps_the_frames_of_its_ranges(run_here, tmp_path):
 def test_clips_that_cannot_be_rendered_pass_through_with_exit_code_10(material, tmp_path, monkeypatch, capsys):
     sizes = []
 
-    def out_of_memory(engine, faces, mel_windows):
+    def out_of_memory(engine, faces, mel_windows, references=None):
         sizes.append(engine.batch_size)
         raise OutOfMemory(f"out of memory. Lower renderer.batch_size (now {engine.batch_size}).")
 
