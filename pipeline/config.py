@@ -228,7 +228,12 @@ class AudioConfig(_Model):
 class VideoConfig(_Model):
     """How frames are coded, where packets cannot be copied."""
 
-    crf: int = Field(default=13, ge=0, le=40, description="Constant rate factor of x264 and x265; lower is better.")
+    crf: int = Field(
+        default=13,
+        ge=1,  # 0 would be lossless, which the profiles of sources do not allow
+        le=40,
+        description="Constant rate factor of x264 and x265; lower is better.",
+    )
     preset: Literal["auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
         default="auto",
         description="Preset of x264 and x265: slower ones make smaller files. auto: veryfast for H.264, ultrafast for"

@@ -128,16 +128,28 @@ def build_sheet(name: str, people: Sequence[Mapping[str, Any]], portraits: Mappi
     """Return the contact sheet as one HTML file that needs nothing else. people: as in the JSON file."""
     cards = "\n".join(_card(person, portraits.get(person["person"])) for person in people)
     found = f"<ol>\n{cards}\n</ol>" if people else "<p>Nobody was found whose face can be told from others.</p>"
+    advice = _advice(len(people)) if people else ""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>People in {html.escape(name)}</title><style>{STYLE}</style></head>
 <body><h1>People in {html.escape(name)}</h1>
-<p>Whoever is on screen longest comes first. To render one of them, write <code>segmenter: {{target: 2}}</code> into the
-job file, or give <code>--set segmenter.target=2</code>. In a dialogue, name each speaker's person:
-<code>input: {{speakers: {{turns: turns.rttm, cast: {{anna: {{person: 1}}, ben: {{person: 2}}}}}}}}</code>.</p>
-{found}
+{advice}{found}
 </body></html>
 """
+
+
+def _advice(num_people: int) -> str:
+    """Return what to write into the job file; the example names somebody who is there."""
+    number = min(num_people, 2)
+    dialogue = (
+        " In a dialogue, name each speaker's person:\n"
+        "<code>input: {speakers: {turns: turns.rttm, cast: {anna: {person: 1}, ben: {person: 2}}}}</code>."
+    )
+    return (
+        "<p>Whoever is on screen longest comes first. To render one of them, write"
+        f" <code>segmenter: {{target: {number}}}</code> into the\njob file, or give"
+        f" <code>--set segmenter.target={number}</code>.{dialogue if num_people > 1 else ''}</p>\n"
+    )
 
 
 def _card(person: Mapping[str, Any], portrait: bytes | None) -> str:

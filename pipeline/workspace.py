@@ -82,7 +82,9 @@ class Workspace:
     def wrote_output(self, output: Path, job: str) -> bool:
         """Tell whether an earlier run of the same job wrote an output and was stopped before all were done."""
         note = self.load(self._note_of(output))
-        return note is not None and note == {"job": job, "file": _identity(output)}
+        if note is None or not output.exists():  # it may have been stopped between the note and the name
+            return False
+        return bool(note == {"job": job, "file": _identity(output)})
 
     def _note_of(self, output: Path) -> Path:
         return self.path("output", content_key(output.name), ".json")

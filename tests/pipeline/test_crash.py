@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import pytest
 
-import pipeline.workspace
+import media.files
 from demo.make_material import DUB_FILE, make_material
 from media.errors import ConfigError
 from media.files import atomic_file, clear_leftovers
@@ -29,7 +29,7 @@ from tests.jobs import ROOT, run_job, start_job, write_job
 from tests.quick_jobs import make_talk, quick_jobs
 from tests.synthetic import digest
 
-NUM_KILLS = 20
+NUM_KILLS = 20 if os.environ.get("LIPSTITCH_FULL") else 10
 SEED = 3
 ENDED_SECONDS = 15.0
 """Two on a machine with nothing else to do (`python -m benchmarks.run --only W7`); a test machine may be busy."""
@@ -222,6 +222,24 @@ def test_an_output_of_a_job_that_was_stopped_may_be_replaced_by_that_job_alone(t
             run_in_process(job, Silent())
 
 
+def test_a_job_killed_just_before_its_output_got_its_name_goes_on(tmp_path, monkeypatch):
+    job = load_job(quick_job_of(tmp_path, make_talk(tmp_path / "talk.mp4")))
+
+    note_output = Workspace.note_output
+
+    def note_and_die(*known):
+        note_output(*known)
+        raise SystemExit
+
+    with quick_jobs():
+        with monkeypatch.context() as patched:
+            patched.setattr(Workspace, "note_output", note_and_die)
+            with pytest.raises(SystemExit):
+                run_in_process(job, Silent())
+        assert not (tmp_path / "out.mp4").exists()
+        assert run_in_process(job, Silent()) == 0
+
+
 # Power cuts
 
 
@@ -272,7 +290,7 @@ def test_a_full_folder_of_locks_is_no_hindrance(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError
 
-    monkeypatch.setattr(pipeline.workspace.fcntl, "flock", refuse)
+    monkeypatch.setattr(media.files.fcntl, "flock", refuse)
     with atomic_file(tmp_path / "a") as partial:
         partial.write_text("whole")
     assert (tmp_path / "a").read_text() == "whole"

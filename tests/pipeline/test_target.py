@@ -13,7 +13,7 @@ from demo.make_material import DUB_FILE
 from media.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 from media.identity import pack
 from pipeline.config import load_job
-from pipeline.faces import show_faces
+from pipeline.faces import build_sheet, show_faces
 from pipeline.job import run_job
 from pipeline.progress import Silent
 from segmenter import people
@@ -296,7 +296,14 @@ def test_the_contact_sheet_shows_everybody(work, stock):
     page = (stock / "faces.html").read_text()
     assert page.count('src="data:image/jpeg;base64,') == 2
     assert "http" not in page
+    assert "target: 2" in page
     with pytest.raises(ConfigError, match=r"faces\.html exists"):
         show_faces(job, stock / "faces.html", said, force=False)
     with pytest.raises(ConfigError, match=r"--out: the ending '\.txt'"):
         show_faces(job, stock / "faces.txt", said, force=False)
+
+
+def test_the_contact_sheet_names_somebody_who_is_there():
+    alone = {"person": 1, "seconds": 1.0, "first": 0.0, "last": 2.0, "num_shots": 1}
+    assert "target: 1" in build_sheet("talk.mp4", [alone], {})
+    assert "target" not in build_sheet("talk.mp4", [], {})
