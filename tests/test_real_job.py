@@ -20,7 +20,8 @@ from tests.jobs import check_from_outside, load_report, rendered_hashes, run_job
 
 FULL = bool(os.environ.get("LIPSTITCH_FULL"))
 SCALE = 1.0 if FULL else 0.5
-FACE_FRAMES = (250, 250) if FULL else (110, 130)
+FACE_FRAMES, GAPS = ((250, 250), (400, 450, 450)) if FULL else ((110, 130), (200, 250, 250))
+SHORT_FRAMES = 130
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffprobe"), reason="the checker needs ffmpeg and ffprobe on PATH")
 
@@ -33,11 +34,11 @@ def retinaface(shared):
 
 @pytest.fixture(scope="module", params=["h264", "hevc"])
 def finished(request, shared, retinaface, tmp_path_factory):
-    """Return (footage, output, dub, report) of a job of more than a minute."""
+    """Return (footage, output, dub, report) of a job; at full length it is one of more than a minute."""
     folder = tmp_path_factory.mktemp(request.param)
     clip = shared / "clips" / "speaker_b_1080x1920_hevc.mp4"
     footage = make_footage(
-        folder / "talk.mp4", clip, codec=request.param, scale=SCALE, face_frames=FACE_FRAMES, gaps=(400, 450, 450)
+        folder / "talk.mp4", clip, codec=request.param, scale=SCALE, face_frames=FACE_FRAMES, gaps=GAPS
     )
     dub = shared / "clips" / "dub_english_60s.wav"
     # The full-size network in the format of the published checkpoints for one, the one that ships for the other.
@@ -45,7 +46,7 @@ def finished(request, shared, retinaface, tmp_path_factory):
     output = folder / "talk.en.mp4"
     job = write_job(
         folder,
-        input={"video": footage.path, "audio": dub},
+        input={"video": footage.path, "audio": dub, "length_policy": "cut"},
         output=output,
         segmenter=retinaface,
         renderer={"checkpoint": str(checkpoint)},
@@ -57,7 +58,7 @@ def finished(request, shared, retinaface, tmp_path_factory):
 def test_every_frame_is_there_at_its_time(finished):
     footage, output, _, _ = finished
     assert times(output) == times(footage.path)
-    assert footage.num_frames == 1300 + sum(FACE_FRAMES)
+    assert footage.num_frames == sum((*GAPS, *FACE_FRAMES))
 
 
 def test_face_spans_are_found_to_the_frame(finished):
@@ -141,13 +142,15 @@ def short_job(shared, retinaface, tmp_path_factory):
     """Return a function that runs a job on some seconds of footage with other settings, and returns its report."""
     folder = tmp_path_factory.mktemp("short")
     clip = shared / "clips" / "speaker_a_1080x1920_hevc.mp4"
-    footage = make_footage(folder / "talk.mp4", clip, codec="h264", scale=0.4, face_frames=(190,), gaps=(40, 35))
+    footage = make_footage(
+        folder / "talk.mp4", clip, codec="h264", scale=0.4, face_frames=(SHORT_FRAMES,), gaps=(40, 35)
+    )
 
     def run(name, **settings):
         output = folder / f"{name}.mp4"
         job = write_job(
             folder,
-            input={"video": footage.path, "audio": shared / "clips" / "dub_a.wav"},
+            input={"video": footage.path, "audio": shared / "clips" / "dub_a.wav", "length_policy": "cut"},
             output=output,
             renderer={"frame_hashes": True},
             segmenter={**retinaface, **settings.get("segmenter", {})},
@@ -161,13 +164,13 @@ def short_job(shared, retinaface, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_worker(short_job):
-    return short_job("one_worker", segmenter={"max_clip_seconds": 4})
+    return short_job("one_worker", segmenter={"max_clip_seconds": 3})
 
 
 @pytest.mark.parametrize("backend", ["processes", "threads"])
 def test_number_of_workers_changes_no_bit(short_job, one_worker, backend):
     execution = {"workers": 2, "backend": backend}
-    output, report = short_job(f"two_{backend}", segmenter={"max_clip_seconds": 4}, execution=execution)
+    output, report = short_job(f"two_{backend}", segmenter={"max_clip_seconds": 3}, execution=execution)
     assert report["num_rendered_frames"] > 100
     assert report["num_clips"]["rendered"] >= 2
     assert decoded(output) == decoded(one_worker[0])
@@ -177,7 +180,7 @@ def test_clip_length_changes_no_plane_given_to_the_encoder(short_job, one_worker
     output, report = short_job("long_clips", segmenter={"max_clip_seconds": 10})
     short, long = rendered_hashes(one_worker[1]), rendered_hashes(report)
     assert len(one_worker[1]["clips"]) > len(report["clips"])
-    assert len(long) >= 190
+    assert len(long) >= SHORT_FRAMES
     assert short == long
     assert times(output) == times(one_worker[0])
 
