@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +39,7 @@ from segmenter.reference import embed_reference, load_photo
 from segmenter.scanner import Scan
 from segmenter.span_rows import SpanRow
 from segmenter.spans import SpanSettings
+from segmenter.turns import Speaker
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 
@@ -119,15 +120,19 @@ def open_source(
         checkpoint = None
     photos = {path: load_photo(path, key) for key, path in config.references.items()}
     rows = read_spans(config.segmenter.spans, table) if config.segmenter.spans else None
-    if not plan_only:
-        _import_ahead()
-    source_hash = fingerprint(Path(info.path), table)
+    with nullcontext() if plan_only else _importing():
+        source_hash = fingerprint(Path(info.path), table)
     return Source(info, video, table, coding, source_hash, checkpoint, photos=photos, rows=rows), edits
 
 
-def _import_ahead() -> None:
-    """Import what takes seconds to import beside what comes now: hashing the source's bytes, finding its faces."""
-    for_drawing, for_finding, for_hearing = "renderer.engine", "torchvision.models", "librosa.core.spectrum"
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Import what takes seconds to import beside what the block does, and wait for it.
+
+    Nothing else is imported meanwhile: of libraries whose modules import one another, two threads that come in by two
+    doors can see each other's modules half made.
+    """
+    for_drawing, for_finding, for_hearing = "renderer.engine", "torchvision.models", "librosa.feature.spectral"
 
     def work() -> None:
         with suppress(Exception):  # whoever needs the module imports it again, and hears what is wrong
@@ -135,7 +140,10 @@ def _import_ahead() -> None:
                 if main_thread().is_alive():  # the job may have ended with an error meanwhile
                     import_module(module)
 
-    Thread(target=work, name="import-ahead").start()
+    thread = Thread(target=work, name="import-ahead")
+    thread.start()
+    yield
+    thread.join()
 
 
 def scan_source(
@@ -273,7 +281,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
         coded_reason=source.coding.reason,
         may_copy_whole=source.coding.may_copy_whole,
         max_clip_seconds=Fraction(str(config.segmenter.max_clip_seconds)),
-        speakers=speakers,
+        speakers=_speaking(edit, speakers, pauses) if silence == "original" else speakers,
         fade_seconds=Fraction(str(config.renderer.fade_seconds)),
     )
     return build_plan(
@@ -292,6 +300,21 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
         are_processes=config.execution.backend == "processes",
         num_workers=choose_workers(config.execution, sum(clip.action != "copy" for clip in clips)),
         checkpoint_bytes=source.checkpoint.stat().st_size if source.checkpoint else 0,
+    )
+
+
+def _speaking(edit: Edit, speakers: Sequence[Speaker], pauses: Sequence[Sequence[Interval]]) -> tuple[Speaker, ...]:
+    """Return speakers with the pauses of their own voices taken out of their turns."""
+    return tuple(
+        replace(
+            speaker,
+            turns=tuple(
+                part
+                for start, stop in speaker.turns
+                for part in complement(frames_hearing(edit, pauses[speaker.voice]), start, stop)
+            ),
+        )
+        for speaker in speakers
     )
 
 

@@ -15,6 +15,7 @@ from demo.make_material import DUB_FILE, make_material
 from media.errors import OutOfMemory
 from pipeline.config import load_job
 from pipeline.job import run_job as run_in_process
+from pipeline.prepare import open_source
 from pipeline.progress import Silent
 from renderer.engine import MouthEngine
 from tests.jobs import load_report, run_job, start_job, write_job
@@ -253,6 +254,18 @@ def test_changed_render_settings_do_not_scan_again(material, finished, tmp_path)
     out, _ = run_job(job_of(tmp_path, material, renderer={"feather": 0.2}), "--force")
     assert "scan:" not in out
     assert scan.stat().st_mtime_ns == made
+
+
+def test_libraries_are_loaded_before_anything_else_may_load_them(material, tmp_path, monkeypatch):
+    loaded = []
+
+    def load_slowly(name):
+        time.sleep(0.2)
+        loaded.append(name)
+
+    monkeypatch.setattr("pipeline.prepare.import_module", load_slowly)
+    open_source(load_job(job_of(tmp_path, material)), Silent(), plan_only=False, force=False)
+    assert loaded == ["renderer.engine", "torchvision.models", "librosa.feature.spectral"]
 
 
 def test_a_plan_renders_nothing(material, tmp_path):
