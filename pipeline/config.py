@@ -20,6 +20,7 @@ from media.settings import FilePath, load_settings, shown
 from pipeline.config_fields import Checkpoint, Pixels, Reference, Target, Time
 from pipeline.config_fields import parse_time as parse_time
 from pipeline.config_speakers import SpeakersConfig
+from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 
 ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 MAX_PORTS = 1 << 16
@@ -170,12 +171,12 @@ class RendererConfig(_Model):
         default=(0, 10, 0, 0), description="Pixels added to the face box: top, bottom, left, right."
     )
     detect_every_frames: int = Field(
-        default=2, ge=1, le=10, description="The face is detected in every n-th frame of a clip."
+        default=2, ge=1, le=MOST_STEP_FRAMES, description="The face is detected in every n-th frame of a clip."
     )
     smoothing_frames: int | None = Field(
         default=None,
         ge=1,
-        le=51,
+        le=MOST_WINDOW_FRAMES,
         description="Window, in frames, of the filter that steadies the face's box and tilt. Omitted: 7 for RetinaFace,"
         " 9 for the cascade, whose boxes are noisier. 1: no filter.",
     )

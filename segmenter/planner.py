@@ -20,13 +20,14 @@ from media.timeline import (
     intersect,
     merge,
 )
+from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES, reach_of
 from segmenter.turns import Speaker, in_turns
 
 DRIVING_RATE = 16000
 """Samples per second of the sound that drives the lips, as Wav2Lip was trained."""
 
-PATH_MARGIN_FRAMES = 64
-"""Frames around a clip in which its tracker may look: half of the widest smoothing, and the longest detection step."""
+PATH_MARGIN_FRAMES = reach_of(MOST_WINDOW_FRAMES) + MOST_STEP_FRAMES - 1
+"""Frames around a clip in which its tracker may look."""
 
 SEAM_REASON = "between a rendered span and the nearest point where packets can be copied"
 PROLONGED_REASON = "appended to reach the length of the sound"

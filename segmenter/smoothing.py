@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 ORDER = 1
 """Of the polynomial. Order 2 needs windows of 17 frames to be as steady, and is no nearer to the face then."""
 
+MOST_WINDOW_FRAMES, MOST_STEP_FRAMES = 51, 10
+"""Longest window, and longest distance of two detections, that a job may ask for: plans are made before either counts,
+and leave room for them."""
+
 
 def reach_of(window: int) -> int:
     """Return how many frames away, at most, the filter looks. window: odd number of frames."""

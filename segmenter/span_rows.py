@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from media.timeline import Interval, Kind, Span, complement, merge
 from segmenter.people import Cast, Shot
-from segmenter.spans import face_span, join_faces, join_no_face, shots_within
+from segmenter.spans import face_span, join_faces, join_no_face, shots_within, split_lane
 from segmenter.targets import BY_PLACE, Choice, joined, lanes_of
 
 NOT_LISTED = "not in the span file"
@@ -130,7 +130,13 @@ def _faces_of(shot: Shot, row: SpanRow, upright_size: tuple[int, int], place: Ch
         return _everybody_else(shot, row, interval)
     else:
         lanes = lanes_of(shot, place, upright_size)
-    return [face_span(shot, lane, (row.start_frame, row.stop_frame), interval) for lane in lanes if lane]
+    return [
+        face_span(shot, face, (max(start, row.start_frame), min(stop, row.stop_frame)), interval)
+        for lane in lanes
+        if lane
+        for face, (start, stop) in split_lane(shot, lane)
+        if start < row.stop_frame and row.start_frame < stop
+    ]
 
 
 def _everybody_else(shot: Shot, row: SpanRow, interval: Interval) -> list[Span]:

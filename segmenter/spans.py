@@ -11,7 +11,7 @@ from media.identity import EmbedderSettings
 from media.timeline import Face, FacePath, FrameTable, Interval, Rest, Span, complement, merge
 from segmenter.people import SAME_PLACE, Cast, Shot, find_people
 from segmenter.targets import BY_PLACE, Choice, lanes_of, person_in
-from segmenter.tracks import Track, estimate_yaw
+from segmenter.tracks import SAME_FACE, Track, box_distance, estimate_yaw
 
 if TYPE_CHECKING:
     from segmenter.scanner import Scan
@@ -118,11 +118,13 @@ def _spans_of(
     all_runs: list[list[_Run]] = []
     spans: list[Span] = []
     for lane in lanes:
-        runs = _runs(shot, lane, settings, other, upright_size)
-        runs = _fill_gaps(runs, table, settings.min_off_seconds)
-        runs = _drop_short(runs, table, interval, settings.min_on_seconds)
-        spans += (face_span(shot, lane, (run.start, run.stop), interval) for run in runs if not run.reason)
-        all_runs.append(runs)
+        all_runs.append([])
+        for face, own in split_lane(shot, lane):
+            runs = _runs(shot.within(*own), face, settings, other, upright_size)
+            runs = _fill_gaps(runs, table, settings.min_off_seconds)
+            runs = _drop_short(runs, table, interval, settings.min_on_seconds)
+            spans += (face_span(shot, face, (run.start, run.stop), interval) for run in runs if not run.reason)
+            all_runs[-1] += runs
     faces = merge((span.start_frame, span.stop_frame) for span in spans)
     for start, stop in complement(faces, shot.start, shot.stop):
         spans += (Span(run.start, run.stop, "no_face", run.reason) for run in _reasons(all_runs, start, stop))
@@ -259,8 +261,33 @@ def _seconds(start: int, stop: int, table: FrameTable) -> float:
     return float(table.seconds(stop) - table.seconds(start))
 
 
-def face_span(shot: Shot, lane: Track, frames: Interval, interval: Interval) -> Span:
-    """Return a face span of a shot with the lane's boxes within it and the nearest one beyond each end.
+def split_lane(shot: Shot, lane: Track) -> list[tuple[Track, Interval]]:
+    """Cut a lane where one face takes another one's place; return each face with the frames that are its own.
+
+    lane       A A A A B B B        no path leads from A's place to B's, nor is B's mouth at rest lent to A
+    frames     [------)[----)       they tile the shot; half way between the two is the border
+    """
+    track_of = {id(face): at for at, track in enumerate(shot.tracks) for face in track.values()}
+
+    def is_another(face: Face, last: Face) -> bool:
+        """Two tracks may be one face all the same: a second box around it, or one that was lost for a while."""
+        old, new = track_of.get(id(last)), track_of.get(id(face))
+        if old == new:
+            return False
+        people = {person for at in (old, new) if at is not None and (person := shot.people[at]) is not None}
+        return len(people) > 1 or box_distance(last.box, face.box) > SAME_FACE
+
+    faces: list[Track] = [{}]
+    for frame, face in lane.items():
+        if faces[-1] and is_another(face, next(reversed(faces[-1].values()))):
+            faces.append({})
+        faces[-1][frame] = face
+    borders = [(next(reversed(one)) + next(iter(two)) + 1) // 2 for one, two in pairwise(faces)]
+    return list(zip(faces, pairwise([shot.start, *borders, shot.stop]), strict=True))
+
+
+def face_span(shot: Shot, track: Track, frames: Interval, interval: Interval) -> Span:
+    """Return a face span of a shot with the face's boxes within it and the nearest one beyond each end.
 
     It fades where the shot goes on. At the borders of what was scanned nobody saw whether it does; there it fades, too.
 
@@ -268,29 +295,29 @@ def face_span(shot: Shot, lane: Track, frames: Interval, interval: Interval) -> 
     span        [-----)----|     fades out, not in
     """
     start, stop = frames
-    inside = [frame for frame in lane if start <= frame < stop]
-    before = [frame for frame in lane if frame < start][-1:]
-    after = [frame for frame in lane if frame >= stop][:1]
+    inside = [frame for frame in track if start <= frame < stop]
+    before = [frame for frame in track if frame < start][-1:]
+    after = [frame for frame in track if frame >= stop][:1]
     seen = (*before, *inside, *after)
     return Span(
         start,
         stop,
         "face",
-        path=FacePath(seen, tuple(lane[frame].box for frame in seen)),
-        person=person_in(shot, lane, inside or seen),
+        path=FacePath(seen, tuple(track[frame].box for frame in seen)),
+        person=person_in(shot, track, inside or seen),
         fades_in=start > shot.start or start == interval[0],
         fades_out=stop < shot.stop or stop == interval[1],
-        rests=_rests(lane, inside),
-        shut=_shut(lane, inside),
+        rests=_rests(track, inside),
+        shut=_shut(track, inside),
     )
 
 
-def _shut(lane: Track, frames: Sequence[int]) -> tuple[Interval, ...]:
+def _shut(track: Track, frames: Sequence[int]) -> tuple[Interval, ...]:
     """Return where the mouth looks nearly as shut as it ever does, for SHUT_FRAMES at least, by every look in between.
 
     Lips that only meet in speech part again sooner. To show the source's own mouth so briefly would flicker.
     """
-    looks = {frame: openness for frame in frames if (openness := lane[frame].openness) is not None}
+    looks = {frame: openness for frame in frames if (openness := track[frame].openness) is not None}
     most = SHUT_SHARE * min(looks.values(), default=0.0)
     stretches = []
     for is_shut, group in groupby(looks, key=lambda frame: looks[frame] <= most):
@@ -301,12 +328,12 @@ def _shut(lane: Track, frames: Sequence[int]) -> tuple[Interval, ...]:
     return tuple(stretches)
 
 
-def _rests(lane: Track, frames: Sequence[int]) -> tuple[Rest, ...]:
+def _rests(track: Track, frames: Sequence[int]) -> tuple[Rest, ...]:
     """Return where the mouth looks most shut, once in every REST_FRAMES frames of the video."""
-    looked = [(frame, openness) for frame in frames if (openness := lane[frame].openness) is not None]
+    looked = [(frame, openness) for frame in frames if (openness := track[frame].openness) is not None]
     blocks = (list(block) for _, block in groupby(looked, key=lambda each: each[0] // REST_FRAMES))
     best = (min(block, key=lambda each: each[1])[0] for block in blocks)
-    return tuple(Rest(frame, replace(lane[frame], embedding=b"")) for frame in best)
+    return tuple(Rest(frame, replace(track[frame], embedding=b"")) for frame in best)
 
 
 def join_faces(spans: Sequence[Span]) -> list[Span]:

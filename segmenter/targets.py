@@ -26,6 +26,10 @@ NOT_TOLD_APART = (
     "people are not told apart without segmenter.embedder: in each shot the face that is large and near the centre is"
     " taken for the speaker, whoever it is"
 )
+ONE_KNOWN = (
+    "person 1 alone can be told from others, and is rendered wherever they are known; elsewhere the face that is large"
+    " and near the centre is taken for them, in each shot"
+)
 POINT_MARGIN = 0.25
 """How far beside a box a point may lie that means its face, as a share of the box."""
 POINT_SECONDS = 1.0
@@ -39,7 +43,8 @@ class Choice:
     kind: Literal["centre", "largest", "all", "people", "track"]
     """centre, largest: one face in each shot, by its place or size. people: certain people. track: one face alone."""
     people: tuple[int, ...] = ()
-    """Numbers, for kind people. The first one is meant; the others are likely the same person."""
+    """Numbers. For kind people, the first one is meant, and the others are likely the same person; for kind centre, who
+    comes before all others wherever they are known."""
     frame: int = 0
     """For kind track, a sample in which the face is seen, and its box there."""
     face: Face | None = None
@@ -61,7 +66,9 @@ def lanes_of(shot: Shot, choice: Choice, upright_size: tuple[int, int]) -> list[
     """Return the faces to follow in a shot, each where it is seen: at least one lane, which may be empty."""
     if choice.kind in ("centre", "largest"):
         prominence = nearness_to_centre(upright_size) if choice.kind == "centre" else total_area
-        return [choose_target(shot.tracks, prominence)]
+        known = zip(shot.tracks, shot.people, strict=True)
+        order = sorted(known, key=lambda each: (each[1] not in choice.people, -prominence(each[0])))
+        return [choose_target([track for track, _ in order])]
     if choice.kind == "track":
         return [track for track in shot.tracks if track.get(choice.frame) == choice.face] or [{}]
     lanes = [
@@ -100,11 +107,11 @@ def choose_main(
 ) -> Choice:
     """Choose the person who is on screen longest while the dub speaks (source frames); without speech, longest at all.
 
-    least_px, least_score: what counts as on screen. Where nobody was told apart, or there is but one person, the
-    choice is made in each shot by place, and a note says what could not be decided.
+    least_px, least_score: what counts as on screen. Where fewer than two people were told apart, the choice is made in
+    each shot by place, and a note says what could not be decided.
     """
     if len(cast.people) < 2:
-        return BY_PLACE if cast.people or not _has_rivals(cast) else Choice("centre", note=NOT_TOLD_APART)
+        return _choose_by_place(cast, least_px, least_score)
     seconds = {person.number: 0.0 for person in cast.people}
     silent = dict(seconds)
     for shot in cast.shots:
@@ -118,8 +125,17 @@ def choose_main(
     return Choice("people", (best.number,))
 
 
-def _has_rivals(cast: Cast) -> bool:
-    return sum(len(shot.tracks) for shot in cast.shots) > 1
+def _choose_by_place(cast: Cast, least_px: float, least_score: float) -> Choice:
+    """Return the choice among at most one person and faces that belong to nobody, of which all count that are seen."""
+    tracks = [
+        person
+        for shot in cast.shots
+        for track, person in zip(shot.tracks, shot.people, strict=True)
+        if _large(track, least_px, least_score)
+    ]
+    if not cast.people:
+        return Choice("centre", note=NOT_TOLD_APART if len(tracks) > 1 else "")
+    return Choice("centre", (1,), note=ONE_KNOWN if None in tracks else "")
 
 
 def _large(track: Track, least_px: float, least_score: float) -> Track:

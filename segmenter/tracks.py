@@ -19,15 +19,15 @@ SUCCESSOR_AREA = 0.25
 """A face takes the place of a target that left if it has at least this share of the target's mean area."""
 
 
-def choose_target(tracks: Iterable[Track], prominence: Callable[[Track], float]) -> Track:
-    """Return the target face of one shot by sample frame: the most prominent track.
+def choose_target(tracks: Iterable[Track]) -> Track:
+    """Return the target face of one shot by sample frame: the first track, most prominent ones coming first.
 
     Where it is away, the next best track that is never seen together with it (and is not much smaller) takes its
     place: somebody who left and came back elsewhere, or whom the camera turned to.
     """
     target: Track = {}
     least_area = 0.0
-    for track in sorted(tracks, key=lambda track: -prominence(track)):
+    for track in tracks:
         if not target:
             least_area = SUCCESSOR_AREA * mean_area(track)
         if target.keys().isdisjoint(track) and mean_area(track) >= least_area:
@@ -36,7 +36,7 @@ def choose_target(tracks: Iterable[Track], prominence: Callable[[Track], float])
 
 
 def nearness_to_centre(upright_size: tuple[int, int]) -> Callable[[Track], float]:
-    """Return a prominence for choose_target: the sum over a track's samples of area times nearness to the centre."""
+    """Return how prominent a track is in a picture: the sum over its samples of area times nearness to the centre."""
     width, height = upright_size
 
     def prominence(track: Track) -> float:
@@ -50,7 +50,7 @@ def nearness_to_centre(upright_size: tuple[int, int]) -> Callable[[Track], float
 
 
 def total_area(track: Track) -> float:
-    """Return the sum over a track's samples of the area: a prominence for choose_target that knows no place."""
+    """Return the sum over a track's samples of the area: a prominence that knows no place."""
     return sum(face.box.area for face in track.values())
 
 

@@ -17,6 +17,7 @@ from segmenter.spans import SpanSettings, cast_spans
 from segmenter.targets import (
     BY_PLACE,
     NOT_TOLD_APART,
+    ONE_KNOWN,
     UNLIKE_REFERENCE,
     Choice,
     choose_at,
@@ -243,7 +244,48 @@ def test_one_person_alone_is_followed_wherever_a_face_is(second):
     scan = Scan(tuple(FaceSample(n, (face("A", "M", n, is_known=n < 9),)) for n in range(20)), (10,), "drawn", SIZE)
     cast = find_people(scan, second, [(0, 20)], EMBEDDER)
     choice = choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4)
+    assert choice.note == ONE_KNOWN
     assert drawn(spans_of(cast, second, choice)) == [(0, 10, 1), (10, 20, None)]
+
+
+def test_one_person_comes_before_whoever_is_nearer_to_the_centre_and_unknown(second):
+    faces = [(face("A", "L", n), face("B", "M", n, height=300, is_known=False)) for n in range(20)]
+    cast = find_people(Scan(tuple(map(FaceSample, range(20), faces)), (), "drawn", SIZE), second, [(0, 20)], EMBEDDER)
+    choice = choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4)
+    assert choice.note == ONE_KNOWN
+    assert drawn(spans_of(cast, second, choice)) == [(0, 20, 1)]
+
+
+def test_one_person_and_nobody_else_leaves_nothing_to_say(second):
+    cast = cast_of(second, {"M": "A" * 20})
+    assert choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4) == Choice("centre", (1,))
+
+
+@pytest.mark.parametrize("choice", [BY_PLACE, Choice("largest")])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_face_that_takes_another_ones_place_begins_a_span_of_its_own(second, choice, is_known):
+    """No path leads from one face to the other, and no mouth at rest is lent."""
+    faces = [*(face("A", "L", n, is_known=is_known) for n in range(12)), *(face("B", "R", n) for n in range(12, 20))]
+    samples = tuple(FaceSample(n, (each,)) for n, each in enumerate(faces))
+    cast = find_people(Scan(samples, (), "drawn", SIZE), second, [(0, 20)], EMBEDDER)
+    one, other = spans_of(cast, second, choice)
+    assert (one.start_frame, one.stop_frame, other.start_frame, other.stop_frame) == (0, 12, 12, 20)
+    assert one.fades_out
+    assert other.fades_in
+    for span, place in ((one, "L"), (other, "R")):
+        assert {(box.left + box.right) / 2 for box in span.path.boxes} == {PLACES[place]}
+    by_file = spans_of_rows([SpanRow(2, 0, 20, None, "face", "")], cast, SIZE, [(0, 20)], choice)
+    assert [span.path for span in by_file] == [one.path, other.path]
+
+
+def test_a_face_that_was_lost_for_a_while_goes_on_in_its_span(second):
+    """After five seconds it is another track, in the same place: still one face."""
+    there = [n for n in range(50) if n < 10 or n >= 40]
+    samples = tuple(FaceSample(n, (face("A", "M", n, is_known=False),) * (n in there)) for n in range(50))
+    cast = find_people(Scan(samples, (), "drawn", SIZE), second, [(0, 50)], EMBEDDER)
+    assert len(cast.shots[0].tracks) == 2
+    limits = SpanSettings(min_on_seconds=0, min_off_seconds=60)
+    assert drawn(spans_of(cast, second, BY_PLACE, limits=limits)) == [(0, 50, None)]
 
 
 def test_part_of_a_shot_keeps_its_people(second, dialogue):

@@ -10,7 +10,9 @@ from media.probe import probe, scan_packets
 from media.reader import FrameReader
 from media.timeline import Face, FaceBox, FacePath, Span
 from segmenter.detector import build_detector
+from segmenter.planner import PATH_MARGIN_FRAMES
 from segmenter.scanner import scan_faces
+from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 from segmenter.spans import SpanSettings, find_spans
 from segmenter.tracker import BoxTracker
 from segmenter.tracks import box_distance
@@ -126,6 +128,18 @@ def test_what_lies_beyond_reach_plays_no_part(footage):
     other = boxes(changed, range(NUM_FRAMES), [span])
     changed_from = next(frame for frame in range(NUM_FRAMES) if other[frame] != whole[frame])
     assert 20 - reach <= changed_from < 20
+
+
+def test_a_clip_keeps_all_of_the_path_that_the_widest_filter_looks_at():
+    """Where no face is found the box rests on the path, of which a clip holds a part. It looks farthest at the ends."""
+    whole = span_of(0, 300, every=1)
+    dark = [draw(0, hidden=[0])] * 300
+    options = {"every_frames": MOST_STEP_FRAMES, "smoothing_frames": MOST_WINDOW_FRAMES}
+    for first, last in ((0, 2), (298, 300)):
+        clip = whole.shortened(first, last, PATH_MARGIN_FRAMES)
+        assert len(clip.path.frames) < 100
+        found = [boxes(dark, range(300), [span], **options)[first:last] for span in (whole, clip)]
+        assert found[0] == found[1]
 
 
 def test_a_span_never_looks_into_its_neighbour(footage):
