@@ -33,7 +33,7 @@ def _stage(inputs: int, outputs: int, stride: int | tuple[int, int]) -> list[nn.
 
 
 class SyncExpert(nn.Module):
-    """Judges whether lips and sound belong together; 2.6 M parameters."""
+    """Judges whether lips and sound belong together; 2.3 M parameters."""
 
     def __init__(self) -> None:
         super().__init__()
