@@ -64,6 +64,8 @@ EVERY_FRAMES = 2
 CORNERS = ((0.317, 0.751), (0.696, 0.748))
 """Corners of the mouth in an upright face's box: means over 120 frames of 15 people."""
 MOST_LAG = 5
+LEAST_RATIO = 3
+"""How much steadier than Wav2Lip's way a face is to be held."""
 
 Path2D = NDArray[np.float64]
 """(frames, coordinates) in pixels."""
@@ -220,8 +222,8 @@ def measure(spans: Iterable[Followed], window: int, *, turned: bool) -> dict[str
     return {name: (Figures(*row[:3]), Figures(*row[3:6]), float(row[6])) for name, row in means.items()}
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; return 1 if a box or a crop is not LEAST_RATIO times steadier, or runs behind."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clips", nargs="*", help="names of shared clips, or paths")
     parser.add_argument("--frames", type=int, default=400, help="of each clip, from its beginning (default: 400)")
@@ -238,6 +240,7 @@ def main() -> None:
     print(
         f"{'clip':<34} {'path':<6} {'jitter, px':>20} {'ratio':>6} {'lag, frames':>15} {'distance, %':>15} {'noise':>6}"
     )
+    falls_short = False
     for name in arguments.clips or CLIPS:
         path = Path(name) if Path(name).exists() else shared / "clips" / name
         info = probe(path)
@@ -255,7 +258,10 @@ def main() -> None:
                 f" {common.distance:>6.2f} -> {ours.distance:>5.2f} {noise:>6.2f}",
                 flush=True,
             )
+            is_steady = common.jitter >= LEAST_RATIO * ours.jitter and abs(ours.lag) < 0.5
+            falls_short |= kind != "mouth" and not is_steady
+    return int(falls_short)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -46,7 +46,7 @@ class Casting:
     def spans(self, table: FrameTable, intervals: Sequence[Interval], settings: SpanSettings) -> tuple[Span, ...]:
         """Return the spans of some frames of the source; in a dialogue, wherever speakers are seen."""
         if self.rows is not None:
-            return spans_of_rows(self.rows, self.cast, self.upright_size, intervals, self.choice)
+            return spans_of_rows(self.rows, self.cast, self.upright_size, table, intervals, settings, self.choice)
         return cast_spans(self.cast, self.upright_size, table, intervals, settings, self.choice)
 
     def speakers(self, edit: Edit) -> tuple[Speaker, ...]:
@@ -68,10 +68,10 @@ class Casting:
             by = {
                 "centre": "the face that is large and near the centre, in each shot",
                 "largest": "the largest face of each shot",
-            }
-            return (
-                f"{self.target}: {by.get(self.choice.kind, 'everybody' if self.choice.kind == 'all' else 'one face')}"
-            )
+                "all": "everybody",
+                "track": "one face",
+            }[self.choice.kind]
+            return f"{self.target}: {'person 1, else ' if self.choice.people else ''}{by}"
         if self.parts:
             return "the speakers, each in their own turns"
         people = ", ".join(f"person {number}" for number in self.choice.people) or "nobody"

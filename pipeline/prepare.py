@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from threading import Thread, main_thread
@@ -17,7 +18,7 @@ from media.files import content_key
 from media.identity import EmbedderSettings, Vector
 from media.picture import Pixels, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
-from media.timeline import FrameTable, Interval, complement, merge
+from media.timeline import FrameTable, Interval, complement, intersect, merge
 from media.transcoding import StreamCoding, choose_stream
 from pipeline.casting import Casting
 from pipeline.config import JobConfig
@@ -27,19 +28,19 @@ from pipeline.machine import choose_workers, num_cores
 from pipeline.plan import Plan, build_plan
 from pipeline.progress import Reporter
 from pipeline.scanning import scan_in_parts
-from pipeline.sound import describe_silence, describe_sound, driving_pauses, frames_hearing, shared_pauses
+from pipeline.sound import describe_silence, describe_sound, driving_pauses, frames_hearing
 from pipeline.span_file import read_spans
-from pipeline.speakers import assign_speakers, build_shares
+from pipeline.speakers import assign_speakers, borders_of, build_shares
 from pipeline.workspace import Workspace, fingerprint
 from renderer.checkpoint import hash_file
 from segmenter.detector import build_detector
 from segmenter.embedder import OnnxEmbedder
+from segmenter.layout import split_held
 from segmenter.planner import plan_clips
 from segmenter.reference import embed_reference, load_photo
 from segmenter.scanner import Scan
 from segmenter.span_rows import SpanRow
 from segmenter.spans import SpanSettings
-from segmenter.turns import Speaker
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 
@@ -142,8 +143,10 @@ def _importing() -> Iterator[None]:
 
     thread = Thread(target=work, name="import-ahead")
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def scan_source(
@@ -266,12 +269,13 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
     """
     silence = config.renderer.silence
     pauses = [[] if silence == "render" else driving_pauses(voice, workspace) for voice in edit.voices]
-    driven = edit.driven
-    if silence == "original":
-        silent = frames_hearing(edit, shared_pauses(pauses))
-        driven = tuple(part for start, stop in driven for part in complement(silent, start, stop))
+    silent = [frames_hearing(edit, each) for each in pauses] if silence == "original" else [[] for _ in pauses]
+    together = reduce(intersect, silent)
+    driven = tuple(part for start, stop in edit.driven for part in complement(together, start, stop))
     seen = casting.spans(source.table, edit.scanned, span_settings(config))
     speakers = casting.speakers(edit)
+    speaking = tuple(replace(each, turns=_without(each.turns, silent[each.voice])) for each in speakers)
+    edit = replace(edit, timeline=split_held(edit.timeline, borders_of(speaking)))
     clips = plan_clips(
         seen,
         source.table,
@@ -281,7 +285,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
         coded_reason=source.coding.reason,
         may_copy_whole=source.coding.may_copy_whole,
         max_clip_seconds=Fraction(str(config.segmenter.max_clip_seconds)),
-        speakers=_speaking(edit, speakers, pauses) if silence == "original" else speakers,
+        speakers=speaking,
         fade_seconds=Fraction(str(config.renderer.fade_seconds)),
     )
     return build_plan(
@@ -289,7 +293,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
         casting.spoken(seen, [edit]),
         clips,
         casting=casting,
-        shares=build_shares(edit, speakers, seen),
+        shares=build_shares(edit, speakers, speaking, seen),
         source=source.info,
         coded_reason=source.coding.reason,
         silence=describe_silence(edit, pauses, silence),
@@ -303,19 +307,8 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
     )
 
 
-def _speaking(edit: Edit, speakers: Sequence[Speaker], pauses: Sequence[Sequence[Interval]]) -> tuple[Speaker, ...]:
-    """Return speakers with the pauses of their own voices taken out of their turns."""
-    return tuple(
-        replace(
-            speaker,
-            turns=tuple(
-                part
-                for start, stop in speaker.turns
-                for part in complement(frames_hearing(edit, pauses[speaker.voice]), start, stop)
-            ),
-        )
-        for speaker in speakers
-    )
+def _without(turns: Sequence[Interval], silent: Sequence[Interval]) -> tuple[Interval, ...]:
+    return tuple(part for start, stop in turns for part in complement(silent, start, stop))
 
 
 def _align(config: JobConfig, source: Source) -> str:

@@ -53,13 +53,17 @@ def _assign(
     edit: Edit, table: FrameTable, speakers: Sequence[tuple[str, int, Sequence[Stretch]]], stems: Sequence[Voice]
 ) -> Edit:
     found = tuple(Speaker(name, voice, _frames(edit.timeline, table, own)) for name, voice, own in speakers)
-    borders = sorted({border for speaker in found for turn in speaker.turns for border in turn})
     return replace(
         edit,
-        timeline=split_held(edit.timeline, borders),
+        timeline=split_held(edit.timeline, borders_of(found)),
         speakers=found,
         stems=tuple(_laid_like(edit.driving, stem) for stem in stems),
     )
+
+
+def borders_of(speakers: Sequence[Speaker]) -> list[int]:
+    """Return where turns begin or end, sorted: in output frames."""
+    return sorted({border for speaker in speakers for turn in speaker.turns for border in turn})
 
 
 def _frames(timeline: OutputTimeline, table: FrameTable, own: Sequence[Stretch]) -> tuple[Interval, ...]:
@@ -105,13 +109,19 @@ class Share:
         )
 
 
-def build_shares(edit: Edit, speakers: Sequence[Speaker], seen: Sequence[Span]) -> tuple[Share, ...]:
-    """Return what each speaker has of an output. speakers: cast; seen: the face spans, not yet cut to turns."""
+def build_shares(
+    edit: Edit, speakers: Sequence[Speaker], speaking: Sequence[Speaker], seen: Sequence[Span]
+) -> tuple[Share, ...]:
+    """Return what each speaker has of an output.
+
+    speakers: cast; speaking: the same, without those pauses of their turns in which mouths stay as they are. seen: the
+    face spans, not yet cut to turns.
+    """
     timeline = edit.timeline
     shares = []
-    for speaker in speakers:
+    for speaker, moving in zip(speakers, speaking, strict=True):
         own = [span for span in seen if span.person in speaker.people]
-        parts = merge(part for run in timeline.runs for span in own for part, _ in in_turns(span, run, [speaker]))
+        parts = merge(part for run in timeline.runs for span in own for part, _ in in_turns(span, run, [moving]))
         spoken, rendered = (
             float(sum((timeline.seconds(stop) - timeline.seconds(start) for start, stop in frames), Fraction(0)))
             for frames in (speaker.turns, intersect(parts, edit.driven))

@@ -20,6 +20,7 @@ from media.timeline import (
     intersect,
     merge,
 )
+from segmenter.people import SAME_PLACE
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES, reach_of
 from segmenter.turns import Speaker, in_turns
 
@@ -149,7 +150,8 @@ def _fades(
 ) -> list[tuple[int, Span, float]]:
     """Return (output frame, span, strength) wherever the mouth of a face comes or goes, by frame.
 
-    It does where the frame before or behind a rendered stretch is of the same shot and of the same run of the output.
+    It does where the frame before or behind a rendered stretch is of the same shot and of the same run of the output,
+    and the face is not drawn there by another span.
 
         cuts          |                            driven    ..[-----------)....
         span          [----------)                 span      [--------------)
@@ -157,18 +159,41 @@ def _fades(
     """
     fades: dict[tuple[int, int], tuple[int, Span, float]] = {}
     starts = [run.start_frame for run in timeline.runs]
-    for number, ((first, last), span) in enumerate(shown.shown):
-        run = timeline.runs[bisect_right(starts, first) - 1]
+    parts = [
+        (number, span, timeline.runs[bisect_right(starts, whole[0]) - 1], whole, part)
+        for number, (whole, span) in enumerate(shown.shown)
+        for part in intersect([whole], driven)
+    ]
+    starting: dict[int, list[Span]] = {}
+    stopping: dict[int, list[Span]] = {}
+    for _, span, _, _, (start, stop) in parts:
+        starting.setdefault(start, []).append(span)
+        stopping.setdefault(stop, []).append(span)
+    for number, span, run, (first, last), (start, stop) in parts:
         ends = (span.fades_out, span.fades_in) if run.step == -1 else (span.fades_in, span.fades_out)
-        for start, stop in intersect([(first, last)], driven):
-            found: dict[int, float] = {}
-            if start > run.start_frame and (start > first or ends[0]):
-                found |= dict(_ramp(timeline, range(start, stop), start - 1, seconds))
-            if stop < run.stop_frame and (stop < last or ends[1]):
-                for frame, strength in _ramp(timeline, range(stop - 1, start - 1, -1), stop, seconds):
-                    found[frame] = min(strength, found.get(frame, 1.0))
-            fades |= {(frame, number): (frame, span, strength) for frame, strength in found.items()}
+        found: dict[int, float] = {}
+        if (
+            start > run.start_frame
+            and (start > first or ends[0])
+            and not _goes_on(span, start, run, stopping.get(start, ()))
+        ):
+            found |= dict(_ramp(timeline, range(start, stop), start - 1, seconds))
+        if stop < run.stop_frame and (stop < last or ends[1]) and not _goes_on(span, stop, run, starting.get(stop, ())):
+            for frame, strength in _ramp(timeline, range(stop - 1, start - 1, -1), stop, seconds):
+                found[frame] = min(strength, found.get(frame, 1.0))
+        fades |= {(frame, number): (frame, span, strength) for frame, strength in found.items()}
     return [fades[place] for place in sorted(fades)]
+
+
+def _goes_on(span: Span, border: int, run: Run, beyond: Sequence[Span]) -> bool:
+    """Tell whether one of the spans beyond a border draws the same face: then its mouth is new on both sides."""
+    (frame,) = run.source_frames(border - 1, border)
+    return any(
+        span.path is not None
+        and other.path is not None
+        and span.path.box_at(frame).overlap(other.path.box_at(frame)) >= SAME_PLACE
+        for other in beyond
+    )
 
 
 def _ramp(timeline: OutputTimeline, frames: range, outside: int, seconds: Fraction) -> Iterator[tuple[int, float]]:

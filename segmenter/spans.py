@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from media.identity import EmbedderSettings
 from media.timeline import Face, FacePath, FrameTable, Interval, Rest, Span, complement, merge
-from segmenter.people import SAME_PLACE, Cast, Shot, find_people
+from segmenter.people import Cast, Shot, find_people
 from segmenter.targets import BY_PLACE, Choice, lanes_of, person_in
 from segmenter.tracks import SAME_FACE, Track, box_distance, estimate_yaw
 
@@ -95,7 +95,7 @@ def cast_spans(
         for shot in shots_within(cast, interval):
             lanes = lanes_of(shot, choice, upright_size)
             spans += _spans_of(shot, lanes, table, interval, settings, choice.other, upright_size)
-    return tuple(join_no_face(join_faces(spans)))
+    return tuple(join_no_face(spans))
 
 
 def shots_within(cast: Cast, interval: Interval) -> Iterator[Shot]:
@@ -115,20 +115,34 @@ def _spans_of(
     upright_size: tuple[int, int],
 ) -> list[Span]:
     """Cover a shot with the face spans of every lane, and say of the other frames why nothing is rendered there."""
-    all_runs: list[list[_Run]] = []
-    spans: list[Span] = []
-    for lane in lanes:
-        all_runs.append([])
-        for face, own in split_lane(shot, lane):
-            runs = _runs(shot.within(*own), face, settings, other, upright_size)
-            runs = _fill_gaps(runs, table, settings.min_off_seconds)
-            runs = _drop_short(runs, table, interval, settings.min_on_seconds)
-            spans += (face_span(shot, face, (run.start, run.stop), interval) for run in runs if not run.reason)
-            all_runs[-1] += runs
+    found = [lane_spans(shot, lane, table, interval, settings, other, upright_size) for lane in lanes]
+    spans = [span for faces, _ in found for span in faces]
+    all_runs = [runs for _, runs in found]
     faces = merge((span.start_frame, span.stop_frame) for span in spans)
     for start, stop in complement(faces, shot.start, shot.stop):
         spans += (Span(run.start, run.stop, "no_face", run.reason) for run in _reasons(all_runs, start, stop))
     return sorted(spans, key=lambda span: (span.start_frame, span.person or 0))
+
+
+def lane_spans(
+    shot: Shot,
+    lane: Track,
+    table: FrameTable,
+    interval: Interval,
+    settings: SpanSettings,
+    other: str,
+    upright_size: tuple[int, int],
+) -> tuple[list[Span], list[_Run]]:
+    """Return the face spans of a lane, and the runs that tile the shot, with the reasons for what lies between."""
+    spans: list[Span] = []
+    all_runs: list[_Run] = []
+    for face, own in split_lane(shot, lane):
+        runs = _runs(shot.within(*own), face, settings, other, upright_size)
+        runs = _fill_gaps(shot, face, runs, table, settings.min_off_seconds)
+        runs = _drop_short(runs, table, interval, settings.min_on_seconds)
+        spans += (face_span(shot, face, (run.start, run.stop), interval) for run in runs if not run.reason)
+        all_runs += runs
+    return spans, all_runs
 
 
 def _reasons(all_runs: Sequence[Sequence[_Run]], start: int, stop: int) -> list[_Run]:
@@ -220,18 +234,31 @@ def _is_mouth_outside(face: Face, upright_size: tuple[int, int], margin: float) 
     return any(min(x, width - x, y, height - y) < least for x, y in face.landmarks[3:])
 
 
-def _fill_gaps(runs: list[_Run], table: FrameTable, min_off_seconds: float) -> list[_Run]:
-    """Turn short stretches without the face, between two with it, into face.
+def _fill_gaps(shot: Shot, target: Track, runs: list[_Run], table: FrameTable, min_off_seconds: float) -> list[_Run]:
+    """Turn short stretches without the face, between two with it, into face, unless somebody else is in its place.
 
     ####..####      ->  ##########
     ####......####  ->  ####......####      gaps at the edges of the shot stay
+    ####BB####      ->  ####BB####          who walks past keeps their own mouth
     """
     seen = [at for at, run in enumerate(runs) if not run.reason]
     filled = list(runs)
     for before, after in pairwise(seen):
-        if _seconds(runs[before].stop, runs[after].start, table) < min_off_seconds:
+        gap = runs[before].stop, runs[after].start
+        if _seconds(*gap, table) < min_off_seconds and not _is_taken(shot, target, gap):
             filled[before + 1 : after] = [replace(run, reason="") for run in runs[before + 1 : after]]
     return _joined(filled)
+
+
+def _is_taken(shot: Shot, target: Track, gap: Interval) -> bool:
+    """Tell whether, while a face is not seen, another one is where it would be looked for."""
+    path = FacePath(tuple(target), tuple(face.box for face in target.values()))
+    return any(
+        box_distance(face.box, path.box_at(frame)) <= SAME_FACE
+        for track in shot.tracks
+        for frame, face in track.items()
+        if gap[0] <= frame < gap[1] and frame not in target
+    )
 
 
 def _drop_short(runs: list[_Run], table: FrameTable, interval: Interval, min_on_seconds: float) -> list[_Run]:
@@ -334,27 +361,6 @@ def _rests(track: Track, frames: Sequence[int]) -> tuple[Rest, ...]:
     blocks = (list(block) for _, block in groupby(looked, key=lambda each: each[0] // REST_FRAMES))
     best = (min(block, key=lambda each: each[1])[0] for block in blocks)
     return tuple(Rest(frame, replace(track[frame], embedding=b"")) for frame in best)
-
-
-def join_faces(spans: Sequence[Span]) -> list[Span]:
-    """Return spans, with no fade where one face goes on in another span: its mouth is new on both sides."""
-    starting: dict[int, list[int]] = {}
-    for at, span in enumerate(spans):
-        starting.setdefault(span.start_frame, []).append(at)
-    joined = list(spans)
-    for at, span in enumerate(spans):
-        for after in starting.get(span.stop_frame, ()):
-            if span.fades_out and spans[after].fades_in and _is_one_face(span, spans[after]):
-                joined[at] = replace(joined[at], fades_out=False)
-                joined[after] = replace(joined[after], fades_in=False)
-    return joined
-
-
-def _is_one_face(before: Span, after: Span) -> bool:
-    if before.path is None or after.path is None:
-        return False
-    border = after.start_frame
-    return before.path.box_at(border).overlap(after.path.box_at(border)) >= SAME_PLACE
 
 
 def join_no_face(spans: Iterable[Span]) -> Iterator[Span]:

@@ -11,7 +11,8 @@ all            -->  everybody                -->  one for each person and each f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import hypot
 from typing import Literal
 
 from media.identity import EmbedderSettings, Vector
@@ -45,9 +46,8 @@ class Choice:
     people: tuple[int, ...] = ()
     """Numbers. For kind people, the first one is meant, and the others are likely the same person; for kind centre, who
     comes before all others wherever they are known."""
-    frame: int = 0
-    """For kind track, a sample in which the face is seen, and its box there."""
-    face: Face | None = None
+    track: Track = field(default_factory=dict)
+    """For kind track, the one face; where a shot is seen in part, so is this."""
     other: str = ANOTHER
     """Why a face that is none of them is left alone."""
     note: str = ""
@@ -66,11 +66,10 @@ def lanes_of(shot: Shot, choice: Choice, upright_size: tuple[int, int]) -> list[
     """Return the faces to follow in a shot, each where it is seen: at least one lane, which may be empty."""
     if choice.kind in ("centre", "largest"):
         prominence = nearness_to_centre(upright_size) if choice.kind == "centre" else total_area
-        known = zip(shot.tracks, shot.people, strict=True)
-        order = sorted(known, key=lambda each: (each[1] not in choice.people, -prominence(each[0])))
-        return [choose_target([track for track, _ in order])]
+        rest = [track for track, known in zip(shot.tracks, shot.people, strict=True) if known not in choice.people]
+        return [choose_target(sorted(rest, key=prominence, reverse=True), joined(shot, *choice.people))]
     if choice.kind == "track":
-        return [track for track in shot.tracks if track.get(choice.frame) == choice.face] or [{}]
+        return [track for track in shot.tracks if not track.items().isdisjoint(choice.track.items())] or [{}]
     lanes = [
         joined(shot, person)
         for person in sorted({known for known in shot.people if known is not None})
@@ -81,11 +80,11 @@ def lanes_of(shot: Shot, choice: Choice, upright_size: tuple[int, int]) -> list[
     return lanes or [{}]
 
 
-def joined(shot: Shot, person: int) -> Track:
-    """Return all tracks of a person in a shot as one; where a second box lies around the face, the surer one counts."""
+def joined(shot: Shot, *people: int) -> Track:
+    """Return all tracks of people who are one in a shot as one; of two boxes in a frame the surer one counts."""
     whole: Track = {}
     for track, known in zip(shot.tracks, shot.people, strict=True):
-        if known == person:
+        if known in people:
             for frame, face in track.items():
                 if frame not in whole or whole[frame].score < face.score:
                     whole[frame] = face
@@ -170,12 +169,12 @@ def choose_at(
         return None
     now = table.seconds(frame)
     near = [
-        (abs(float(table.seconds(other) - now)), number, other)
+        (abs(float(table.seconds(other) - now)), *away, number)
         for number, track in enumerate(shot.tracks)
         for other, face in track.items()
-        if _covers(face, point)
+        if (away := _away(face, point)) is not None
     ]
-    distance, number, other = min(near, default=(POINT_SECONDS + 1, 0, 0))
+    distance, *_, number = min(near, default=(POINT_SECONDS + 1, 0))
     if distance > POINT_SECONDS:
         return None
     person = shot.people[number]
@@ -183,10 +182,14 @@ def choose_at(
         return Choice("people", (person,))
     frames = f"frames {shot.start} to {shot.stop - 1}"
     note = f"whose face {key}.at shows cannot be told: it is followed in {frames} alone"
-    return Choice("track", frame=other, face=shot.tracks[number][other], other=UNKNOWN, note=note)
+    return Choice("track", track=shot.tracks[number], other=UNKNOWN, note=note)
 
 
-def _covers(face: Face, point: tuple[float, float]) -> bool:
+def _away(face: Face, point: tuple[float, float]) -> tuple[bool, float] | None:
+    """Return whether a point lies beside a box, and how far from its centre in pixels; None if it lies too far away."""
     box, (x, y) = face.box, point
     aside, above = POINT_MARGIN * box.width, POINT_MARGIN * box.height
-    return box.left - aside <= x <= box.right + aside and box.top - above <= y <= box.bottom + above
+    if not (box.left - aside <= x <= box.right + aside and box.top - above <= y <= box.bottom + above):
+        return None
+    is_beside = not (box.left <= x <= box.right and box.top <= y <= box.bottom)
+    return is_beside, hypot(x - (box.left + box.right) / 2, y - (box.top + box.bottom) / 2)

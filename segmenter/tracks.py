@@ -19,14 +19,15 @@ SUCCESSOR_AREA = 0.25
 """A face takes the place of a target that left if it has at least this share of the target's mean area."""
 
 
-def choose_target(tracks: Iterable[Track]) -> Track:
+def choose_target(tracks: Iterable[Track], known: Track | None = None) -> Track:
     """Return the target face of one shot by sample frame: the first track, most prominent ones coming first.
 
     Where it is away, the next best track that is never seen together with it (and is not much smaller) takes its
-    place: somebody who left and came back elsewhere, or whom the camera turned to.
+    place: somebody who left and came back elsewhere, or whom the camera turned to. known: faces that are the target in
+    any case; tracks take their place alone.
     """
-    target: Track = {}
-    least_area = 0.0
+    target: Track = dict(known or {})
+    least_area = SUCCESSOR_AREA * mean_area(target) if target else 0.0
     for track in tracks:
         if not target:
             least_area = SUCCESSOR_AREA * mean_area(track)

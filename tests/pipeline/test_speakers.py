@@ -183,9 +183,12 @@ def test_with_original_each_mouth_stays_as_it_is_while_its_own_voice_pauses(work
     level = np.full(4 * RATE, LEVELS["anna.wav"])
     level[round(1.7 * RATE) : round(2.4 * RATE)] = 0
     soundfile.write(stock / "pausing.wav", level, RATE, subtype="FLOAT")
-    work(cast={**CAST, "anna": {"person": 1, "stem": "pausing.wav"}}, renderer={"silence": "original"})
+    pausing = {**CAST, "anna": {"person": 1, "stem": "pausing.wav"}}
+    _, report, _ = work(cast=pausing, renderer={"silence": "original"})
     found = painted(levels_in(stock / "out.mp4"), levels_in(stock / "talk.mp4"))
     assert found == {("A", 0.2): {*range(5, 20)}, ("B", 0.8): {*range(35, 50)}}
+    (anna, _) = report["speakers"]
+    assert (anna["spoken_seconds"], anna["rendered_seconds"]) == (1.0, 0.6)
 
 
 def test_the_report_counts_turns_and_what_is_seen_of_them(work):

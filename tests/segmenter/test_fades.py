@@ -136,8 +136,9 @@ def test_rows_of_a_span_file_that_touch_do_not_fade_between_them():
     track = {sample.frame: sample.faces[0] for sample in samples}
     cast = Cast((Shot(0, 100, samples, (track,), (None,)),), ())
     rows = [SpanRow(2, 10, 40, None, "face", ""), SpanRow(3, 40, 60, None, "face", "")]
-    spans = spans_of_rows(rows, cast, SIZE, [(0, 100)], BY_PLACE)
-    assert fading(span for span in spans if span.kind == "face") == [(10, True, False), (40, False, True)]
+    spans = spans_of_rows(rows, cast, SIZE, TABLE, [(0, 100)], SpanSettings(), BY_PLACE)
+    assert strengths(spans) == rise(10) | fall(60)
+    assert strengths(spans, driven=((0, 40), (50, 100))) == rise(10) | fall(40) | rise(50) | fall(60)
 
 
 def looking(openness):

@@ -1,5 +1,6 @@
 """Tracks to people, and people to spans: drawn faces with embeddings of which it is known whose they are."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -25,10 +26,13 @@ from segmenter.targets import (
     choose_main,
 )
 from segmenter.tracks import face_distance
+from tests.tables import table_of
 
 SIZE = (1280, 720)
 PLAIN = SpanSettings(min_on_seconds=0, min_off_seconds=0)
 EMBEDDER = EmbedderSettings()
+SECOND = table_of(range(0, 10000, 100))
+"""10 s at 10 frames a second."""
 PLACES = {"L": 200, "M": 640, "R": 1080}
 
 
@@ -80,9 +84,8 @@ def drawn(spans):
 
 
 @pytest.fixture(scope="module")
-def second(table_of):
-    """Return a table of 10 s at 10 frames a second."""
-    return table_of(range(0, 10000, 100))
+def second():
+    return SECOND
 
 
 # Embeddings
@@ -222,6 +225,17 @@ def test_a_point_shows_a_person(second, dialogue):
     assert choose_at(dialogue, second, 99, (PLACES["L"], 360)) is None
 
 
+def test_a_point_inside_a_box_means_that_face_and_not_its_neighbour(second):
+    left, right = FaceBox(540, 300, 650, 450), FaceBox(660, 300, 770, 450)
+    faces = [
+        tuple(Face(box, 0.9, None, pack(vector_of(name, n))) for name, box in (("A", left), ("B", right)))
+        for n in range(10)
+    ]
+    cast = find_people(Scan(tuple(map(FaceSample, range(10), faces)), (), "drawn", SIZE), second, [(0, 10)], EMBEDDER)
+    chosen = {x: choose_at(cast, second, 5, (x, 370)).people for x in (595, 648, 662, 700)}
+    assert chosen[595] == chosen[648] != chosen[662] == chosen[700]
+
+
 def test_a_point_that_shows_a_face_nobody_knows_follows_it_in_its_shot(second):
     scan = scan_of({"L": "A" * 20, "R": "B" * 20}, (10,))
     blind = Scan(
@@ -236,6 +250,11 @@ def test_a_point_that_shows_a_face_nobody_knows_follows_it_in_its_shot(second):
     spans = spans_of(cast, second, choice)
     assert [span.kind for span in spans] == ["face", "no_face"]
     assert spans[0].path.boxes[0].left > 640
+    assert drawn(spans_of(cast, second, choice, [(0, 5), (5, 20)])) == [
+        (0, 5, None),
+        (5, 10, None),
+        (10, 20, "a face that cannot be told"),
+    ]
     assert choose_main(cast, second, [], least_px=64, least_score=0.4) == Choice("centre", note=NOT_TOLD_APART)
 
 
@@ -256,6 +275,32 @@ def test_one_person_comes_before_whoever_is_nearer_to_the_centre_and_unknown(sec
     assert drawn(spans_of(cast, second, choice)) == [(0, 20, 1)]
 
 
+def test_one_person_is_rendered_wherever_they_are_known(second):
+    """Also where they are far smaller than elsewhere in the shot, and where two of their tracks share a sample."""
+    near, far = [face("A", "L", n, height=300) for n in range(20)], [face("A", "R", n, height=140) for n in range(40)]
+    faces = [*((each,) for each in near[:15]), (near[15], far[15]), *((each,) for each in far[16:])]
+    cast = find_people(Scan(tuple(map(FaceSample, range(40), faces)), (), "drawn", SIZE), second, [(0, 40)], EMBEDDER)
+    assert len(cast.shots[0].tracks) == 2
+    one = replace(cast, shots=tuple(replace(shot, people=(1, 1)) for shot in cast.shots), people=cast.people[:1])
+    choice = choose_main(one, second, [(0, 40)], least_px=64, least_score=0.4)
+    rendered = merge((s.start_frame, s.stop_frame) for s in spans_of(one, second, choice) if s.kind == "face")
+    assert rendered == [(0, 40)]
+
+
+def test_who_walks_past_keeps_their_own_mouth(second):
+    """A is hidden for three samples by B, who is in their place; where nobody is, so short a gap is filled."""
+    away = range(8, 11)
+    hidden = [(face("B", "M", n),) if n in away else (face("A", "M", n), face("B", "R", n)) for n in range(20)]
+    alone = [() if n in away else (face("A", "M", n),) for n in range(20)]
+    for faces, rendered in ((hidden, [(0, 8), (11, 20)]), (alone, [(0, 20)])):
+        scan = Scan(tuple(map(FaceSample, range(20), faces)), (), "drawn", SIZE)
+        cast = find_people(scan, second, [(0, 20)], EMBEDDER)
+        limits = SpanSettings(min_on_seconds=0, min_off_seconds=0.4)
+        person = next(who for track, who in zip(cast.shots[0].tracks, cast.shots[0].people, strict=True) if 0 in track)
+        spans = spans_of(cast, second, Choice("people", (person,)), limits=limits)
+        assert [(s.start_frame, s.stop_frame) for s in spans if s.kind == "face"] == rendered
+
+
 def test_one_person_and_nobody_else_leaves_nothing_to_say(second):
     cast = cast_of(second, {"M": "A" * 20})
     assert choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4) == Choice("centre", (1,))
@@ -274,7 +319,7 @@ def test_a_face_that_takes_another_ones_place_begins_a_span_of_its_own(second, c
     assert other.fades_in
     for span, place in ((one, "L"), (other, "R")):
         assert {(box.left + box.right) / 2 for box in span.path.boxes} == {PLACES[place]}
-    by_file = spans_of_rows([SpanRow(2, 0, 20, None, "face", "")], cast, SIZE, [(0, 20)], choice)
+    by_file = spans_of_rows([row(0, 20)], cast, SIZE, second, [(0, 20)], PLAIN, choice)
     assert [span.path for span in by_file] == [one.path, other.path]
 
 
@@ -307,7 +352,7 @@ def row(start, stop, person=None, kind="face", reason="", line=2):
 
 
 def from_rows(cast, *rows, choice=BY_PLACE, intervals=((0, 70),)):
-    return spans_of_rows(rows, cast, SIZE, intervals, choice)
+    return spans_of_rows(rows, cast, SIZE, SECOND, intervals, PLAIN, choice)
 
 
 @pytest.mark.parametrize("choice", [Choice("people", (1,)), Choice("people", (2,)), Choice("all"), BY_PLACE])
@@ -341,7 +386,7 @@ def test_a_row_over_a_cut_becomes_a_span_for_each_shot_that_shows_the_face(dialo
 
 def test_inside_a_shot_the_box_is_held_where_the_face_was_not_seen(second):
     cast = cast_of(second, {"M": "." * 10 + "A" * 5 + "." * 15})
-    (_, span, _) = spans_of_rows([row(2, 25, 1)], cast, SIZE, [(0, 30)], BY_PLACE)
+    (_, span, _) = spans_of_rows([row(2, 25, 1)], cast, SIZE, second, [(0, 30)], PLAIN, BY_PLACE)
     assert (span.start_frame, span.stop_frame) == (2, 25)
     assert span.path.box_at(2) == span.path.box_at(24) == face("A", "M").box
 
@@ -425,10 +470,36 @@ def test_people_keep_their_promises(second, scan):
             assert len(sure) == len(set(sure))
 
 
+def test_a_row_without_a_person_means_whom_the_target_means_or_else_who_is_found_by_place(second):
+    cast = cast_of(second, {"M": "B" * 30, "R": "A" * 20 + "." * 10}, (20,))
+    assert [person.num_shots for person in cast.people] == [2, 1]
+    rows = from_rows(cast, row(0, 10), row(20, 30), choice=Choice("people", (2,)), intervals=[(0, 30)])
+    assert drawn(rows) == [(0, 10, 2), (10, 20, NOT_LISTED), (20, 30, 1)]
+
+
+def test_a_face_that_two_rows_mean_is_drawn_once(second):
+    cast = cast_of(second, {"M": "A" * 30})
+    assert drawn(from_rows(cast, row(0, 20), row(10, 30, 1), intervals=[(0, 30)])) == [(0, 20, 1), (20, 30, 1)]
+    assert drawn(from_rows(cast, row(10, 20), row(0, 30, 1), intervals=[(0, 30)])) == [(0, 30, 1)]
+
+
+def test_rows_of_everybody_leave_out_whom_the_plan_left_out(second):
+    """A face too small beside one that counts, nobody knowing either: only where none counts is it meant."""
+    small = face("B", "L", 0, height=30, is_known=False)
+    faces = [(face("A", "M", n, is_known=False), small) if n < 20 else (small,) for n in range(30)]
+    cast = find_people(Scan(tuple(map(FaceSample, range(30), faces)), (), "drawn", SIZE), second, [(0, 30)], EMBEDDER)
+    everybody = Choice("all")
+    spans = spans_of(cast, second, everybody)
+    assert drawn(spans) == [(0, 20, None), (20, 30, "face smaller than 64 px")]
+    assert from_rows(cast, *rows_of(spans), choice=everybody, intervals=[(0, 30)]) == spans
+    (_, asked) = from_rows(cast, *rows_of(spans)[:1], row(20, 30), choice=everybody, intervals=[(0, 30)])
+    assert asked.path.boxes[0].left < 640
+
+
 @settings(max_examples=40)
 @given(scans(), st.sampled_from([Choice("people", (1,)), Choice("people", (2,)), Choice("people", (1, 2))]))
 def test_rows_of_people_survive_the_trip(second, scan, choice):
     cast = find_people(scan, second, [(0, 60)], EMBEDDER)
     spans = spans_of(cast, second, choice, [(0, 60)])
-    again = spans_of_rows(rows_of(spans), cast, SIZE, [(0, 60)], BY_PLACE)
+    again = spans_of_rows(rows_of(spans), cast, SIZE, second, [(0, 60)], PLAIN, choice)
     assert again == spans
