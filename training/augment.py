@@ -66,17 +66,27 @@ def draw_looks(random: np.random.Generator, windows: int, *, strength: float, so
 def change_faces(crops: Tensor, looks: Looks) -> Tensor:
     """Return crops (windows, n, 3, 112, 112) uint8 as faces (windows, n, 3, 96, 96) float32 in [0, 1]."""
     windows, frames = crops.shape[:2]
+    lengths = np.full(windows, frames)
+    return change_each(crops.flatten(0, 1), looks, lengths).reshape(windows, frames, 3, FACE_PX, FACE_PX)
+
+
+def change_each(crops: Tensor, looks: Looks, lengths: NDArray[np.int64]) -> Tensor:
+    """Return crops (faces, 3, 112, 112) uint8 as faces (faces, 3, 96, 96) float32 in [0, 1].
+
+    lengths: how many faces, one after the other, have each of the looks.
+    """
     device = crops.device
-    pixels = crops.reshape(windows * frames, 3, CROP_PX, CROP_PX).float().div_(255)
-    places = _on(looks.places, device).repeat_interleave(frames, dim=0)
-    grid = functional.affine_grid(places, [windows * frames, 3, FACE_PX, FACE_PX], align_corners=False)
+    places, gain, lift, softness = (
+        _on(np.repeat(value, lengths, axis=0), device)
+        for value in (looks.places, looks.gain, looks.lift, looks.softness)
+    )
+    grid = functional.affine_grid(places, [len(crops), 3, FACE_PX, FACE_PX], align_corners=False)
+    pixels = crops.float().div_(255)
     faces = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
     if looks.softness.any():
         soft = functional.avg_pool2d(faces, 3, 1, 1, count_include_pad=False)
-        faces = torch.lerp(faces, soft, _on(looks.softness, device).repeat_interleave(frames)[:, None, None, None])
-    faces = faces.reshape(windows, frames, 3, FACE_PX, FACE_PX)
-    gain, lift = (_on(value, device)[:, None, :, None, None] for value in (looks.gain, looks.lift))
-    return ((faces - 0.5) * gain + (0.5 + lift)).clamp_(0, 1)
+        faces = torch.lerp(faces, soft, softness[:, None, None, None])
+    return ((faces - 0.5) * gain[..., None, None] + (0.5 + lift[..., None, None])).clamp_(0, 1)
 
 
 def plain_faces(crops: Tensor) -> Tensor:
@@ -106,10 +116,19 @@ def draw_voices(random: np.random.Generator, windows: int, *, strength: float) -
 
 def change_sounds(mels: Tensor, voices: Voices) -> Tensor:
     """Return mel windows (windows, n, 1, 80, 16) with other voices, in [-4, 4]."""
+    windows, frames = mels.shape[:2]
+    return change_each_sound(mels.flatten(0, 1), voices, np.full(windows, frames)).reshape(mels.shape)
+
+
+def change_each_sound(mels: Tensor, voices: Voices, lengths: NDArray[np.int64]) -> Tensor:
+    """Return mel windows (faces, 1, 80, 16) with other voices, in [-4, 4]; lengths: how many have each voice."""
     device = mels.device
+    gain, tilt, noise = (
+        _on(np.repeat(value, lengths, axis=0), device) for value in (voices.gain, voices.tilt, voices.noise)
+    )
     slope = torch.linspace(-1, 1, MEL_BANDS, device=device)[:, None]
-    change = _on(voices.gain, device)[:, None, None, None] + _on(voices.tilt, device)[:, None, None, None] * slope
-    return (mels + (change + _on(voices.noise, device))[:, None]).clamp_(-LARGEST_VALUE, LARGEST_VALUE)
+    change = gain[:, None, None, None] + tilt[:, None, None, None] * slope
+    return (mels + change + noise).clamp_(-LARGEST_VALUE, LARGEST_VALUE)
 
 
 def stack_inputs(targets: Tensor, references: Tensor) -> Tensor:

@@ -57,11 +57,19 @@ class GeneratorConfig(_StageConfig):
     """The network that draws mouths."""
 
     steps: int = Field(default=4000, ge=1, le=10_000_000)
-    windows: int = Field(default=8, ge=2, le=4096)
+    windows: int = Field(default=4, ge=2, le=4096)
+    singles: int = Field(default=20, ge=0, le=20_000, description="Single frames in a step, beside the windows.")
     learning_rate: float = Field(default=4e-4, gt=0, le=1)
     sound_strength: float = Field(default=0.5, ge=0, le=1)
     ema: float = Field(default=0.998, ge=0, lt=1, description="Decay of the moving average that is kept as the result.")
-    gap_rows: int = Field(default=20, ge=5, description="Least distance of the reference, in rows of 1/25 s.")
+    ema_warmup: int = Field(
+        default=10,
+        ge=0,
+        le=10_000,
+        description="How slowly the average comes to that decay; 0: it has it from the first.",
+    )
+    gap_rows: int = Field(default=5, ge=5, description="Least distance of the reference, in rows of 1/25 s.")
+    near_share: Share = Field(default=0.5, description="Share of the references that are at most half a second away.")
     dub_share: Share = Field(default=0.25, description="Share of windows that hear another sound, as a dub.")
     mouth_weight: Weight = Field(default=4.0, description="How much more the mouth weighs than the face around it.")
     gradient_weight: Weight = Field(default=1.0)

@@ -15,6 +15,8 @@ from training.dataset import WINDOW_ROWS, Rows, Track
 
 NEAREST_ROWS = 3
 """Windows of one track closer than this sound almost alike, so they are never told apart."""
+NEAR_ROWS = 12
+"""A reference so near, half a second, shows the head as good as in the same place."""
 
 
 def random_at(seed: int, stage: str, step: int) -> np.random.Generator:
@@ -34,17 +36,24 @@ class ExpertDraw:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorDraw:
-    """What the generator draws, and from what."""
+    """What the generator draws, and from what: windows of five frames, then single frames."""
 
+    num_windows: int
     targets: Rows
-    """(windows, 5): the frames to draw."""
+    """(faces,): the frames to draw, 5 for each window and then 1 for each single one."""
     references: Rows
-    """(windows, 5): the full faces given to the network."""
+    """(faces,): the full faces given to the network."""
     sounds: Rows
-    """(windows, 5): the rows whose mel windows are heard."""
+    """(faces,): the rows whose mel windows are heard."""
     has_truth: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    """(windows,): whether the targets show what is to be drawn. Otherwise the target is its own reference, as when a
+    """(faces,): whether the targets show what is to be drawn. Otherwise the target is its own reference, as when a
     video is rendered, and the sound is another one: what the mouth should look like, only sync can tell."""
+
+    @property
+    def lengths(self) -> Rows:
+        """Number of faces of each window and single frame."""
+        singles = len(self.targets) - WINDOW_ROWS * self.num_windows
+        return np.repeat([WINDOW_ROWS, 1], [self.num_windows, singles])
 
 
 class WindowSampler:
@@ -62,30 +71,59 @@ class WindowSampler:
         starts = np.stack([random.choice(self._tracks[track].windows, group) for track in chosen]).reshape(-1)[:windows]
         return ExpertDraw(_five(starts), np.repeat(chosen, group)[:windows])
 
-    def generator(self, random: np.random.Generator, *, windows: int, gap_rows: int, dub_share: float) -> GeneratorDraw:
-        """Draw targets with references at least `gap_rows` away in the same track, the farthest where it is short.
+    def generator(
+        self,
+        random: np.random.Generator,
+        *,
+        windows: int,
+        singles: int = 0,
+        gap_rows: int,
+        near_share: float = 0.0,
+        dub_share: float,
+    ) -> GeneratorDraw:
+        """Draw targets with references of the same track, at least `gap_rows` away, the farthest where it is short.
 
-        dub_share: share of the windows that hear another sound than their own.
+        singles: frames that are drawn beside the windows, each from another place. near_share: share of the references
+        that are at most NEAR_ROWS away: the head as good as still, the mouth another. dub_share: share of what is drawn
+        that hears another sound than its own.
         """
-        chosen = random.choice(len(self._tracks), windows, p=self._chances)
+        count = windows + singles
+        chosen = random.choice(len(self._tracks), count, p=self._chances)
         targets = np.array([random.choice(self._tracks[track].windows) for track in chosen], np.int64)
-        references = np.array([self._reference(random, *pair, gap_rows) for pair in zip(chosen, targets, strict=True)])
+        is_near = random.random(count) < near_share
+        references = np.array(
+            [
+                self._reference(random, track, target, gap_rows, NEAR_ROWS if near else None)
+                for track, target, near in zip(chosen, targets, is_near, strict=True)
+            ]
+        )
         others = np.array([random.choice(self._tracks[track].windows) for track in random.permutation(chosen)])
-        has_truth = random.random(windows) >= dub_share
+        has_truth = random.random(count) >= dub_share
         return GeneratorDraw(
-            targets=_five(targets),
-            references=_five(np.where(has_truth, references, targets)),
-            sounds=_five(np.where(has_truth, targets, others)),
-            has_truth=has_truth,
+            windows,
+            targets=_faces(targets, windows),
+            references=_faces(np.where(has_truth, references, targets), windows),
+            sounds=_faces(np.where(has_truth, targets, others), windows),
+            has_truth=np.repeat(has_truth, [WINDOW_ROWS] * windows + [1] * singles),
         )
 
-    def _reference(self, random: np.random.Generator, track: int, target: int, gap_rows: int) -> int:
+    def _reference(
+        self, random: np.random.Generator, track: int, target: int, least_rows: int, most_rows: int | None
+    ) -> int:
         starts = np.arange(self._tracks[track].start, self._tracks[track].stop - WINDOW_ROWS + 1)
         distance = np.abs(starts - target)
-        far = starts[distance >= min(gap_rows, int(distance.max()))]
-        return int(random.choice(far))
+        chosen = distance >= min(least_rows, int(distance.max()))
+        if most_rows is not None and (near := chosen & (distance <= most_rows)).any():
+            chosen = near
+        return int(random.choice(starts[chosen]))
 
 
 def _five(starts: Rows) -> Rows:
     """Return the rows of windows that begin at `starts`."""
     return np.asarray(starts, np.int64)[:, None] + np.arange(WINDOW_ROWS)
+
+
+def _faces(starts: Rows, windows: int) -> Rows:
+    """Return the rows of windows, all five of each, and behind them those of single frames, in their middle."""
+    singles = np.asarray(starts[windows:], np.int64) + WINDOW_ROWS // 2
+    return np.concatenate([_five(starts[:windows]).reshape(-1), singles])

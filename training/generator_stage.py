@@ -14,17 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-from training.augment import change_faces, change_sounds, draw_looks, draw_voices, stack_inputs
+from training.augment import change_each, change_each_sound, draw_looks, draw_voices, stack_inputs
 from training.config import GeneratorConfig
-from training.dataset import FaceData, Track
+from training.dataset import WINDOW_ROWS, FaceData, Track
 from training.draws import GeneratorDraw, WindowSampler, random_at
 from training.expert import SyncExpert, lips_of
 from training.loop import Stage
@@ -47,19 +48,24 @@ REFERENCE_SHIFT_PX = 2.0
 
 @dataclass(slots=True)
 class _Batch:
-    """One step's pictures and sounds, on the device."""
+    """One step's pictures and sounds, on the device: the faces of windows, five each, and then single ones."""
 
     targets: Tensor
-    """(windows, 5, 3, 96, 96)"""
+    """(faces, 3, 96, 96)"""
     references: Tensor
     mels: Tensor
-    """(windows, 5, 1, 80, 16)"""
+    """(faces, 1, 80, 16)"""
     has_truth: Tensor
-    """(windows,) bool"""
+    """(faces,) bool"""
+    num_windows: int
 
     def inputs(self) -> Tensor:
-        """Return what the network sees: (windows * 5, 6, 96, 96)."""
-        return stack_inputs(self.targets.flatten(0, 1), self.references.flatten(0, 1))
+        """Return what the network sees: (faces, 6, 96, 96)."""
+        return stack_inputs(self.targets, self.references)
+
+    def windows(self, faces: Tensor) -> Tensor:
+        """Return those of some values a face (faces, ...) that belong to windows: (windows, 5, ...)."""
+        return faces[: self.num_windows * WINDOW_ROWS].reshape(self.num_windows, WINDOW_ROWS, *faces.shape[1:])
 
 
 class GeneratorStage(Stage):
@@ -88,7 +94,7 @@ class GeneratorStage(Stage):
         self.discriminator = machine.place(PatchDiscriminator())
         self.average = AveragedModel(
             self.network,
-            multi_avg_fn=get_ema_multi_avg_fn(config.ema),  # type: ignore[no-untyped-call]
+            multi_avg_fn=partial(_average, config.ema, config.ema_warmup),
             use_buffers=True,
         ).requires_grad_(requires_grad=False)
         self.average.eval()
@@ -119,7 +125,7 @@ class GeneratorStage(Stage):
         if config.freeze_normalisation:
             _freeze_normalisation(self.network)
         with self._machine.autocast():
-            made = self.network(batch.mels.flatten(0, 1), batch.inputs())
+            made = self.network(batch.mels, batch.inputs())
         made = made.float()
         losses = self._against_truth(made, batch)
         total = losses["l1"] + config.gradient_weight * losses["gradient"]
@@ -147,34 +153,43 @@ class GeneratorStage(Stage):
         """Draw and gather one step; the reference shares the target's colours and mirror, not its exact place."""
         config, random = self._config, random_at(self._seed, self.name, step)
         draw: GeneratorDraw = self._sampler.generator(
-            random, windows=config.windows, gap_rows=config.gap_rows, dub_share=config.dub_share
+            random,
+            windows=config.windows,
+            singles=config.singles,
+            gap_rows=config.gap_rows,
+            near_share=config.near_share,
+            dub_share=config.dub_share,
         )
-        looks = draw_looks(random, config.windows, strength=config.face_strength)
+        count = config.windows + config.singles
+        looks = draw_looks(random, count, strength=config.face_strength)
         moved = looks.moved(random, shift_px=REFERENCE_SHIFT_PX * config.face_strength)
         # Where the reference is the target's own frame, it is so to the pixel, as when rendering.
-        places = np.where(draw.has_truth[:, None, None], moved.places, looks.places)
+        starts = np.cumsum(draw.lengths) - draw.lengths
+        places = np.where(draw.has_truth[starts, None, None], moved.places, looks.places)
         there = type(looks)(places, looks.gain, looks.lift, looks.softness)
-        voices = draw_voices(random, config.windows, strength=config.sound_strength)
+        voices = draw_voices(random, count, strength=config.sound_strength)
         return _Batch(
-            targets=change_faces(self._data.crops_at(draw.targets), looks),
-            references=change_faces(self._data.crops_at(draw.references), there),
-            mels=change_sounds(self._data.mels_at(draw.sounds), voices),
+            targets=change_each(self._data.crops_at(draw.targets), looks, draw.lengths),
+            references=change_each(self._data.crops_at(draw.references), there, draw.lengths),
+            mels=change_each_sound(self._data.mels_at(draw.sounds), voices, draw.lengths),
             has_truth=torch.from_numpy(draw.has_truth).to(self._machine.device),
+            num_windows=config.windows,
         )
 
     def _against_truth(self, made: Tensor, batch: _Batch) -> dict[str, Tensor]:
         """Compare with the targets: everywhere where they are the truth, else only outside the renderer's mask."""
-        known = batch.has_truth.repeat_interleave(batch.targets.shape[1])[:, None, None, None]
-        weights = self._weights * torch.where(known, 1.0, 1.0 - self._mask)
-        targets = batch.targets.flatten(0, 1)
-        return {"l1": weighted_l1(made, targets, weights), "gradient": gradient_loss(made, targets, weights)}
+        weights = self._weights * torch.where(batch.has_truth[:, None, None, None], 1.0, 1.0 - self._mask)
+        return {
+            "l1": weighted_l1(made, batch.targets, weights),
+            "gradient": gradient_loss(made, batch.targets, weights),
+        }
 
     def _out_of_sync(self, made: Tensor, batch: _Batch) -> Tensor:
         """Return how little the expert believes that the drawn lips belong to the sound."""
         assert self.expert is not None
         with self._machine.autocast():
-            lips = self.expert.embed_lips(lips_of(made.reshape(batch.targets.shape)))
-            sounds = self.expert.embed_sound(batch.mels[:, 0])
+            lips = self.expert.embed_lips(lips_of(batch.windows(made)))
+            sounds = self.expert.embed_sound(batch.windows(batch.mels)[:, 0])
         return functional.softplus(-self.expert.logits((lips * sounds).sum(dim=1))).mean()
 
     def _looks_drawn(self, made: Tensor, batch: _Batch) -> tuple[Tensor, Tensor]:
@@ -183,14 +198,13 @@ class GeneratorStage(Stage):
         with self._machine.autocast():
             drawn = self.discriminator(lower_half(made))
             with torch.no_grad():
-                real = self.discriminator(lower_half(batch.targets.flatten(0, 1)))
+                real = self.discriminator(lower_half(batch.targets))
         self.discriminator.requires_grad_(requires_grad=True)
-        chosen = batch.has_truth.repeat_interleave(batch.targets.shape[1])
-        return -drawn[-1].float().mean(), feature_loss(drawn, real, chosen)
+        return -drawn[-1].float().mean(), feature_loss(drawn, real, batch.has_truth)
 
     def _train_discriminator(self, made: Tensor, batch: _Batch) -> Tensor:
         with self._machine.autocast():
-            real = self.discriminator(lower_half(batch.targets.flatten(0, 1)))[-1]
+            real = self.discriminator(lower_half(batch.targets))[-1]
             drawn = self.discriminator(lower_half(made))[-1]
         loss = hinge_loss(real.float(), drawn.float())
         self._descend("discriminator", self.discriminator, loss)
@@ -207,9 +221,20 @@ class GeneratorStage(Stage):
         """Draw reference, input, truth, output and average: what was trained on at the left, held out at the right."""
         batch = self._batch(0)
         held = self._held.sample() if self._held.tracks else None
-        columns = [(batch.inputs(), batch.targets.flatten(0, 1), batch.mels.flatten(0, 1)), *([held] if held else [])]
+        columns = [(batch.inputs(), batch.targets, batch.mels), *([held] if held else [])]
         self.network.eval()
         draw_progress(path, columns, [self.network, self.result])
+
+
+@torch.no_grad()
+def _average(decay: float, warmup: int, averages: list[Tensor], values: list[Tensor], num_averaged: Tensor) -> None:
+    """Move the averages towards new values, at first faster than `decay` says, so that no random beginning lingers."""
+    decay = min(decay, (1 + int(num_averaged)) / (warmup + int(num_averaged)))
+    for average, value in zip(averages, values, strict=True):
+        if average.is_floating_point():
+            average.lerp_(value.to(average.dtype), 1 - decay)
+        else:
+            average.copy_(value)
 
 
 def _freeze_normalisation(network: nn.Module) -> None:

@@ -17,7 +17,7 @@ MOUTH_ROW, MOUTH_COLUMN = 73, 48
 """Where the mouth's middle lies in a face, in pixels: the mean over the real clips that the project is tested with."""
 MOUTH_ROWS, MOUTH_COLUMNS = 11, 16
 """How far it reaches from there: the spread of the weight's bell."""
-BACKGROUND = 0.2
+BACKGROUND = 0.5
 """Weight of what the renderer never shows, as a share of that of the lower face."""
 
 

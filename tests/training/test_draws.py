@@ -46,14 +46,35 @@ def test_references_are_of_the_same_face_at_another_time(sampler):
     assert np.abs(drawn.targets - drawn.references)[truth].min() >= 20
     assert np.array_equal(drawn.sounds[truth], drawn.targets[truth])
     assert np.array_equal(drawn.references[~truth], drawn.targets[~truth]), "as when a video is rendered"
-    assert (np.diff(drawn.references, axis=1) == 1).all()
+    assert (np.diff(drawn.references.reshape(-1, 5), axis=1) == 1).all()
     assert drawn.references.max() < 4 * NUM_ROWS
+
+
+def test_near_references_show_the_head_in_almost_the_same_place(sampler):
+    drawn = draw(sampler, 1, gap_rows=5, near_share=1.0, dub_share=0.0)
+    away = np.abs(drawn.targets - drawn.references)
+    assert away.min() >= 5
+    assert away.max() <= 12
+    assert (np.abs(np.subtract(*both(draw(sampler, 1, gap_rows=5, near_share=0.0)))) > 12).any()
+
+
+def both(drawn):
+    return drawn.targets, drawn.references
+
+
+def test_single_frames_stand_behind_the_windows(sampler):
+    drawn = draw(sampler, 1, windows=6, singles=30)
+    assert drawn.lengths.tolist() == [5] * 6 + [1] * 30
+    assert drawn.lengths.sum() == len(drawn.targets) == len(drawn.has_truth) == 60
+    assert (np.diff(drawn.targets[:30].reshape(6, 5), axis=1) == 1).all()
+    assert len(set(drawn.targets[30:])) > 25
+    assert np.array_equal(drawn.sounds[drawn.has_truth], drawn.targets[drawn.has_truth])
 
 
 def test_where_a_track_is_short_the_farthest_reference_is_taken(sampler):
     drawn = draw(sampler, 1, gap_rows=10_000, dub_share=0.0)
-    at = drawn.targets[:, 0] % NUM_ROWS
-    assert np.array_equal(drawn.references[:, 0] % NUM_ROWS, np.where(at > 95 - at, 0, 95))
+    at, reference = (rows.reshape(-1, 5)[:, 0] % NUM_ROWS for rows in both(drawn))
+    assert np.array_equal(reference, np.where(at > 95 - at, 0, 95))
 
 
 def test_the_expert_gets_several_windows_of_each_track(sampler):
@@ -139,29 +160,41 @@ def test_voices_change_loudness_and_nothing_in_time(talking_data):
     assert changed.abs().max() <= 4
 
 
-def test_a_batch_pairs_each_face_with_its_own_sound(talking_data):
-    """Through the stage itself: where there is a truth, a mel window is loud when its target's mouth is open."""
-    stage = GeneratorStage(
-        GeneratorConfig(windows=48, dub_share=0.5, sound_strength=0.2),
-        talking_data,
-        talking_data.tracks,
-        HeldOut(talking_data, []),
-        network=torch.nn.Conv2d(6, 3, 1),
-        expert=None,
-        seed=3,
-        machine=choose_machine("cpu", "float32"),
+@pytest.mark.parametrize("singles", [0, 30])
+def test_a_batch_pairs_each_face_with_its_own_sound(talking_data, singles):
+    """Through the stage itself: what is not changed is what was drawn, and what is changed keeps its place."""
+    settings = {"windows": 24, "singles": singles, "dub_share": 0.5}
+    batches = [
+        GeneratorStage(
+            GeneratorConfig(**settings, face_strength=strength, sound_strength=strength),
+            talking_data,
+            talking_data.tracks,
+            HeldOut(talking_data, []),
+            network=torch.nn.Conv2d(6, 3, 1),
+            expert=None,
+            seed=3,
+            machine=choose_machine("cpu", "float32"),
+        )._batch(5)
+        for strength in (0.0, 0.2)
+    ]
+    plain, changed = batches
+    drawn = WindowSampler(talking_data.tracks).generator(
+        random_at(3, "generator", 5), **settings, gap_rows=5, near_share=0.5
     )
-    batch = stage._batch(5)
-    targets, mels = batch.targets[:, 0], batch.mels[:, 0, 0]
-    opening = (targets[:, 2] - targets[:, 1])[:, 60:90, 30:66].mean(dim=(1, 2))
-    loud = mels[..., :4].mean(dim=(1, 2))
-    truth = batch.has_truth
-    assert abs(np.corrcoef(opening[~truth], loud[~truth])[0, 1]) < 0.6
-    assert np.corrcoef(opening[truth], loud[truth])[0, 1] > 0.6
-    inputs = batch.inputs()
-    assert inputs.shape == (48 * 5, 6, 96, 96)
+    assert torch.allclose(plain.targets, plain_faces(talking_data.crops_at(drawn.targets)), atol=1e-5)
+    assert torch.allclose(plain.references, plain_faces(talking_data.crops_at(drawn.references)), atol=1e-5)
+    assert plain.mels.equal(talking_data.mels_at(drawn.sounds))
+    assert (changed.mels - plain.mels).abs().mean(dim=(1, 2, 3)).max() < 0.3
+    assert (changed.mels - plain.mels).abs().mean() > 0.01
+    same = ~plain.has_truth
+    assert changed.targets[same].equal(changed.references[same])
+    inputs = plain.inputs()
+    assert inputs.shape == (24 * 5 + singles, 6, 96, 96)
     assert (inputs[:, :3, 48:] == 0).all()
-    assert inputs[:, :3, :48].equal(batch.targets.flatten(0, 1)[:, :, :48])
+    assert inputs[:, :3, :48].equal(plain.targets[:, :, :48])
+    windows = plain.windows(plain.targets)
+    assert windows.shape == (24, 5, 3, 96, 96)
+    assert windows[3, 2].equal(plain.targets[17])
 
 
 def test_inputs_are_stacked_as_the_renderer_stacks_them():
