@@ -77,8 +77,9 @@ def in_turns(face: Span, run: Run, speakers: Sequence[Speaker]) -> Iterator[tupl
 
 
 def _inside(turns: Sequence[Interval], shown: Interval) -> Iterator[Interval]:
+    """Yield the parts of an interval that lie in turns; an empty one has none."""
     at = bisect_right(turns, shown[0], key=lambda turn: turn[1])
-    while at < len(turns) and turns[at][0] < shown[1]:
+    while shown[0] < shown[1] and at < len(turns) and turns[at][0] < shown[1]:
         yield max(turns[at][0], shown[0]), min(turns[at][1], shown[1])
         at += 1
 

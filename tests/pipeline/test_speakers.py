@@ -14,6 +14,7 @@ from media.timeline import merge
 from pipeline.config import load_job
 from pipeline.faces import show_faces
 from pipeline.job import run_job
+from tests import two_people
 from tests.jobs import load_report, write_job
 from tests.quick_jobs import make_talk, quick_jobs
 from tests.two_people import BOXES, NamedPhotos, OneFace, Said, canned_scan
@@ -189,6 +190,27 @@ def test_with_original_each_mouth_stays_as_it_is_while_its_own_voice_pauses(work
     assert found == {("A", 0.2): {*range(5, 20)}, ("B", 0.8): {*range(35, 50)}}
     (anna, _) = report["speakers"]
     assert (anna["spoken_seconds"], anna["rendered_seconds"]) == (1.0, 0.6)
+
+
+def test_a_mouth_in_a_held_frame_stays_as_it_is_while_its_voice_pauses(work, stock, monkeypatch):
+    """The last frame, in which both are seen and speak, is held from 4 to 5 s; Anna says nothing from 4.3 to 4.9 s.
+
+    A tenth of a second on either side is left to her speech.
+    """
+    monkeypatch.setitem(two_people.SEEN, "B", [(30, 80), (90, 100)])
+    for name, level in LEVELS.items():
+        write_level(stock / f"held_{name}", level, 5)
+    samples = np.full(5 * RATE, LEVELS["anna.wav"])
+    samples[round(4.3 * RATE) : round(4.9 * RATE)] = 0
+    soundfile.write(stock / "held_anna.wav", samples, RATE, subtype="FLOAT")
+    (stock / "held.csv").write_text("start,stop,speaker\n4.1,5,anna\n4.1,5,ben\n")
+    cast = {"anna": {"person": 1, "stem": "held_anna.wav"}, "ben": {"person": 2, "stem": "held_ben.wav"}}
+    sound = {"audio": "held_dub.wav", "length_policy": "freeze", "speakers": {"turns": "held.csv", "cast": cast}}
+    work(input=sound, renderer={"silence": "original"}, execution={"workspace": "held"})
+    source = {who: [*levels, *levels[-1:] * 25] for who, levels in levels_in(stock / "talk.mp4").items()}
+    found = painted(levels_in(stock / "out.mp4"), source)
+    margin = {108, 109, 120, 121, 122}
+    assert found == {("A", 0.2): {*range(103, 108), 123, 124}, ("A", 0.0): margin, ("B", 0.8): {*range(103, 125)}}
 
 
 def test_the_report_counts_turns_and_what_is_seen_of_them(work):
