@@ -410,6 +410,7 @@ def test_a_second_run_names_the_first_and_leaves_it_alone(material, tmp_path):
     job = job_of(tmp_path, material)
     first = start_job(job, "--progress", "json")
     next(line for line in first.stdout if '"begin"' in line)
+    first.send_signal(signal.SIGSTOP)  # lest it is done before the second one has begun
     _, err = run_job(job, expected=7)
     assert re.fullmatch(rf"Error: {tmp_path}/out\.mp4\.lipstitch: process {first.pid} is working here\. [^\n]+\n", err)
     first.kill()
