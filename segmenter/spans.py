@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
@@ -243,21 +244,23 @@ def _fill_gaps(shot: Shot, target: Track, runs: list[_Run], table: FrameTable, m
     """
     seen = [at for at, run in enumerate(runs) if not run.reason]
     filled = list(runs)
+    path = FacePath(tuple(target), tuple(face.box for face in target.values()))
     for before, after in pairwise(seen):
         gap = runs[before].stop, runs[after].start
-        if _seconds(*gap, table) < min_off_seconds and not _is_taken(shot, target, gap):
+        if _seconds(*gap, table) < min_off_seconds and not _is_taken(shot, path, gap):
             filled[before + 1 : after] = [replace(run, reason="") for run in runs[before + 1 : after]]
     return _joined(filled)
 
 
-def _is_taken(shot: Shot, target: Track, gap: Interval) -> bool:
-    """Tell whether, while a face is not seen, another one is where it would be looked for."""
-    path = FacePath(tuple(target), tuple(face.box for face in target.values()))
+def _is_taken(shot: Shot, path: FacePath, gap: Interval) -> bool:
+    """Tell whether, while the face of a path is not seen, another one is where it would be looked for."""
+    first, last = (bisect_left(shot.samples, frame, key=lambda sample: sample.frame) for frame in gap)
+    seen = path.frames[bisect_left(path.frames, gap[0]) : bisect_left(path.frames, gap[1])]
     return any(
-        box_distance(face.box, path.box_at(frame)) <= SAME_FACE
-        for track in shot.tracks
-        for frame, face in track.items()
-        if gap[0] <= frame < gap[1] and frame not in target
+        box_distance(face.box, path.box_at(sample.frame)) <= SAME_FACE
+        for sample in shot.samples[first:last]
+        if sample.frame not in seen
+        for face in sample.faces
     )
 
 
