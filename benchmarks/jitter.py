@@ -44,9 +44,10 @@ from media.timeline import Face, FrameTable, Span
 from renderer.compositor import FACE_SIZE, Compositor, Pads
 from segmenter.detector import FaceDetector, build_detector
 from segmenter.pose import estimate_roll, upright_box
+from segmenter.runs import SpanSettings
 from segmenter.scanner import scan_faces
 from segmenter.smoothing import filter_weights, needed_frames
-from segmenter.spans import SpanSettings, find_spans
+from segmenter.spans import find_spans
 from segmenter.tracker import ALIGN, SMOOTHING_FRAMES, Align, BoxTracker
 
 CLIPS = (

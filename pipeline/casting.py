@@ -17,9 +17,10 @@ from pipeline.sound import find_spoken, frames_hearing
 from pipeline.span_file import check_people
 from pipeline.workspace import Workspace
 from segmenter.people import Cast, find_people
+from segmenter.runs import SpanSettings
 from segmenter.scanner import Scan
 from segmenter.span_rows import SpanRow, spans_of_rows
-from segmenter.spans import SpanSettings, cast_spans
+from segmenter.spans import cast_spans
 from segmenter.targets import Choice, choose_at, choose_like, choose_main
 from segmenter.turns import Speaker, cut_to_turns
 

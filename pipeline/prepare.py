@@ -38,9 +38,9 @@ from segmenter.embedder import OnnxEmbedder
 from segmenter.layout import split_held
 from segmenter.planner import plan_clips
 from segmenter.reference import embed_reference, load_photo
+from segmenter.runs import SpanSettings
 from segmenter.scanner import Scan
 from segmenter.span_rows import SpanRow
-from segmenter.spans import SpanSettings
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 

@@ -13,7 +13,8 @@ from itertools import accumulate
 
 from media.timeline import FrameTable, Interval, Kind, Span, complement, merge
 from segmenter.people import SAME_PLACE, Cast, Shot
-from segmenter.spans import SpanSettings, face_span, join_no_face, lane_spans, shots_within, split_lane
+from segmenter.runs import SpanSettings
+from segmenter.spans import face_span, join_no_face, lane_spans, shots_within, split_lane
 from segmenter.targets import BY_PLACE, Choice, joined, lanes_of
 from segmenter.tracks import Track
 

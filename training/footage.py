@@ -36,8 +36,9 @@ from media.sound import first_sample_time, read_samples, sound_length
 from media.timeline import FrameTable, Span
 from renderer.mel import COLUMNS_PER_SECOND, MEL_BANDS, SAMPLE_RATE, WINDOW_COLUMNS, MelTrack, window_start
 from segmenter.detector import FaceDetector
+from segmenter.runs import SpanSettings
 from segmenter.scanner import scan_faces
-from segmenter.spans import SpanSettings, find_spans
+from segmenter.spans import find_spans
 from segmenter.tracker import BoxTracker
 from training.crops import CROP_PX, CropCutter
 from training.grid import STEPS_PER_SECOND, grid_segments, within_sound

@@ -6,7 +6,7 @@ from av import VideoFrame
 from media.picture import turn
 from segmenter.appearance import with_looks
 from segmenter.detector import RetinaFaceDetector
-from segmenter.spans import SpanSettings
+from segmenter.runs import SpanSettings
 
 LIMITS = SpanSettings()
 CLIPS = (

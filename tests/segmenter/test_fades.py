@@ -8,9 +8,10 @@ from media.timeline import Face, FaceBox, FacePath, FaceSample, Fade, Span
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
 from segmenter.people import Cast, Shot
 from segmenter.planner import plan_clips
+from segmenter.runs import SpanSettings
 from segmenter.scanner import Scan
 from segmenter.span_rows import SpanRow, spans_of_rows
-from segmenter.spans import SpanSettings, find_spans
+from segmenter.spans import find_spans
 from segmenter.targets import BY_PLACE
 from tests.tables import table_of
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from media.identity import EmbedderSettings, mean_direction, pack, unit, unpack
 from media.timeline import Face, FaceBox, FaceSample, complement, merge
 from segmenter.people import find_people, split_by_identity
+from segmenter.runs import SpanSettings
 from segmenter.scanner import Scan
 from segmenter.span_rows import NOT_LISTED, NOT_SEEN, SpanRow, rows_of, spans_of_rows
-from segmenter.spans import SpanSettings, cast_spans
+from segmenter.spans import cast_spans
 from segmenter.targets import (
     BY_PLACE,
     NOT_TOLD_APART,

@@ -11,8 +11,9 @@ from media.reader import FrameReader
 from media.timeline import Face, FaceBox, FaceSample
 from segmenter import scanner
 from segmenter.detector import build_detector
+from segmenter.runs import SpanSettings
 from segmenter.scanner import Scan, detection_size, join_scans, plan_scan, scan_faces
-from segmenter.spans import SpanSettings, find_spans
+from segmenter.spans import find_spans
 
 SIZE = (640, 360)
 

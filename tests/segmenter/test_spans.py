@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.timeline import Face, FaceBox, FaceSample, complement
+from segmenter.runs import SpanSettings
 from segmenter.scanner import Scan
-from segmenter.spans import SpanSettings, find_spans
+from segmenter.spans import find_spans
 from segmenter.tracks import SAME_FACE, box_distance, build_tracks, choose_target, estimate_yaw, nearness_to_centre
 
 SIZE = (1280, 720)

@@ -11,9 +11,10 @@ from media.reader import FrameReader
 from media.timeline import Face, FaceBox, FacePath, Span
 from segmenter.detector import build_detector
 from segmenter.planner import PATH_MARGIN_FRAMES
+from segmenter.runs import SpanSettings
 from segmenter.scanner import scan_faces
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
-from segmenter.spans import SpanSettings, find_spans
+from segmenter.spans import find_spans
 from segmenter.tracker import BoxTracker
 from segmenter.tracks import box_distance
 

@@ -26,8 +26,9 @@ from renderer.compositor import Compositor, Pads
 from renderer.mel import MelTrack
 from renderer.render import ClipJob, render_clip
 from segmenter.detector import CascadeDetector
+from segmenter.runs import SpanSettings
 from segmenter.scanner import scan_faces
-from segmenter.spans import SpanSettings, find_spans
+from segmenter.spans import find_spans
 from segmenter.tracker import ALIGN, BoxTracker
 from tests.synthetic import Sound, make_video
 from tests.training.conftest import CASCADE
