@@ -13,7 +13,8 @@ ships with this program. Both are written as tables of layers: the tables are th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -162,10 +163,16 @@ class _Sound(nn.Module):
 
 
 class CompactNetwork(nn.Module):
-    """The network that ships: 5.6 M parameters, a demonstration and not Wav2Lip's quality."""
+    """The network that ships: 5.6 M parameters, a demonstration and not Wav2Lip's quality.
 
-    def __init__(self) -> None:
+    It draws colours and, for each pixel, how much of them is seen in place of the reference: skin stays as it is shown,
+    and only the mouth is drawn anew. Networks without that share, which draw every pixel, are the same but for the last
+    layer.
+    """
+
+    def __init__(self, *, blends: bool = True) -> None:
         super().__init__()
+        self.blends = blends
         self.a = _Sound()
         self.inp = nn.Sequential(CompactBlock(6, 24, 5))
         widths = (24, 40, 72, 128, 192, 256)  # at 96, 48, 24, 12, 6 and 3 px
@@ -181,7 +188,7 @@ class CompactNetwork(nn.Module):
                 _compact_stage(40 + 24, 32),  # 96
             ]
         )
-        self.out = nn.Sequential(CompactBlock(32, 32), nn.Conv2d(32, 3, 1))
+        self.out = nn.Sequential(CompactBlock(32, 32), nn.Conv2d(32, 3 + blends, 1))
 
     def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
         """Return the faces with new mouths: (N, 3, 96, 96) in [0, 1], BGR."""
@@ -196,7 +203,8 @@ class CompactNetwork(nn.Module):
             size = skip.shape[-1]
             parts = [nn.functional.interpolate(maps, size=size, mode="nearest"), skip]
             maps = decode(torch.cat([*parts, _spread(hint, size)] if stage < 2 else parts, dim=1))
-        return torch.sigmoid(self.out(maps))
+        drawn = torch.sigmoid(self.out(maps)).to(faces.dtype)  # of another kind where training casts as it goes
+        return torch.lerp(faces[:, 3:], drawn[:, :3], drawn[:, 3:]) if self.blends else drawn
 
 
 def _spread(vectors: Tensor, size: int) -> Tensor:
@@ -204,6 +212,8 @@ def _spread(vectors: Tensor, size: int) -> Tensor:
     return vectors[:, :, None, None].expand(-1, -1, size, size)
 
 
+_COMPACT_LAST = "out.1.bias"
+"""Tells by its length whether a compact network blends."""
 _COUNTER = "num_batches_tracked"
 """Last part of the name of a tensor that only training reads; checkpoints may lack it."""
 
@@ -215,11 +225,12 @@ def build_network(state_dict: Mapping[str, object]) -> Wav2Lip | CompactNetwork:
     Raises UnsupportedCheckpoint if the tensors are not exactly those of one of the two networks.
     """
     tensors = {name.removeprefix("module."): value for name, value in state_dict.items() if isinstance(value, Tensor)}
-    kind: type[Wav2Lip] | type[CompactNetwork]
+    kind: Callable[[], Wav2Lip | CompactNetwork]
     if any(name.startswith("face_encoder_blocks.") for name in tensors):
         kind = Wav2Lip
     elif any(name.startswith("inp.") for name in tensors):
-        kind = CompactNetwork
+        last = tensors.get(_COMPACT_LAST)
+        kind = partial(CompactNetwork, blends=last is None or last.shape != (3,))
     else:
         raise UnsupportedCheckpoint("these are not the weights of Wav2Lip or of the compact network")
     with torch.device("meta"):  # memory for the weights, without drawing random ones first

@@ -13,6 +13,8 @@ import numpy as np
 
 from training.dataset import WINDOW_ROWS, Rows, Track
 
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
 NEAREST_ROWS = 3
 """Windows of one track closer than this sound almost alike, so they are never told apart."""
 NEAR_ROWS = 12
@@ -42,12 +44,16 @@ class GeneratorDraw:
     targets: Rows
     """(faces,): the frames to draw, 5 for each window and then 1 for each single one."""
     references: Rows
-    """(faces,): the full faces given to the network."""
+    """(faces,): full faces of the same track, seen at another time."""
     sounds: Rows
     """(faces,): the rows whose mel windows are heard."""
-    has_truth: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    """(faces,): whether the targets show what is to be drawn. Otherwise the target is its own reference, as when a
-    video is rendered, and the sound is another one: what the mouth should look like, only sync can tell."""
+    redraws: Rows
+    """(faces,): the rows of yet another sound, for references that are drawn anew."""
+    is_dub: Flags
+    """(faces,): whether the sound is not the target's own: it is then its own reference, as when a video is rendered,
+    and what its mouth should look like, nothing shows."""
+    is_redrawn: Flags
+    """(faces,): whether the reference is the target itself, its mouth drawn anew for `redraws`; never with is_dub."""
 
     @property
     def lengths(self) -> Rows:
@@ -79,13 +85,14 @@ class WindowSampler:
         singles: int = 0,
         gap_rows: int,
         near_share: float = 0.0,
-        dub_share: float,
+        dub_share: float = 0.0,
+        redrawn_share: float = 0.0,
     ) -> GeneratorDraw:
         """Draw targets with references of the same track, at least `gap_rows` away, the farthest where it is short.
 
         singles: frames that are drawn beside the windows, each from another place. near_share: share of the references
         that are at most NEAR_ROWS away: the head as good as still, the mouth another. dub_share: share of what is drawn
-        that hears another sound than its own.
+        that hears another sound than its own. redrawn_share: share of the rest whose reference is drawn anew.
         """
         count = windows + singles
         chosen = random.choice(len(self._tracks), count, p=self._chances)
@@ -98,13 +105,17 @@ class WindowSampler:
             ]
         )
         others = np.array([random.choice(self._tracks[track].windows) for track in random.permutation(chosen)])
-        has_truth = random.random(count) >= dub_share
+        is_dub = random.random(count) < dub_share
+        is_redrawn = ~is_dub & (random.random(count) < redrawn_share)
+        lengths = [WINDOW_ROWS] * windows + [1] * singles
         return GeneratorDraw(
             windows,
             targets=_faces(targets, windows),
-            references=_faces(np.where(has_truth, references, targets), windows),
-            sounds=_faces(np.where(has_truth, targets, others), windows),
-            has_truth=np.repeat(has_truth, [WINDOW_ROWS] * windows + [1] * singles),
+            references=_faces(references, windows),
+            sounds=_faces(np.where(is_dub, others, targets), windows),
+            redraws=_faces(np.where(is_dub, references, others), windows),
+            is_dub=np.repeat(is_dub, lengths),
+            is_redrawn=np.repeat(is_redrawn, lengths),
         )
 
     def _reference(

@@ -81,8 +81,8 @@ def find_fault(before: Figures, after: Figures) -> str:
     return ""
 
 
-def settings_for(*, steps: int, windows: int, learning_rate: float, has_expert: bool) -> GeneratorConfig:
-    """Return the settings of fine-tuning: slow, batch statistics as they are, no sound to follow without an expert."""
+def settings_for(*, steps: int, windows: int, learning_rate: float) -> GeneratorConfig:
+    """Return the settings of fine-tuning: slow, batch statistics as they are, nothing put off to a later step."""
     return GeneratorConfig(
         steps=steps,
         windows=windows,
@@ -91,9 +91,9 @@ def settings_for(*, steps: int, windows: int, learning_rate: float, has_expert: 
         warmup_steps=20,
         ema=0.97,
         ema_warmup=0,
-        dub_share=0.25 if has_expert else 0.0,
         gap_rows=15,
         near_share=0.0,
+        redraw_from=0,
         sync_from=0,
         adversarial_from=40,
         adversarial_weight=0.005,
@@ -146,7 +146,7 @@ def finetune(
         raise TrainingError(
             "there is too little footage to hold a part out. Give some seconds of the speaker at least."
         )
-    config = settings_for(steps=steps, windows=windows, learning_rate=learning_rate, has_expert=judge is not None)
+    config = settings_for(steps=steps, windows=windows, learning_rate=learning_rate)
     config = config.model_copy(update={"seconds": seconds})
     stage = SpeakerStage(
         config, data, tracks, HeldOut(data, held), network=network, expert=judge, seed=seed, machine=machine

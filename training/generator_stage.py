@@ -1,13 +1,18 @@
 """The second stage: the generator learns to draw the mouth that belongs to the sound.
 
     target, lower half blank --.
-    reference, another time  ---> network --> face --> L1 and gradients against the target
-    mel window of the target --'                  `--> frozen sync expert, discriminator
+    reference                ---> network --> face --> L1 and gradients against the truth
+    mel window               --'                  `--> frozen sync expert, discriminator
 
-The reference is never the target's own frame where the target is the truth: there the mouth could be copied. A share
-of the windows is what happens when a video is dubbed: the reference is the frame itself, the sound another one.
-Nothing shows what their mouths should look like, so inside the renderer's mask only the expert and the discriminator
-judge them.
+When a video is dubbed, the reference is the frame itself: the right head with the wrong mouth. No footage shows what
+should come of it, so three kinds of faces stand for it together, in the shares that the configuration gives:
+
+    away     the reference is of another time, so nobody's mouth can be copied; the sound is the target's, which is
+             the truth
+    redrawn  the reference is the target itself, but the moving average has drawn its mouth anew, from a reference of
+             another time and for another sound; the sound is the target's, which is the truth
+    dub      the reference is the target itself and the sound another one; the expert and the discriminator judge it,
+             and it is taught, coarsely, by what the average draws of a redrawn reference without a trace of its mouth
 """
 
 from __future__ import annotations
@@ -42,6 +47,8 @@ from training.machine import Machine
 from training.measures import HeldOut, look_at_held_out
 from training.pictures import draw_progress
 
+COARSE_PX = 4
+"""Side of the squares over which a dub is compared with what it is taught."""
 REFERENCE_SHIFT_PX = 2.0
 """How far the reference's box lies from the target's, at most: the tracker is not exact to the pixel."""
 
@@ -55,9 +62,11 @@ class _Batch:
     references: Tensor
     mels: Tensor
     """(faces, 1, 80, 16)"""
-    has_truth: Tensor
+    is_dub: Tensor
     """(faces,) bool"""
     num_windows: int
+    taught: Tensor | None = None
+    """(faces, 3, 96, 96): the targets, of dubs what the average draws; None where nothing is redrawn yet."""
 
     def inputs(self) -> Tensor:
         """Return what the network sees: (faces, 6, 96, 96)."""
@@ -129,6 +138,9 @@ class GeneratorStage(Stage):
         made = made.float()
         losses = self._against_truth(made, batch)
         total = losses["l1"] + config.gradient_weight * losses["gradient"]
+        if batch.taught is not None:
+            losses["taught"] = self._against_taught(made, batch)
+            total = total + config.taught_weight * losses["taught"]
         if self.expert is not None and config.sync_weight and step >= config.sync_from:
             losses["sync"] = self._out_of_sync(made, batch)
             total = total + config.sync_weight * losses["sync"]
@@ -150,7 +162,7 @@ class GeneratorStage(Stage):
         optimizer.step()
 
     def _batch(self, step: int) -> _Batch:
-        """Draw and gather one step; the reference shares the target's colours and mirror, not its exact place."""
+        """Draw and gather one step; a reference of another time shares the colours and mirror, not the exact place."""
         config, random = self._config, random_at(self._seed, self.name, step)
         draw: GeneratorDraw = self._sampler.generator(
             random,
@@ -159,30 +171,62 @@ class GeneratorStage(Stage):
             gap_rows=config.gap_rows,
             near_share=config.near_share,
             dub_share=config.dub_share,
+            redrawn_share=config.redrawn_share,
         )
         count = config.windows + config.singles
         looks = draw_looks(random, count, strength=config.face_strength)
         moved = looks.moved(random, shift_px=REFERENCE_SHIFT_PX * config.face_strength)
-        # Where the reference is the target's own frame, it is so to the pixel, as when rendering.
-        starts = np.cumsum(draw.lengths) - draw.lengths
-        places = np.where(draw.has_truth[starts, None, None], moved.places, looks.places)
-        there = type(looks)(places, looks.gain, looks.lift, looks.softness)
         voices = draw_voices(random, count, strength=config.sound_strength)
-        return _Batch(
-            targets=change_each(self._data.crops_at(draw.targets), looks, draw.lengths),
-            references=change_each(self._data.crops_at(draw.references), there, draw.lengths),
+        targets = change_each(self._data.crops_at(draw.targets), looks, draw.lengths)
+        batch = _Batch(
+            targets=targets,
+            references=change_each(self._data.crops_at(draw.references), moved, draw.lengths),
             mels=change_each_sound(self._data.mels_at(draw.sounds), voices, draw.lengths),
-            has_truth=torch.from_numpy(draw.has_truth).to(self._machine.device),
+            is_dub=torch.from_numpy(draw.is_dub).to(self._machine.device),
             num_windows=config.windows,
         )
+        if step >= config.redraw_from:
+            self._redraw(batch, change_each_sound(self._data.mels_at(draw.redraws), voices, draw.lengths), draw)
+        batch.references = torch.where(batch.is_dub[:, None, None, None], targets, batch.references)
+        return batch
+
+    def _redraw(self, batch: _Batch, mels: Tensor, draw: GeneratorDraw) -> None:
+        """Put redrawn references into a batch, and what its dubs are taught; mels: the sounds to redraw for."""
+        rows, dubs = (
+            torch.from_numpy(np.flatnonzero(flags)).to(self._machine.device)
+            for flags in (draw.is_redrawn | draw.is_dub, draw.is_dub)
+        )
+        if len(rows):
+            redrawn = self._drawn(mels[rows], batch.targets[rows], batch.references[rows])
+            batch.references = batch.references.index_copy(0, rows, redrawn)
+        if len(dubs):
+            taught = self._drawn(batch.mels[dubs], batch.targets[dubs], batch.references[dubs])
+            batch.taught = batch.targets.index_copy(0, dubs, taught)
+
+    @torch.no_grad()
+    def _drawn(self, mels: Tensor, faces: Tensor, references: Tensor) -> Tensor:
+        """Return the faces with what the average draws inside the renderer's mask, as a dubbed video shows them."""
+        with self._machine.autocast():
+            made = self.result(mels, stack_inputs(faces, references))
+        return torch.lerp(faces, made.float(), self._mask)
 
     def _against_truth(self, made: Tensor, batch: _Batch) -> dict[str, Tensor]:
-        """Compare with the targets: everywhere where they are the truth, else only outside the renderer's mask."""
-        weights = self._weights * torch.where(batch.has_truth[:, None, None, None], 1.0, 1.0 - self._mask)
+        """Compare with the truth: everywhere where it is known, of dubs outside the renderer's mask alone."""
+        weights = self._weights * (1 - self._mask * batch.is_dub[:, None, None, None])
         return {
             "l1": weighted_l1(made, batch.targets, weights),
             "gradient": gradient_loss(made, batch.targets, weights),
         }
+
+    def _against_taught(self, made: Tensor, batch: _Batch) -> Tensor:
+        """Compare dubs with what they are taught, coarsely: how far the mouth is open, which colours the skin has.
+
+        How sharp they are is left to the discriminator: an average that learns from itself would blur more and more.
+        """
+        assert batch.taught is not None
+        weights = self._weights * self._mask * batch.is_dub[:, None, None, None]
+        made, taught, weights = (functional.avg_pool2d(each, COARSE_PX) for each in (made, batch.taught, weights))
+        return weighted_l1(made, taught, weights)
 
     def _out_of_sync(self, made: Tensor, batch: _Batch) -> Tensor:
         """Return how little the expert believes that the drawn lips belong to the sound."""
@@ -200,7 +244,7 @@ class GeneratorStage(Stage):
             with torch.no_grad():
                 real = self.discriminator(lower_half(batch.targets))
         self.discriminator.requires_grad_(requires_grad=True)
-        return -drawn[-1].float().mean(), feature_loss(drawn, real, batch.has_truth)
+        return -drawn[-1].float().mean(), feature_loss(drawn, real, ~batch.is_dub)
 
     def _train_discriminator(self, made: Tensor, batch: _Batch) -> Tensor:
         with self._machine.autocast():
@@ -219,7 +263,7 @@ class GeneratorStage(Stage):
     @torch.inference_mode()
     def draw(self, path: Path) -> None:
         """Draw reference, input, truth, output and average: what was trained on at the left, held out at the right."""
-        batch = self._batch(0)
+        batch = self._batch(self._config.redraw_from)
         held = self._held.sample() if self._held.tracks else None
         columns = [(batch.inputs(), batch.targets, batch.mels), *([held] if held else [])]
         self.network.eval()

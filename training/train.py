@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
+from media.errors import ConfigError
 from media.files import content_key, locked
 from renderer.network import CompactNetwork
 from training.config import TrainConfig, _StageConfig
@@ -19,7 +21,7 @@ from training.listener import Listener
 from training.loop import Schedule, run_stage
 from training.machine import Machine, choose_machine
 from training.measures import GLANCE_ROWS, HeldOut, count_parameters
-from training.weights import hash_weights, load_trainable, write_network, write_weights
+from training.weights import exaggerate_sound, hash_weights, load_trainable, write_network, write_weights
 
 EXPERT_FILE, NETWORK_FILE = "expert.safetensors", "compact.safetensors"
 
@@ -31,12 +33,13 @@ def run_training(config: TrainConfig, listener: Listener) -> Path:
     metrics.jsonl and pictures/.
     """
     machine = choose_machine(config.device, config.precision, config.threads)
+    network = _first_network(config)
     with locked(config.out, "choose another `out`"):
         data = FaceData(config.data, people=config.people, device=machine.device)
         tracks, held = data.split(config.held_out)
         _introduce(tracks, held, machine, listener)
         expert = _train_expert(config, data, tracks, held, machine, listener)
-        return _train_generator(config, data, tracks, held, expert, machine, listener)
+        return _train_generator(config, data, tracks, held, network, expert, machine, listener)
 
 
 def _introduce(tracks: list[Track], held: list[Track], machine: Machine, listener: Listener) -> None:
@@ -44,6 +47,16 @@ def _introduce(tracks: list[Track], held: list[Track], machine: Machine, listene
         seconds = sum(map(len, chosen)) / STEPS_PER_SECOND
         listener.say(f"{what}: {seconds:.0f} s of {len({track.person for track in chosen})} people")
     listener.say(f"device: {machine.device}, {str(machine.dtype).removeprefix('torch.')}")
+
+
+def _first_network(config: TrainConfig) -> nn.Module:
+    """Return the network to begin with."""
+    torch.manual_seed(config.seed)
+    network = load_trainable(config.init) if config.init is not None else CompactNetwork()
+    gain = config.generator.sound_gain
+    if gain != 1 and not isinstance(network, CompactNetwork):
+        raise ConfigError(f"generator.sound_gain: {gain:g} is for the compact network; set it to 1 with {config.init}.")
+    return network
 
 
 def schedule_of(config: _StageConfig) -> Schedule:
@@ -86,13 +99,13 @@ def _train_generator(
     data: FaceData,
     tracks: list[Track],
     held: list[Track],
+    network: nn.Module,
     expert_file: Path,
     machine: Machine,
     listener: Listener,
 ) -> Path:
     expert: SyncExpert = load_expert(expert_file)
-    torch.manual_seed(config.seed)
-    network = load_trainable(config.init) if config.init is not None else CompactNetwork()
+    gain = config.generator.sound_gain
     key = _key(config, config.generator, data, machine, network, expert)
     stage = GeneratorStage(
         config.generator,
@@ -106,6 +119,9 @@ def _train_generator(
     )
     run_stage(stage, schedule_of(config.generator), config.out, listener, seed=config.seed, key=key)
     path = config.out / NETWORK_FILE
+    if gain != 1 and isinstance(stage.result, CompactNetwork):
+        rows = np.concatenate([np.arange(track.start, track.stop) for track in tracks])
+        exaggerate_sound(stage.result, data.mels_at(rows), gain)
     write_network(stage.result, path, version=config.version, licence=config.licence)
     listener.say(f"{path}: {count_parameters(stage.result) / 1e6:.1f} M parameters, {path.stat().st_size / 1e6:.1f} MB")
     return path

@@ -44,6 +44,21 @@ def hash_weights(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@torch.no_grad()
+def exaggerate_sound(network: CompactNetwork, mels: Tensor, gain: float) -> None:
+    """Let a sound move the mouth `gain` times as far away from what it does on average over `mels`, in place.
+
+    mels: (N, 1, 80, 16), on the network's device. What is learned from an error is the mean of the mouths that a sound
+    may belong to, and that moves less than any of them. The sound's vector comes from a linear layer, so the weights of
+    that layer alone change: no frame takes longer. The network has to be in eval mode.
+    """
+    mean = torch.stack([network.a(part).mean(dim=0) * len(part) for part in torch.split(mels, 256)]).sum(dim=0) / len(
+        mels
+    )
+    network.a.fc.weight.mul_(gain)
+    network.a.fc.bias.sub_(mean).mul_(gain).add_(mean)
+
+
 def load_trainable(path: Path) -> nn.Module:
     """Load weights to go on from. Raises what load_network does."""
     network = load_network(path)

@@ -53,6 +53,28 @@ def test_compact_parity(shared):
     np.testing.assert_allclose(output, np.load(shared / "compact" / "golden.npz")["output"], atol=2e-3, rtol=0)
 
 
+def test_compact_shows_the_reference_where_nothing_is_drawn(compact_weights):
+    """In whatever arithmetic: half of what is drawn and half of the reference, and none of it at either end."""
+    torch.manual_seed(2)
+    mel, faces = torch.randn(2, 1, 80, 16), torch.rand(2, 6, 96, 96)
+    weights = {**compact_weights, "out.1.weight": compact_weights["out.1.weight"].clone()}
+    weights["out.1.weight"][3] = 0
+
+    def rendered(bias, dtype=torch.float32):
+        bias = torch.cat((compact_weights["out.1.bias"][:3], torch.tensor([bias])))
+        with torch.inference_mode():
+            return build_network({**weights, "out.1.bias": bias}).to(dtype)(mel.to(dtype), faces.to(dtype)).float()
+
+    nothing, half, everything = (rendered(bias) for bias in (-100.0, 0.0, 100.0))
+    assert torch.equal(nothing, faces[:, 3:])
+    torch.testing.assert_close(half, (nothing + everything) / 2)
+    assert (rendered(-100.0, torch.bfloat16) - faces[:, 3:]).abs().max() < 1 / 400, "the reference's own rounding"
+    assert (everything - faces[:, 3:]).abs().mean() > 0.1
+    without = {name: value[:3] if name.startswith("out.1.") else value for name, value in weights.items()}
+    with torch.inference_mode():
+        torch.testing.assert_close(build_network(without)(mel, faces), everything)
+
+
 def test_build_network_takes_float32_copies_in_eval_mode(compact_weights):
     network = build_network({name: tensor.half() for name, tensor in compact_weights.items()})
     assert isinstance(network, CompactNetwork)

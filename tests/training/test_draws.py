@@ -40,14 +40,24 @@ def test_a_step_is_decided_by_seed_stage_and_number(sampler):
 
 def test_references_are_of_the_same_face_at_another_time(sampler):
     drawn = draw(sampler, 1)
-    truth = drawn.has_truth
-    assert 0.5 < truth.mean() < 0.95
     assert np.array_equal(drawn.targets // NUM_ROWS, drawn.references // NUM_ROWS)
-    assert np.abs(drawn.targets - drawn.references)[truth].min() >= 20
-    assert np.array_equal(drawn.sounds[truth], drawn.targets[truth])
-    assert np.array_equal(drawn.references[~truth], drawn.targets[~truth]), "as when a video is rendered"
+    assert np.abs(drawn.targets - drawn.references).min() >= 20
     assert (np.diff(drawn.references.reshape(-1, 5), axis=1) == 1).all()
     assert drawn.references.max() < 4 * NUM_ROWS
+
+
+def test_dubs_and_redrawn_references_hear_what_they_should(sampler):
+    drawn = draw(sampler, 1, dub_share=0.4, redrawn_share=0.5)
+    dub, redrawn = drawn.is_dub, drawn.is_redrawn
+    assert 0.2 < dub.mean() < 0.6
+    assert 0.15 < redrawn.mean() < 0.5
+    assert not (dub & redrawn).any()
+    assert np.array_equal(drawn.sounds[~dub], drawn.targets[~dub])
+    assert (drawn.sounds != drawn.targets)[dub].mean() > 0.9
+    assert np.array_equal(drawn.redraws[dub], drawn.references[dub])
+    assert (np.abs(drawn.redraws - drawn.targets) > 5)[redrawn].mean() > 0.9, "another mouth"
+    assert not draw(sampler, 1, dub_share=0.0, redrawn_share=0.0).is_redrawn.any()
+    assert draw(sampler, 1, dub_share=0.0, redrawn_share=1.0).is_redrawn.all()
 
 
 def test_near_references_show_the_head_in_almost_the_same_place(sampler):
@@ -65,10 +75,10 @@ def both(drawn):
 def test_single_frames_stand_behind_the_windows(sampler):
     drawn = draw(sampler, 1, windows=6, singles=30)
     assert drawn.lengths.tolist() == [5] * 6 + [1] * 30
-    assert drawn.lengths.sum() == len(drawn.targets) == len(drawn.has_truth) == 60
+    assert drawn.lengths.sum() == len(drawn.targets) == len(drawn.is_dub) == 60
     assert (np.diff(drawn.targets[:30].reshape(6, 5), axis=1) == 1).all()
     assert len(set(drawn.targets[30:])) > 25
-    assert np.array_equal(drawn.sounds[drawn.has_truth], drawn.targets[drawn.has_truth])
+    assert np.array_equal(drawn.sounds[~drawn.is_dub], drawn.targets[~drawn.is_dub])
 
 
 def test_where_a_track_is_short_the_farthest_reference_is_taken(sampler):
@@ -164,30 +174,22 @@ def test_voices_change_loudness_and_nothing_in_time(talking_data):
 def test_a_batch_pairs_each_face_with_its_own_sound(talking_data, singles):
     """Through the stage itself: what is not changed is what was drawn, and what is changed keeps its place."""
     settings = {"windows": 24, "singles": singles, "dub_share": 0.5}
-    batches = [
-        GeneratorStage(
-            GeneratorConfig(**settings, face_strength=strength, sound_strength=strength),
-            talking_data,
-            talking_data.tracks,
-            HeldOut(talking_data, []),
-            network=torch.nn.Conv2d(6, 3, 1),
-            expert=None,
-            seed=3,
-            machine=choose_machine("cpu", "float32"),
-        )._batch(5)
+    plain, changed = (
+        stage_of(talking_data, **settings, face_strength=strength, sound_strength=strength)._batch(5)
         for strength in (0.0, 0.2)
-    ]
-    plain, changed = batches
+    )
     drawn = WindowSampler(talking_data.tracks).generator(
         random_at(3, "generator", 5), **settings, gap_rows=5, near_share=0.5
     )
     assert torch.allclose(plain.targets, plain_faces(talking_data.crops_at(drawn.targets)), atol=1e-5)
-    assert torch.allclose(plain.references, plain_faces(talking_data.crops_at(drawn.references)), atol=1e-5)
+    shown = np.where(drawn.is_dub, drawn.targets, drawn.references)
+    assert torch.allclose(plain.references, plain_faces(talking_data.crops_at(shown)), atol=1e-5)
     assert plain.mels.equal(talking_data.mels_at(drawn.sounds))
     assert (changed.mels - plain.mels).abs().mean(dim=(1, 2, 3)).max() < 0.3
     assert (changed.mels - plain.mels).abs().mean() > 0.01
-    same = ~plain.has_truth
-    assert changed.targets[same].equal(changed.references[same])
+    same = changed.is_dub
+    assert changed.targets[same].equal(changed.references[same]), "as when a video is rendered"
+    assert changed.taught is None, "nothing is redrawn yet"
     inputs = plain.inputs()
     assert inputs.shape == (24 * 5 + singles, 6, 96, 96)
     assert (inputs[:, :3, 48:] == 0).all()
@@ -195,6 +197,81 @@ def test_a_batch_pairs_each_face_with_its_own_sound(talking_data, singles):
     windows = plain.windows(plain.targets)
     assert windows.shape == (24, 5, 3, 96, 96)
     assert windows[3, 2].equal(plain.targets[17])
+
+
+class Painter(torch.nn.Module):
+    """Paints all of a face in the level of its sound and a tenth of the level of its reference's middle."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, mels, inputs):
+        levels = (mels.mean(dim=(1, 2, 3)) + 4) / 10 + inputs[:, 3:, 75, 48].mean(dim=1) / 10
+        return levels[:, None, None, None].expand(-1, 3, 96, 96)
+
+
+def test_redrawn_references_show_another_mouth_and_teach_the_dubs(talking_data):
+    settings = {"windows": 20, "singles": 20, "dub_share": 0.4, "redrawn_share": 0.5}
+    stage = stage_of(talking_data, Painter(), **settings, redraw_from=4, face_strength=0.0, sound_strength=0.0)
+    drawn = WindowSampler(talking_data.tracks).generator(
+        random_at(3, "generator", 5), **settings, gap_rows=5, near_share=0.5
+    )
+    batch = stage._batch(5)
+    truth, away = (plain_faces(talking_data.crops_at(rows)) for rows in (drawn.targets, drawn.references))
+    own, other = (talking_data.mels_at(rows) for rows in (drawn.sounds, drawn.redraws))
+    dub, redrawn = (torch.from_numpy(flags) for flags in (drawn.is_dub, drawn.is_redrawn))
+    plain = ~dub & ~redrawn
+    mouth = (slice(None), slice(None), 75, 48)
+    anew = Painter()(other, stack_inputs(truth, away))
+    assert torch.allclose(batch.references[plain], away[plain], atol=1e-5)
+    assert torch.allclose(batch.references[dub], truth[dub], atol=1e-5)
+    assert torch.allclose(batch.references[redrawn][mouth], anew[redrawn][mouth], atol=1e-4)
+    assert torch.allclose(batch.references[redrawn][..., :40, :], truth[redrawn][..., :40, :], atol=1e-5)
+    taught = Painter()(own, stack_inputs(truth, anew))
+    assert torch.allclose(batch.taught[dub][mouth], taught[dub][mouth], atol=1e-4), "no trace of the own mouth"
+    assert torch.allclose(batch.taught[dub][..., :40, :], truth[dub][..., :40, :], atol=1e-5)
+    assert stage._batch(3).taught is None, "before redraw_from"
+
+
+def test_a_dub_is_held_to_the_truth_outside_the_mask_and_to_what_it_is_taught_inside(talking_data):
+    stage = stage_of(talking_data, Painter(), windows=4, singles=8, dub_share=0.5, redraw_from=4)
+    batch = stage._batch(5)
+    spot = (slice(None), slice(None), slice(72, 76), slice(44, 48))  # well inside the mask, one coarse square
+
+    def losses(made):
+        return float(stage._against_truth(made, batch)["l1"]), float(stage._against_taught(made, batch))
+
+    batch.taught = batch.targets.clone()
+    batch.taught[spot] *= 0.5
+    shown = torch.where(batch.is_dub[:, None, None, None], batch.taught, batch.targets)
+    assert losses(shown) == pytest.approx((0, 0), abs=1e-6)
+    darker = shown.clone()
+    darker[spot] -= 0.1
+    against_truth, against_taught = losses(darker)
+    share = float(batch.is_dub.float().mean())
+    assert against_taught / share == pytest.approx(against_truth / (1 - share), rel=0.2)
+    darker[batch.is_dub] = shown[batch.is_dub]
+    assert losses(darker) == pytest.approx((against_truth, 0), abs=1e-6)
+    grainy = shown.clone()
+    grainy[spot] += torch.tensor([0.1, -0.1]).repeat(4, 2)
+    assert losses(grainy)[1] < 1e-6, "sharpness is not taught"
+    shown[..., :30, :] += 0.1
+    assert losses(shown)[0] > 0.01
+
+
+def stage_of(data, network=None, **settings):
+    """Return a stage on the CPU that trains a network, if only a convolution that cannot draw."""
+    return GeneratorStage(
+        GeneratorConfig(**settings),
+        data,
+        data.tracks,
+        HeldOut(data, []),
+        network=network or torch.nn.Conv2d(6, 3, 1),
+        expert=None,
+        seed=3,
+        machine=choose_machine("cpu", "float32"),
+    )
 
 
 def test_inputs_are_stacked_as_the_renderer_stacks_them():

@@ -20,7 +20,7 @@ from media.errors import CheckpointNotFound, ConfigError, TrainingError, Unsuppo
 from media.files import append_lines
 from pipeline.progress import Silent
 from renderer.checkpoint import load_network
-from renderer.network import CompactNetwork
+from renderer.network import CompactNetwork, Wav2Lip
 from tests.jobs import ROOT
 from tests.training.conftest import write_talker
 from tests.training.test_measures import KnownExpert
@@ -33,7 +33,7 @@ from training.loop import Progress, Schedule, Stage, _plan, rate_at, run_stage
 from training.machine import choose_machine
 from training.reject import reject_windows
 from training.train import run_training
-from training.weights import load_trainable, write_network, write_weights
+from training.weights import exaggerate_sound, load_trainable, write_network, write_weights
 
 SHORT = {
     "seed": 3,
@@ -48,6 +48,7 @@ SHORT = {
         "sync_from": 0,
         "adversarial_from": 1,
         "dub_share": 0.5,
+        "redraw_from": 2,
     },
 }
 
@@ -165,6 +166,38 @@ def test_what_is_written_is_what_the_renderer_loads(whole):
     assert {"l1", "gradient", "sync", "feature", "discriminator"} <= last.keys()
     held = next(line["held_out"] for line in lines if line["stage"] == "generator" and "held_out" in line)
     assert {"l1", "ssim", "sharpness", "motion", "sync_confidence"} <= held.keys()
+
+
+def test_sound_moves_the_mouth_farther_from_what_it_does_on_average():
+    torch.manual_seed(1)
+    network = CompactNetwork().eval()
+    mels = torch.randn(300, 1, 80, 16)
+    with torch.inference_mode():
+        before = network.a(mels)
+        exaggerate_sound(network, mels, 1.5)
+        after = network.a(mels)
+    mean = before.mean(dim=0)
+    torch.testing.assert_close(after - mean, (before - mean) * 1.5, atol=1e-5, rtol=1e-4)
+
+
+def test_a_gain_of_the_sound_goes_into_what_is_written_alone(few, tmp_path):
+    """The same training: its state stays as it was, and a finished one is written again with the same gain."""
+    settings = {"expert": {**SHORT["expert"], "steps": 1}, "generator": {**SHORT["generator"], "steps": 1}}
+    settings["generator"]["sound_gain"] = 2.0
+    config = load_training(write_config(tmp_path, few, **settings))
+    for _ in range(2):
+        weights = load_file(run_training(config, Silent()))
+        state = torch.load(tmp_path / "out" / "generator.state", weights_only=True)["modules"]["average"]
+        assert torch.equal(weights["a.fc.weight"], (2 * state["module.a.fc.weight"]).half())
+        assert torch.equal(weights["ap.weight"], state["module.ap.weight"].half())
+
+
+def test_a_gain_of_the_sound_is_for_the_compact_network(few, tmp_path):
+    write_network(Wav2Lip(), tmp_path / "full.safetensors", version="0", licence="test")
+    settings = {"generator": {**SHORT["generator"], "sound_gain": 2.0}, "init": str(tmp_path / "full.safetensors")}
+    with pytest.raises(ConfigError, match="sound_gain: 2 is for the compact network"):
+        run_training(load_training(write_config(tmp_path, few, **settings)), Silent())
+    assert not (tmp_path / "out").exists(), "before the expert is trained"
 
 
 def test_a_finished_training_is_not_done_again(whole, few, tmp_path, listener):
