@@ -18,8 +18,8 @@ EVERY_FRAMES = 10
 """Distance of frames in which mouths are looked for; heads hardly move."""
 PATCH = 48
 """Side of the picture of a mouth; its corners are a little less than half of that apart."""
-HEARD_FROM, HEARD_SECONDS = 0.06, 0.08
-"""Which sound belongs to a frame: the middle of the network's window of 0.2 s, after the frame's time."""
+HEARD_SECONDS = 0.08
+"""Which sound belongs to a frame: from its time on. Real mouths are open when it is loud, neither sooner nor later."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ def make_dialogue(folder, clips, people, times, seconds, *, offsets=(0, 20)):
 def energies(path, num_frames):
     """Return how loud a voice is while each frame is shown (root mean square)."""
     samples, rate = soundfile.read(path)
-    starts = (round((frame / RATE + HEARD_FROM) * rate) for frame in range(num_frames))
+    starts = (round(frame / RATE * rate) for frame in range(num_frames))
     heard = (samples[start : start + round(HEARD_SECONDS * rate)] for start in starts)
     return np.array([np.sqrt(np.mean(part**2)) if len(part) else 0.0 for part in heard])
 

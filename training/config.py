@@ -70,17 +70,17 @@ class GeneratorConfig(_StageConfig):
     )
     gap_rows: int = Field(default=5, ge=5, description="Least distance of the reference, in rows of 1/25 s.")
     near_share: Share = Field(default=0.5, description="Share of the references that are at most half a second away.")
-    dub_share: Share = Field(default=0.25, description="Share of windows that hear another sound, as a dub.")
+    dub_share: Share = Field(default=0.4, description="Share of windows that hear another sound, as a dub.")
     redrawn_share: Share = Field(
-        default=0.5, description="Share of the rest whose reference is the frame itself with another mouth, drawn."
+        default=0.6, description="Share of the rest whose reference is the frame itself, its lower half drawn anew."
     )
     redraw_from: int = Field(default=800, ge=0, description="Step from which on the network draws well enough for it.")
     taught_weight: Weight = Field(
-        default=1.0, description="Weight of what is drawn from such a reference, where no truth is known."
+        default=4.0, description="Weight of what is drawn from such a reference, where no truth is known."
     )
     mouth_weight: Weight = Field(default=4.0, description="How much more the mouth weighs than the face around it.")
     gradient_weight: Weight = Field(default=1.0)
-    sync_weight: Weight = Field(default=0.03)
+    sync_weight: Weight = Field(default=0.06)
     sync_from: int = Field(default=200, ge=0, description="Step from which on the expert has a say.")
     adversarial_weight: Weight = Field(default=0.01)
     feature_weight: Weight = Field(default=0.1, description="Weight of matching the discriminator's maps.")

@@ -9,10 +9,11 @@ should come of it, so three kinds of faces stand for it together, in the shares 
 
     away     the reference is of another time, so nobody's mouth can be copied; the sound is the target's, which is
              the truth
-    redrawn  the reference is the target itself, but the moving average has drawn its mouth anew, from a reference of
-             another time and for another sound; the sound is the target's, which is the truth
-    dub      the reference is the target itself and the sound another one; the expert and the discriminator judge it,
-             and it is taught, coarsely, by what the average draws of a redrawn reference without a trace of its mouth
+    redrawn  the reference is the target itself, but the moving average has drawn its lower half anew, from a reference
+             of another time and for another sound; the sound is the target's, which is the truth
+    dub      the reference is the target itself and the sound another one; the skin around the mouth is the truth, the
+             expert and the discriminator judge the mouth, and what the average draws of a redrawn reference, without a
+             trace of the target's own mouth, teaches it coarsely
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from renderer.network import FACE_PX
 from training.augment import change_each, change_each_sound, draw_looks, draw_voices, stack_inputs
 from training.config import GeneratorConfig
 from training.dataset import WINDOW_ROWS, FaceData, Track
@@ -41,6 +43,8 @@ from training.losses import (
     gradient_loss,
     hinge_loss,
     lower_half,
+    mouth_area,
+    only_lips,
     weighted_l1,
 )
 from training.machine import Machine
@@ -107,8 +111,8 @@ class GeneratorStage(Stage):
             use_buffers=True,
         ).requires_grad_(requires_grad=False)
         self.average.eval()
-        weights, mask = face_weights(mouth=config.mouth_weight)
-        self._weights, self._mask = weights.to(machine.device), mask.to(machine.device)
+        self._weights = face_weights(mouth=config.mouth_weight).to(machine.device)
+        self._mouth = mouth_area(machine.device)
         self.modules = {
             "network": self.network,
             "average": self.average,
@@ -197,7 +201,9 @@ class GeneratorStage(Stage):
             for flags in (draw.is_redrawn | draw.is_dub, draw.is_dub)
         )
         if len(rows):
-            redrawn = self._drawn(mels[rows], batch.targets[rows], batch.references[rows])
+            # All of the lower half: a chin below the mask would tell how far the mouth was open.
+            drawn = self._drawn(mels[rows], batch.targets[rows], batch.references[rows])
+            redrawn = torch.cat((batch.targets[rows][:, :, : FACE_PX // 2], lower_half(drawn)), dim=2)
             batch.references = batch.references.index_copy(0, rows, redrawn)
         if len(dubs):
             taught = self._drawn(batch.mels[dubs], batch.targets[dubs], batch.references[dubs])
@@ -205,34 +211,34 @@ class GeneratorStage(Stage):
 
     @torch.no_grad()
     def _drawn(self, mels: Tensor, faces: Tensor, references: Tensor) -> Tensor:
-        """Return the faces with what the average draws inside the renderer's mask, as a dubbed video shows them."""
+        """Return what the average draws."""
         with self._machine.autocast():
-            made = self.result(mels, stack_inputs(faces, references))
-        return torch.lerp(faces, made.float(), self._mask)
+            made: Tensor = self.result(mels, stack_inputs(faces, references))
+        return made.float()
 
     def _against_truth(self, made: Tensor, batch: _Batch) -> dict[str, Tensor]:
-        """Compare with the truth: everywhere where it is known, of dubs outside the renderer's mask alone."""
-        weights = self._weights * (1 - self._mask * batch.is_dub[:, None, None, None])
+        """Compare with the truth: everywhere where it is known, of dubs on the skin around the mouth."""
+        weights = self._weights * (1 - self._mouth * batch.is_dub[:, None, None, None])
         return {
             "l1": weighted_l1(made, batch.targets, weights),
             "gradient": gradient_loss(made, batch.targets, weights),
         }
 
     def _against_taught(self, made: Tensor, batch: _Batch) -> Tensor:
-        """Compare dubs with what they are taught, coarsely: how far the mouth is open, which colours the skin has.
+        """Compare the mouths of dubs with what they are taught, coarsely: how far they are open, in which colours.
 
         How sharp they are is left to the discriminator: an average that learns from itself would blur more and more.
         """
         assert batch.taught is not None
-        weights = self._weights * self._mask * batch.is_dub[:, None, None, None]
+        weights = self._weights * self._mouth * batch.is_dub[:, None, None, None]
         made, taught, weights = (functional.avg_pool2d(each, COARSE_PX) for each in (made, batch.taught, weights))
         return weighted_l1(made, taught, weights)
 
     def _out_of_sync(self, made: Tensor, batch: _Batch) -> Tensor:
-        """Return how little the expert believes that the drawn lips belong to the sound."""
+        """Return how little the expert believes that the drawn lips, put into the target, belong to the sound."""
         assert self.expert is not None
         with self._machine.autocast():
-            lips = self.expert.embed_lips(lips_of(batch.windows(made)))
+            lips = self.expert.embed_lips(lips_of(batch.windows(only_lips(made, batch.targets))))
             sounds = self.expert.embed_sound(batch.windows(batch.mels)[:, 0])
         return functional.softplus(-self.expert.logits((lips * sounds).sum(dim=1))).mean()
 

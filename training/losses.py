@@ -17,21 +17,43 @@ MOUTH_ROW, MOUTH_COLUMN = 73, 48
 """Where the mouth's middle lies in a face, in pixels: the mean over the real clips that the project is tested with."""
 MOUTH_ROWS, MOUTH_COLUMNS = 11, 16
 """How far it reaches from there: the spread of the weight's bell."""
+LUMA_BGR = (0.114, 0.587, 0.299)
+"""Share of each colour in brightness (ITU-R BT.601)."""
 BACKGROUND = 0.5
 """Weight of what the renderer never shows, as a share of that of the lower face."""
 
 
-def face_weights(*, mouth: float) -> tuple[Tensor, Tensor]:
-    """Return the weight of each pixel (96, 96), 1 on average, and the renderer's mask (96, 96) in [0, 1].
+def mouth_bell(device: torch.device | str = "cpu") -> Tensor:
+    """Return (96, 96): 1 in the middle of the mouth, less around it."""
+    pixels = torch.arange(FACE_PX, device=device)
+    rows, columns = (pixels - MOUTH_ROW)[:, None] / MOUTH_ROWS, (pixels - MOUTH_COLUMN)[None] / MOUTH_COLUMNS
+    return torch.exp(-(rows**2 + columns**2) / 2)
+
+
+def mouth_area(device: torch.device | str = "cpu") -> Tensor:
+    """Return (96, 96): 1 where a mouth may be, however far it opens, falling to 0 on the skin around it."""
+    return (mouth_bell(device) * 1.6).clamp(max=1)
+
+
+def face_weights(*, mouth: float) -> Tensor:
+    """Return the weight of each pixel (96, 96), 1 on average; the renderer's mask weighs more than what it hides.
 
     mouth: how much more the middle of the mouth weighs than the lower face around it.
     """
     mask = torch.from_numpy(np.array(build_mask(0.1)))
-    rows = (torch.arange(FACE_PX) - MOUTH_ROW)[:, None] / MOUTH_ROWS
-    columns = (torch.arange(FACE_PX) - MOUTH_COLUMN)[None] / MOUTH_COLUMNS
-    bell = torch.exp(-(rows**2 + columns**2) / 2)
+    bell = mouth_bell()
     weights = BACKGROUND + (1 - BACKGROUND) * mask + mouth * bell
-    return weights / weights.mean(), mask
+    return weights / weights.mean()
+
+
+def only_lips(made: Tensor, truth: Tensor) -> Tensor:
+    """Return truth (N, 3, 96, 96), BGR, with what is drawn otherwise in the brightness of the mouth alone.
+
+    So the sync expert is shown what was drawn: otherwise skin that changes its tint with the sound pleases it, too.
+    """
+    weights = made.new_tensor(LUMA_BGR)[:, None, None]
+    change = ((made - truth) * weights).sum(dim=1, keepdim=True)
+    return truth + change * mouth_area(made.device)
 
 
 def weighted_l1(made: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
