@@ -17,8 +17,6 @@ MOUTH_ROW, MOUTH_COLUMN = 73, 48
 """Where the mouth's middle lies in a face, in pixels: the mean over the real clips that the project is tested with."""
 MOUTH_ROWS, MOUTH_COLUMNS = 11, 16
 """How far it reaches from there: the spread of the weight's bell."""
-LUMA_BGR = (0.114, 0.587, 0.299)
-"""Share of each colour in brightness (ITU-R BT.601)."""
 BACKGROUND = 0.5
 """Weight of what the renderer never shows, as a share of that of the lower face."""
 
@@ -47,12 +45,12 @@ def face_weights(*, mouth: float) -> Tensor:
 
 
 def only_lips(made: Tensor, truth: Tensor) -> Tensor:
-    """Return truth (N, 3, 96, 96), BGR, with what is drawn otherwise in the brightness of the mouth alone.
+    """Return truth (N, 3, 96, 96) with what is drawn otherwise in the brightness of the mouth alone.
 
-    So the sync expert is shown what was drawn: otherwise skin that changes its tint with the sound pleases it, too.
+    So the sync expert is shown what was drawn: otherwise skin that changes its tint with the sound pleases it, too. All
+    colours count alike: if green counted most, as it does for eyes, mouths opened to purple, by way of the gradient.
     """
-    weights = made.new_tensor(LUMA_BGR)[:, None, None]
-    change = ((made - truth) * weights).sum(dim=1, keepdim=True)
+    change = (made - truth).mean(dim=1, keepdim=True)
     return truth + change * mouth_area(made.device)
 
 
