@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 from PIL import Image
 
-MOMENTS = (6.4, 9.0, 12.2, 15.0, 22.0)
+MOMENTS = (7.44, 9.0, 13.64, 18.56, 22.0)
 """Seconds into the demonstration: four of the portrait while it speaks, one of a scene without a face."""
 PICTURE_PX = 300
 """Width of one picture."""

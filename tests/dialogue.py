@@ -18,8 +18,6 @@ EVERY_FRAMES = 10
 """Distance of frames in which mouths are looked for; heads hardly move."""
 PATCH = 48
 """Side of the picture of a mouth; its corners are a little less than half of that apart."""
-HEARD_SECONDS = 0.08
-"""Which sound belongs to a frame: from its time on. Real mouths are open when it is loud, neither sooner nor later."""
 
 
 @dataclass
@@ -69,31 +67,27 @@ def make_dialogue(folder, clips, people, times, seconds, *, offsets=(0, 20)):
     return Dialogue(folder / "dialogue.mp4", folder / "dub.wav", stems, folder / "turns.rttm", times, num_frames)
 
 
-def energies(path, num_frames):
-    """Return how loud a voice is while each frame is shown (root mean square)."""
-    samples, rate = soundfile.read(path)
-    starts = (round(frame / RATE * rate) for frame in range(num_frames))
-    heard = (samples[start : start + round(HEARD_SECONDS * rate)] for start in starts)
-    return np.array([np.sqrt(np.mean(part**2)) if len(part) else 0.0 for part in heard])
+def mouths(dialogue, videos, weights):
+    """Return, for each video, {speaker: pictures of their mouth (frames, PATCH, PATCH, 3)}.
 
-
-def openings(dialogue, output, weights):
-    """Return {speaker: how far the mouth is open in each frame}: how much darker it is than the chin below it.
-
-    Mouths are looked for in the source, whose faces stand where those of the output do. weights: of RetinaFace.
+    Mouths are looked for in the source, whose faces stand where those of the videos do. weights: of RetinaFace.
     """
     detector = build_detector("retinaface", weights)
-    source, result = list(_pictures(dialogue.video)), list(_pictures(output))
-    found = {}
+    source = list(_pictures(dialogue.video))
+    frames = range(0, len(source), EVERY_FRAMES)
+    places = {}
     for who, left in HALVES.items():
-        frames = range(0, len(source), EVERY_FRAMES)
-        places = [_mouth(detector, np.ascontiguousarray(source[frame][:, left : left + SIDE])) for frame in frames]
-        every = np.stack([np.interp(range(len(source)), frames, column) for column in np.array(places).T], axis=1)
-        patches = np.stack([_patch(result[at][:, left : left + SIDE], *every[at]) for at in range(len(result))])
-        red = patches[..., 2].astype(float)
-        chin = np.median(red[:, 38:, 10:38].reshape(len(red), -1), axis=1)
-        found[who] = chin - red[:, 16:36, 16:32].mean(axis=(1, 2))
-    return found
+        found = [_mouth(detector, np.ascontiguousarray(source[frame][:, left : left + SIDE])) for frame in frames]
+        places[who] = np.stack([np.interp(range(len(source)), frames, column) for column in np.array(found).T], axis=1)
+    return [
+        {
+            who: np.stack(
+                [_patch(frame[:, left : left + SIDE], *at) for frame, at in zip(pictures, places[who], strict=True)]
+            )
+            for who, left in HALVES.items()
+        }
+        for pictures in (list(_pictures(video)) for video in videos)
+    ]
 
 
 def _pictures(path):
@@ -115,16 +109,20 @@ def _patch(picture, x, y, width):
     return cv2.warpAffine(picture, turn, (PATCH, PATCH))
 
 
-def correlations(dialogue, output, weights):
-    """Return {speaker: (correlation of their mouth's opening with their own voice, with the other's)}.
+def differences(dialogue, output, alone, weights):
+    """Return {speaker: (how far their mouth is from the one drawn for their own voice, for the other's)}, in levels.
 
-    Over the frames in which both speak: so each mouth has the other's voice to follow, if it were given it.
+    alone: {voice: the same video, everybody's mouth drawn for this voice}. Over the frames in which both speak: so each
+    mouth has the other's voice to follow, if it were given it. Other than how far a mouth opens with the loudness of a
+    voice, which is as uncertain as with real people, this is as good with any network.
     """
     both = sorted(set.intersection(*(dialogue.spoken(who) for who in HALVES)))
-    open_by = openings(dialogue, output, weights)
-    loud_by = {who: energies(dialogue.stems[who], dialogue.num_frames) for who in HALVES}
+    result, *drawn = mouths(dialogue, [output, *alone.values()], weights)
+    drawn_for = dict(zip(alone, drawn, strict=True))
+
+    def distance(who, voice):
+        change = result[who][both].astype(float) - drawn_for[voice][who][both]
+        return float(np.abs(change).mean())
+
     anna, ben = HALVES
-    return {
-        who: tuple(float(np.corrcoef(open_by[who][both], loud_by[voice][both])[0, 1]) for voice in (who, other))
-        for who, other in ((anna, ben), (ben, anna))
-    }
+    return {who: (distance(who, who), distance(who, other)) for who, other in ((anna, ben), (ben, anna))}

@@ -33,8 +33,10 @@ STRIP_FACES, STRIP_STEP_ROWS = 12, 4
 
 MEANINGS = {
     "l1": "error of the lower face, levels (reference: the frame itself)",
+    "l1_back": "error of the lower face, levels (reference: dubbed, and now back)",
     "l1_other_time": "error of the lower face, levels (reference: another time)",
     "ssim": "similarity of the lower face (reference: the frame itself)",
+    "ssim_back": "similarity of the lower face (reference: dubbed, and now back)",
     "ssim_other_time": "similarity of the lower face (reference: another time)",
     "sharpness": "sharpness of the mouth against the truth (the frame itself)",
     "sharpness_other_time": "sharpness of the mouth against the truth (another time)",

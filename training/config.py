@@ -74,6 +74,10 @@ class GeneratorConfig(_StageConfig):
     redrawn_share: Share = Field(
         default=0.6, description="Share of the rest whose reference is the frame itself, its lower half drawn anew."
     )
+    redraw_away: bool = Field(
+        default=True,
+        description="Draw it from a reference of another time, without a trace of the own mouth; else from the frame.",
+    )
     redraw_from: int = Field(default=800, ge=0, description="Step from which on the network draws well enough for it.")
     taught_weight: Weight = Field(
         default=4.0, description="Weight of what is drawn from such a reference, where no truth is known."

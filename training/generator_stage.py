@@ -113,6 +113,8 @@ class GeneratorStage(Stage):
         self.average.eval()
         self._weights = face_weights(mouth=config.mouth_weight).to(machine.device)
         self._mouth = mouth_area(machine.device)
+        self.dubbed_before: Sequence[Tensor] = ()
+        """What is held out, dubbed by another network: checks dub it back. Empty: by the one that is checked."""
         self.modules = {
             "network": self.network,
             "average": self.average,
@@ -202,7 +204,8 @@ class GeneratorStage(Stage):
         )
         if len(rows):
             # All of the lower half: a chin below the mask would tell how far the mouth was open.
-            drawn = self._drawn(mels[rows], batch.targets[rows], batch.references[rows])
+            shown = batch.references if self._config.redraw_away else batch.targets
+            drawn = self._drawn(mels[rows], batch.targets[rows], shown[rows])
             redrawn = torch.cat((batch.targets[rows][:, :, : FACE_PX // 2], lower_half(drawn)), dim=2)
             batch.references = batch.references.index_copy(0, rows, redrawn)
         if len(dubs):
@@ -264,7 +267,8 @@ class GeneratorStage(Stage):
         """Return the figures of the moving average on what is held out."""
         if not self._held.tracks:
             return {}
-        return look_at_held_out(self._machine.cast(self.result), self._held, expert=self.expert)
+        network = self._machine.cast(self.result)
+        return look_at_held_out(network, self._held, expert=self.expert, dubbed_before=self.dubbed_before)
 
     @torch.inference_mode()
     def draw(self, path: Path) -> None:

@@ -1,9 +1,10 @@
 """Figures of a network: how near the truth, how sharp, how much the sound moves the mouth, how well in sync, how fast.
 
-Faces are drawn twice, because a network may be tempted to copy the mouth that it is shown:
+Faces are drawn several times, because a network may be tempted to copy the mouth that it is shown:
 
     as used      the reference is the frame itself, as when a video is rendered
-    other time   the reference is a frame of another time, as in training: the sound alone tells what the mouth does
+    dubbed back  the reference is the frame with a mouth that was drawn for another sound: the right head, a wrong mouth
+    other time   the reference is a frame of another time: the sound alone tells what the mouth does
 """
 
 from __future__ import annotations
@@ -136,18 +137,24 @@ def mouth_motion(one: Tensor, two: Tensor) -> float:
 
 @torch.inference_mode()
 def measure_track(
-    network: nn.Module, watched: Watched, expert: SyncExpert | None
+    network: nn.Module, watched: Watched, expert: SyncExpert | None, dubbed_before: Tensor | None = None
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Return the figures of a network on one track, and the cosines of its sync with what it drew, by kind of sound."""
+    """Return the figures of a network on one track, and the cosines of its sync with what it drew, by kind of sound.
+
+    dubbed_before: the faces with the mouths of the dub, to be dubbed back; None: as the network draws them itself.
+    """
     truth = watched.faces
     used = draw_faces(network, truth, truth, watched.mels)
     other = draw_faces(network, truth, watched.away, watched.mels)
     dubbed = draw_faces(network, truth, truth, watched.dub)
+    back = draw_faces(network, truth, dubbed if dubbed_before is None else dubbed_before, watched.mels)
     edges = mouth_edges(truth)
     figures = {
         "l1": lower_l1(used, truth),
+        "l1_back": lower_l1(back, truth),
         "l1_other_time": lower_l1(other, truth),
         "ssim": lower_ssim(used, truth),
+        "ssim_back": lower_ssim(back, truth),
         "ssim_other_time": lower_ssim(other, truth),
         "sharpness": mouth_edges(used) / edges,
         "sharpness_other_time": mouth_edges(other) / edges,
@@ -160,8 +167,12 @@ def measure_track(
     return figures, cosines
 
 
-def measure(network: nn.Module, held: HeldOut, expert: SyncExpert | None) -> dict[str, float | None]:
+def measure(
+    network: nn.Module, held: HeldOut, expert: SyncExpert | None, dubbed_before: Sequence[Tensor] = ()
+) -> dict[str, float | None]:
     """Return a network's figures over all that is held out: means over tracks, each counting by its length.
+
+    dubbed_before: of each track, see measure_track; empty: as the network draws them itself.
 
     Keys: those of measure_track; sync_confidence and sync_accuracy with the own sound (reference of another time), and
     sync_dub_confidence and sync_dub_accuracy with another sound (as used). None where there is no expert.
@@ -171,7 +182,7 @@ def measure(network: nn.Module, held: HeldOut, expert: SyncExpert | None) -> dic
     num_rows = 0
     for number in range(len(held)):
         watched = held.watch(number)
-        figures, found = measure_track(network, watched, expert)
+        figures, found = measure_track(network, watched, expert, dubbed_before[number] if dubbed_before else None)
         for key, value in figures.items():
             sums[key] = sums.get(key, 0.0) + value * len(watched.faces)
         for key, each in found.items():
@@ -202,10 +213,28 @@ def measure_truth(held: HeldOut, expert: SyncExpert | None) -> dict[str, float |
     return figures
 
 
-def look_at_held_out(network: nn.Module, held: HeldOut, *, expert: SyncExpert | None) -> dict[str, float]:
+def dub_all(network: nn.Module, held: HeldOut) -> list[Tensor]:
+    """Return the faces of each track as a network dubs them."""
+    watched = (held.watch(number) for number in range(len(held)))
+    return [draw_faces(network, each.faces, each.faces, each.dub) for each in watched]
+
+
+def look_at_held_out(
+    network: nn.Module, held: HeldOut, *, expert: SyncExpert | None, dubbed_before: Sequence[Tensor] = ()
+) -> dict[str, float]:
     """Return the few figures that training shows as it goes."""
-    figures = measure(network, held, expert)
-    shown = ("l1", "l1_other_time", "ssim", "sharpness", "motion", "sync_confidence", "sync_dub_confidence")
+    figures = measure(network, held, expert, dubbed_before)
+    shown = (
+        "l1",
+        "l1_back",
+        "l1_other_time",
+        "ssim",
+        "ssim_back",
+        "sharpness",
+        "motion",
+        "sync_confidence",
+        "sync_dub_confidence",
+    )
     return {key: value for key in shown if (value := figures[key]) is not None}
 
 

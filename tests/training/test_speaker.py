@@ -73,20 +73,20 @@ def test_a_worse_result_is_refused_and_nothing_is_written(demo_video, weights, q
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors.work"]
 
 
-GOOD = {"l1": 5.0, "l1_other_time": 7.0, "ssim": 0.8, "sharpness": 0.9, "sync_confidence": 0.2}
+GOOD = {"l1_back": 5.0, "ssim_back": 0.8, "sharpness": 0.9, "sync_confidence": 0.2, "sync_dub_confidence": 0.2}
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"l1": 4.5}, ""),
+        ({"l1_back": 4.5}, ""),
         ({}, "error"),
-        ({"l1": 5.5}, "error"),
-        ({"l1": 4.5, "ssim": 0.79}, "similarity"),
-        ({"l1": 4.5, "sharpness": 0.7}, "sharpness"),
-        ({"l1": 4.5, "sharpness": 3.0}, ""),
-        ({"l1": 4.5, "sync_confidence": 0.1}, "sync"),
-        ({"l1": 4.5, "l1_other_time": 7.6}, "error"),
+        ({"l1_back": 5.5}, "error"),
+        ({"l1_back": 4.5, "ssim_back": 0.79}, "similarity"),
+        ({"l1_back": 4.5, "sharpness": 0.7}, "sharpness"),
+        ({"l1_back": 4.5, "sharpness": 3.0}, ""),
+        ({"l1_back": 4.5, "sync_confidence": 0.1}, "sync"),
+        ({"l1_back": 4.5, "sync_dub_confidence": 0.1}, "sync confidence of a dub"),
     ],
 )
 def test_what_counts_as_worse(change, fault):
