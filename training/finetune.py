@@ -32,6 +32,8 @@ LEAST_GAIN = 0.002
 """Share by which the error has to fall for a result to count as better."""
 SHARPNESS_KEPT = 0.9
 """Share of the sharpness, up to that of the truth, that a better result has to keep."""
+MOTION_KEPT = 0.75
+"""Share of what the sound moves the mouth that it has to keep: who copies references is near the truth, but mute."""
 SYNC_KEPT = 0.02
 """How much of the expert's confidence it may lose, as a cosine."""
 
@@ -78,6 +80,10 @@ def find_fault(before: Figures, after: Figures) -> str:
         return f"the similarity of the lower face went from {before['ssim_back']:.3f} to {after['ssim_back']:.3f}"
     if min(after["sharpness"], 1) < SHARPNESS_KEPT * min(before["sharpness"], 1):
         return f"the sharpness of the mouth went from {before['sharpness']:.2f} to {after['sharpness']:.2f}"
+    if after["motion"] < MOTION_KEPT * before["motion"]:
+        return (
+            f"the difference of the mouth between two sounds went from {before['motion']:.2f} to {after['motion']:.2f}"
+        )
     for key, what in (("sync_confidence", "sync confidence"), ("sync_dub_confidence", "sync confidence of a dub")):
         if after.get(key, math.inf) < before.get(key, -math.inf) - SYNC_KEPT:
             return f"the {what} went from {before[key]:.3f} to {after[key]:.3f}"

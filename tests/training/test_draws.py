@@ -200,6 +200,9 @@ def test_a_batch_pairs_each_face_with_its_own_sound(talking_data, singles):
     assert windows[3, 2].equal(plain.targets[17])
 
 
+PLAIN = {"face_strength": 0.0, "sound_strength": 0.0}
+
+
 class Painter(torch.nn.Module):
     """Paints all of a face in the level of its sound and a tenth of the level of its reference's middle."""
 
@@ -231,6 +234,19 @@ def test_redrawn_references_show_another_mouth_and_teach_the_dubs(talking_data):
     taught = Painter()(own, stack_inputs(truth, anew))
     assert torch.allclose(batch.taught[dub], taught[dub], atol=1e-4), "no trace of the own mouth"
     assert stage._batch(3).taught is None, "before redraw_from"
+
+
+def test_a_reference_can_be_redrawn_as_a_job_would_draw_it(talking_data):
+    settings = {"windows": 4, "singles": 8, "dub_share": 0.0, "redrawn_share": 1.0}
+    stage = stage_of(talking_data, Painter(), **settings, redraw_away=False, redraw_from=0, **PLAIN)
+    batch = stage._batch(5)
+    drawn = WindowSampler(talking_data.tracks).generator(
+        random_at(3, "generator", 5), **settings, gap_rows=5, near_share=0.5
+    )
+    truth = plain_faces(talking_data.crops_at(drawn.targets))
+    expected = Painter()(talking_data.mels_at(drawn.redraws), stack_inputs(truth, truth))
+    assert torch.allclose(batch.references[..., 48:, :], expected[..., 48:, :], atol=1e-4)
+    assert torch.allclose(batch.references[..., :48, :], truth[..., :48, :], atol=1e-5)
 
 
 def test_a_dub_is_held_to_the_truth_around_the_mouth_and_to_what_it_is_taught_inside(talking_data):

@@ -11,6 +11,7 @@ from training.measures import (
     HeldOut,
     count_parameters,
     draw_faces,
+    dub_all,
     lower_l1,
     lower_ssim,
     measure,
@@ -93,6 +94,16 @@ def test_one_who_copies_is_found_out(held):
     assert figures["l1_other_time"] > 1
     assert figures["sync_confidence"] is None
     assert measure(Listening(), held, None)["motion"] > 5
+
+
+def test_dubbing_back_shows_who_copies_a_wrong_mouth(held):
+    """References that another network dubbed: who copies them is as wrong as they are, whatever `l1` says."""
+    wrong = [faces + 0.2 for faces in dub_all(Copying(), held)]
+    figures = measure(Copying(), held, None, wrong)
+    assert figures["l1"] == pytest.approx(0, abs=1e-3)
+    assert figures["l1_back"] == pytest.approx(0.2 * 255, rel=0.01)
+    assert figures["ssim_back"] < figures["ssim"]
+    assert measure(Copying(), held, None)["l1_back"] == pytest.approx(0, abs=1e-3), "its own dub is a copy, too"
 
 
 def test_sync_of_faces_that_speak_is_seen(talking_data, held):

@@ -73,7 +73,14 @@ def test_a_worse_result_is_refused_and_nothing_is_written(demo_video, weights, q
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors.work"]
 
 
-GOOD = {"l1_back": 5.0, "ssim_back": 0.8, "sharpness": 0.9, "sync_confidence": 0.2, "sync_dub_confidence": 0.2}
+GOOD = {
+    "l1_back": 5.0,
+    "ssim_back": 0.8,
+    "sharpness": 0.9,
+    "motion": 8.0,
+    "sync_confidence": 0.2,
+    "sync_dub_confidence": 0.2,
+}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,7 @@ GOOD = {"l1_back": 5.0, "ssim_back": 0.8, "sharpness": 0.9, "sync_confidence": 0
         ({"l1_back": 4.5, "sharpness": 0.7}, "sharpness"),
         ({"l1_back": 4.5, "sharpness": 3.0}, ""),
         ({"l1_back": 4.5, "sync_confidence": 0.1}, "sync"),
+        ({"l1_back": 4.5, "motion": 5.9}, "between two sounds"),
         ({"l1_back": 4.5, "sync_dub_confidence": 0.1}, "sync confidence of a dub"),
     ],
 )
