@@ -234,9 +234,23 @@ def test_spans_keep_their_promises(second, case, min_on, min_off):
             assert len(span) / 10 >= min_on
     for before, after in pairwise(spans):
         if before.stop_frame == after.start_frame and before.kind == after.kind:
-            is_another = before.path and box_distance(before.path.boxes[-1], after.path.boxes[0]) > SAME_FACE
+            is_another = before.path and not is_one_face(before, after)
             assert before.stop_frame in scan.cuts or before.reason != after.reason or is_another
             assert before.stop_frame in scan.cuts or before.kind == "no_face" or is_another
+
+
+def is_one_face(before, after):
+    """Tell whether no other face takes the first one's place: no gap is filled between two."""
+    return box_distance(before.path.boxes[-1], after.path.boxes[0]) <= SAME_FACE
+
+
+def test_a_gap_between_two_faces_stays_however_short(second):
+    """Found by the test below: one is 40 % larger, and stands beside where the other will."""
+    seen = {1: [face(260, height=140)], 3: [face(200, height=100)]}
+    scan = scan_of({frame: seen.get(frame, []) for frame in range(8)})
+    spans = find_spans(scan, second, [(0, 4)], SpanSettings(min_on_seconds=0, min_off_seconds=0.2))
+    assert [(span.kind, len(span)) for span in spans] == [("no_face", 1), ("face", 1), ("no_face", 1), ("face", 1)]
+    assert not is_one_face(spans[1], spans[3])
 
 
 @settings(max_examples=100, deadline=None)
@@ -248,7 +262,7 @@ def test_gaps_that_stay_are_long_enough(second, case, min_off):
         kinds = before.kind, gap.kind, after.kind
         touching = before.stop_frame == gap.start_frame and gap.stop_frame == after.start_frame
         inside_a_shot = not any(before.stop_frame <= cut <= after.start_frame for cut in scan.cuts)
-        if kinds == ("face", "no_face", "face") and touching and inside_a_shot:
+        if kinds == ("face", "no_face", "face") and touching and inside_a_shot and is_one_face(before, after):
             assert len(gap) / 10 >= min_off
 
 
