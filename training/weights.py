@@ -52,9 +52,7 @@ def exaggerate_sound(network: CompactNetwork, mels: Tensor, gain: float) -> None
     may belong to, and that moves less than any of them. The sound's vector comes from a linear layer, so the weights of
     that layer alone change: no frame takes longer. The network has to be in eval mode.
     """
-    mean = torch.stack([network.a(part).mean(dim=0) * len(part) for part in torch.split(mels, 256)]).sum(dim=0) / len(
-        mels
-    )
+    mean = torch.cat([network.a(part) for part in torch.split(mels, 256)]).mean(dim=0)
     network.a.fc.weight.mul_(gain)
     network.a.fc.bias.sub_(mean).mul_(gain).add_(mean)
 
