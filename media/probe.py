@@ -6,12 +6,13 @@ import os
 import stat
 import traceback
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import av
 import av.error
@@ -27,6 +28,8 @@ from media.timeline import FrameTable
 ATTACHED_PICTURE = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
 
+
+AnyPacket: TypeAlias = "av.Packet[Any]"
 
 NUM_ORDERED_FRAMES = 64
 """Frames that are decoded to see whether times are those of presentation, where packets leave a doubt."""
@@ -278,8 +281,10 @@ def _known(time_base: Fraction | None) -> Fraction:
     return time_base
 
 
-def scan_packets(info: MediaInfo) -> FrameTable:
+def scan_packets(info: MediaInfo, each: Callable[[AnyPacket], None] = lambda packet: None) -> FrameTable:
     """Read the times, keyframes and clean entry points of the video by demuxing; nothing is decoded.
+
+    each: called with every displayed packet, in decode order.
 
     Packets hidden by an edit list are not displayed and have no entry. A video whose packets tell when they are decoded
     is decoded once, to see in which order its frames are shown. Raises UnreadableMedia if there is no frame,
@@ -295,6 +300,7 @@ def scan_packets(info: MediaInfo) -> FrameTable:
                 continue
             if packet.pts is None:
                 raise UnsupportedMedia(f"{info.path}: frame {len(pts)} has no time. Remux the file first.")
+            each(packet)
             pts.append(packet.pts)
             dts_missing |= packet.dts is None
             dts.append(packet.dts if packet.dts is not None else 0)

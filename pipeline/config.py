@@ -252,7 +252,8 @@ class StitcherConfig(_Model):
     )
     verify: Literal["packets", "full", "none"] = Field(
         default="packets",
-        description="How the finished file is checked before it gets its name. full: both are decoded and compared.",
+        description="How the finished file is checked before it gets its name. packets: every packet, what players are"
+        " told, and the pictures at head, seams and end. full: source and output are decoded whole and compared.",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from renderer.render import ClipJob
 from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check, Promised, verify_packets
+from stitcher.verify_samples import Sampling
 
 RENDER_VERSION = 2
 """Raised when rendering the same clip gives other pixels than before."""
@@ -129,19 +131,24 @@ def _verify(
         return ()
     with source.timed("verify"):
         seconds = edit.heard.duration if edit.heard and soundtrack and soundtrack.kind != "copied" else None
-        checks = verify_packets(written, source.info, edit.timeline, assembled, seconds)
-        if config.stitcher.verify == "full":
-            dropped = lost_streams({"dropped_streams": assembled.dropped_streams})
-            marks = load_marks(build_check(clips))
-            codec = _written_codec(source, clips)
-            lower = asked_lower(config, codec)
-            promised = Promised(source.info, source.table, edit.timeline, edit.heard, marks, dropped, codec, lower)
-            found = verify_output(written, promised, reporter)
-            reporter.say(describe_checks(edit.output, found))
-            if broken := [check for check in found if not check.is_kept]:
-                raise ContractBroken(f"{edit.output}: {broken[0].found}")
-            checks += found
-        return checks
+        dropped = lost_streams({"dropped_streams": assembled.dropped_streams})
+        marks = load_marks(build_check(clips))
+        codec = _written_codec(source, clips)
+        lower = asked_lower(config, codec)
+        promised = Promised(source.info, source.table, edit.timeline, edit.heard, marks, dropped, codec, lower)
+        if config.stitcher.verify == "packets":
+            return verify_packets(written, promised, assembled, seconds, Sampling(_seams(clips), source.fingerprint))
+        checks = verify_packets(written, promised, assembled, seconds)
+        found = verify_output(written, promised, reporter)
+        reporter.say(describe_checks(edit.output, found))
+        if broken := [check for check in found if not check.is_kept]:
+            raise ContractBroken(f"{edit.output}: {broken[0].found}")
+        return checks + found
+
+
+def _seams(clips: Sequence[RenderedClip]) -> tuple[int, ...]:
+    """Return the output frames with which a clip begins that is re-encoded, or follows one that is."""
+    return tuple(b.clip.start_frame for a, b in pairwise(clips) if a.path or b.path)
 
 
 def _written_codec(source: Source, clips: Sequence[RenderedClip]) -> str:

@@ -1,4 +1,4 @@
-"""The contract, checked on the file that was written: at packet level without decoding, or in full."""
+"""The contract, checked on the file that was written: its packets and samples of its pictures, or in full."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 
 from media.bitstream import length_prefix_size
 from media.errors import ContractBroken, MediaError
-from media.probe import MediaInfo, VideoInfo, open_input, probe, scan_packets
+from media.probe import AnyPacket, MediaInfo, VideoInfo, open_input, probe, scan_packets
 from media.timeline import FrameTable, OutputTimeline
 from stitcher.assemble import Assembled
 from stitcher.mix import SoundPlan
-from stitcher.verify_pixels import Marks, verify_pixels
+from stitcher.verify_pixels import Marks, PixelsFound, verify_pixels
+from stitcher.verify_samples import Sampling, choose_frames
 from stitcher.verify_sound import verify_sound
-from stitcher.verify_streams import take_inventory, verify_copies, verify_format, verify_streams
+from stitcher.verify_streams import list_streams, take_inventory, verify_copies, verify_format, verify_streams
 
 SOUND_TOLERANCE_SAMPLES = 4096
 """An encoded track may be longer than what is heard by its last, padded packets (AAC: 1024 samples each)."""
@@ -51,34 +52,99 @@ class Promised:
 
 
 @dataclass(frozen=True, slots=True)
-class _Packets:
-    pts: array[int]
+class _Written:
+    """The finished file, as its packets tell it."""
+
+    info: MediaInfo
+    table: FrameTable
     dts: array[int]
+    """Decode times in ticks of the packets that have one."""
     payloads: array[int]
-    time_base: Fraction
+    """CRC-32 of each displayed packet, in decode order."""
 
 
 def verify_packets(
-    written: Path, source: MediaInfo, timeline: OutputTimeline, assembled: Assembled, sound_seconds: Fraction | None
+    written: Path,
+    promised: Promised,
+    assembled: Assembled,
+    sound_seconds: Fraction | None,
+    sampling: Sampling | None = None,
 ) -> tuple[Check, ...]:
     """Check a finished file and return what was found; raise ContractBroken, naming the promise, if one is broken.
 
-    Every frame stands at its time, decode times increase, every packet is the one that was given to the muxer, and the
-    soundtrack has its length. sound_seconds: the length it must have; None if the source's own was kept.
+    The video is what players must be told, every frame stands at its time, decode times increase, every packet is the
+    one that was given to the muxer, the soundtrack has its length, and no stream or tag is lost. sound_seconds: the
+    length the soundtrack must have; None if the source's own was kept. sampling: where pictures are decoded and
+    compared with the source's; None: nowhere.
     """
-    info = probe(written)
-    video = info.require_video()
-    packets = _read(written, video)
-    checks = [_check_times(packets, timeline)]
+    file = _open(written, promised)
+    video = file.info.require_video()
+    checks = [_check_times(file.table, promised.timeline)]
     # Matroska stores no decode times and program streams few: what is read there is a guess.
-    if not info.container.startswith(("matroska", "mpeg,")) and info.container != "mpeg":
-        checks.append(_check_decode_times(packets))
+    if not file.info.container.startswith(("matroska", "mpeg,")) and file.info.container != "mpeg":
+        checks.append(_check_decode_times(file.dts))
     if _keeps_payload(assembled, video):
-        checks.append(_check_payloads(packets, assembled))
+        checks.append(_check_payloads(file.payloads, assembled))
     if sound_seconds is not None:
-        first_frame = timeline.pts[0] * timeline.time_base
-        checks.append(_check_sound(written, info, sound_seconds, first_frame))
+        first_frame = promised.timeline.pts[0] * promised.timeline.time_base
+        checks.append(_check_sound(written, file.info, sound_seconds, first_frame))
+    checks.append(_check_streams(file.info, promised))
+    if sampling is not None:
+        checks.append(_check_samples(file, promised, sampling))
     return tuple(checks)
+
+
+def _open(path: Path, promised: Promised) -> _Written:
+    """Read a finished file; raise ContractBroken if a player would not see the video that was promised."""
+    dts, payloads = array("q"), array("L")
+
+    def note(packet: AnyPacket) -> None:
+        if packet.dts is not None:
+            dts.append(packet.dts)
+        payloads.append(zlib.crc32(bytes(packet)))
+
+    try:
+        info = probe(path)
+        table = scan_packets(info, note)
+    except MediaError as exc:
+        raise ContractBroken(f"Same frames: {exc}") from exc
+    source = promised.source.require_video()
+    verify_format(source, info.require_video(), promised.codec or source.codec)
+    return _Written(info, table, dts, payloads)
+
+
+def _check_streams(info: MediaInfo, promised: Promised) -> Check:
+    source, written = (list_streams(each, without=_soundtrack_of(each, promised)) for each in (promised.source, info))
+    streams, tags, chapters = verify_streams(source, written, promised.dropped, is_whole=promised.timeline.is_source)
+    return Check("streams and tags", f"{streams} other streams, {tags} tags, {chapters} chapters")
+
+
+def _soundtrack_of(info: MediaInfo, promised: Promised) -> int | None:
+    return info.audio[0].index if promised.heard and info.audio else None
+
+
+def _check_samples(file: _Written, promised: Promised, sampling: Sampling) -> Check:
+    frames = choose_frames(file.table, promised.table, promised.timeline, promised.marks, sampling)
+    found = verify_pixels(
+        promised.source,
+        promised.table,
+        promised.timeline,
+        file.info,
+        file.table,
+        promised.marks,
+        asked_lower=promised.asked_lower,
+        frames=frames,
+    )
+    return Check("untouched pixels", f"{len(frames)} frames decoded: {_describe_pixels(found)}")
+
+
+def _describe_pixels(found: PixelsFound) -> str:
+    parts = [f"{found.num_copied} copied frames bit-identical"]
+    if found.num_coded:
+        parts.append(f"{found.num_coded} coded again {found.worst_coded:.1f} dB or more")
+    if found.num_rendered:
+        parts.append(f"{found.num_rendered} rendered, outside the boxes {found.worst_rendered:.1f} dB or more")
+    return "; ".join(parts)
 
 
 def verify_full(
@@ -117,30 +183,20 @@ class _Full:
         self._table = promised.table
 
     def frames(self) -> str:
-        """Check count and times of the frames."""
-        try:
-            self._info = probe(self._path)
-            video = self._info.require_video()
-            found = _check_times(_read(self._path, video), self._promised.timeline).found
-            self._table = scan_packets(self._info)
-        except MediaError as exc:
-            raise ContractBroken(f"Same frames: {exc}") from exc
-        source = self._promised.source.require_video()
-        verify_format(source, video, self._promised.codec or source.codec)
-        return found
+        """Check count and times of the frames, and what players are told of them."""
+        file = _open(self._path, self._promised)
+        self._info, self._table = file.info, file.table
+        return _check_times(self._table, self._promised.timeline).found
 
     def packets(self) -> str:
         """Check that copied packets are the source's."""
         promised = self._promised
-        self._before = take_inventory(promised.source, without=self._soundtrack_of(promised.source))
-        self._after = take_inventory(self._info, without=self._soundtrack_of(self._info))
+        self._before = take_inventory(promised.source, without=_soundtrack_of(promised.source, promised))
+        self._after = take_inventory(self._info, without=_soundtrack_of(self._info, promised))
         count = verify_copies(self._before, promised.table, promised.timeline, self._after, promised.marks)
         codec = self._info.require_video().codec
         transcoded = f": transcoded to {codec}" if codec != promised.source.require_video().codec else ""
         return f"{count} of {len(promised.timeline)} frames are the source's own packets{transcoded}"
-
-    def _soundtrack_of(self, info: MediaInfo) -> int | None:
-        return info.audio[0].index if self._promised.heard and info.audio else None
 
     def pixels(self, on_progress: Callable[[int], None]) -> str:
         """Compare the pictures."""
@@ -155,12 +211,7 @@ class _Full:
             on_progress,
             asked_lower=promised.asked_lower,
         )
-        parts = [f"{found.num_copied} copied frames bit-identical"]
-        if found.num_coded:
-            parts.append(f"{found.num_coded} coded again {found.worst_coded:.1f} dB or more")
-        if found.num_rendered:
-            parts.append(f"{found.num_rendered} rendered, outside the boxes {found.worst_rendered:.1f} dB or more")
-        return "; ".join(parts)
+        return _describe_pixels(found)
 
     def sound(self) -> str:
         """Compare the soundtrack with the mix of the plan."""
@@ -186,39 +237,27 @@ class _Full:
         return f"{streams} other streams, {tags} tags, {chapters} chapters"
 
 
-def _read(path: Path, video: VideoInfo) -> _Packets:
-    packets = _Packets(array("q"), array("q"), array("L"), video.time_base)
-    with open_input(path) as container:
-        for packet in container.demux(container.streams[video.index]):
-            if packet.size and not packet.is_discard and packet.pts is not None:
-                packets.pts.append(packet.pts)
-                if packet.dts is not None:
-                    packets.dts.append(packet.dts)
-                packets.payloads.append(zlib.crc32(bytes(packet)))
-    return packets
-
-
-def _check_times(packets: _Packets, timeline: OutputTimeline) -> Check:
-    wanted, got = len(timeline), len(packets.pts)
+def _check_times(table: FrameTable, timeline: OutputTimeline) -> Check:
+    wanted, got = len(timeline), len(table)
     if wanted != got:
         raise ContractBroken(f"Same frames: the output has {got} frames instead of {wanted}. Please report this.")
     # In whole numbers, since this is done for every frame: times in units of 1 / (both denominators).
-    tick = packets.time_base.numerator * timeline.time_base.denominator
-    wanted_tick = timeline.time_base.numerator * packets.time_base.denominator
+    tick = table.time_base.numerator * timeline.time_base.denominator
+    wanted_tick = timeline.time_base.numerator * table.time_base.denominator
     # A container with a coarser clock than the source's (Matroska's milliseconds) rounds; nothing else may.
     tolerance = tick if tick > wanted_tick else 0
-    for frame, (ticks, written) in enumerate(zip(timeline.pts, sorted(packets.pts), strict=True)):
+    for frame, (ticks, written) in enumerate(zip(timeline.pts, table.pts, strict=True)):
         if 2 * abs(written * tick - ticks * wanted_tick) > tolerance:
             raise ContractBroken(
-                f"Same frames: frame {frame} is shown at {float(written * packets.time_base):.6f} s instead of"
+                f"Same frames: frame {frame} is shown at {float(written * table.time_base):.6f} s instead of"
                 f" {float(ticks * timeline.time_base):.6f} s. Please report this."
             )
     return Check("same frames", f"{got} frames, each at its time")
 
 
-def _check_decode_times(packets: _Packets) -> Check:
-    for number in range(1, len(packets.dts)):
-        if packets.dts[number] <= packets.dts[number - 1]:
+def _check_decode_times(dts: array[int]) -> Check:
+    for number in range(1, len(dts)):
+        if dts[number] <= dts[number - 1]:
             raise ContractBroken(f"Same frames: decode times do not increase at packet {number}. Please report this.")
     return Check("decode times", "increasing")
 
@@ -230,11 +269,11 @@ def _keeps_payload(assembled: Assembled, written: VideoInfo) -> bool:
     return assembled.has_lengths and bool(length_prefix_size(written.codec, written.extradata))
 
 
-def _check_payloads(packets: _Packets, assembled: Assembled) -> Check:
-    for number, (wanted, got) in enumerate(zip(assembled.payloads, packets.payloads, strict=True)):
+def _check_payloads(payloads: array[int], assembled: Assembled) -> Check:
+    for number, (wanted, got) in enumerate(zip(assembled.payloads, payloads, strict=True)):
         if wanted != got:
             raise ContractBroken(f"Untouched: packet {number} is not the one that was written. Check the disk.")
-    return Check("untouched packets", f"{len(packets.payloads)} packets as given to the muxer")
+    return Check("untouched packets", f"{len(payloads)} packets as given to the muxer")
 
 
 def _check_sound(path: Path, info: MediaInfo, seconds: Fraction, first_frame: Fraction) -> Check:

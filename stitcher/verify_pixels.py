@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,21 +98,26 @@ def verify_pixels(
     on_progress: Callable[[int], None] = lambda num_frames: None,
     *,
     asked_lower: float = 0.0,
+    frames: Sequence[int] | None = None,
 ) -> PixelsFound:
     """Decode source and output side by side and compare them; raise ContractBroken at the first frame that is wrong.
 
-    Copied frames must decode to the same samples, frames coded again must come near, rendered ones outside their box.
-    Two frames are held at a time, besides what the decoders hold. on_progress: called with the number of frames done.
-    asked_lower: decibels by which the user asked for a lower quality of rendered frames than the default.
+    Copied frames must decode to the same samples, frames coded again must come near, rendered ones outside their box,
+    and none may be damaged that is whole in the source. Two frames are held at a time, besides what the decoders hold.
+    on_progress: called with the number of frames done. asked_lower: decibels by which the user asked for a lower
+    quality of rendered frames than the default. frames: the output frames to compare, increasing; None: all.
     """
     found = [0, 0, 0]
     worst = [EQUAL, EQUAL]
     shown = source_frames(timeline)
+    numbers = range(len(shown)) if frames is None else frames
     with FrameReader(source, table) as before, FrameReader(written, written_table) as after:
-        pairs = zip(before.read(shown), _decoded(after, len(shown)), strict=True)
-        for number, ((source_frame, wanted), got) in enumerate(pairs):
+        pairs = zip(before.read([shown[number] for number in numbers]), _decoded(after, numbers), strict=True)
+        for done, ((source_frame, wanted), (number, got)) in enumerate(pairs, start=1):
             box = marks.box_of(number)
             place = f"frame {number} (source frame {source_frame})"
+            if number in after.damaged and source_frame not in before.damaged:
+                raise ContractBroken(f"Same frames: {place} of the output cannot be decoded. Please report this.")
             if box is not None:
                 found[2] += 1
                 least = RENDERED_PSNR - asked_lower
@@ -124,15 +129,14 @@ def verify_pixels(
             else:
                 found[0] += 1
                 _require_equal(wanted, got, f"Untouched pixels: {place}")
-            on_progress(number + 1)
+            on_progress(done)
     return PixelsFound(*found, *worst)
 
 
-def _decoded(reader: FrameReader, num_frames: int) -> Any:
-    """Yield the frames of the output in order; what cannot be decoded breaks the contract."""
+def _decoded(reader: FrameReader, numbers: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield the frames of the output, each with its number; what cannot be decoded breaks the contract."""
     try:
-        for _, frame in reader.read(range(num_frames)):
-            yield frame
+        yield from reader.read(numbers)
     except UnreadableMedia as exc:
         raise ContractBroken(f"Same frames: {exc}") from exc
 

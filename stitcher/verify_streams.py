@@ -55,13 +55,9 @@ class Inventory:
     """Start in seconds and title of each."""
 
 
-def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
-    """Read a file; without: index of the stream that is the soundtrack, None if there is none to leave out.
-
-    Of a long video some twenty bytes a frame are held.
-    """
+def list_streams(info: MediaInfo, *, without: int | None) -> Inventory:
+    """Return streams, tags and chapters of a file, but none of its packets; without: as for take_inventory."""
     video = info.require_video()
-    prefix = length_prefix_size(video.codec, video.extradata)
     found = Inventory(info.container)
     with open_input(info.path) as container:
         found.tags = _kept_tags(container.metadata)
@@ -73,6 +69,18 @@ def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
             if stream.index not in (video.index, without):
                 codec = stream.codec_context.name if stream.codec_context else ""
                 found.others[stream.index] = _Stream(stream.type, codec, stream.metadata.get("language", ""))
+    return found
+
+
+def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
+    """Read a file; without: index of the stream that is the soundtrack, None if there is none to leave out.
+
+    Of a long video some twenty bytes a frame are held.
+    """
+    video = info.require_video()
+    prefix = length_prefix_size(video.codec, video.extradata)
+    found = list_streams(info, without=without)
+    with open_input(info.path) as container:
         for packet in container.demux():
             if packet.size and packet.stream_index == video.index:
                 if packet.pts is not None and not packet.is_discard:

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -21,11 +22,13 @@ from media.reader import FrameReader
 from media.timeline import FaceBox, FacePath, FrameTable, RenderedClip, Span, contains
 from media.transcoding import choose_stream
 from media.writer import ClipWriter
+from pipeline.report import build_check, load_marks, lost_streams
 from segmenter.layout import lay_out_whole
 from segmenter.planner import plan_clips
 from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.container import check_container
-from stitcher.verify import verify_packets
+from stitcher.verify import Promised, verify_packets
+from stitcher.verify_samples import Sampling
 from tests.synthetic import stamped_frame
 
 NUM_FRAMES = 60
@@ -341,7 +344,13 @@ class Output:
         return {f for clip in self.clips if clip.path is None for f in clip.clip.source_frames}
 
     def verify(self):
-        return verify_packets(self.path, self.info, self.timeline, self.assembled, None)
+        """Check the output as a job does by default, every seam included."""
+        marks = load_marks(build_check(self.clips))
+        dropped = lost_streams({"dropped_streams": self.assembled.dropped_streams})
+        codec = self.codec if any(clip.path for clip in self.clips) else ""
+        promised = Promised(self.info, self.table, self.timeline, None, marks, dropped, codec)
+        seams = tuple(b.clip.start_frame for a, b in pairwise(self.clips) if a.path or b.path)
+        return verify_packets(self.path, promised, self.assembled, None, Sampling(seams, "zoo"))
 
 
 def produce(source, output, faces=FACES, *, lay_out=lay_out_whole, soundtrack=None, language=None, driven=None):
@@ -400,7 +409,10 @@ def paint(info, table, clip, coding, path, damaged):
         coding = finer(coding) if min(kept, default=99.0) < 45 else None
     damaged |= reader.damaged & set(clip.source_frames)
     outcome = "rendered" if clip.action == "render" else "coded_again"
-    return RenderedClip(clip, str(path), outcome, clip.reason, 0, 0.0)
+    x, y, width, height = BOX
+    boxes = ((x, y, x + width, y + height),) * len(clip.rendered)
+    least = min(kept, default=99.0)
+    return RenderedClip(clip, str(path), outcome, clip.reason, 0, 0.0, boxes=boxes, least_psnr=least)
 
 
 def paint_box(frame):
