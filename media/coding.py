@@ -21,8 +21,6 @@ ENCODER_THREADS = 2
 X264_THREADS = 1
 """With more, x264's lookahead runs beside the coding, and on a busy machine the same frames now and then become other
 bytes; the lookahead is off for the same reason. Its thread works beside the renderer's anyway."""
-TOP_FIELD_FIRST, BOTTOM_FIELD_FIRST = (2, 4), (3, 5)
-"""FFmpeg's AVFieldOrder of interlaced video, by the field that is shown first."""
 LAMBDA = 118
 """FFmpeg's FF_QP2LAMBDA: the unit of its global_quality."""
 FINEST_CRF = 2
@@ -124,8 +122,7 @@ def _with_fields(video: VideoInfo, encoder: str, options: _Options) -> _Options:
     at = video.extradata.find(MPEG_SEQUENCE_EXTENSION)
     extension = video.extradata[at + 4 : at + 6] if at >= 0 else b""
     mixed = video.codec == "mpeg2video" and len(extension) == 2 and extension[0] >> 4 == 1 and not extension[1] & 8
-    interlaced = video.field_order in (*TOP_FIELD_FIRST, *BOTTOM_FIELD_FIRST)
-    if encoder not in _INTERLACING or not (interlaced or mixed):
+    if encoder not in _INTERLACING or (video.fields == "progressive" and not mixed):
         return options
     named = dict(options)
     return tuple({**named, "flags": named.get("flags", "") + _INTERLACING[encoder]}.items())
@@ -157,7 +154,7 @@ def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, s
     # All frames are forced to be I or P. Yet B-frames are announced where the source has some: Matroska stores no
     # decode times, and readers guess them from the depth of reordering that the first parameter set states.
     b_frames = "bframes=2:b-pyramid=normal:b-adapt=0" if video.reorders else "bframes=0"
-    fields = ":tff=1" if video.field_order in TOP_FIELD_FIRST else ":bff=1" * (video.field_order in BOTTOM_FIELD_FIRST)
+    fields = {"top field first": ":tff=1", "bottom field first": ":bff=1"}.get(video.fields, "")
     params = (
         f"sps-id={set_id}:{b_frames}:keyint=infinite:scenecut=0:open-gop=0:threads={X264_THREADS}:rc-lookahead=0:mbtree=0:stitchable=1"
         + fields

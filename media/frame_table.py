@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from media.errors import UnsupportedMedia
-from media.timeline import FrameTable
+from media.timeline import FrameTable, SampleDescription
 
 if TYPE_CHECKING:
     from media.probe import VideoInfo
@@ -19,19 +22,46 @@ LEADING_MAY_GO = ("hevc", "mpeg1video", "mpeg2video")
 """Codecs in which the pictures that lead a keyframe can be left out behind it without harm to what follows."""
 
 
-def build_frame_table(
-    path: str, video: VideoInfo, pts: array[int], dts: array[int] | None, flags: bytearray, end_pts: int
-) -> FrameTable:
-    """Sort packets (given in decode order) into a FrameTable.
+KEYFRAME, CLEAN = 1, 2
+"""Flags of a packet: a keyframe; one of a kind that later packets cannot reach back over."""
+DESCRIPTION_SHIFT, MOST_DESCRIPTIONS = 2, 64
+"""Where the number of the parameter sets stands among a packet's flags, and how many there can be."""
 
-    flags: bit 0 keyframe, bit 1 a keyframe of a kind that later packets cannot reach back over. Such a keyframe is a
-    clean entry if it has no leading pictures: all packets before it, and none after it, are shown before it. Leading
-    pictures of HEVC, MPEG-1 and MPEG-2 stand right behind it in decode order, so there it is enough that they can be
-    left out. Raises UnsupportedMedia if times are not unique, or run backwards.
+
+@dataclass(slots=True)
+class PacketIndex:
+    """What demuxing tells of the packets of a video, in decode order. It grows while the file is read."""
+
+    pts: array[int] = field(default_factory=lambda: array("q"))
+    """Presentation times of the displayed packets in ticks."""
+    dts: array[int] = field(default_factory=lambda: array("q"))
+    """Decode times of the displayed packets in ticks."""
+    has_dts: bool = True
+    """Whether the container tells all of them."""
+    flags: bytearray = field(default_factory=bytearray)
+    """KEYFRAME and CLEAN of each displayed packet, and the number of its entry in `extradata`."""
+    extradata: list[bytes] = field(default_factory=list)
+    """What the container says of parameter sets: first what the stream begins with, then what comes anew."""
+    end_pts: int = 0
+    """Where the last frame stops being shown, in ticks."""
+    hidden_slots: array[int] = field(default_factory=lambda: array("q"))
+    """For each packet that an edit list hides how many displayed ones come before it."""
+    hidden_pts: array[int] = field(default_factory=lambda: array("q"))
+    """Their presentation times in ticks."""
+
+
+def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> FrameTable:
+    """Sort packets into a FrameTable.
+
+    A keyframe that later packets cannot reach back over is a clean entry if it has no leading pictures: all packets
+    before it, and none after it, are shown before it. Leading pictures of HEVC, MPEG-1 and MPEG-2 stand right behind it
+    in decode order, so there it is enough that they can be left out. Raises UnsupportedMedia if times are not unique,
+    or run backwards.
 
         frame   0 1 2 3 4 5 6 7           decode order  0 2 1 | 5 3 4 | 7 6
                       L L C                                       ^ the first 6 packets are frames 0 to 5
     """
+    pts, flags = packets.pts, packets.flags
     order = sorted(range(len(pts)), key=pts.__getitem__)
     frame_of_packet = array("q", bytes(8 * len(pts)))
     for frame, packet in enumerate(order):
@@ -48,37 +78,82 @@ def build_frame_table(
     clean_exit[0] = 1
     last_shown = -1
     for packet, frame in enumerate(frame_of_packet):
-        keyframe[frame] = flags[packet] & 1
+        keyframe[frame] = flags[packet] & KEYFRAME
         last_shown = max(last_shown, frame)
         clean_exit[packet + 1] = last_shown == packet
     clean_entry = bytearray(len(pts))
     for packet, frame in enumerate(frame_of_packet):
         led = frame != packet and video.codec not in LEADING_MAY_GO
-        clean_entry[frame] = flags[packet] >> 1 & clean_exit[frame + 1] & (not led)
-    average = max(round(1 / (video.average_rate * video.time_base)), 1)
+        clean_entry[frame] = bool(flags[packet] & CLEAN) & clean_exit[frame + 1] & (not led)
+    average = average_ticks(video)
+    hidden = [*zip(packets.hidden_slots, packets.hidden_pts, strict=True)]
     return FrameTable(
         time_base=video.time_base,
         pts=sorted_pts,
-        dts=settle_dts(dts, sorted_pts, frame_of_packet, average),
+        dts=settle_dts(packets.dts if packets.has_dts else None, sorted_pts, frame_of_packet, average),
         decode_order=frame_of_packet,
         keyframe=bytes(keyframe),
         clean_entry=bytes(clean_entry),
         clean_exit=bytes(clean_exit),
-        end_pts=end_pts if end_pts > sorted_pts[-1] else sorted_pts[-1] + average,
+        end_pts=packets.end_pts if packets.end_pts > sorted_pts[-1] else sorted_pts[-1] + average,
+        hides_head=any(ticks < sorted_pts[0] for _, ticks in hidden),
+        hidden=array("q", (slot for slot, ticks in hidden if ticks >= sorted_pts[0])),
+        descriptions=_descriptions(packets, order),
     )
 
 
-def build_decoded_table(
-    video: VideoInfo, pts: array[int], dts: array[int], shown: Sequence[int], flags: bytearray, end_pts: int
-) -> FrameTable:
+def _descriptions(packets: PacketIndex, order: Sequence[int]) -> tuple[SampleDescription, ...]:
+    """Return the stretches of frames, in presentation order, that need other parameter sets than the first."""
+    if len(packets.extradata) < 2:
+        return ()
+    numbered = ((packets.flags[packet] >> DESCRIPTION_SHIFT, frame) for frame, packet in enumerate(order))
+    stretches = [(number, [frame for _, frame in part]) for number, part in groupby(numbered, key=itemgetter(0))]
+    return tuple(
+        SampleDescription((frames[0], frames[-1] + 1), packets.extradata[number])
+        for number, frames in stretches
+        if number
+    )
+
+
+def average_ticks(video: VideoInfo) -> int:
+    """Return how long a frame is shown on average, in ticks; 1 at least."""
+    return max(round(1 / (video.average_rate * video.time_base)), 1)
+
+
+def build_shown_table(video: VideoInfo, packets: PacketIndex, shown: Sequence[int]) -> FrameTable:
+    """Return the FrameTable of a video some of whose packets show nothing, or whose frames have no packets.
+
+    shown: the times of the frames that a decoder puts out. They are the frames; packets of other times have none.
+
+        packets   1:key 2 3:not shown 4 5          shown  1 2 4 5          frames  0 1 2 3
+    """
+    pts = array("q", sorted(set(shown)))
+    keyframes = {ticks for ticks, flags in zip(packets.pts, packets.flags, strict=True) if flags & KEYFRAME}
+    nothing = bytes(len(pts) + 1)
+    order = array("q", range(len(pts)))
+    return FrameTable(
+        time_base=video.time_base,
+        pts=pts,
+        dts=rebuild_dts(pts, order),
+        decode_order=order,
+        keyframe=bytes(ticks in keyframes for ticks in pts),
+        clean_entry=nothing[1:],
+        clean_exit=nothing,
+        end_pts=packets.end_pts if packets.end_pts > pts[-1] else pts[-1] + average_ticks(video),
+        packets_tell="nothing",
+    )
+
+
+def build_decoded_table(video: VideoInfo, packets: PacketIndex, dts: array[int], shown: Sequence[int]) -> FrameTable:
     """Return the FrameTable of a video whose packets tell when they are decoded, not when their frames are shown.
 
-    pts, flags: of the packets in decode order, as for build_frame_table; pts increases. dts: decode-time slots. shown:
-    the times of the packets whose frames a decoder puts out, in that order. Frame i has the i-th time. A packet without
-    a frame stands behind all that came before it: it repeats the picture shown last, or is damaged.
+    packets: their times increase. dts: decode-time slots. shown: the times of the packets whose frames a decoder puts
+    out, in that order. Frame i has the i-th time. A packet without a frame stands behind all that came before it: it
+    repeats the picture shown last, or is damaged.
 
         packets   1:I 2:P 3:B 4:P 5:B      shown  1 3 2 5 4      decode order  0 2 1 4 3
     """
+    pts = packets.pts
     place = {ticks: number for number, ticks in enumerate(shown)}
     behind = -1
     keys = []
@@ -90,9 +165,8 @@ def build_decoded_table(
         frame_of_packet[packet] = frame
     keyframe = bytearray(len(pts))
     for packet, frame in enumerate(frame_of_packet):
-        keyframe[frame] = flags[packet] & 1
+        keyframe[frame] = packets.flags[packet] & KEYFRAME
     nothing = bytes(len(pts) + 1)
-    average = max(round(1 / (video.average_rate * video.time_base)), 1)
     return FrameTable(
         time_base=video.time_base,
         pts=pts,
@@ -101,8 +175,8 @@ def build_decoded_table(
         keyframe=bytes(keyframe),
         clean_entry=nothing[1:],
         clean_exit=nothing,
-        end_pts=end_pts if end_pts > pts[-1] else pts[-1] + average,
-        tells_decoding=True,
+        end_pts=packets.end_pts if packets.end_pts > pts[-1] else pts[-1] + average_ticks(video),
+        packets_tell="decoding",
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import av.error
 import numpy as np
 from av import VideoFrame as VideoFrame
 from av.filter import Graph
@@ -180,6 +181,29 @@ def copy_frame(frame: VideoFrame) -> VideoFrame:
     assert isinstance(copy, VideoFrame)
     copy.make_writable()
     return copy
+
+
+def field_order(frame: VideoFrame) -> int:
+    """Return which field of a decoded frame is shown first, as FFmpeg's AVFieldOrder: 1 none, 2 top, 3 bottom.
+
+    The decoder's word on it is no attribute of a frame, but filters see it.
+    """
+    if not frame.interlaced_frame:
+        return 1
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    select, sink = graph.add("select", "eq(interlace_type,TOPFIRST)"), graph.add("buffersink")
+    source.link_to(select)
+    select.link_to(sink)
+    graph.configure()
+    graph.push(frame)
+    try:
+        graph.pull()
+    except av.error.BlockingIOError:
+        return 3
+    return 2
 
 
 def luma_levels(frame: VideoFrame) -> tuple[int, int]:

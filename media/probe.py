@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import traceback
-from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from shlex import quote
+from typing import Literal
 
 import av
 import av.error
@@ -20,19 +21,43 @@ from av.container import InputContainer
 
 from media.bitstream import is_clean_keyframe, lasting_sei, length_prefix_size
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
-from media.frame_table import build_decoded_table
-from media.frame_table import build_frame_table as build_frame_table
+from media.field_pairs import AnyPacket, join_fields
+from media.frame_table import (
+    CLEAN,
+    DESCRIPTION_SHIFT,
+    KEYFRAME,
+    MOST_DESCRIPTIONS,
+    PacketIndex,
+    build_decoded_table,
+    build_frame_table,
+    build_shown_table,
+)
 from media.frame_table import rebuild_dts as rebuild_dts
+from media.picture import field_order
 from media.timeline import FrameTable
 
 ATTACHED_PICTURE = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
 
 
-AnyPacket: TypeAlias = "av.Packet[Any]"
-
 NUM_ORDERED_FRAMES = 64
-"""Frames that are decoded to see whether times are those of presentation, where packets leave a doubt."""
+"""Frames that are decoded to see whether packets tell what is shown and when, where they leave a doubt."""
+TRUSTED = (
+    "h264",
+    "hevc",
+    "av1",
+    "vp9",
+    "mjpeg",
+    "prores",
+    "dnxhd",
+    "dvvideo",
+    "ffv1",
+    "huffyuv",
+    "ffvhuff",
+    "rawvideo",
+)
+"""Codecs each of whose packets shows a frame, once the fields of H.264 are joined."""
+Fields = Literal["progressive", "top field first", "bottom field first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +95,13 @@ class VideoInfo:
     stored the other way round."""
     lasting_sei: tuple[bytes, ...] = ()
     """H.264 and HEVC: units of the first key picture that say how HDR is to be shown."""
+
+    @property
+    def fields(self) -> Fields:
+        """Return whether frames are interlaced, and which of their fields is shown first."""
+        if self.field_order in (2, 4):
+            return "top field first"
+        return "bottom field first" if self.field_order in (3, 5) else "progressive"
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -213,13 +245,21 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         rotation=first.rotation,
         sample_aspect=stream.sample_aspect_ratio or Fraction(1),
         time_base=_known(stream.time_base),
-        average_rate=stream.average_rate or stream.guessed_rate or Fraction(25),
+        average_rate=_average_rate(stream),
         start_seconds=(stream.start_time or 0) * _known(stream.time_base),
         extradata=extradata,
         reorders=context.has_b_frames,
-        field_order=int(context.field_order),
+        field_order=max(int(context.field_order), first.field_order),  # some codecs tell it in their frames alone
         lasting_sei=tuple(lasting_sei(codec, first.packet, length_prefix_size(codec, extradata))),
     )
+
+
+def _average_rate(stream: av.VideoStream) -> Fraction:
+    """Return frames per second; of raw DV demuxers give the ticks of its clock as the average."""
+    average, guessed = stream.average_rate, stream.guessed_rate
+    if average and guessed and average * _known(stream.time_base) == 1:
+        return guessed
+    return average or guessed or Fraction(25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +269,8 @@ class _FirstPicture:
     packet: bytes
     rotation: int
     """Degrees clockwise by which the stored picture is turned to stand upright."""
+    field_order: int
+    """As of VideoInfo."""
 
 
 def _first_picture(container: InputContainer, index: int) -> _FirstPicture:
@@ -245,7 +287,7 @@ def _first_picture(container: InputContainer, index: int) -> _FirstPicture:
         first = first or bytes(packet)
         try:
             for frame in packet.decode():
-                return _FirstPicture(first, -frame.rotation % 360)
+                return _FirstPicture(first, -frame.rotation % 360, field_order(frame))
         except av.error.InvalidDataError:  # a recording that was cut may begin in the middle of a picture
             continue
     raise _undecodable(container)
@@ -286,56 +328,109 @@ def scan_packets(info: MediaInfo, each: Callable[[AnyPacket], None] = lambda pac
 
     each: called with every displayed packet, in decode order.
 
-    Packets hidden by an edit list are not displayed and have no entry. A video whose packets tell when they are decoded
-    is decoded once, to see in which order its frames are shown. Raises UnreadableMedia if there is no frame,
-    UnsupportedMedia if times are missing or not unique.
+    Packets hidden by an edit list are not displayed and have no entry. Where packets do not tell what is shown, the
+    video is decoded once. Raises UnreadableMedia if there is no frame, UnsupportedMedia if times are missing or not
+    unique.
     """
     video = info.require_video()
-    pts, dts, flags, end = array("q"), array("q"), bytearray(), 0
-    dts_missing = False
+    packets = _index_packets(info, video, each)
+    if not packets.pts:
+        raise UnreadableMedia(f"{info.path}: the video stream holds no frame. Check that the file is complete.")
+    table = build_frame_table(info.path, video, packets)
+    in_order = all(packet == frame for packet, frame in enumerate(table.decode_order))
+    if video.codec in TRUSTED and not (video.reorders and in_order) and video.fields == "progressive":
+        return table
+    head = _decode(info, NUM_ORDERED_FRAMES)
+    if video.reorders and in_order and any(a >= b for a, b in pairwise(head.times)):
+        return build_decoded_table(video, packets, table.dts, _decode(info).times)
+    if head.is_damaged or _agree(table.pts, head.times):
+        return table
+    return build_shown_table(video, packets, _decode(info).times)
+
+
+def _index_packets(info: MediaInfo, video: VideoInfo, each: Callable[[AnyPacket], None]) -> PacketIndex:
+    packets = PacketIndex()
     prefix_size = length_prefix_size(video.codec, video.extradata)
+    packets.extradata.append(video.extradata)
+    number = 0
     with open_input(info.path) as container:
-        for packet in container.demux(container.streams[video.index]):
-            if packet.size == 0 or packet.is_discard:
+        stream = container.streams[video.index]
+        for packet in join_fields(container.demux(stream), video.index, video.codec, video.extradata):
+            if packet.size == 0:
+                continue
+            if packet.has_sidedata("new_extradata"):
+                number = _description(info.path, packets, bytes(packet.get_sidedata("new_extradata")))
+            if packet.is_discard:
+                if packet.pts is not None:
+                    packets.hidden_slots.append(len(packets.pts))
+                    packets.hidden_pts.append(packet.pts)
                 continue
             if packet.pts is None:
-                raise UnsupportedMedia(f"{info.path}: frame {len(pts)} has no time. Remux the file first.")
+                raise UnsupportedMedia(f"{info.path}: frame {len(packets.pts)} has no time. Remux the file first.")
             each(packet)
-            pts.append(packet.pts)
-            dts_missing |= packet.dts is None
-            dts.append(packet.dts if packet.dts is not None else 0)
+            packets.pts.append(packet.pts)
+            packets.has_dts &= packet.dts is not None
+            packets.dts.append(packet.dts if packet.dts is not None else 0)
             clean = packet.is_keyframe and is_clean_keyframe(video.codec, bytes(packet), prefix_size)
-            flags.append(packet.is_keyframe | clean << 1)
-            end = max(end, packet.pts + (packet.duration or 0))
-    if not pts:
-        raise UnreadableMedia(f"{info.path}: the video stream holds no frame. Check that the file is complete.")
-    table = build_frame_table(info.path, video, pts, None if dts_missing else dts, flags, end)
-    in_order = all(packet == frame for packet, frame in enumerate(table.decode_order))
-    if video.reorders and in_order and _is_reordered(decoded_times(info, NUM_ORDERED_FRAMES)):
-        return build_decoded_table(video, pts, table.dts, decoded_times(info), flags, table.end_pts)
-    return table
+            packets.flags.append(packet.is_keyframe * KEYFRAME | clean * CLEAN | number << DESCRIPTION_SHIFT)
+            packets.end_pts = max(packets.end_pts, packet.pts + (packet.duration or 0))
+    return packets
 
 
-def _is_reordered(times: Sequence[int]) -> bool:
-    return any(a >= b for a, b in pairwise(times))
+def _description(path: str, packets: PacketIndex, extradata: bytes) -> int:
+    """Return the number of parameter sets among those that a container told so far; they are added if they are new."""
+    if extradata not in packets.extradata:
+        packets.extradata.append(extradata)
+        if len(packets.extradata) > MOST_DESCRIPTIONS:
+            raise UnsupportedMedia(
+                f"{path}: the video changes its parameter sets more than {MOST_DESCRIPTIONS - 1} times."
+                f" Convert it first: ffmpeg -i {quote(path)} -crf 16 -c:a copy converted.mkv"
+            )
+    return packets.extradata.index(extradata)
 
 
-def decoded_times(info: MediaInfo, most: int | None = None) -> list[int]:
-    """Return the times of the packets whose frames a decoder puts out, in that order; `most` frames at most.
+def _agree(pts: Sequence[int], times: Sequence[int]) -> bool:
+    """Tell whether the frames that a decoder puts out first are those of the packets, from the first of them on.
 
-    Where they run back, the file tells when its packets are decoded, not when their frames are shown (H.264 or packed
-    MPEG-4 with B-frames in AVI).
+    Packets before that may have lost what they refer to.
+    """
+    if not times:
+        return True
+    first, last = min(times), max(times)
+    return sorted(times) == [ticks for ticks in pts[: bisect_right(pts, last)] if ticks >= first]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What a decoder makes of a video, or of its head."""
+
+    times: list[int]
+    """Times of the packets whose frames are put out, in that order, in ticks."""
+    is_damaged: bool
+    """Whether something could not be decoded, or not without guessing."""
+
+
+def _decode(info: MediaInfo, most: int | None = None) -> _Decoded:
+    """Decode a video; `most` frames at most.
+
+    Where times run back, the file tells when its packets are decoded, not when their frames are shown (H.264 or packed
+    MPEG-4 with B-frames in AVI). Packets that show nothing are found in VP8 (alternate references) and MPEG-4.
     """
     times: list[int] = []
+    is_damaged = False
     with open_input(info.path) as container:
         stream = container.streams[info.require_video().index]
         assert isinstance(stream, av.VideoStream)
         stream.thread_type = "AUTO"
         for packet in container.demux(stream):
             try:
-                times += (frame.pts for frame in packet.decode() if frame.pts is not None)
+                for frame in packet.decode():
+                    is_damaged |= frame.is_corrupt
+                    if frame.pts is not None:
+                        times.append(frame.pts)
             except av.error.InvalidDataError:
+                is_damaged = True
                 continue
             if most is not None and len(times) >= most:
                 break
-    return times
+    return _Decoded(times, is_damaged)

@@ -156,6 +156,8 @@ class FrameReader:
         keyframe, step = self._table.keyframe_before(frame), 1
         while keyframe > 0:
             wanted = self._table.packet_pts(keyframe)
+            if self._table.descriptions:  # not every container tells them again behind a seek
+                self._reopen(self._table.extradata_at(keyframe))
             self._container.seek(wanted, stream=self._stream)
             packets = self._container.demux(self._stream)
             first = next(packets, None)
@@ -166,9 +168,15 @@ class FrameReader:
                     return
             keyframe = self._table.keyframe_before(max(keyframe - step, 0))
             step *= 2
+        self._reopen(None)
+        self._start(self._container.demux(self._stream))
+
+    def _reopen(self, extradata: bytes | None) -> None:
+        """Begin anew with a decoder that knows the parameter sets given; None: those that the stream begins with."""
         self._stack.close()
         self._container, self._stream = self._open()
-        self._start(self._container.demux(self._stream))
+        if extradata is not None:
+            self._stream.codec_context.extradata = extradata
 
     def _start(self, packets: Iterator[av.Packet[VideoStream]]) -> None:
         self._decoded = self._decode(packets)

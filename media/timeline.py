@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -23,6 +23,7 @@ from media.intervals import merge as merge
 SHUT_RAMP_FRAMES = 4
 """Frames over which a mouth that is shut takes the place of one that is drawn."""
 Kind = Literal["face", "no_face"]
+PacketsTell = Literal["frames", "decoding", "nothing"]
 Action = Literal["render", "code", "copy"]
 Outcome = Literal["rendered", "copied", "coded_again", "fell_back"]
 
@@ -211,6 +212,15 @@ class TrackedFace:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleDescription:
+    """Frames that need other parameter sets than the stream begins with."""
+
+    frames: Interval
+    extradata: bytes
+    """Configuration record or, in Annex B, parameter sets."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrameTable:
     """Every displayed frame of a video stream, in presentation order, from its packets alone."""
 
@@ -231,9 +241,38 @@ class FrameTable:
     copying may stop before frame k."""
     end_pts: int
     """Where the last frame stops being shown, in ticks."""
-    tells_decoding: bool = False
-    """Whether times of packets are those of decoding: the i-th packet in decode order carries pts[i], whichever frame
-    it holds. Then nothing can be copied, and decoded frames carry the times of their packets."""
+    packets_tell: PacketsTell = "frames"
+    """frames: each packet is a frame, shown at its time. decoding: times of packets are those of decoding; the i-th
+    packet in decode order carries pts[i], whichever frame it holds. nothing: which packets are shown is known from
+    decoding alone; decode_order means nothing. Packets are copied in the first case only; decoded frames carry the
+    times of their packets in all."""
+    hides_head: bool = False
+    """Whether an edit list hides packets that stand before the first frame and are shown before it: others may refer
+    to them."""
+    hidden: array[int] = field(default_factory=lambda: array("q"))
+    """Where the other hidden packets stand: for each the slot of the displayed packet behind it, non-decreasing."""
+    descriptions: tuple[SampleDescription, ...] = ()
+    """What the container says anew of parameter sets, in order of their frames."""
+
+    def foreign_to(self, extradata: bytes | None) -> list[Interval]:
+        """Return the frames that need other parameter sets than these: sorted, disjoint.
+
+        None: those that the stream begins with. Frames that one stream of an output is copied from need the same.
+        """
+        described = [each.frames for each in self.descriptions if each.extradata != extradata]
+        if extradata is None:
+            return described
+        return merge([*described, *complement([each.frames for each in self.descriptions], 0, len(self))])
+
+    def extradata_at(self, frame: int) -> bytes | None:
+        """Return what a decoder that begins at a frame has to know; None: what the stream begins with."""
+        found = (each for each in self.descriptions if each.frames[0] <= frame < each.frames[1])
+        return next((each.extradata for each in found), None)
+
+    @property
+    def tells_decoding(self) -> bool:
+        """Whether times of packets are those of decoding."""
+        return self.packets_tell == "decoding"
 
     def __len__(self) -> int:
         return len(self.pts)

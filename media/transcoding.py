@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import av
 import av.error
 
-from media.coding import BOTTOM_FIELD_FIRST, SPLICEABLE, TOP_FIELD_FIRST, VideoCoding, find_coding
+from media.bitstream import join_units, parameter_sets
+from media.coding import SPLICEABLE, VideoCoding, find_coding
 from media.errors import UnsupportedMedia
 from media.probe import MediaInfo, VideoInfo, open_input
-from media.timeline import FrameTable
+from media.timeline import FrameTable, PacketsTell
 
 FALLBACKS = {
     "mp4": ("h264", "hevc"),
@@ -34,8 +35,16 @@ HELD = {
 """What can be read back from the files of muxers that take any codec without a word, whatever the source."""
 OWN_SOURCES = {"avi": "avi", "flv": "flv", "mpeg": "mpeg", "vob": "mpeg"}
 """Muxers whose clocks and streams are too narrow for whatever comes from another container than the one named."""
+WHOLE_REASONS: dict[PacketsTell, str] = {
+    "frames": "",
+    "decoding": "the source does not tell when its frames are shown: the whole stream is coded again",
+    "nothing": "some packets of the source show nothing: the whole stream is coded again",
+}
+"""Why no packet can be copied beside coded ones, by what the packets of a source tell."""
 INTERLACING = ("h264", "mpeg2video", "mpeg4", "prores")
 """Codecs that tell the order of fields."""
+KEEPING_FIELDS = (*INTERLACING, "dnxhd", "dvvideo", "ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo")
+"""Codecs whose encoders here code interlaced frames as such, or every sample as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +79,30 @@ def choose_stream(info: MediaInfo, table: FrameTable, *, crf: int, preset: str, 
             f"output: only a source of the same kind is put into {muxer} files. Use .mp4, .mov, .mkv or .ts."
         )
     held = _can_hold(muxer, info)
-    own = find_coding(replace(video, reorders=video.reorders and not table.tells_decoding), crf=crf, preset=preset)
+    may_copy_whole = table.packets_tell == "frames"
+    kept = replace(video, reorders=video.reorders and not table.tells_decoding, extradata=_all_sets(video, table))
+    keeps_fields = video.fields == "progressive" or video.codec in KEEPING_FIELDS
+    own = find_coding(kept, crf=crf, preset=preset) if keeps_fields else None
     if own and held:
-        reason = ""
-        if table.tells_decoding:
-            reason = "the source does not tell when its frames are shown: the whole stream is coded again"
-        elif video.codec not in SPLICEABLE:
+        reason = WHOLE_REASONS[table.packets_tell]
+        if not reason and video.codec not in SPLICEABLE:
             reason = f"packets of {video.codec} are not spliced: the whole stream is coded again"
-        return StreamCoding(own, reason, not table.tells_decoding, table.tells_decoding)
+        return StreamCoding(own, reason, may_copy_whole, table.tells_decoding)
     coding = _fallback(video, crf, preset, muxer)
     cause = f"{muxer} files cannot hold its {video.codec}"
     if held:
-        cause = f"there is no visually lossless encoder for {video.codec} in {video.pixel_format} here"
+        kind = f"{video.pixel_format}, {video.fields}" if not keeps_fields else video.pixel_format
+        cause = f"there is no visually lossless encoder for {video.codec} in {kind} here"
     reason = f"{cause}: the whole stream is transcoded to {coding.codec}"
-    return StreamCoding(coding, reason, held and not table.tells_decoding, is_new=True)
+    return StreamCoding(coding, reason, held and may_copy_whole, is_new=True)
+
+
+def _all_sets(video: VideoInfo, table: FrameTable) -> bytes:
+    """Return extradata with every parameter set whose number is taken; that of the stream where nothing comes anew."""
+    if video.codec != "h264" or not table.descriptions:
+        return video.extradata
+    told = [video.extradata, *(each.extradata for each in table.descriptions)]
+    return join_units((unit for extradata in told for unit in parameter_sets("h264", extradata)), 0)
 
 
 def _can_hold(muxer: str, info: MediaInfo) -> bool:
@@ -102,7 +121,7 @@ def _can_hold(muxer: str, info: MediaInfo) -> bool:
 
 
 def _fallback(video: VideoInfo, crf: int, preset: str, muxer: str) -> VideoCoding:
-    interlaced = video.field_order in (*TOP_FIELD_FIRST, *BOTTOM_FIELD_FIRST)
+    interlaced = video.fields != "progressive"
     for codec in FALLBACKS[muxer]:
         target = replace(video, codec=codec, profile=None, extradata=b"", reorders=False)
         coding = find_coding(target, crf=crf, preset=preset)

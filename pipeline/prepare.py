@@ -41,7 +41,7 @@ from segmenter.reference import embed_reference, load_photo
 from segmenter.runs import SpanSettings
 from segmenter.scanner import Scan
 from segmenter.span_rows import SpanRow
-from stitcher.assemble import muxer_of
+from stitcher.assemble import HIDING, muxer_of
 from stitcher.container import check_container
 
 SCAN_VERSION = 4
@@ -284,6 +284,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
         driving_start=Fraction(0),
         coded_reason=source.coding.reason,
         may_copy_whole=source.coding.may_copy_whole,
+        may_hide=muxer_of(edit.output) in HIDING,
         max_clip_seconds=Fraction(str(config.segmenter.max_clip_seconds)),
         speakers=speaking,
         fade_seconds=Fraction(str(config.renderer.fade_seconds)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
@@ -31,6 +32,8 @@ PATH_MARGIN_FRAMES = reach_of(MOST_WINDOW_FRAMES) + MOST_STEP_FRAMES - 1
 """Frames around a clip in which its tracker may look."""
 
 SEAM_REASON = "between a rendered span and the nearest point where packets can be copied"
+HIDDEN_REASON = "coded from pictures that an edit list hides, which the output cannot hide"
+FOREIGN_REASON = "coded with other parameter sets than the rest"
 PROLONGED_REASON = "appended to reach the length of the sound"
 
 
@@ -43,6 +46,7 @@ def plan_clips(
     driving_start: Fraction,
     coded_reason: str,
     may_copy_whole: bool = True,
+    may_hide: bool = True,
     max_clip_seconds: Fraction,
     speakers: Sequence[Speaker] = (),
     fade_seconds: Fraction = Fraction(0),
@@ -52,8 +56,9 @@ def plan_clips(
     spans: in source frames; those of several faces may overlap. driven: output frames, sorted and disjoint, for which
     there is driving sound, whose sample 0 is heard driving_start seconds after the first output frame. coded_reason:
     why no packet may be copied beside coded ones; empty if packets may be. may_copy_whole: whether all of them may be
-    where nothing is rendered. speakers: of a dialogue, whose faces are rendered in their own turns alone. fade_seconds:
-    how long a mouth takes to come and go where a rendered stretch begins or ends inside a shot.
+    where nothing is rendered. may_hide: whether the output's container hides packets before its first frame. speakers:
+    of a dialogue, whose faces are rendered in their own turns alone. fade_seconds: how long a mouth takes to come and
+    go where a rendered stretch begins or ends inside a shot.
     Face clips may be cut at any frame, copied clips only where packets can be copied; the frames left over join their
     neighbour and are coded again unchanged.
 
@@ -69,7 +74,8 @@ def plan_clips(
         coded_reason = ""
     fades = _fades(shown, timeline, driven, fade_seconds)
     clips: list[Clip] = []
-    for run, (start, stop), copied in _pieces(table, timeline, rendered, coded_reason):
+    copying = _choose_copies(table, timeline, rendered, coded_reason, may_hide=may_hide)
+    for run, (start, stop), copied in copying.pieces:
         for first, last in [(start, stop)] if copied else _cut(timeline, start, stop, max_clip_seconds):
             inside = tuple(intersect(rendered, [(first, last)]))
             appended = timeline.is_source and first >= timeline.runs[0].stop_frame
@@ -84,7 +90,7 @@ def plan_clips(
                         copied=copied,
                         rendered_whole=merge(inside) == [(first, last)],
                         appended=appended,
-                        coded_reason=coded_reason,
+                        coded_reason=coded_reason or copying.cause(table, run.source_frames(first, last), inside),
                     ),
                     source_frames=run.source_frames(first, last),
                     faces=_shortened(touched, run.source_frames(first, last)),
@@ -215,36 +221,90 @@ def _reason(*, copied: bool, rendered_whole: bool, appended: bool, coded_reason:
         return "no face to render"
     if rendered_whole:
         return ""
-    return PROLONGED_REASON if appended else coded_reason or SEAM_REASON
+    return PROLONGED_REASON if appended else coded_reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Copying:
+    """Which parts of the output are copied from the source."""
+
+    pieces: tuple[tuple[Run, Interval, bool], ...]
+    """(run, output interval, whether its packets are copied), tiling the output."""
+    foreign: tuple[Interval, ...]
+    """Source frames that need other parameter sets than those that are copied."""
+
+    @property
+    def num_frames(self) -> int:
+        """Return how many frames are copied."""
+        return sum(stop - start for _, (start, stop), copied in self.pieces if copied)
+
+    def cause(self, table: FrameTable, source_frames: Sequence[int], rendered: Sequence[Interval]) -> str:
+        """Return why frames of a clip are re-encoded unchanged."""
+        first, last = min(source_frames[0], source_frames[-1]), max(source_frames[0], source_frames[-1])
+        if intersect(self.foreign, [(first, last + 1)]):
+            return FOREIGN_REASON
+        if rendered:
+            return SEAM_REASON
+        has_hidden = bisect_left(table.hidden, first + 1) < bisect_right(table.hidden, last)
+        return HIDDEN_REASON if has_hidden or (first == 0 and table.hides_head) else SEAM_REASON
+
+
+def _choose_copies(
+    table: FrameTable, timeline: OutputTimeline, rendered: Sequence[Interval], coded_reason: str, *, may_hide: bool
+) -> _Copying:
+    """Return what is copied: where parameter sets change, the frames of those sets that allow most to be copied."""
+    begins_clean = not table.hides_head or (may_hide and timeline.is_source)
+    choices = []
+    for extradata in dict.fromkeys([None, *(each.extradata for each in table.descriptions)]):
+        foreign = tuple(table.foreign_to(extradata))
+        pieces = _pieces(table, timeline, rendered, coded_reason, foreign, begins_clean=begins_clean)
+        choices.append(_Copying(tuple(pieces), foreign))
+    return max(choices, key=lambda choice: choice.num_frames)
 
 
 def _pieces(
-    table: FrameTable, timeline: OutputTimeline, rendered: Sequence[Interval], coded_reason: str
+    table: FrameTable,
+    timeline: OutputTimeline,
+    rendered: Sequence[Interval],
+    coded_reason: str,
+    foreign: Sequence[Interval],
+    *,
+    begins_clean: bool,
 ) -> Iterator[tuple[Run, Interval, bool]]:
     """Yield (run, output interval, whether its packets are copied), tiling the output."""
     for number, run in enumerate(timeline.runs):
         whole = (run.start_frame, run.stop_frame)
         may_copy = run.step == 1 and not coded_reason and not (timeline.is_source and number)
         gaps = complement(intersect(rendered, [whole]), *whole) if may_copy else []
-        copied = merge(part for gap in gaps for part in [_copyable(table, run, gap)] if part[0] < part[1])
+        copied = [part for gap in gaps for part in _copyable(table, run, gap, foreign, begins_clean=begins_clean)]
         both = [*((part, True) for part in copied), *((part, False) for part in complement(copied, *whole))]
         for part, is_copied in sorted(both):
             yield run, part, is_copied
 
 
-def _copyable(table: FrameTable, run: Run, gap: Interval) -> Interval:
-    """Return the part of a gap between rendered frames whose packets can be copied; empty if there is none.
+def _copyable(
+    table: FrameTable, run: Run, gap: Interval, foreign: Sequence[Interval], *, begins_clean: bool
+) -> Iterator[Interval]:
+    """Yield the parts of a gap between rendered frames whose packets can be copied.
 
-    gap, result: output frames. Copying begins at a clean entry (or with the file) and ends at a clean exit (or with
-    the file).
+    gap, results: output frames. Copying begins at a clean entry and ends at a clean exit (or with the file), and leaves
+    out packets that are hidden in its middle, and frames that are foreign. begins_clean: whether it may begin
+    with the file in any case.
+
+        gap           [---------------------------------)
+        hidden                |              foreign  [------)
+        clean entry     *     *     *        *
+        copied          [-----)[--------------)
     """
     shift = run.source_frame - run.start_frame
     start, stop = gap[0] + shift, gap[1] + shift
-    entry = start if start == 0 else table.clean_entry.find(1, start, stop)
-    leave = table.clean_exit.rfind(1, 0, stop + 1)
-    if entry < 0 or leave <= entry:
-        return (gap[0], gap[0])
-    return (entry - shift, leave - shift)
+    hidden = table.hidden[bisect_left(table.hidden, start + 1) : bisect_left(table.hidden, stop)]
+    for first, last in complement(foreign, start, stop):
+        for part in pairwise([first, *(slot for slot in dict.fromkeys(hidden) if first < slot < last), last]):
+            entry = 0 if part[0] == 0 and begins_clean else table.clean_entry.find(1, *part)
+            leave = table.clean_exit.rfind(1, 0, part[1] + 1)
+            if 0 <= entry < leave:
+                yield (entry - shift, leave - shift)
 
 
 def _cut(timeline: OutputTimeline, start: int, stop: int, longest: Fraction) -> Iterator[Interval]:

@@ -20,9 +20,10 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from media.errors import StitchError, UnsupportedMedia, WorkspaceError
+from media.field_pairs import AnyPacket, join_fields
 from media.probe import ATTACHED_PICTURE, MediaInfo, open_input
 from media.timeline import FrameTable, OutputTimeline, RenderedClip, Run
-from stitcher.feeds import AnyPacket, SoundFeed, VideoFeed
+from stitcher.feeds import SoundFeed, VideoFeed
 from stitcher.soundtrack import Soundtrack
 from stitcher.subtitles import shown_at
 from stitcher.transcoded import add_transcoded
@@ -43,6 +44,10 @@ MUXERS = {
     ".flv": "flv",
 }
 """FFmpeg's muxer for each file name ending."""
+HIDING = ("mp4", "mov")
+"""Muxers that hide, by an edit list, packets that are shown before the first frame."""
+PRIMING_SECONDS = Fraction(1, 10)
+"""Longest sound that decoders need before the first sample heard (Opus: 80 ms)."""
 BRAND_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
 """Container tags that describe the source file itself, not what is in it."""
 EQUAL_TIMES = 0x20000
@@ -152,6 +157,7 @@ class Assembly:
         self._targets: dict[int, Stream] = {}
         self._earliest: dict[int, int] = {}
         """For each output stream but the videos the least decode time that its next packet may have."""
+        self._hides = writer.format.name in HIDING
         self._least_step = 0 if int(writer.format.flags) & EQUAL_TIMES else 1
         self._sound_target: Stream | None = None
         self._has_begun = False
@@ -191,6 +197,8 @@ class Assembly:
         assert isinstance(context, av.VideoCodecContext)
         context.extradata = self._video.bits.extradata
         context.framerate = video.average_rate
+        if video.fields != "progressive":  # which the source may tell in its frames alone
+            context.field_order = video.field_order
         tag = stream.codec_context.codec_tag
         if template is None and self._writer.format.name in ("mp4", "mov") and stream.codec_context.name == "hevc":
             # hvc1 forbids parameter sets inside the stream; some players take nothing else.
@@ -280,21 +288,31 @@ class Assembly:
             for packet in shown_at(self._source, subtitles, first + begin):
                 self._mux_shifted(packet, shift)
             self._seek(first + begin)
-        for packet in self._reader.demux():
+        video = self._source.require_video()
+        for packet in join_fields(self._reader.demux(), video_index, video.codec, video.extradata):
             if packet.size == 0 or packet.stream_index not in self._targets:
                 continue
             if packet.stream_index != video_index:
-                if whole or _is_within(packet, first + begin, first + end):
+                if (whole and not self._is_cut_away(packet, first)) or _is_within(packet, first + begin, first + end):
                     self._mux_shifted(packet, shift)
-            elif packet.is_discard:
-                if whole and not self._video.template:
-                    self._mux(packet, self._targets[video_index])
             elif packet.pts is None:
                 continue
+            elif packet.is_discard:
+                if self._video.keeps_hidden_head and self._hides and packet.pts < table.pts[0]:
+                    self._mux(packet, self._targets[video_index])
             elif (frame := table.frame_of(packet.pts)) is not None and run.source_frame <= frame < source_stop:
                 yield from self._video.accept(packet, frame)
             elif not whole and packet.dts is not None and packet.dts * table.time_base > first + end + MARGIN_SECONDS:
                 return
+
+    def _is_cut_away(self, packet: AnyPacket, first: Fraction) -> bool:
+        """Tell whether a packet of sound is hidden by an edit list, and would be heard where there is none.
+
+        What a decoder needs to begin stays: it is a few packets, and most containers tell to drop them.
+        """
+        if not packet.is_discard or self._hides or packet.pts is None:
+            return False
+        return (packet.pts + (packet.duration or 0)) * packet.time_base < first - PRIMING_SECONDS
 
     def _seek(self, seconds: Fraction) -> None:
         """Stand early enough before a time that no packet shown from then on is missed."""

@@ -10,13 +10,14 @@ import av
 import av.error
 
 from media.errors import ContractBroken, MediaError, UnsupportedMedia
+from media.field_pairs import AnyPacket
 from media.probe import MediaInfo, open_input, probe
 from media.timeline import FrameTable, OutputTimeline
 from media.transcoding import StreamCoding
 from media.writer import write_blank
 from stitcher.assemble import Assembly
-from stitcher.feeds import AnyPacket, VideoFeed
-from stitcher.verify_streams import verify_format
+from stitcher.feeds import VideoFeed
+from stitcher.verify_streams import verify_fields, verify_format
 
 
 def check_container(
@@ -60,7 +61,9 @@ def check_container(
             ) from exc
         if coding and sample:
             try:
-                verify_format(video, probe(folder / "container").require_video(), coding.codec)
+                written = probe(folder / "container").require_video()
+                verify_format(video, written, coding.codec)
+                verify_fields(video, written)
             except (ContractBroken, MediaError) as exc:
                 found = str(exc).removeprefix("Tags: ").removesuffix(" Please report this.")
                 raise UnsupportedMedia(

@@ -9,18 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, TypeAlias
 
 import av
 
 from media.bitstream import length_prefix_size
 from media.errors import StitchError
+from media.field_pairs import AnyPacket
 from media.probe import VideoInfo, open_input
 from media.timeline import Clip, FrameTable, Interval, OutputTimeline, RenderedClip, Run, contains
 from stitcher.seams import Bitstream, copied_order, decode_slots
 from stitcher.soundtrack import Soundtrack
-
-AnyPacket: TypeAlias = "av.Packet[Any]"
 
 
 class SoundFeed:
@@ -74,6 +72,7 @@ class VideoFeed:
         self._slots: Sequence[int] = decode_slots(table, timeline, [rendered.clip for rendered in clips])
         codec, extradata = _coded_form(coded) if coded else (video.codec, None)
         any_copied = any(rendered.path is None for rendered in clips)
+        video = _described(video, table, clips)
         self.template = coded if is_new else None
         """A coded file whose stream is the output's, which has nothing of the source's; None if it has."""
         if self.template:
@@ -90,6 +89,9 @@ class VideoFeed:
         self._sequence = self._packets()
         self.num_released = 0
         self._num_due = 0
+        self.keeps_hidden_head = bool(clips) and clips[0].path is None and timeline.is_source
+        """Whether what an edit list hides before the first frame stands in the output, too: its first frames are
+        copied, and refer to it."""
         self.payloads = array("L")
 
     def begin(self, run: Run) -> None:
@@ -163,6 +165,13 @@ class VideoFeed:
         packet.is_keyframe = keyframe
         self.payloads.append(zlib.crc32(payload))
         return packet
+
+
+def _described(video: VideoInfo, table: FrameTable, clips: Sequence[RenderedClip]) -> VideoInfo:
+    """Return a video with the parameter sets that all its copied frames need."""
+    first = next((rendered.clip.source_frames[0] for rendered in clips if rendered.path is None), 0)
+    extradata = table.extradata_at(first)
+    return video if extradata is None else replace(video, extradata=extradata)
 
 
 def _coded_form(path: str) -> tuple[str, bytes]:

@@ -11,14 +11,22 @@ from pathlib import Path
 
 from media.bitstream import length_prefix_size
 from media.errors import ContractBroken, MediaError
-from media.probe import AnyPacket, MediaInfo, VideoInfo, open_input, probe, scan_packets
+from media.field_pairs import AnyPacket
+from media.probe import MediaInfo, VideoInfo, open_input, probe, scan_packets
 from media.timeline import FrameTable, OutputTimeline
 from stitcher.assemble import Assembled
 from stitcher.mix import SoundPlan
 from stitcher.verify_pixels import Marks, PixelsFound, verify_pixels
 from stitcher.verify_samples import Sampling, choose_frames
 from stitcher.verify_sound import verify_sound
-from stitcher.verify_streams import list_streams, take_inventory, verify_copies, verify_format, verify_streams
+from stitcher.verify_streams import (
+    list_streams,
+    take_inventory,
+    verify_copies,
+    verify_fields,
+    verify_format,
+    verify_streams,
+)
 
 SOUND_TOLERANCE_SAMPLES = 4096
 """An encoded track may be longer than what is heard by its last, padded packets (AAC: 1024 samples each)."""
@@ -110,6 +118,8 @@ def _open(path: Path, promised: Promised) -> _Written:
         raise ContractBroken(f"Same frames: {exc}") from exc
     source = promised.source.require_video()
     verify_format(source, info.require_video(), promised.codec or source.codec)
+    if promised.timeline.is_source:  # other frames of the source may differ from its first ones
+        verify_fields(source, info.require_video())
     return _Written(info, table, dts, payloads)
 
 

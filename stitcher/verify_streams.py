@@ -7,12 +7,10 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, TypeAlias
-
-import av
 
 from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
 from media.errors import ContractBroken
+from media.field_pairs import join_fields
 from media.picture import unranged
 from media.probe import MediaInfo, VideoInfo, open_input
 from media.timeline import FrameTable, OutputTimeline
@@ -22,8 +20,6 @@ CHECKED_TAGS = ("title", "artist", "album", "comment", "copyright", "date", "des
 """Tags that containers keep; others may be the muxer's own."""
 CHAPTER_TOLERANCE = Fraction(1, 100)
 """Seconds by which a container may round the borders of chapters."""
-
-AnyPacket: TypeAlias = "av.Packet[Any]"
 
 
 @dataclass(slots=True)
@@ -81,7 +77,7 @@ def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
     prefix = length_prefix_size(video.codec, video.extradata)
     found = list_streams(info, without=without)
     with open_input(info.path) as container:
-        for packet in container.demux():
+        for packet in join_fields(container.demux(), video.index, video.codec, video.extradata):
             if packet.size and packet.stream_index == video.index:
                 if packet.pts is not None and not packet.is_discard:
                     found.pictures[packet.pts] = _picture(video, bytes(packet), prefix)
@@ -208,3 +204,9 @@ def verify_format(source: VideoInfo, written: VideoInfo, codec: str) -> None:
         if was != now:
             said = name.replace("_", " ")
             raise ContractBroken(f"Tags: the {said} of the video is {now} instead of {was}. Please report this.")
+
+
+def verify_fields(source: VideoInfo, written: VideoInfo) -> None:
+    """Raise ContractBroken if the order of fields at the beginning of a video is not the source's."""
+    if source.fields != written.fields:
+        raise ContractBroken(f"Tags: the video is {written.fields} instead of {source.fields}. Please report this.")
