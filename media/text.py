@@ -1,0 +1,133 @@
+"""Text that users write, as programs save it: UTF-8, or UTF-16 as spreadsheets and Windows do; JSON and YAML."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from media.errors import ConfigError
+
+MAX_SHOWN = 80
+"""Characters of what the user wrote that a message repeats."""
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""Byte-order marks, and the encoding that follows."""
+LINE_TABS = re.compile(r"^[ \t]+", re.MULTILINE)
+SURROGATE = re.compile("[\ud800-\udfff]")
+PLAIN_KEYS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "timestamp", "value")}
+"""What YAML takes names for that are written without quotes, as 01, no or 1e3."""
+
+
+def decode_text(content: bytes) -> str:
+    """Return the text of a file without its byte-order mark, its lines ended by line feeds alone.
+
+    Raises UnicodeDecodeError for what is neither UTF-8 nor, by its mark or its zero bytes, UTF-16 or UTF-32.
+    """
+    mark = next((mark for mark in MARKS if content.startswith(mark)), b"")
+    encoding = MARKS.get(mark, "utf-8")
+    if not mark and b"\0" in content[:2]:  # the first character is an ASCII one in all files that are read here
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    text = content[len(mark) :].decode(encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def parse_text(text: str, where: str) -> Any:
+    """Return the value of a YAML or JSON text; raise ConfigError that begins with `where`.
+
+    JSON is read as JSON: YAML 1.1 takes 1e3 for text, and refuses tabs and long keys.
+    """
+    value = _parse_json(text) if text.lstrip().startswith("{") else None
+    if value is None:
+        value = _parse_yaml(text, where)
+    return _whole_characters(value, where, ())
+
+
+def _parse_json(text: str) -> Any:
+    """Return the value of a JSON text; None if it is none, or names a key twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    if len(content := dict(pairs)) < len(pairs):
+        raise ValueError("a key is given twice")
+    return content
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases, with which a small file can grow without bound, and keys that are given twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{brief(key.value)} is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+                if key.tag in PLAIN_KEYS:
+                    key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    if text.lstrip().startswith("{"):
+        text = LINE_TABS.sub(lambda match: match[0].replace("\t", " "), text)  # JSON may be indented by them
+    try:
+        return yaml.load(text, _PlainLoader)
+    except yaml.MarkedYAMLError as exc:
+        line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
+        raise ConfigError(f"{where}: {line}{brief(exc.problem or str(exc))}. Check the spelling.") from exc
+    except Exception as exc:  # PyYAML turns a value into what its tag says, and may stumble in any way
+        reason = str(exc).split("\n")[0]
+        raise ConfigError(f"{where}: this is not YAML ({brief(reason)}). Check the spelling.") from exc
+
+
+def _whole_characters(value: Any, where: str, keys: tuple[str, ...]) -> Any:
+    r"""Return a value with the pairs of surrogates joined as which JSON escapes characters, as \ud83d\ude00.
+
+    Raises ConfigError for half a pair, which is no character. keys: key path of the value.
+    """
+    if isinstance(value, dict):
+        content = {
+            _whole_characters(key, where, (*keys, str(key))): _whole_characters(part, where, (*keys, str(key)))
+            for key, part in value.items()
+        }
+        if len(content) < len(value):
+            raise ConfigError(f"{where}: {'.'.join(keys)}: a key is given twice. Check the spelling.")
+        return content
+    if isinstance(value, list):
+        return [_whole_characters(part, where, (*keys, str(number))) for number, part in enumerate(value)]
+    if not isinstance(value, str) or not SURROGATE.search(value):
+        return value
+    try:
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError as exc:
+        path = brief(".".join(keys))
+        problem = f"{brief(repr(value))} holds half of a surrogate pair, which is no character"
+        raise ConfigError(f"{where}: {path}: {problem}. Write the whole pair, or the character itself.") from exc
+
+
+def brief(text: str) -> str:
+    """Return text of the user's on one line, cut where it is long."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."
