@@ -16,8 +16,6 @@ MAX_SHOWN = 80
 """Characters of what the user wrote that a message repeats."""
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
@@ -31,13 +29,15 @@ PLAIN_KEYS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "
 def decode_text(content: bytes) -> str:
     """Return the text of a file without its byte-order mark, its lines ended by line feeds alone.
 
-    Raises UnicodeDecodeError for what is neither UTF-8 nor, by its mark or its zero bytes, UTF-16 or UTF-32.
+    Raises UnicodeDecodeError for what is neither UTF-8 nor, by its mark or its zero bytes, UTF-16.
     """
     mark = next((mark for mark in MARKS if content.startswith(mark)), b"")
     encoding = MARKS.get(mark, "utf-8")
-    if not mark and b"\0" in content[:2]:  # the first character is an ASCII one in all files that are read here
+    if not mark and content[:2].count(0) == 1:  # the first character is an ASCII one in all files that are read here
         encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
     text = content[len(mark) :].decode(encoding)
+    if encoding != "utf-8" and "\0" in text:
+        raise UnicodeDecodeError(encoding, content, 0, len(content), "zero characters: UTF-32, or no text")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo
 
-from media.settings import resolve_path, shown
+from media.settings import resolve_path
 
 TIME_TEXT = re.compile(r"-?(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
 EXPONENT_TEXT = re.compile(r"-?\d+(?:\.\d+)?e-\d{1,2}", re.IGNORECASE)
 """As programs write numbers close to zero: 1e-05."""
 MAX_TIME_TEXT = 40
-"""Characters of a time; Python refuses to read numbers of thousands of digits."""
+"""Characters of a time: Python refuses to read numbers of thousands of digits."""
 MAX_TIME_SECONDS = 1_000 * 3600
 MAX_PEOPLE = 1_000_000
 PEOPLE = "the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
@@ -50,9 +50,11 @@ def parse_time(value: Any) -> Fraction:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give seconds or [hh:]mm:ss[.mmm]")
-    # YAML reads 1:08.96 as a sum of floats, 68.96000000000001, which would miss the frame at 68.96 s.
-    text = shown(value) if isinstance(value, int) else str(round(value, 6) if isinstance(value, float) else value)
-    text = text.strip().replace(",", ".", 1)
+    if isinstance(value, float):  # YAML reads 1:08.96 as 68.96000000000001, which would miss the frame at 68.96 s
+        value = round(value, 6)
+    if isinstance(value, int):  # Python refuses to write out numbers of thousands of digits
+        value = min(max(value, -1), MAX_TIME_SECONDS + 1)
+    text = str(value).strip().replace(",", ".", 1)
     match = TIME_TEXT.fullmatch(text)
     if len(text) > MAX_TIME_TEXT or (match is None and EXPONENT_TEXT.fullmatch(text) is None):
         raise ValueError("give seconds or [hh:]mm:ss[.mmm], not negative")

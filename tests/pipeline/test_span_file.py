@@ -83,7 +83,6 @@ def test_rows_are_read(read):
         "start\tstop\tperson\tkind\r\n1\t2\t3\tface\r\n".encode("utf-16"),
         "\ufeffstart\tstop\tperson\tkind\r\n1\t2\t3\tface\r\n".encode("utf-16-be"),
         "start,stop,person,kind\n1,2,3,face\n".encode("utf-16-le"),
-        "start,stop,person,kind\n1,2,3,face\n".encode("utf-32"),
         "start,stop,person,kind\r1,2,3,face\r",
     ],
 )
@@ -139,7 +138,8 @@ def test_a_wrong_row_is_named_by_its_line(refusal, lines, expected):
         ("start,start,stop,kind\n", "stop, person, kind, reason; start is named twice"),
         ("start,stop,kind,persn\n", "'persn' looks like person: rename the column"),
         ("start,stop,kind,Person no.\n", "'person no.' looks like person: rename the column"),
-        (b"start,stop,kind\n\xff\xfe,1,face\n", "no UTF-8 text"),
+        (b"start,stop,kind\n\xff\xfe,1,face\n", "line 2: this is no UTF-8 text"),
+        ("start,stop,kind\n".encode("utf-32"), "line 1: this is no UTF-8 text; save the file in UTF-8"),
         ("start,stop,kind\n" + "9" * 200_000 + ",1,face", "line 2"),
         (HEADER + "1,2," + "9" * 5000 + ",face,", "line 2: person"),
     ],
