@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -45,13 +45,22 @@ def _has_long_name(path: Path) -> bool:
 FilePath = Annotated[Path, PlainValidator(resolve_path), PlainSerializer(str)]
 
 
-def load_settings(model: type[Settings], path: Path, overrides: Sequence[str], *, what: str) -> Settings:
+def load_settings(
+    model: type[Settings],
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    what: str,
+    omitted: Mapping[str, Any] | None = None,
+) -> Settings:
     """Read and check a settings file; raise ConfigError with key path, value and what is allowed.
 
     model: its keys. overrides: key=value with a dotted key path and a YAML value, as --set takes them. what: what such
-    a file is called in messages.
+    a file is called in messages. omitted: values of keys that the file may leave out, though the model needs them.
     """
     content = _read_settings(path, what)
+    for key, value in (omitted or {}).items():
+        content[key] = value if content.get(key) is None else content[key]
     for override in overrides:
         key, found, value = override.partition("=")
         if not found or not key:
