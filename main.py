@@ -23,7 +23,7 @@ Start from a job file in configs/."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-JobFile = typer.Option("--config", help="The job file (YAML).", show_default=False)
+JobFile = typer.Option("--config", help="The job file (YAML or JSON).", show_default=False)
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key, as renderer.batch_size=32. Repeatable."),

@@ -21,7 +21,9 @@ MARKS = {
 }
 """Byte-order marks, and the encoding that follows."""
 LINE_TABS = re.compile(r"^[ \t]+", re.MULTILINE)
-SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+HALF_PAIR = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""A surrogate that is alone; those from U+DC80 to U+DCFF stand for bytes of file names that are not UTF-8."""
 PLAIN_KEYS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "timestamp", "value")}
 """What YAML takes names for that are written without quotes, as 01, no or 1e3."""
 
@@ -46,23 +48,36 @@ def parse_text(text: str, where: str) -> Any:
 
     JSON is read as JSON: YAML 1.1 takes 1e3 for text, and refuses tabs and long keys.
     """
-    value = _parse_json(text) if text.lstrip().startswith("{") else None
-    if value is None:
-        value = _parse_yaml(text, where)
-    return _whole_characters(value, where, ())
+    value = _parse(text, where)
+    try:
+        return _whole_characters(value, where, ())
+    except RecursionError as exc:
+        raise ConfigError(f"{where}: values are nested too deeply. Check the spelling.") from exc
 
 
-def _parse_json(text: str) -> Any:
-    """Return the value of a JSON text; None if it is none, or names a key twice."""
+def _parse(text: str, where: str) -> Any:
+    if not text.lstrip().startswith("{"):
+        return _parse_yaml(text, where)
     try:
         return json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
-        return None
+    except _GivenTwiceError as exc:
+        # YAML names the line, but refuses tabs. In JSON they stand between values alone.
+        _parse_yaml(text.replace("\t", " "), where)
+        raise ConfigError(f"{where}: {exc} is given twice. Check the spelling.") from exc
+    except (ValueError, RecursionError):  # YAML that begins with a brace, or JSON with a fault
+        return _parse_yaml(LINE_TABS.sub(lambda match: match[0].replace("\t", " "), text), where)
+
+
+class _GivenTwiceError(ValueError):
+    """A key of JSON that is given twice."""
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    if len(content := dict(pairs)) < len(pairs):
-        raise ValueError("a key is given twice")
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise _GivenTwiceError(brief(key))
+        content[key] = value
     return content
 
 
@@ -90,8 +105,6 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _parse_yaml(text: str, where: str) -> Any:
-    if text.lstrip().startswith("{"):
-        text = LINE_TABS.sub(lambda match: match[0].replace("\t", " "), text)  # JSON may be indented by them
     try:
         return yaml.load(text, _PlainLoader)
     except yaml.MarkedYAMLError as exc:
@@ -113,18 +126,21 @@ def _whole_characters(value: Any, where: str, keys: tuple[str, ...]) -> Any:
             for key, part in value.items()
         }
         if len(content) < len(value):
-            raise ConfigError(f"{where}: {'.'.join(keys)}: a key is given twice. Check the spelling.")
+            raise ConfigError(f"{_place(where, keys)}: a key is given twice. Check the spelling.")
         return content
     if isinstance(value, list):
         return [_whole_characters(part, where, (*keys, str(number))) for number, part in enumerate(value)]
-    if not isinstance(value, str) or not SURROGATE.search(value):
+    if not isinstance(value, str):
         return value
-    try:
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-    except UnicodeDecodeError as exc:
-        path = brief(".".join(keys))
+    whole = SURROGATES.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), value)
+    if HALF_PAIR.search(whole):
         problem = f"{brief(repr(value))} holds half of a surrogate pair, which is no character"
-        raise ConfigError(f"{where}: {path}: {problem}. Write the whole pair, or the character itself.") from exc
+        raise ConfigError(f"{_place(where, keys)}: {problem}. Write the whole pair, or the character itself.")
+    return whole
+
+
+def _place(where: str, keys: Sequence[str]) -> str:
+    return f"{where}: {brief('.'.join(keys))}" if keys else where
 
 
 def brief(text: str) -> str:

@@ -56,7 +56,8 @@ def show_faces(config: JobConfig, out: Path, reporter: Reporter, *, force: bool)
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with atomic_file(out) as partial:
         partial.write_text(build_sheet(Path(source.info.path).name, listed, portraits), encoding="utf-8")
-    reporter.say(f"{len(cast.people)} people: {out} and {data}")
+    count = "1 person" if len(cast.people) == 1 else f"{len(cast.people)} people"
+    reporter.say(f"{count}: {out} and {data}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """The job file: what is taken, what is refused, and that every refusal says where, what and what is allowed."""
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -453,15 +454,18 @@ def test_a_pair_of_surrogates_is_one_character_in_yaml_too(job, tmp_path):
             r"input.video: '\ud83d.mp4' holds half of a surrogate",
         ),
         (r'{"input": {"video": "\ude00\ud83d"}, "output": "b.mp4"}', "input.video: "),
-        (r'{"input": {"video": "\udcff.mp4"}, "output": "b.mp4"}', "input.video: "),
-        (r'input: {video: "\udcff.mp4"}', "input.video: "),
+        (r'input: {video: "\ude00.mp4"}', "input.video: "),
         (r'{"input": {"vid\ud83do": "a.mp4"}}', r"input.vid\ud83do: "),
         (r'{"ranges": [{"name": "\ud83d"}]}', "ranges.0.name: "),
         ('{"input": {"video": "a.mp4"},\n\t"output": "b.mp4",\n\t"output": "c.mp4"}', "line 3: output is given twice"),
+        ('{\n"input":\t{"video": "a.mp4",\t"video":\t"b.mp4"}}', "line 2: video is given twice"),
+        ('{"' + "k" * 2000 + '": 1, "k": 1, "k": 2}', "job.yaml: "),
         ('{"input": {"video": "a.mp4"}\n\t"output": "b.mp4"}', "line 2: "),
         ('{"input": {"video": "a.mp4"},\n"output": "b.mp4"', "line 2: "),
         ('{"' + "k" * 2000 + '": 1}', "unknown key"),
         ('{"input": ' + "[" * 5000, "not YAML"),
+        ('{"input": ' * 400 + "1" + "}" * 400, "job.yaml: "),
+        ('{"input": ' * 700 + "1" + "}" * 700, "job.yaml: "),
         ('{"a": ' + "9" * 5000 + "}", "not YAML"),
         ('["input"]', "key: value"),
         (
@@ -475,6 +479,12 @@ def test_what_json_must_not_hold_is_refused(refusal, text, expected):
     assert expected in said
     assert "\n" not in said
     assert len(said) < 500
+
+
+def test_a_name_that_is_not_utf_8_is_read_from_json(tmp_path):
+    name = os.fsdecode(b"latin-\xfc.mp4")
+    content = {"input": {"video": name}, "output": "b.mp4"}
+    assert os.fsencode(load_job(write_json(tmp_path / "job.json", content)).input.video.name) == b"latin-\xfc.mp4"
 
 
 def test_a_job_file_may_be_utf_16(tmp_path):
