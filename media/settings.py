@@ -96,13 +96,15 @@ def _given(content: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
 
     Unknown keys stay, to be refused: `{start: 1,5}` is a start of 1 and a key 5 without a value.
     """
-    kept = {}
+    kept: dict[str, Any] = {}
     for key, value in content.items():
         annotation = model.model_fields[key].annotation if key in model.model_fields else None
         if value is None and annotation is not None:
             continue
         section = next(_models_in(annotation), None)
-        if section is None or not isinstance(value, dict):
+        if section is not None and isinstance(value, list):
+            kept[key] = [_given(part, section) if isinstance(part, dict) else part for part in value]
+        elif section is None or not isinstance(value, dict):
             kept[key] = value
         elif get_origin(annotation) is dict:
             entries = {name: {} if entry is None else entry for name, entry in value.items()}

@@ -55,7 +55,8 @@ def show_faces(config: JobConfig, out: Path, reporter: Reporter, *, force: bool)
         content = {"video": source.info.path, "people": listed}
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with atomic_file(out) as partial:
-        partial.write_text(build_sheet(Path(source.info.path).name, listed, portraits), encoding="utf-8")
+        sheet = build_sheet(Path(source.info.path).name, listed, portraits)
+        partial.write_text(sheet, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
     count = "1 person" if len(cast.people) == 1 else f"{len(cast.people)} people"
     reporter.say(f"{count}: {out} and {data}")
     return 0

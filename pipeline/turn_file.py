@@ -163,7 +163,7 @@ def _check_spaces(file: UserFile, where: str, fields: Sequence[str], names: Mapp
         for _ in range(MOST_FIELDS - LEAST_FIELDS):
             if len(words) > 1 and CONFIDENCE.fullmatch(words[-1]):
                 words.pop()
-        longer = (fields[NAME_FIELD:n] for n in range(NAME_FIELD + 2, len(fields) + 1))
+        longer = (fields[NAME_FIELD:n] for n in range(NAME_FIELD + 2, min(len(fields), 2 * MOST_FIELDS) + 1))
         words = next((each for each in longer if fold(" ".join(each)) in names), words)
     if len(words) > 1:
         name, better = brief(" ".join(words)), brief("_".join(words))
@@ -179,7 +179,7 @@ def _read_srt(file: UserFile, names: Mapping[str, str]) -> Iterator[Turn]:
         if line.strip():
             raise file.fault(f"line {number}", "this is no SRT, which has a number, a line of times and text")
     for head, (number, stop) in zip(heads, pairwise(borders), strict=True):
-        where = f"line {head + 1}" + (f", cue {lines[number].strip()}" if number < head else "")
+        where = f"line {head + 1}" + (f", cue {brief(lines[number].strip())}" if number < head else "")
         start, end = _cue_times(file, where, lines[head])
         for speaker in _speakers_of(file, where, "\n".join(lines[head + 1 : stop]), names):
             yield Turn(where, start, end, speaker)

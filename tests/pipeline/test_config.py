@@ -204,6 +204,7 @@ def test_a_job_cannot_be_changed(job):
 def test_a_section_without_lines_is_one_that_is_left_out(job):
     text = "input: {video: a.mp4, audio: }\noutput: b.mp4\nrenderer:\nstitcher:\n  video:\nranges:\n"
     assert job(text) == job("input: {video: a.mp4}\noutput: b.mp4\n")
+    assert job(ranges=[{**RANGES[0], "name": None, "audio_start": None}]) == job(ranges=RANGES)
 
 
 @pytest.mark.parametrize(

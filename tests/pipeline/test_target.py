@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import cv2
 import numpy as np
@@ -362,6 +363,13 @@ def test_the_contact_sheet_needs_the_video_alone(sheet, tmp_path, sections):
 def test_the_contact_sheet_of_a_video_without_sound(sheet, tmp_path):
     make_talk(tmp_path / "mute.mp4", has_sound=False)
     assert sheet(input={"video": "mute.mp4", "audio": None}) == EVERYBODY
+
+
+def test_the_contact_sheet_of_a_video_whose_name_is_not_utf_8(sheet, stock, tmp_path):
+    name = os.fsdecode(b"latin-\xfc.mp4")
+    (tmp_path / name).symlink_to(stock / "talk.mp4")
+    assert sheet(input={"video": name}) == EVERYBODY
+    assert r"latin-\udcfc.mp4" in (tmp_path / "faces.html").read_text(encoding="utf-8")
 
 
 def test_the_contact_sheet_of_ranges_shows_who_is_seen_in_them(sheet):

@@ -132,6 +132,7 @@ def test_turns_of_one_speaker_may_overlap(read, text, ending):
         ("the talk of May 3 1 0.5 2.0 <NA> <NA> anna <NA> <NA>", "write the_talk_of_May_3."),
         ("talk 2 1 0.5 2.0 <NA> <NA> anna <NA> <NA>", "'talk 2', holds a space"),
         ("my talk 1 0.5 2.0 <NA> <NA> Anna Smith <NA> <NA>", "'my talk', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> " + "x " * 20_000, "holds a space"),
         ("talk 1 0.5 <NA> <NA> <NA> anna <NA> <NA>", "start and duration (now '0.5 <NA>')"),
         ("talk 1 0.5 2.0 <NA> anna <NA> <NA>", "the name of the speaker, the eighth field, is missing"),
         ("talk 1 0.5 0.000 <NA> <NA> anna <NA> <NA>", "lasts no time: 0.5 s to 0.5 s; correct its times, or remove it"),
