@@ -23,7 +23,7 @@ Start from a job file in configs/."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-JobFile = typer.Option("--config", help="The job file (YAML).", show_default=False)
+JobFile = typer.Option("--config", help="The job file (YAML or JSON).", show_default=False)
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key, as renderer.batch_size=32. Repeatable."),
@@ -278,7 +278,10 @@ def faces(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show who is in the video: a contact sheet to pick segmenter.target from. Nothing is rendered."""
+    """Show who is in the video: a contact sheet to pick segmenter.target from.
+
+    Nothing is rendered, and of the job file input.video is enough.
+    """
 
     def work() -> int:
         from pipeline.config import load_job
@@ -286,7 +289,7 @@ def faces(
         from pipeline.progress import choose_reporter
 
         reporter = choose_reporter(quiet=quiet, progress="auto")
-        return show_faces(load_job(config, settings or ()), out, reporter, force=force)
+        return show_faces(load_job(config, settings or (), output=out), out, reporter, force=force)
 
     _exit_with(work, stopped="stopped; the contact sheet was not written.", debug=debug)
 

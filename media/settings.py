@@ -1,24 +1,22 @@
-"""Settings files: YAML without its dangerous parts, overrides, and faults said in words, with key path and value."""
+"""Settings files in YAML or JSON: overrides, and faults said in words, with key path and value."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
 from media.errors import ConfigError
+from media.text import MAX_SHOWN, brief, decode_text, parse_text
 
 MAX_FILE_BYTES = 1 << 20
 MAX_FAULTS = 10
 """Faults that are named at once."""
-MAX_SHOWN = 80
-"""Characters of what the user wrote that a message repeats."""
 MAX_PATH_BYTES, MAX_NAME_BYTES = 4095, 255
 """Longest path and longest name in it that Linux opens."""
 
@@ -47,78 +45,73 @@ def _has_long_name(path: Path) -> bool:
 FilePath = Annotated[Path, PlainValidator(resolve_path), PlainSerializer(str)]
 
 
-def load_settings(model: type[Settings], path: Path, overrides: Sequence[str], *, what: str) -> Settings:
+def load_settings(
+    model: type[Settings],
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    what: str,
+    omitted: Mapping[str, Any] | None = None,
+) -> Settings:
     """Read and check a settings file; raise ConfigError with key path, value and what is allowed.
 
     model: its keys. overrides: key=value with a dotted key path and a YAML value, as --set takes them. what: what such
-    a file is called in messages.
+    a file is called in messages. omitted: values of keys that the file may leave out, though the model needs them.
     """
-    content = _read_yaml(path, what)
+    content = _read_settings(path, what)
+    for key, value in (omitted or {}).items():
+        content[key] = value if content.get(key) is None else content[key]
     for override in overrides:
         key, found, value = override.partition("=")
         if not found or not key:
             raise ConfigError(f"--set {brief(override)}: write it as key.path=value.")
-        _set_key(content, key.split("."), _parse_yaml(value, f"--set {brief(override)}"), brief(override))
+        _set_key(content, key.split("."), parse_text(value, f"--set {brief(override)}"), brief(override))
     try:
-        return model.model_validate(_given(content), context={"folder": path.parent})
+        return model.model_validate(_given(content, model), context={"folder": path.parent})
     except ValidationError as exc:
         raise ConfigError(f"{path}: {_describe(exc.errors(include_url=False), model)}") from exc
 
 
-def _read_yaml(path: Path, what: str) -> dict[str, Any]:
+def _read_settings(path: Path, what: str) -> dict[str, Any]:
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # reading a pipe may never end
             raise ConfigError(f"{path}: this is no regular file. Save it to a file first.")
         if status.st_size > MAX_FILE_BYTES:
             raise ConfigError(f"{path}: larger than 1 MiB, so it is no {what}. Check the path.")
-        content = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        content = parse_text(decode_text(path.read_bytes()), str(path))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror}). Check the path of the {what}.") from exc
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: this is no text file. Check the path of the {what}.") from exc
+        raise ConfigError(
+            f"{path}: this is no text file in UTF-8 or UTF-16. Save it in UTF-8, or check the path of the {what}."
+        ) from exc
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a {what} is a list of `key: value` lines. See configs/ for examples.")
     return content
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Refuses aliases, with which a small file can grow without bound, and keys that are given twice."""
+def _given(content: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return the keys that have a value: a section whose lines are all commented out is one that is left out.
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{brief(key.value)} is given twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    """Return the value of a YAML text; raise ConfigError that begins with `where`."""
-    try:
-        return yaml.load(text, _PlainLoader)
-    except yaml.MarkedYAMLError as exc:
-        line = f"line {exc.problem_mark.line + 1}: " if exc.problem_mark else ""
-        raise ConfigError(f"{where}: {line}{brief(exc.problem or str(exc))}. Check the spelling.") from exc
-    except Exception as exc:  # PyYAML turns a value into what its tag says, and may stumble in any way
-        reason = str(exc).split("\n")[0]
-        raise ConfigError(f"{where}: this is not YAML ({brief(reason)}). Check the spelling.") from exc
-
-
-def _given(content: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the keys that have a value: a section whose lines are all commented out is one that is left out."""
-    kept = {key: value for key, value in content.items() if value is not None}
-    return {key: _given(value) if isinstance(value, dict) else value for key, value in kept.items()}
+    Unknown keys stay, to be refused: `{start: 1,5}` is a start of 1 and a key 5 without a value.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in content.items():
+        annotation = model.model_fields[key].annotation if key in model.model_fields else None
+        if value is None and annotation is not None:
+            continue
+        section = next(_models_in(annotation), None)
+        if section is not None and isinstance(value, list):
+            kept[key] = [_given(part, section) if isinstance(part, dict) else part for part in value]
+        elif section is None or not isinstance(value, dict):
+            kept[key] = value
+        elif get_origin(annotation) is dict:
+            entries = {name: {} if entry is None else entry for name, entry in value.items()}
+            kept[key] = {name: _given(of, section) if isinstance(of, dict) else of for name, of in entries.items()}
+        else:
+            kept[key] = _given(value, section)
+    return kept
 
 
 def _set_key(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
@@ -185,9 +178,3 @@ def shown(value: str | float) -> str:
     if isinstance(value, int) and value.bit_length() > MAX_SHOWN:
         return "a number of very many digits"
     return brief(repr(value))
-
-
-def brief(text: str) -> str:
-    """Return text of the user's on one line, cut where it is long."""
-    line = text if text.isprintable() else repr(text)[1:-1]
-    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."

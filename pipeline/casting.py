@@ -25,7 +25,7 @@ from segmenter.targets import Choice, choose_at, choose_like, choose_main
 from segmenter.turns import Speaker, cut_to_turns
 
 if TYPE_CHECKING:
-    from pipeline.prepare import Source
+    from pipeline.prepare import Footage, Source
 
 NOBODY = Choice("people")
 
@@ -88,7 +88,7 @@ def choose_cast(
     workspace: Workspace,
 ) -> Casting:
     """Find the people of a scan and choose among them, as the job says. Raises ConfigError where it cannot."""
-    cast = people_of(source, edits, scan)
+    cast = people_of(source, merge(part for edit in edits for part in edit.scanned), scan)
     if rows is not None:
         assert config.segmenter.spans is not None
         check_people(config.segmenter.spans, rows, cast)
@@ -99,9 +99,8 @@ def choose_cast(
     return Casting(cast, scan.upright_size, choice, _name(config), rows)
 
 
-def people_of(source: Source, edits: Sequence[Edit], scan: Scan) -> Cast:
-    """Return who is seen in the frames that the edits show."""
-    intervals = merge(part for edit in edits for part in edit.scanned)
+def people_of(source: Footage, intervals: Sequence[Interval], scan: Scan) -> Cast:
+    """Return who is seen in the frames of the intervals."""
     return find_people(scan, source.table, intervals, source.embedder_settings or EmbedderSettings())
 
 

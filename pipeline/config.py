@@ -354,9 +354,11 @@ class JobConfig(_Model):
         return {f"{key}.reference": person.reference for key, person in keyed.items() if isinstance(person, Reference)}
 
 
-def load_job(path: Path, overrides: Sequence[str] = ()) -> JobConfig:
+def load_job(path: Path, overrides: Sequence[str] = (), *, output: Path | None = None) -> JobConfig:
     """Read and check a job file; raise ConfigError with key path, value and what is allowed.
 
-    overrides: key=value with a dotted key path and a YAML value, as --set takes them.
+    overrides: key=value with a dotted key path and a YAML value, as --set takes them. output: what a job file may omit
+    where nothing is rendered; None: it may not.
     """
-    return load_settings(JobConfig, path, overrides, what="job file")
+    omitted = {} if output is None else {"output": str(output.absolute())}
+    return load_settings(JobConfig, path, overrides, what="job file", omitted=omitted)

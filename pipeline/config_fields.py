@@ -14,7 +14,11 @@ from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo
 
 from media.settings import resolve_path
 
-TIME_TEXT = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
+TIME_TEXT = re.compile(r"-?(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
+EXPONENT_TEXT = re.compile(r"-?\d+(?:\.\d+)?e-\d{1,2}", re.IGNORECASE)
+"""As programs write numbers close to zero: 1e-05."""
+MAX_TIME_TEXT = 40
+"""Characters of a time: Python refuses to read numbers of thousands of digits."""
 MAX_TIME_SECONDS = 1_000 * 3600
 MAX_PEOPLE = 1_000_000
 PEOPLE = "the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
@@ -38,19 +42,28 @@ class PointedAt:
 
 
 def parse_time(value: Any) -> Fraction:
-    """Return a time in seconds, exactly; value: a number, or text [hh:]mm:ss[.mmm]. Raises ValueError otherwise."""
+    """Return a time in seconds, exactly; value: a number, or text [hh:]mm:ss[.mmm]. Raises ValueError otherwise.
+
+    A comma is as good as a point: SRT and many spreadsheets write it.
+    """
     if isinstance(value, Fraction):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give seconds or [hh:]mm:ss[.mmm]")
-    # YAML reads 1:08.96 as a sum of floats, 68.96000000000001, which would miss the frame at 68.96 s.
-    match = TIME_TEXT.fullmatch(str(round(value, 6) if isinstance(value, float) else value).strip())
-    if match is None:
+    if isinstance(value, float):  # YAML reads 1:08.96 as 68.96000000000001, which would miss the frame at 68.96 s
+        value = round(value, 6)
+    if isinstance(value, int):  # Python refuses to write out numbers of thousands of digits
+        value = min(max(value, -1), MAX_TIME_SECONDS + 1)
+    text = str(value).strip().replace(",", ".", 1)
+    match = TIME_TEXT.fullmatch(text)
+    if len(text) > MAX_TIME_TEXT or (match is None and EXPONENT_TEXT.fullmatch(text) is None):
         raise ValueError("give seconds or [hh:]mm:ss[.mmm], not negative")
-    hours, minutes, seconds = match.groups()
-    if (hours and int(minutes) >= 60) or (minutes and float(seconds) >= 60):
+    hours, minutes, seconds = match.groups("0") if match else ("0", "0", text.lstrip("-"))
+    if (text.count(":") == 2 and int(minutes) >= 60) or (":" in text and Fraction(seconds) >= 60):
         raise ValueError("give [hh:]mm:ss[.mmm] with minutes and seconds below 60")
-    time = Fraction(int(hours or 0) * 3600 + int(minutes or 0) * 60) + Fraction(seconds)
+    time = Fraction(int(hours) * 3600 + int(minutes) * 60) + Fraction(seconds)
+    if time and text.startswith("-"):
+        raise ValueError("give seconds or [hh:]mm:ss[.mmm], not negative")
     if time > MAX_TIME_SECONDS:
         raise ValueError("give a time below 1000 hours")
     return time

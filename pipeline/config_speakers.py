@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import unicodedata
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from media.settings import FilePath, brief
+from media.settings import FilePath
+from media.text import brief
 from pipeline.config_fields import Person
 
 MAX_NAME = 100
@@ -27,15 +28,6 @@ class SpeakerConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-def _named(value: Any) -> Any:
-    """Take numbers as names, which YAML reads where a diarizer calls its speakers 0 and 1."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        str(name) if isinstance(name, int) and not isinstance(name, bool) else name: of for name, of in value.items()
-    }
-
-
 class SpeakersConfig(BaseModel, frozen=True, extra="forbid"):
     """Who speaks when, and who that is."""
 
@@ -43,7 +35,7 @@ class SpeakersConfig(BaseModel, frozen=True, extra="forbid"):
         description="Who speaks when, on the clock of the dub: an RTTM file, an SRT file whose cues begin with `name:`"
         " or `[name]`, or a CSV file of start, stop, speaker."
     )
-    cast: Annotated[dict[str, SpeakerConfig], BeforeValidator(_named)] = Field(
+    cast: dict[str, SpeakerConfig] = Field(
         description="Every speaker by the name that the turns use; upper and lower case are the same."
     )
 
@@ -67,5 +59,10 @@ class SpeakersConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 def fold(name: str) -> str:
-    """Return a name as names are compared: upper and lower case, and spaces around it or doubled, play no part."""
-    return " ".join(name.split()).casefold()
+    """Return a name as names are compared.
+
+    Upper and lower case, spaces around it or doubled, how its accents are coded, and marks that are not seen (as those
+    for writing from right to left) play no part.
+    """
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", name) if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFKC", " ".join(seen.split()).casefold())

@@ -155,6 +155,31 @@ def open_voice(path: Path) -> Voice:
     return Voice(info, info.video.start_seconds if info.video else None)
 
 
+def scanned_frames(config: JobConfig, source: MediaInfo, table: FrameTable) -> list[Interval]:
+    """Return the source frames that the edits of a job show, whatever is heard with them.
+
+    Raises ConfigError for a range that reaches beyond the video, UnreadableMedia for times that are damaged.
+    """
+    _require_sane_length(source.path, table.seconds(len(table)))
+    if config.ranges is None:
+        return [(0, len(table))]
+    return merge(_frames_of(f"ranges.{number}", part, table) for number, part in enumerate(config.ranges))
+
+
+def _frames_of(key: str, part: RangeConfig, table: FrameTable) -> Interval:
+    """Return the source frames of a range of the job; raise ConfigError where there are none."""
+    end, last = table.seconds(len(table)), table.seconds(len(table) - 1)
+    if part.start > last or part.end > 2 * end - last:
+        raise ConfigError(
+            f"{key}: {float(part.start):g} s to {float(part.end):g} s reaches beyond the video, which lasts"
+            f" {float(end):.3f} s. Choose times inside it."
+        )
+    frames = (table.frame_at(part.start), table.frame_at(part.end))
+    if frames[0] == frames[1]:
+        raise ConfigError(f"{key}: there is no frame between {float(part.start):g} s and {float(part.end):g} s.")
+    return frames
+
+
 def plan_edits(config: JobConfig, source: MediaInfo, table: FrameTable) -> tuple[Edit, ...]:
     """Return the edits of a job. Raises ConfigError, MissingStream or UnreadableMedia before any work is done."""
     _require_sane_length(source.path, table.seconds(len(table)))
@@ -264,22 +289,14 @@ class _Range:
     @staticmethod
     def of(number: int, part: RangeConfig, table: FrameTable, voices: Voices) -> _Range:
         """Check a range of the job against the video."""
-        key, end = f"ranges.{number}", table.seconds(len(table))
-        last = table.seconds(len(table) - 1)
-        if part.start > last or part.end > 2 * end - last:
-            raise ConfigError(
-                f"{key}: {float(part.start):g} s to {float(part.end):g} s reaches beyond the video, which lasts"
-                f" {float(end):.3f} s. Choose times inside it."
-            )
-        frames = (table.frame_at(part.start), table.frame_at(part.end))
-        if frames[0] == frames[1]:
-            raise ConfigError(f"{key}: there is no frame between {float(part.start):g} s and {float(part.end):g} s.")
+        key = f"ranges.{number}"
+        frames = _frames_of(key, part, table)
         own = open_voice(part.audio) if part.audio else None
         return _Range(
             key=key,
             name=part.name or f"{_clock(part.start)}-{_clock(part.end)}",
             start=part.start,
-            stop=min(part.end, end),
+            stop=min(part.end, table.seconds(len(table))),
             frames=frames,
             frame_seconds=table.seconds(frames[1]) - table.seconds(frames[1] - 1),
             heard=own or voices.heard,

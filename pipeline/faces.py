@@ -20,7 +20,7 @@ from media.timeline import Face
 from pipeline.casting import people_of
 from pipeline.config import JobConfig
 from pipeline.inputs import check_side_file, workspace_folder
-from pipeline.prepare import Source, open_source, scan_source
+from pipeline.prepare import Footage, open_footage, scan_source
 from pipeline.progress import Reporter, stage
 from pipeline.workspace import Workspace
 from segmenter.people import Cast, Person
@@ -37,17 +37,17 @@ MOST_PORTRAITS = 300
 def show_faces(config: JobConfig, out: Path, reporter: Reporter, *, force: bool) -> int:
     """Write the contact sheet of a job's video to an HTML file, and the same as JSON beside it; return 0.
 
-    The scan is made if no earlier run has, and kept. force: existing files may be replaced. Raises ConfigError where
-    people cannot be told apart, and what scanning raises.
+    Of the job's files the video alone is read. The scan is made if no earlier run has, and kept. force: existing files
+    may be replaced. Raises ConfigError where people cannot be told apart, and what scanning raises.
     """
     data = out.with_suffix(".json")
     check_side_file(config, "--out", out, (".html", ".htm"), force=force)
     check_side_file(config, "--out", data, (".json",), force=force)
-    source, edits = open_source(config, reporter, plan_only=True, force=True)
-    with Workspace(workspace_folder(config)) as workspace:
+    source, shown = open_footage(config)
+    with Workspace(_workspace_folder(config, out)) as workspace:
         workspace.clear_partial()
-        scan = scan_source(config, source, edits, workspace, reporter, needs_people=True)
-    cast = people_of(source, edits, scan)
+        scan = scan_source(config, source, shown, workspace, reporter, needs_people=True)
+    cast = people_of(source, shown, scan)
     with stage(reporter, "faces", min(len(cast.people), MOST_PORTRAITS), "people"):
         portraits = cut_portraits(source, cast.people[:MOST_PORTRAITS], reporter)
     listed = [_entry(person, cast, source) for person in cast.people]
@@ -55,12 +55,20 @@ def show_faces(config: JobConfig, out: Path, reporter: Reporter, *, force: bool)
         content = {"video": source.info.path, "people": listed}
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with atomic_file(out) as partial:
-        partial.write_text(build_sheet(Path(source.info.path).name, listed, portraits), encoding="utf-8")
-    reporter.say(f"{len(cast.people)} people: {out} and {data}")
+        sheet = build_sheet(Path(source.info.path).name, listed, portraits)
+        partial.write_text(sheet, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
+    count = "1 person" if len(cast.people) == 1 else f"{len(cast.people)} people"
+    reporter.say(f"{count}: {out} and {data}")
     return 0
 
 
-def _entry(person: Person, cast: Cast, source: Source) -> dict[str, Any]:
+def _workspace_folder(config: JobConfig, out: Path) -> Path:
+    """Return the folder of the job's workspace; beside the sheet if there is no folder yet for the job's output."""
+    has_folder = config.execution.workspace is not None or config.output.parent.is_dir()
+    return workspace_folder(config) if has_folder else out.with_name(f"{out.name}.lipstitch")
+
+
+def _entry(person: Person, cast: Cast, source: Footage) -> dict[str, Any]:
     table = source.table
     shots = [shot for shot in cast.shots if person.number in shot.people]
     return {
@@ -82,7 +90,7 @@ def _entry(person: Person, cast: Cast, source: Source) -> dict[str, Any]:
     }
 
 
-def cut_portraits(source: Source, people: Sequence[Person], reporter: Reporter) -> dict[int, bytes]:
+def cut_portraits(source: Footage, people: Sequence[Person], reporter: Reporter) -> dict[int, bytes]:
     """Return the best picture of each person as a JPEG file, by number."""
     rotation = source.video.rotation
     converter = PictureConverter(rotation)

@@ -51,15 +51,15 @@ def run_job(
         for path in [*(edit.output for edit in edits), *([reel] if reel else [])]:
             clear_leftovers(path)
             clear_leftovers(report_path(path))
-        scan = scan_source(config, source, edits, workspace, reporter)
+        shown = merge(part for edit in edits for part in edit.scanned)
+        scan = scan_source(config, source, shown, workspace, reporter)
         casting = choose_cast(config, source, edits, scan, source.rows, workspace)
         plans = [plan_edit(config, source, edit, casting, workspace) for edit in edits]
         if plan_only:
             for plan in plans:
                 reporter.say(describe_plan(plan))
             if spans is not None:
-                whole = merge(part for edit in edits for part in edit.scanned)
-                found = casting.spoken(casting.spans(source.table, whole, span_settings(config)), edits)
+                found = casting.spoken(casting.spans(source.table, shown, span_settings(config)), edits)
                 write_spans(rows_of(found), source.table, spans)
                 reporter.say(f"Spans: {spans}")
             return EXIT_COMPLETE

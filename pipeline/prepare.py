@@ -18,11 +18,11 @@ from media.files import content_key
 from media.identity import EmbedderSettings, Vector
 from media.picture import Pixels, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
-from media.timeline import FrameTable, Interval, complement, intersect, merge
+from media.timeline import FrameTable, Interval, complement, intersect
 from media.transcoding import StreamCoding, choose_stream
 from pipeline.casting import Casting
 from pipeline.config import JobConfig
-from pipeline.edit import Edit, plan_edits
+from pipeline.edit import Edit, plan_edits, scanned_frames
 from pipeline.inputs import check_name, check_output, find_detector, find_embedder, find_weights, input_files
 from pipeline.machine import choose_workers, num_cores
 from pipeline.plan import Plan, build_plan
@@ -50,17 +50,13 @@ BOX_INSTEAD = "box instead of similarity: the cascade finds no eyes by which fac
 
 
 @dataclass(slots=True)
-class Source:
-    """What the whole job knows of the video."""
+class Footage:
+    """The video, and how people are looked for in it."""
 
     info: MediaInfo
     video: VideoInfo
     table: FrameTable
-    coding: StreamCoding
-    """How its frames are coded again."""
     fingerprint: str
-    checkpoint: Path | None
-    """The network's weights; None if they are not there and only a plan is wanted."""
     detector: str = ""
     """retinaface or cascade; known once the source is scanned."""
     detector_weights: Path | None = None
@@ -86,6 +82,36 @@ class Source:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
 
 
+@dataclass(slots=True, kw_only=True)
+class Source(Footage):
+    """What the whole job knows of the video."""
+
+    coding: StreamCoding
+    """How its frames are coded again."""
+    checkpoint: Path | None
+    """The network's weights; None if they are not there and only a plan is wanted."""
+
+
+def open_footage(config: JobConfig) -> tuple[Footage, list[Interval]]:
+    """Return the video alone, and the frames of it that the job shows: no sound is needed to see who is there.
+
+    Raises ConfigError or MediaError.
+    """
+    if not config.input.accept_damaged:
+        check_complete(probe(config.input.video))
+    info, video, table = _open_video(config)
+    shown = scanned_frames(config, info, table)
+    return Footage(info, video, table, fingerprint(Path(info.path), table)), shown
+
+
+def _open_video(config: JobConfig) -> tuple[MediaInfo, VideoInfo, FrameTable]:
+    info = probe(config.input.video)
+    video = info.require_video()
+    if not is_composable(video.pixel_format):
+        raise UnsupportedMedia(f"{info.path}: pixels are stored as {video.pixel_format}. Convert it to yuv420p first.")
+    return info, video, scan_packets(info)
+
+
 def open_source(
     config: JobConfig, reporter: Reporter, *, plan_only: bool, force: bool
 ) -> tuple[Source, tuple[Edit, ...]]:
@@ -101,12 +127,8 @@ def open_source(
     if not config.input.accept_damaged:
         for _, path in input_files(config):
             check_complete(probe(path))
-    info = probe(config.input.video)
-    video = info.require_video()
-    if not is_composable(video.pixel_format):
-        raise UnsupportedMedia(f"{info.path}: pixels are stored as {video.pixel_format}. Convert it to yuv420p first.")
+    info, video, table = _open_video(config)
     muxer = muxer_of(config.output)  # those of all edits have the same ending
-    table = scan_packets(info)
     settings = config.stitcher.video
     coding = choose_stream(info, table, crf=settings.crf, preset=settings.preset, muxer=muxer)
     edits = assign_speakers(config, info, table, plan_edits(config, info, table), reporter)
@@ -123,7 +145,8 @@ def open_source(
     rows = read_spans(config.segmenter.spans, table) if config.segmenter.spans else None
     with nullcontext() if plan_only else _importing():
         source_hash = fingerprint(Path(info.path), table)
-    return Source(info, video, table, coding, source_hash, checkpoint, photos=photos, rows=rows), edits
+    source = Source(info, video, table, source_hash, coding=coding, checkpoint=checkpoint, photos=photos, rows=rows)
+    return source, edits
 
 
 @contextmanager
@@ -151,18 +174,17 @@ def _importing() -> Iterator[None]:
 
 def scan_source(
     config: JobConfig,
-    source: Source,
-    edits: Sequence[Edit],
+    source: Footage,
+    intervals: Sequence[Interval],
     workspace: Workspace,
     reporter: Reporter,
     *,
     needs_people: bool = False,
 ) -> Scan:
-    """Return the scan of all frames that the edits show, from the workspace if an earlier run made it.
+    """Return the scan of all frames of the intervals, from the workspace if an earlier run made it.
 
     needs_people: raise CheckpointError or ConfigError where people cannot be told apart.
     """
-    intervals = merge(part for edit in edits for part in edit.scanned)
     source_hash = source.fingerprint
 
     def path_for(detector: str, weights: Path | None) -> Path:
@@ -217,7 +239,7 @@ class _Lazy:
         return self._loaded
 
 
-def _embed_references(config: JobConfig, source: Source, embedder: OnnxEmbedder) -> None:
+def _embed_references(config: JobConfig, source: Footage, embedder: OnnxEmbedder) -> None:
     detector = build_detector(source.detector, source.detector_weights)  # type: ignore[arg-type]
     for key, path in config.references.items():
         source.references[path] = embed_reference(path, key, source.photos[path], detector, embedder)

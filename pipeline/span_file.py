@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import cast
 
 from media.files import atomic_file
-from media.settings import brief
+from media.text import brief
 from media.timeline import FrameTable, Kind
 from pipeline.table_file import Row, UserFile
 from segmenter.people import Cast
@@ -57,7 +57,7 @@ def read_spans(path: Path, table: FrameTable) -> tuple[SpanRow, ...]:
     """Return the rows of a span file, in order of time.
 
     Raises ConfigError that names the line: an unknown kind, a time that is none, that lies beyond the end or runs
-    backwards, rows that overlap. Commas, semicolons or tabs part the columns, as spreadsheets like it.
+    backwards, rows that overlap.
     """
     found = (_row(row, table) for row in _file(path).rows(COLUMNS, NEEDED))
     rows = sorted(found, key=lambda row: (row.start_frame, row.stop_frame, row.line))

@@ -8,16 +8,28 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 
 from media.errors import ConfigError
-from media.settings import brief
+from media.text import brief, decode_text
 from pipeline.config_fields import parse_time
 
 MAX_BYTES = 64 << 20
 """Of such a file; ten hours of one-second rows take 2 MB."""
-DECIMAL_COMMA = re.compile(r"\d+,\d+")
+DELIMITERS = ",;\t"
+DELIMITER_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', re.IGNORECASE)
+"""What Excel reads, and some programs write, above a table: which character parts its columns."""
+LIKENESS = 0.75
+"""From which on the name of a column counts as another one, misspelled (difflib's ratio): `persn`, `speakers`."""
+
+
+class _Strict(csv.excel):
+    """Refuses what would otherwise hide rows: a quote that is not closed takes in every line behind it."""
+
+    skipinitialspace = True
+    strict = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +56,72 @@ class UserFile:
                 raise ConfigError(
                     f"{self.key}: {self.path} is larger than 64 MiB, so it is no {self.kind}. Check the path."
                 )
-            return self.path.read_text(encoding="utf-8-sig")
+            return decode_text(self.path.read_bytes())
         except OSError as exc:
             raise ConfigError(f"{self.key}: {self.path} cannot be read ({exc.strerror}). Check the path.") from exc
         except UnicodeDecodeError as exc:
-            raise ConfigError(f"{self.key}: {self.path} is no UTF-8 text. Save it in UTF-8.") from exc
+            line = exc.object.count(b"\n", 0, exc.start) + 1
+            raise self.fault(f"line {line}", "this is no UTF-8 text; save the file in UTF-8") from exc
 
     def rows(self, columns: Sequence[str], needed: Sequence[str]) -> Iterator[Row]:
-        """Yield the rows of a table with a line of column names. Commas, semicolons or tabs part the columns.
+        """Yield the rows of a table that begins with a line of column names. Commas, semicolons or tabs part them.
 
-        needed: columns that must be there; others of `columns` may be, and no more. Raises ConfigError.
+        needed: columns that must be there; others of `columns` may be. Further ones are left out, unless they look
+        like a misspelled one that is missing. Raises ConfigError.
         """
-        lines = io.StringIO(self.text(), newline="")
-        header = lines.readline()
-        delimiter = max(",;\t", key=header.count)
-        names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
-        unknown = [name for name in names if name not in columns and name]
-        missing = [name for name in needed if name not in names]
-        if unknown or missing or len(set(names)) < len(names):
-            listed = ", ".join(columns)
-            raise self.fault(
-                "line 1", f"the first line must name the columns {listed}; it is {brief(header.strip())!r}"
-            )
-        reader = csv.reader(lines, delimiter=delimiter)
+        text = self.text()
+        told = DELIMITER_LINE.match(text)
+        begin = told.end() if told else 0
+        line = 2 if told else 1
+        table = text[begin:]
+        known = set(columns)
+        delimiter = max(told[1] if told else DELIMITERS, key=lambda each: len(known.intersection(_names(table, each))))
+        names: list[str] = []
+        reader = csv.reader(io.StringIO(table, newline=""), _Strict, delimiter=delimiter)
         try:
             for cells in reader:
                 if any(cell.strip() for cell in cells):
-                    given = {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
-                    yield Row(self, reader.line_num + 1, given, has_decimal_commas=delimiter != ",")
+                    if names:
+                        yield self._row(line, cells, names)
+                    else:
+                        names = [cell.strip().lower() for cell in cells]
+                        self._check_names(line, names, columns, needed)
+                line = reader.line_num + (2 if told else 1)
         except csv.Error as exc:
-            raise self.fault(f"line {reader.line_num + 1}", f"this is no CSV ({exc})") from exc
+            raise self.fault(f"line {line}", f"this is no CSV ({exc}); check its quotes") from exc
+        if not names:
+            self._check_names(line, names, columns, needed)
+
+    def _row(self, line: int, cells: Sequence[str], names: Sequence[str]) -> Row:
+        if any(cell.strip() for cell in cells[len(names) :]):
+            problem = f"there are {len(cells)} cells here, and {len(names)} columns"
+            raise self.fault(f"line {line}", f'{problem}; put what holds the delimiter into quotes, as "1,5"')
+        return Row(self, line, {name: cell.strip() for name, cell in zip(names, cells, strict=False)})
+
+    def _check_names(self, line: int, names: Sequence[str], columns: Sequence[str], needed: Sequence[str]) -> None:
+        absent = [name for name in columns if name not in names]
+        allowed = f"this line must name the columns {', '.join(columns)}"
+        if missing := [name for name in needed if name in absent]:
+            given = brief(", ".join(names))
+            raise self.fault(f"line {line}", f"{allowed}; it lacks {', '.join(missing)} (now {given!r})")
+        for name in names:
+            if name in columns:
+                if names.count(name) > 1:
+                    raise self.fault(f"line {line}", f"{allowed}; {name} is named twice")
+                continue
+            close = get_close_matches(name, absent, 1, LIKENESS) or [each for each in absent if name.startswith(each)]
+            if close:
+                raise self.fault(f"line {line}", f"{allowed}; {brief(name)!r} looks like {close[0]}: rename the column")
+
+
+def _names(table: str, delimiter: str) -> list[str]:
+    """Return the cells of the first row that has any, as names of columns."""
+    reader = csv.reader(io.StringIO(table, newline=""), _Strict, delimiter=delimiter)
+    try:
+        cells = next((row for row in reader if any(cell.strip() for cell in row)), [])
+    except csv.Error:  # quotes stand elsewhere where another character parts the columns
+        return []
+    return [cell.strip().lower() for cell in cells]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +132,6 @@ class Row:
     line: int
     cells: dict[str, str]
     """By column; columns that the row does not reach are missing."""
-    has_decimal_commas: bool
 
     @property
     def where(self) -> str:
@@ -98,8 +145,7 @@ class Row:
     def seconds(self, name: str) -> Fraction:
         """Return the time in a column; raise ConfigError if it holds none."""
         text = self.cells.get(name, "")
-        plain = text.replace(",", ".") if self.has_decimal_commas and DECIMAL_COMMA.search(text) else text
         try:
-            return parse_time(plain)
+            return parse_time(text)
         except ValueError as exc:
             raise self.fault(f"{name} (now {brief(text)!r}): {exc}") from exc

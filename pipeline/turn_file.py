@@ -18,12 +18,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
-import srt
-
 from media.errors import ConfigError
-from media.settings import brief
+from media.text import brief
 from pipeline.config_fields import parse_time
 from pipeline.config_speakers import SpeakerConfig, fold
 from pipeline.table_file import UserFile
@@ -33,9 +32,19 @@ COLUMNS = ("start", "stop", "speaker")
 RTTM_TYPES = {"NOSCORE", "NO_RT_METADATA", "SEGMENT", "LEXEME", "NON-LEX", "NON-SPEECH", "FILLER", "EDIT", "SU"}
 RTTM_TYPES |= {"IP", "CB", "A/P", "SPKR-INFO"}
 """What else a line may be about (NIST's Rich Transcription evaluation plan of 2009, appendix A)."""
-RTTM_FIELDS = 8
-"""Type, file, channel, start, duration, two that do not matter here, name; more may follow."""
-SPEAKER_TEXT = re.compile(r"\s*(?:[-–—]\s*)?(?:\[([^\[\]]+)\]|([^:\[\]]+):)")
+LEAST_FIELDS, MOST_FIELDS, NAME_FIELD = 8, 10, 7
+"""Type, file, channel, start, duration, two that do not matter here, name; a confidence and a time may follow."""
+ABSENT, ABSENT_FIELD = "<NA>", 5
+NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE)
+CONFIDENCE = re.compile(rf"<NA>|[01]|(?!-?\d+$){NUMBER.pattern}", re.IGNORECASE)
+"""What may stand behind a name; another whole number is part of it, as in `Speaker 2`."""
+CUE_NUMBER = re.compile(r"\s*-?\d+\.?\d*\s*")
+CUE_TIMES = re.compile(r"\s*(-?\d[\d:.,，．：]*)\s*-[- ]*>\s*(-?\d[\d:.,，．：]*)(?:\s.*)?")
+"""Times, and what some programs write behind them: where the text stands."""
+COLON_MILLISECONDS = re.compile(r"(\d+:\d+:\d+):(\d{3})")
+WIDE = str.maketrans("，．：", ",.:")
+"""Marks as wide as a letter of Chinese or Japanese, which editors there write."""
+SPEAKER_TEXT = re.compile(r"\s*(?:[-–—>]+\s*)?(?:\[([^\[\]]+)\]|([^:：\[\]]+)[:：])")
 MARKUP = re.compile(r"<[^<>]*>|\{[^{}]*\}")
 END_TOLERANCE_SECONDS = Fraction(1, 10)
 """How far a turn may reach beyond the end of the dub: diarizers round up to whole steps."""
@@ -46,7 +55,7 @@ class Turn:
     """One stretch of somebody's speech."""
 
     where: str
-    """How messages name it: its line or cue."""
+    """How messages name it: its line, and its cue."""
     start: Fraction
     """Seconds of the dub."""
     stop: Fraction
@@ -57,8 +66,8 @@ class Turn:
 def read_turns(path: Path, cast: Mapping[str, SpeakerConfig]) -> tuple[Turn, ...]:
     """Return the turns of a file in order of time.
 
-    Raises ConfigError that names the line or cue: what cannot be read, an unknown name, a turn that runs backwards,
-    turns of one speaker that overlap, and turns of two while one of them would be driven by what both say.
+    Raises ConfigError that names the line: what cannot be read, an unknown name, a turn that runs backwards, and turns
+    of two that overlap while one of them would be driven by what both say. Those of one speaker may overlap.
     """
     readers = {".rttm": _read_rttm, ".srt": _read_srt, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
@@ -72,7 +81,8 @@ def read_turns(path: Path, cast: Mapping[str, SpeakerConfig]) -> tuple[Turn, ...
             raise file.fault(turn.where, f"speaker {brief(repr(turn.speaker))} is not in input.speakers.cast ({known})")
         if turn.stop <= turn.start:
             what = "runs backwards" if turn.stop < turn.start else "lasts no time"
-            raise file.fault(turn.where, f"the turn {what}: {float(turn.start):g} s to {float(turn.stop):g} s")
+            times = f"{float(turn.start):g} s to {float(turn.stop):g} s"
+            raise file.fault(turn.where, f"the turn {what}: {times}; correct its times, or remove it")
         turns.append(Turn(turn.where, turn.start, turn.stop, names[fold(turn.speaker)]))
     if not turns:
         raise ConfigError(f"{KEY}: {path} holds no turn. Check the path.")
@@ -90,18 +100,19 @@ def check_end(path: Path, turns: Sequence[Turn], seconds: Fraction) -> None:
 
 
 def _check_overlaps(file: UserFile, turns: Sequence[Turn], cast: Mapping[str, SpeakerConfig]) -> None:
+    """Raise ConfigError where two speak at once of whom one would be driven by what both say.
+
+    Turns of one speaker may overlap, as subtitles and diarizers write them: whoever lays them out joins them.
+    """
     latest: dict[str, Turn] = {}
     for turn in turns:
         for other in latest.values():
-            if turn.start >= other.stop:
-                continue
-            if turn.speaker == other.speaker:
-                raise file.fault(turn.where, f"the turn overlaps that of {other.where}, of the same speaker")
             needy = [each.speaker for each in (turn, other) if hears_all(cast[each.speaker])]
-            if needy:
+            if needy and turn.speaker != other.speaker and turn.start < other.stop:
                 problem = f"the turn overlaps that of {other.where}, and the dub, which holds both voices, would drive"
                 raise file.fault(turn.where, f"{problem} {brief(needy[0])}; give {brief(needy[0])} a stem")
-        latest[turn.speaker] = turn
+        if turn.speaker not in latest or latest[turn.speaker].stop < turn.stop:
+            latest[turn.speaker] = turn
 
 
 def hears_all(speaker: SpeakerConfig) -> bool:
@@ -116,15 +127,18 @@ def _read_csv(file: UserFile, _names: Mapping[str, str]) -> Iterator[Turn]:
         yield Turn(row.where, row.seconds("start"), row.seconds("stop"), speaker)
 
 
-def _read_rttm(file: UserFile, _names: Mapping[str, str]) -> Iterator[Turn]:
+def _read_rttm(file: UserFile, names: Mapping[str, str]) -> Iterator[Turn]:
     recording = ""
-    for number, line in enumerate(file.text().splitlines(), start=1):
+    for number, line in enumerate(file.text().split("\n"), start=1):
         fields, where = line.split(), f"line {number}"
         if not fields or fields[0].startswith(";;") or fields[0] in RTTM_TYPES:
             continue
-        if fields[0] != "SPEAKER" or len(fields) < RTTM_FIELDS:
+        if fields[0] != "SPEAKER" or len(fields) < LEAST_FIELDS:
             form = "SPEAKER file channel start duration <NA> <NA> name"
             raise file.fault(where, f"this is no line of an RTTM file ({form}): {brief(line)!r}")
+        _check_spaces(file, where, fields, names)
+        if fields[NAME_FIELD] == ABSENT:
+            raise file.fault(where, "the name of the speaker, the eighth field, is missing")
         recording = recording or fields[1]
         if fields[1] != recording:
             both = f"{brief(recording)!r} and {brief(fields[1])!r}"
@@ -133,30 +147,64 @@ def _read_rttm(file: UserFile, _names: Mapping[str, str]) -> Iterator[Turn]:
             start, duration = parse_time(fields[3]), parse_time(fields[4])
         except ValueError as exc:
             raise file.fault(where, f"start and duration (now {brief(' '.join(fields[3:5]))!r}): {exc}") from exc
-        yield Turn(where, start, start + duration, fields[7])
+        yield Turn(where, start, start + duration, fields[NAME_FIELD])
+
+
+def _check_spaces(file: UserFile, where: str, fields: Sequence[str], names: Mapping[str, str]) -> None:
+    """Raise ConfigError if the name of the recording or of the speaker holds a space, which parts the fields.
+
+    names: the cast, folded; a number behind a name is no confidence where it makes the name of somebody in the cast.
+    """
+    absent = next((n for n in range(ABSENT_FIELD, len(fields) - 1) if fields[n : n + 2] == [ABSENT, ABSENT]), 0)
+    if absent > ABSENT_FIELD and all(NUMBER.fullmatch(time) for time in fields[absent - 2 : absent]):
+        what, advice, words = "recording", "", fields[1 : absent - 3]
+    else:
+        what, advice, words = "speaker", " here and in input.speakers.cast", list(fields[NAME_FIELD:])
+        for _ in range(MOST_FIELDS - LEAST_FIELDS):
+            if len(words) > 1 and CONFIDENCE.fullmatch(words[-1]):
+                words.pop()
+        longer = (fields[NAME_FIELD:n] for n in range(NAME_FIELD + 2, min(len(fields), 2 * MOST_FIELDS) + 1))
+        words = next((each for each in longer if fold(" ".join(each)) in names), words)
+    if len(words) > 1:
+        name, better = brief(" ".join(words)), brief("_".join(words))
+        problem = f"the name of the {what}, {name!r}, holds a space, which parts the fields of an RTTM file"
+        raise file.fault(where, f"{problem}; write {better}{advice}")
 
 
 def _read_srt(file: UserFile, names: Mapping[str, str]) -> Iterator[Turn]:
-    text = file.text()
+    lines = file.text().split("\n")
+    heads = [number for number, line in enumerate(lines) if "-->" in line or (":" in line and CUE_TIMES.match(line))]
+    borders = [*(_number_line(lines, head) for head in heads), len(lines)]
+    for number, line in enumerate(lines[: borders[0]], start=1):
+        if line.strip():
+            raise file.fault(f"line {number}", "this is no SRT, which has a number, a line of times and text")
+    for head, (number, stop) in zip(heads, pairwise(borders), strict=True):
+        where = f"line {head + 1}" + (f", cue {brief(lines[number].strip())}" if number < head else "")
+        start, end = _cue_times(file, where, lines[head])
+        for speaker in _speakers_of(file, where, "\n".join(lines[head + 1 : stop]), names):
+            yield Turn(where, start, end, speaker)
+
+
+def _number_line(lines: Sequence[str], head: int) -> int:
+    """Return which line holds the number of a cue, or `head`, that of its times, if it has none."""
+    above = next((number for number in range(head - 1, -1, -1) if lines[number].strip()), None)
+    return above if above is not None and CUE_NUMBER.fullmatch(lines[above]) else head
+
+
+def _cue_times(file: UserFile, where: str, line: str) -> tuple[Fraction, Fraction]:
+    match = CUE_TIMES.fullmatch(line)
+    texts = [COLON_MILLISECONDS.sub(r"\1.\2", text.translate(WIDE)) for text in match.groups()] if match else []
+    if not texts or not all(":" in text for text in texts):
+        raise file.fault(where, f"these are no times of a cue, {brief(line)!r}; write 00:00:12,480 --> 00:00:15,630")
     try:
-        cues = list(srt.parse(text))
-    except srt.SRTParseError as exc:
-        line = text.count("\n", 0, exc.expected_start) + 1
-        raise file.fault(f"line {line}", "this is no SRT, which has a number, a line of times and text") from exc
-    except (ValueError, OverflowError) as exc:
-        raise ConfigError(f"{file.key}: {file.path} holds a time that is none ({brief(str(exc))}).") from exc
-    for number, cue in enumerate(cues, start=1):
-        start, stop = (Fraction(round(time.total_seconds() * 1000), 1000) for time in (cue.start, cue.end))
-        where = f"cue {number if cue.index is None else cue.index}"
-        if "-->" in cue.content:  # a cue whose times cannot be read counts as text of the one before it
-            raise file.fault(where, "its text holds a line of times that is none; write 00:00:12,480 --> 00:00:15,630")
-        for speaker in _speakers_of(file, where, cue.content, names):
-            yield Turn(where, start, stop, speaker)
+        return parse_time(texts[0]), parse_time(texts[1])
+    except ValueError as exc:
+        raise file.fault(where, f"the times of the cue (now {brief(line)!r}): {exc}") from exc
 
 
 def _speakers_of(file: UserFile, where: str, text: str, names: Mapping[str, str]) -> list[str]:
     """Return who speaks in a cue: whom its first line names, and whom others name that are in the cast."""
-    lines = [line for line in MARKUP.sub("", text).splitlines() if line.strip()]
+    lines = [line for line in MARKUP.sub("", text.replace("\\N", "\n")).split("\n") if line.strip()]
     matches = [SPEAKER_TEXT.match(line) for line in lines]
     if not matches or matches[0] is None:
         raise file.fault(where, f"who says {brief(lines[0] if lines else '')!r}? Begin the text with name: or [name]")

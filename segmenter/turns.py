@@ -42,7 +42,8 @@ class Speaker:
 def join_turns(own: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stretch]:
     """Return a speaker's turns, pauses shorter than LONGEST_PAUSE_SECONDS closed where nobody else speaks in them.
 
-    own: sorted, disjoint. others: everybody else's turns, sorted by start.
+    own: sorted by start; those that overlap or touch become one, as subtitles and diarizers mean them. others:
+    everybody else's turns, sorted by start.
     """
     starts = [start for start, _ in others]
     latest: list[Fraction] = []
@@ -53,8 +54,8 @@ def join_turns(own: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stretc
         pause = joined[-1][1], start
         before = bisect_left(starts, pause[1])  # those that begin before the pause is over
         is_quiet = before == 0 or latest[before - 1] <= pause[0]
-        if pause[1] - pause[0] < LONGEST_PAUSE_SECONDS and is_quiet:
-            joined[-1] = joined[-1][0], stop
+        if pause[1] <= pause[0] or (pause[1] - pause[0] < LONGEST_PAUSE_SECONDS and is_quiet):
+            joined[-1] = joined[-1][0], max(stop, joined[-1][1])
         else:
             joined.append((start, stop))
     return joined

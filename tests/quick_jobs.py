@@ -38,9 +38,9 @@ class Redone:
         self.clips = set()
 
 
-def make_talk(path, **options):
+def make_talk(path, *, has_sound=True, **options):
     """Write the video that the canned scan belongs to; packets can be copied again from every twelfth frame on."""
-    return make_video(path, NUM_FRAMES, size=SIZE, gop=12, sounds=[Sound()], **options)
+    return make_video(path, NUM_FRAMES, size=SIZE, gop=12, sounds=[Sound()] if has_sound else [], **options)
 
 
 def canned_scan(frames, **_):

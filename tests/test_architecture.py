@@ -41,7 +41,6 @@ HOMES = {
     "rich": ("main.py", "pipeline/progress.py"),
     "scenedetect": ("segmenter/cuts.py",),
     "safetensors": ("renderer/checkpoint.py", "training/expert.py", "training/weights.py"),
-    "srt": ("pipeline/turn_file.py",),
     "torch": ("renderer/*", "segmenter/detector.py", "training/*"),
     "torchmetrics": ("training/measures.py",),
     "typer": ("main.py",),

@@ -1,5 +1,7 @@
 """The job file: what is taken, what is refused, and that every refusal says where, what and what is allowed."""
 
+import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -60,6 +62,14 @@ def refusal(job):
         ("1:08.96", "68.96"),  # a sum of floats for YAML, 68.96000000000001
         ("1:04:16.28", "3856.28"),  # and 3856.2799999999997
         ("0.1", "0.1"),
+        ('"00:00:01,500"', "1.5"),
+        ("00:01,5", "1.5"),
+        ("'7,25'", "7.25"),
+        ("1e-05", "0.00001"),
+        ("0.00001", "0.00001"),
+        ("-0.0", "0"),
+        (".5", "0.5"),
+        ("'5.'", "5"),
     ],
 )
 def test_a_time_is_exact_in_every_form(job, given, seconds):
@@ -71,7 +81,10 @@ def test_a_time_is_exact_in_every_form(job, given, seconds):
 
 @pytest.mark.parametrize(
     "given",
-    ["-1", "'1:2:3:4'", "soon", "''", "true", "[1]", ".inf", ".nan", "2024-01-01", "'1:75'", "'1:60:00'", "'1e3'"],
+    [
+        *("-1", "'1:2:3:4'", "soon", "''", "true", "[1]", ".inf", ".nan", "2024-01-01", "'1:75'", "'1:60:00'", "'1e3'"),
+        *("'1e999999999'", "'1e-999999999'", "'1,2,3'", "'1.234,5'", "'0:60:00'", "-1e-9", f"'{'9' * 5000}'"),
+    ],
 )
 def test_what_is_no_time_is_refused(refusal, given):
     said = refusal(f"input: {{video: a.mp4}}\noutput: b.mp4\nranges: [{{start: {given}, end: 1000}}]")
@@ -191,6 +204,7 @@ def test_a_job_cannot_be_changed(job):
 def test_a_section_without_lines_is_one_that_is_left_out(job):
     text = "input: {video: a.mp4, audio: }\noutput: b.mp4\nrenderer:\nstitcher:\n  video:\nranges:\n"
     assert job(text) == job("input: {video: a.mp4}\noutput: b.mp4\n")
+    assert job(ranges=[{**RANGES[0], "name": None, "audio_start": None}]) == job(ranges=RANGES)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +360,7 @@ def test_a_person_cannot_be_meant_where_nobody_is_told_apart(refusal, target, wi
         ("a: &x 1\nb: *x\n", "line 2: aliases are not allowed"),
         ("a: !!python/object/apply:os.getcwd []\n", "line 1"),
         ("a: 1\n---\nb: 2\n", "line 2"),
-        ("1: 2\ninput: {video: a.mp4}\noutput: b.mp4\n", "keys should be strings"),
+        ("1: 2\ninput: {video: a.mp4}\noutput: b.mp4\n", "1 (now 2): unknown key"),
         ("a\x01: 2\n", "not YAML"),
     ],
 )
@@ -386,6 +400,118 @@ def test_a_file_that_cannot_be_a_job_is_refused(tmp_path, content, expected):
 def test_a_folder_is_no_job_file(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_job(tmp_path)
+
+
+# JSON
+
+
+def write_json(path, content, **options):
+    path.write_text(json.dumps(content, **options), encoding="utf-8")
+    return path
+
+
+JSON_JOB = {
+    "input": {
+        "video": "\U0001f600.mp4",
+        "speakers": {"turns": "t.csv", "cast": {"\U0001f600": {}, "no": {}, "1e3": {}}},
+    },
+    "output": "~out\u2028\x7f.mp4",
+    "ranges": [{"start": 1e-05, "end": 1e3}],
+}
+
+
+@pytest.mark.parametrize("name", ["job.json", "job.yaml"])
+@pytest.mark.parametrize("options", [{}, {"indent": "\t"}, {"indent": 2}, {"ensure_ascii": False}])
+def test_a_job_that_json_wrote_is_read(tmp_path, name, options):
+    loaded = load_job(write_json(tmp_path / name, JSON_JOB, **options))
+    assert loaded.input.video == tmp_path / "\U0001f600.mp4"
+    assert list(loaded.input.speakers.cast) == ["\U0001f600", "no", "1e3"]
+    assert loaded.output == tmp_path / "~out\u2028\x7f.mp4"
+    assert (loaded.ranges[0].start, loaded.ranges[0].end) == (Fraction("0.00001"), 1000)
+
+
+def test_what_json_may_write_and_yaml_does_not_know_is_read(tmp_path):
+    path = tmp_path / "job.json"
+    path.write_bytes(
+        b'\xef\xbb\xbf\r\n\t{\t"input":\t{"video":"a\\/\\u00e9.mp4","audio":null},\r\n'
+        b'\t"output":"b.mp4",\t"renderer":{"batch_size":16e0,"feather":1E-1}}\r\n'
+    )
+    loaded = load_job(path)
+    assert (loaded.input.video, loaded.input.audio) == (tmp_path / "a/\xe9.mp4", None)
+    assert (loaded.renderer.batch_size, loaded.renderer.feather) == (16, 0.1)
+
+
+def test_a_pair_of_surrogates_is_one_character_in_yaml_too(job, tmp_path):
+    escaped = r'"\ud83d\ude00.mp4"'
+    assert job(f"input:\n  video: {escaped}  # a face\noutput: b.mp4\n").input.video == tmp_path / "\U0001f600.mp4"
+    assert job(None, f"output={escaped}").output == tmp_path / "\U0001f600.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            r'{"input": {"video": "\ud83d.mp4"}, "output": "b.mp4"}',
+            r"input.video: '\ud83d.mp4' holds half of a surrogate",
+        ),
+        (r'{"input": {"video": "\ude00\ud83d"}, "output": "b.mp4"}', "input.video: "),
+        (r'input: {video: "\ude00.mp4"}', "input.video: "),
+        (r'{"input": {"vid\ud83do": "a.mp4"}}', r"input.vid\ud83do: "),
+        (r'{"ranges": [{"name": "\ud83d"}]}', "ranges.0.name: "),
+        ('{"input": {"video": "a.mp4"},\n\t"output": "b.mp4",\n\t"output": "c.mp4"}', "line 3: output is given twice"),
+        ('{\n"input":\t{"video": "a.mp4",\t"video":\t"b.mp4"}}', "line 2: video is given twice"),
+        ('{"' + "k" * 2000 + '": 1, "k": 1, "k": 2}', "job.yaml: "),
+        ('{"input": {"video": "a.mp4"}\n\t"output": "b.mp4"}', "line 2: "),
+        ('{"input": {"video": "a.mp4"},\n"output": "b.mp4"', "line 2: "),
+        ('{"' + "k" * 2000 + '": 1}', "unknown key"),
+        ('{"input": ' + "[" * 5000, "not YAML"),
+        ('{"input": ' * 400 + "1" + "}" * 400, "job.yaml: "),
+        ('{"input": ' * 700 + "1" + "}" * 700, "job.yaml: "),
+        ('{"a": ' + "9" * 5000 + "}", "not YAML"),
+        ('["input"]', "key: value"),
+        (
+            r'{"cast": {"\ud83d\ude00": 1, "😀": 2}}'.replace("cast", "input"),
+            "given twice",
+        ),
+    ],
+)
+def test_what_json_must_not_hold_is_refused(refusal, text, expected):
+    said = refusal(text)
+    assert expected in said
+    assert "\n" not in said
+    assert len(said) < 500
+
+
+def test_a_name_that_is_not_utf_8_is_read_from_json(tmp_path):
+    name = os.fsdecode(b"latin-\xfc.mp4")
+    content = {"input": {"video": name}, "output": "b.mp4"}
+    assert os.fsencode(load_job(write_json(tmp_path / "job.json", content)).input.video.name) == b"latin-\xfc.mp4"
+
+
+def test_a_job_file_may_be_utf_16(tmp_path):
+    """As the older PowerShell writes it."""
+    path = tmp_path / "job.yaml"
+    path.write_bytes("input: {video: é.mp4}\r\noutput: b.mp4\r\n".encode("utf-16"))
+    assert load_job(path).input.video == tmp_path / "é.mp4"
+
+
+def test_names_of_speakers_are_text(job):
+    cast = "{no: {}, 01: {}, 010: {}, 8: {}, 1e3: {}, 2024-01-01: {}, ~: {}, narrator: }"
+    loaded = job(f"input: {{video: a.mp4, speakers: {{turns: t.csv, cast: {cast}}}}}\noutput: b.mp4\n")
+    names = ["no", "01", "010", "8", "1e3", "2024-01-01", "~", "narrator"]
+    assert list(loaded.input.speakers.cast) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ranges: [{start: 1,5, end: 2}]", "ranges.0.5: unknown key"),
+        ("segmenter: {target: {at: 1,5, point: [3, 4]}}", "segmenter.target: give main"),
+        ("segmenter: {min_light: 0,1}", "segmenter.1: unknown key"),
+    ],
+)
+def test_a_decimal_comma_without_quotes_is_no_key_without_a_value(refusal, text, expected):
+    assert expected in refusal(f"input: {{video: a.mp4}}\noutput: b.mp4\n{text}\n")
 
 
 # What ships

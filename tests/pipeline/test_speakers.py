@@ -172,6 +172,13 @@ def test_the_report_tells_whose_mouth_moved_in_which_frames(work):
     assert sides == [(5, 20, True, False), (35, 45, False, True), (45, 50, True, True), (50, 55, True, False)]
 
 
+def test_turns_of_one_speaker_that_overlap_count_as_one(work, stock):
+    (stock / "overlapping.csv").write_text(TURNS + "0.3,0.5,anna\n0.2,0.8,ANNA\n1.7,2,ben\n1.9,2.1,anna\n")
+    _, report, _ = work(turns="overlapping.csv")
+    assert spans_of(report) == SPOKEN
+    assert [speaker["turns"] for speaker in report["speakers"]] == [[[0.2, 0.8], [1.8, 2.2]], [[1.4, 2.0], [3.4, 3.6]]]
+
+
 def test_who_has_no_stem_hears_the_dub(work, stock):
     (stock / "apart.csv").write_text("start,stop,speaker\n0.2,0.8,anna\n1.4,2,ben\n2,2.2,anna\n")
     work(turns="apart.csv", cast={**CAST, "ben": {"person": {"reference": "b.png"}}})
@@ -357,7 +364,6 @@ def test_names_of_speakers_and_files_play_no_part(work, stock):
     ("turns", "cast", "sections", "expected"),
     [
         ("0,1,carl", CAST, {}, "line 2: speaker 'carl' is not in input.speakers.cast (anna, ben)"),
-        ("0,1,anna\n0.9,2,ANNA", CAST, {}, "line 3: the turn overlaps that of line 2, of the same speaker"),
         ("0,1,anna\n3,5,ben", CAST, {}, "line 3: 3 s to 5 s reaches beyond the end of the dub, 4.000 s"),
         (
             "0,1,anna\n0.9,2,ben",

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
 
 import cv2
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
+import main
 import pipeline.prepare
 from demo.make_material import DUB_FILE
 from media.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
@@ -301,6 +304,93 @@ def test_the_contact_sheet_shows_everybody(work, stock):
         show_faces(job, stock / "faces.html", said, force=False)
     with pytest.raises(ConfigError, match=r"--out: the ending '\.txt'"):
         show_faces(job, stock / "faces.txt", said, force=False)
+
+
+@pytest.fixture
+def sheet(stock, tmp_path):
+    """Return a function that makes the contact sheet of a job from the command line and returns who is on it."""
+
+    def make(expected=0, **sections):
+        content = content_of({}, workspace=None)
+        for key, value in sections.items():
+            content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
+        job = write_job(tmp_path, **content)
+        for path in ("talk.mp4", "faces.pth", "who.onnx"):
+            if not (tmp_path / path).exists():
+                (tmp_path / path).symlink_to(stock / path)
+        arguments = ["faces", "--config", job, "--out", tmp_path / "faces.html", "--force"]
+        result = CliRunner().invoke(main.app, [*map(str, arguments)])
+        assert result.exit_code == expected, result.output
+        if expected:
+            assert result.stderr.count("\n") == 1
+            return result.stderr
+        assert result.stderr == ""
+        found = json.loads((tmp_path / "faces.json").read_text())["people"]
+        return [(person["person"], person["first"], person["last"]) for person in found]
+
+    return make
+
+
+EVERYBODY = [(1, 0.0, 3.96), (2, 1.2, 3.16)]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"input": {"audio": "nowhere.wav", "drive_audio": "nowhere.wav"}},
+        {"input": {"audio": "long.wav"}},
+        {"input": {"audio": "long.wav", "length_policy": "error"}},
+        {"input": {"audio": "long.wav", "length_policy": "bounce"}},
+        {"input": {"audio": None}},
+        {"input": {"speakers": {"turns": "nowhere.rttm", "cast": {"anna": {"person": 7, "stem": "nowhere.wav"}}}}},
+        {"segmenter": {"target": {"reference": "nowhere.png"}}},
+        {"segmenter": {"target": 9, "spans": "nowhere.csv"}},
+        {"renderer": {"checkpoint": "nowhere.pth"}},
+        {"mode": "extract", "ranges": [{"start": 0, "end": 4, "audio": "nowhere.wav", "audio_start": 7}]},
+        {"output": "nowhere/out.mp4"},
+        {"output": "talk.mp4"},
+        {"output": "out.avi", "stitcher": {"audio": {"codec": "opus"}}},
+        {"output": None},
+    ],
+)
+def test_the_contact_sheet_needs_the_video_alone(sheet, tmp_path, sections):
+    soundfile.write(tmp_path / "long.wav", np.full(9 * 16_000, 0.5), 16_000)
+    assert sheet(**sections) == EVERYBODY
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_contact_sheet_of_a_video_without_sound(sheet, tmp_path):
+    make_talk(tmp_path / "mute.mp4", has_sound=False)
+    assert sheet(input={"video": "mute.mp4", "audio": None}) == EVERYBODY
+
+
+def test_the_contact_sheet_of_a_video_whose_name_is_not_utf_8(sheet, stock, tmp_path):
+    name = os.fsdecode(b"latin-\xfc.mp4")
+    (tmp_path / name).symlink_to(stock / "talk.mp4")
+    assert sheet(input={"video": name}) == EVERYBODY
+    assert r"latin-\udcfc.mp4" in (tmp_path / "faces.html").read_text(encoding="utf-8")
+
+
+def test_the_contact_sheet_of_ranges_shows_who_is_seen_in_them(sheet):
+    ranges = [{"start": 2.4, "end": 3.2, "audio": "nowhere.wav"}]
+    assert sheet(ranges=ranges) == [(1, 2.4, 3.16)]
+    assert "ranges.0: 3 s to 9 s reaches beyond the video" in sheet(2, ranges=[{"start": 3, "end": 9}])
+
+
+def test_a_job_finds_the_scan_of_its_contact_sheet(sheet, stock, tmp_path, patched):
+    patched.forget()
+    sheet(input={"audio": "nowhere.wav"})
+    assert patched.scanned
+    (tmp_path / "dub.wav").symlink_to(stock / "dub.wav")
+    (tmp_path / "weights.bin").symlink_to(stock / "weights.bin")
+    patched.forget()
+    run_job(load_job(write_job(tmp_path, **content_of({}, workspace=None))), Silent(), plan_only=True)
+    assert not patched.scanned
+
+
+def test_the_contact_sheet_needs_a_video(sheet):
+    assert "nowhere.mp4: no such file" in sheet(3, input={"video": "nowhere.mp4"})
 
 
 def test_the_contact_sheet_names_somebody_who_is_there():

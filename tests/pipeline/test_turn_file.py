@@ -68,6 +68,112 @@ def test_srt_is_read(read):
     ]
 
 
+def test_srt_as_other_programs_write_it_is_read(read):
+    """No numbers, no blank lines, hours left out or beyond 99, points, text that looks like a number, broken lines."""
+    text = "00:00:01.5 --> 00:00:02.25\n>> Anna : How many?\n3\n00:03,000-->00:04,000 X1:10 X2:20\n[Ben  Bo]: 4\n5\n\n"
+    text += "7\n100:00:01,000 --> 100:00:01,500\n\nAnna：Oh!\\NBen Bo: Oh!\n6\n\n00:00:05:250 --> 00:00:06，5\n7: 1\n2"
+    assert read(text, ".srt") == [
+        (1.5, 2.25, "Anna"),
+        (3, 4, "Ben Bo"),
+        (5.25, 6.5, "7"),
+        (360_001, 360_001.5, "Anna"),
+        (360_001, 360_001.5, "Ben Bo"),
+    ]
+
+
+def test_a_table_may_have_further_columns_and_tell_its_delimiter(read):
+    text = 'sep=;\r\n"Start";"Stop";"Speaker";"Text";\r\n00:00:01,500;"00:00:02,250";anna;"One; two";\r\n'
+    assert read(text) == read(text.encode("utf-16")) == [(1.5, 2.25, "Anna")]
+    text = "speaker\ttext\tstart\tstop\nanna\tHi, you\t1e-05\t2\n"
+    assert read(text.encode("utf-16-le")) == [(0.00001, 2, "Anna")]
+    assert read('start,stop,speaker,text\n"00:00:01,500","2,25",anna,"a\nb"\n') == [(1.5, 2.25, "Anna")]
+
+
+@pytest.mark.parametrize(
+    ("text", "ending"),
+    [
+        (RTTM.format(0, 2, "anna") + RTTM.format(1, 3, "Anna") + RTTM.format(1, 0.5, "ANNA") * 2, ".rttm"),
+        ("start,stop,speaker\n1,1.5,anna\n0,2,anna\n1,1.5,anna\n1,4,anna\n", ".csv"),
+        (
+            "".join(
+                CUE.format(1, f"00:00:0{start}", f"00:00:0{stop}", "Anna: a")
+                for start, stop in ((0, 2), (1, 4), ("1", "1.5"), ("1,0", "1,5"))
+            ),
+            ".srt",
+        ),
+    ],
+)
+def test_turns_of_one_speaker_may_overlap(read, text, ending):
+    assert read(text, ending) == [(0, 2, "Anna"), (1, 1.5, "Anna"), (1, 1.5, "Anna"), (1, 4, "Anna")]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("talk 1 0.5 2.0 <NA> <NA> Anna Smith <NA> <NA>", "the name of the speaker, 'Anna Smith', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> Anna Smith <NA>", "'Anna Smith', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> Anna Smith", "'Anna Smith', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> Anna Smith 0.9 <NA>", "'Anna Smith', holds a space"),
+        (
+            "talk 1 0.5 2.0 <NA> <NA> Anna Maria Smith <NA> <NA>",
+            "write Anna_Maria_Smith here and in input.speakers.cast",
+        ),
+        ('talk 1 0.5 2.0 <NA> <NA> "Anna Smith" <NA> <NA>', "Anna Smith"),
+        ("talk\t1\t0.5\t2.0\t<NA>\t<NA>\tAnna Smith\t<NA>\t<NA>", "'Anna Smith', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> Anna\xa0Smith <NA> <NA>", "'Anna Smith', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> Anna 2 <NA> <NA>", "'Anna 2', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> Anna 2 <NA>", "'Anna 2', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> 7 1 <NA>", "'7 1', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> ben BO <NA> <NA>", "write ben_BO here and in input.speakers.cast"),
+        ("my talk 1 0.5 2.0 <NA> <NA> anna <NA> <NA>", "the name of the recording, 'my talk', holds a space"),
+        ("my talk 1 0.5 2.0 <NA> <NA> anna <NA>", "'my talk', holds a space"),
+        ("my talk 1 0.5 2.0 <NA> <NA> anna", "'my talk', holds a space"),
+        ("my talk <NA> 0.5 2.0 <NA> <NA> anna", "'my talk', holds a space"),
+        ("the talk of May 3 1 0.5 2.0 <NA> <NA> anna <NA> <NA>", "write the_talk_of_May_3."),
+        ("talk 2 1 0.5 2.0 <NA> <NA> anna <NA> <NA>", "'talk 2', holds a space"),
+        ("my talk 1 0.5 2.0 <NA> <NA> Anna Smith <NA> <NA>", "'my talk', holds a space"),
+        ("talk 1 0.5 2.0 <NA> <NA> " + "x " * 20_000, "holds a space"),
+        ("talk 1 0.5 <NA> <NA> <NA> anna <NA> <NA>", "start and duration (now '0.5 <NA>')"),
+        ("talk 1 0.5 2.0 <NA> anna <NA> <NA>", "the name of the speaker, the eighth field, is missing"),
+        ("talk 1 0.5 0.000 <NA> <NA> anna <NA> <NA>", "lasts no time: 0.5 s to 0.5 s; correct its times, or remove it"),
+    ],
+)
+def test_a_name_with_a_space_in_rttm_is_refused(read, tmp_path, line, expected):
+    path = tmp_path / "turns.rttm"
+    path.write_text(f";; a comment\nSPEAKER {line}\n", encoding="utf-8")
+    cast = {**CAST, "7 1": SpeakerConfig()}
+    with pytest.raises(ConfigError) as caught:
+        read_turns(path, cast)
+    assert f"{path}, line 2: " in str(caught.value)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "talk 1 0.5 2.0 <NA> <NA> anna <NA> <NA>",
+        "talk 1 0.5 2.0 <NA> <NA> anna <NA>",
+        "talk 1 0.5 2.0 <NA> <NA> anna",
+        "talk 1 0.5 2.0 <NA> <NA> anna 0.98 <NA>",
+        "talk 1 0.5 2.0 <NA> <NA> anna 1",
+        "talk 0 5.0e-1 2 <NA> unknown ANNA <NA> 3.5",
+        "talk\t1\t0.5\t2.0\t<NA>\t<NA>\tanna\t<NA>\t<NA>\r",
+        "talk <NA>   0.500   2.000 <NA> <NA> Anna <NA> <NA>  ",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_rttm_as_other_programs_write_it_is_read(read, line, encoding):
+    assert read(f"SPEAKER {line}\n".encode(encoding), ".rttm") == [(0.5, 2.5, "Anna")]
+
+
+def test_names_are_the_same_however_they_are_coded(tmp_path):
+    """Accents as one character or as two, marks for writing from right to left, double spaces."""
+    path = tmp_path / "turns.csv"
+    path.write_text("start,stop,speaker\n0,1,\u202bJose\u0301  RUIZ\u202c\n", encoding="utf-8")
+    (turn,) = read_turns(path, {"Jos\xe9 Ruiz": SpeakerConfig()})
+    assert turn.speaker == "Jos\xe9 Ruiz"
+
+
 def test_who_is_not_seen_may_speak_at_the_same_time(read):
     assert len(read("start,stop,speaker\n0,2,narrator\n1,3,Anna\n")) == 2
 
@@ -80,7 +186,9 @@ def test_who_is_not_seen_may_speak_at_the_same_time(read):
         ("2,1,7", "line 2: the turn runs backwards: 2 s to 1 s"),
         ("2,2,7", "line 2: the turn lasts no time"),
         ("x,2,7", "line 2: start (now 'x'): give seconds"),
-        ("0,9,Anna\n1,2,Ben Bo\n8,9,Anna", "line 4: the turn overlaps that of line 2, of the same speaker"),
+        ("0,9,Anna\n1,2,Anna\n8,9,7", "line 4: the turn overlaps that of line 2, and the dub"),
+        ("0,1,Anna,Hello\n", "line 2: there are 4 cells here, and 3 columns"),
+        ("0,5,2,0,Anna", "line 2: there are 5 cells here, and 3 columns"),
         (
             "0,9,Anna\n1,2,7",
             "line 3: the turn overlaps that of line 2, and the dub, which holds both voices, would drive 7",
@@ -110,9 +218,20 @@ def test_a_wrong_row_is_named_by_its_line(refusal, lines, expected):
         (
             CUE.format(1, "00:00:01,0", "00:00:02,0", "7: a") + CUE.format(2, "3", "4", "7: b"),
             ".srt",
-            "cue 1: its text holds a line of times that is none",
+            "line 6, cue 2: these are no times of a cue, '3 --> 4'; write 00:00:12,480 --> 00:00:15,630",
         ),
-        (CUE.format(1, "9" * 20 + ":00:01,0", "00:00:02,0", "7: a"), ".srt", "holds a time that is none"),
+        (CUE.format(1, "9" * 20 + ":00:01,0", "00:00:02,0", "7: a"), ".srt", "line 2, cue 1: the times"),
+        (
+            CUE.format(1, "00:00:01,0", "00:00:02,0", "7: a") + "00:00:03,0 --> \n7: b",
+            ".srt",
+            "line 5: these are no times",
+        ),
+        (CUE.format(1, "00:00:01,0", "00:00:02:12", "7: a"), ".srt", "line 2, cue 1: the times"),
+        (CUE.format(1, "-00:00:01,0", "00:00:02,0", "7: a"), ".srt", "not negative"),
+        (CUE.format(1, "00:75:01,0", "01:16:02,0", "7: a"), ".srt", "below 60"),
+        ("WEBVTT\n\n00:01.000 --> 00:02.000\n7: a\n", ".srt", "line 1: this is no SRT"),
+        ("WEBVTT", ".vtt", "the ending '.vtt' of turns.vtt is unknown. Use .rttm, .srt or .csv"),
+        ("caf\xe9".encode("cp1252"), ".srt", "line 1: this is no UTF-8 text; save the file in UTF-8"),
         ("", ".srt", "holds no turn"),
         (b"\xff\xfe\x00", ".rttm", "no UTF-8 text"),
         ("a", ".txt", "the ending '.txt' of turns.txt is unknown. Use .rttm, .srt or .csv"),

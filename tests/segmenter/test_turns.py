@@ -23,6 +23,12 @@ def test_short_pauses_belong_to_the_turns():
     assert join_turns(own, []) == seconds((0, 2), (2.5, 3.2))
 
 
+def test_turns_that_overlap_or_touch_are_one_whoever_else_speaks():
+    own = seconds((0, 4), (0, 4), (1, 2), (3, 5), (5, 6), (8, 9), (8.5, 8.6))
+    for others in ([], seconds((0, 9))):
+        assert join_turns(own, others) == seconds((0, 6), (8, 9))
+
+
 def test_a_pause_in_which_somebody_else_speaks_stays():
     own = seconds((0, 1), (1.4, 2), (2.2, 3))
     assert join_turns(own, seconds((0.5, 1.1))) == seconds((0, 1), (1.4, 3))
