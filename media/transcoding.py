@@ -10,6 +10,7 @@ import av.error
 
 from media.coding import BOTTOM_FIELD_FIRST, SPLICEABLE, TOP_FIELD_FIRST, VideoCoding, find_coding
 from media.errors import UnsupportedMedia
+from media.orientation import PLAIN, UPRIGHT
 from media.probe import MediaInfo, VideoInfo, open_input
 from media.timeline import FrameTable
 
@@ -34,6 +35,8 @@ HELD = {
 """What can be read back from the files of muxers that take any codec without a word, whatever the source."""
 OWN_SOURCES = {"avi": "avi", "flv": "flv", "mpeg": "mpeg", "vob": "mpeg"}
 """Muxers whose clocks and streams are too narrow for whatever comes from another container than the one named."""
+ORIENTED = ("mp4", "mov", "matroska", "webm")
+"""Muxers that write how the picture is turned and mirrored."""
 INTERLACING = ("h264", "mpeg2video", "mpeg4", "prores")
 """Codecs that tell the order of fields."""
 
@@ -62,9 +65,15 @@ def choose_stream(info: MediaInfo, table: FrameTable, *, crf: int, preset: str, 
 
     The codec is the source's. Where that has no encoder for the pixel format, or the muxer does not take it, it is the
     first of the muxer's FALLBACKS that has one. crf, preset: as for choose_coding. Raises UnsupportedMedia where no
-    codec of the muxer takes the pixel format or the order of fields, or the muxer takes nothing from such a container.
+    codec of the muxer takes the pixel format or the order of fields, or the muxer takes nothing from such a container,
+    or cannot say how the picture is shown.
     """
     video = info.require_video()
+    if muxer not in ORIENTED and video.display_matrix != PLAIN and video.orientation != UPRIGHT:
+        raise UnsupportedMedia(
+            f"output: {muxer} files cannot say that the picture of {info.path} is {video.orientation}."
+            f" Use .mp4, .mov or .mkv, or convert it first: {info.turning}"
+        )
     if muxer in OWN_SOURCES and OWN_SOURCES[muxer] not in info.container.split(","):
         raise UnsupportedMedia(
             f"output: only a source of the same kind is put into {muxer} files. Use .mp4, .mov, .mkv or .ts."

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from media.orientation import UPRIGHT, Orientation
 from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -48,7 +49,7 @@ def scan(frames, table, detector=None, **options):
         frames,
         table=table,
         detector=detector or WhiteSquares(),
-        converter=PictureConverter(0),
+        converter=PictureConverter(UPRIGHT),
         upright_size=SIZE,
         **options,
     )
@@ -135,7 +136,7 @@ def test_a_turned_picture_is_scanned_upright(second):
         [(0, draw((200, 100)))],
         table=second,
         detector=WhiteSquares(),
-        converter=PictureConverter(90),
+        converter=PictureConverter(Orientation(90)),
         upright_size=(SIZE[1], SIZE[0]),
     )
     box = result.samples[0].faces[0].box  # 90 degrees clockwise: left is the old bottom, counted from there
