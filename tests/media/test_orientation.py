@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from media.bitstream import SEI_PREFIXES, join_units, length_prefix_size, split_units
 from media.errors import UnsupportedMedia
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from media.probe import probe, scan_packets
 from media.transcoding import choose_stream
-from tests.mp4_matrix import patch_matrix
+from tests.display import message, patch_matrix, with_message
 from tests.synthetic import make_video
 
 QUARTERS = {
@@ -170,39 +169,6 @@ def test_of_a_dub_the_picture_does_not_matter(tmp_path):
 
 
 # What pictures say: display orientation, an SEI message of H.264 and HEVC
-
-
-def message(degrees, *, sides=0, top=0, ends=0):
-    """Return the message: cancels, flips left and right, flips top and bottom, anticlockwise turn, lasts."""
-    bits = ends << 23 | sides << 22 | top << 21 | round(degrees * 65536 / 360) % 65536 << 5 | 0b01000
-    return b"\x2f\x03" + bits.to_bytes(3, "big")
-
-
-LONG = b"\x05\xff\x10" + bytes(range(1, 256)) + bytes(16)
-"""Words of an encoder on itself, which stand in front."""
-
-
-def with_message(path, told, target):
-    """Write a copy of a video into whose first picture a message is put, in one unit with others."""
-    with av.open(str(path)) as reader, av.open(str(target), "w") as writer:
-        source = reader.streams.video[0]
-        codec, prefix_size = (
-            source.codec.canonical_name,
-            length_prefix_size(source.codec.canonical_name, source.codec_context.extradata),
-        )
-        stream = writer.add_stream_from_template(source, opaque=True)
-        for packet in reader.demux(source):
-            if not packet.size:
-                continue
-            units = list(split_units(bytes(packet), prefix_size))
-            if packet.is_keyframe:
-                sei = SEI_PREFIXES[codec] + LONG.replace(b"\0\0\0", b"\0\0\3\0") + told + b"\x80"
-                units = [sei, *units]
-            copy = av.Packet(join_units(units, prefix_size))
-            copy.stream, copy.pts, copy.dts, copy.time_base = stream, packet.pts, packet.dts, packet.time_base
-            copy.is_keyframe = packet.is_keyframe
-            writer.mux_one(copy)
-    return target
 
 
 ASKED = {
