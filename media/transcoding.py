@@ -35,10 +35,10 @@ HELD = {
 """What can be read back from the files of muxers that take any codec without a word, whatever the source."""
 OWN_SOURCES = {"avi": "avi", "flv": "flv", "mpeg": "mpeg", "vob": "mpeg"}
 """Muxers whose clocks and streams are too narrow for whatever comes from another container than the one named."""
-ORIENTED = ("mp4", "mov", "matroska", "webm")
-"""Muxers that write how the picture is turned and mirrored."""
 INTERLACING = ("h264", "mpeg2video", "mpeg4", "prores")
 """Codecs that tell the order of fields."""
+ORIENTED = ("mp4", "mov", "matroska", "webm")
+"""Muxers that write how the picture is turned and mirrored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from demo.make_material import DUB_FILE
-from media.errors import UnsupportedMedia
+from media.errors import ContractBroken, UnsupportedMedia
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from media.probe import probe
 from media.timeline import Face, FaceBox, FaceSample
@@ -14,6 +14,7 @@ from pipeline.config import load_job
 from pipeline.faces import show_faces
 from pipeline.job import run_job
 from pipeline.progress import Silent
+from pipeline.verify import verify_job
 from segmenter.scanner import Scan
 from tests.display import message, patch_matrix, with_message
 from tests.jobs import load_report, write_job
@@ -144,6 +145,15 @@ def test_of_pictures_of_which_the_first_one_says_it_others_may_be_extracted(job,
     patch_matrix(told, (1, 0, 0, 1))
     config = job(MIRRORED, input={"video": "told.mp4", "audio": "dub.wav", "length_policy": "cut"}, **AFTER_SPAN)
     assert run(config)["num_clips"] == {"copied": 1}
+
+
+def test_an_output_that_is_shown_otherwise_breaks_the_contract(job):
+    config = job(MIRRORED)
+    run(config)
+    patch_matrix(config.output, (0, 1, -1, 0))
+    words = "the orientation of the video is turned by 90 degrees instead of mirrored and turned by 90 degrees"
+    with pytest.raises(ContractBroken, match=words):
+        verify_job(config, Silent())
 
 
 # What is refused

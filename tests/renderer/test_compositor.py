@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.orientation import ORIENTATIONS, UPRIGHT
-from media.picture import chroma_step
+from media.picture import chroma_step, plane_views
 from media.timeline import FaceBox
 from renderer.compositor import FACE_SIZE, MASK_TOP, Compositor, Pads, blend_plane, build_mask
 from tests.synthetic import planes, stamped_frame
@@ -266,6 +266,30 @@ def test_the_crop_is_upright(orientation):
     assert brightness[:22].min() > 180
     assert brightness[27:].max() < 110
     assert edges_of(crop) == pytest.approx(box)
+
+
+def stored_frame(upright, orientation):
+    """Return a frame in 4:4:4 as it is stored, so that it looks like another one once it is turned."""
+    width, height = orientation.upright_size(upright.width, upright.height)
+    stored = VideoFrame(width, height, upright.format.name)
+    for target, plane in zip(plane_views(stored), plane_views(upright), strict=True):
+        target[:] = orientation.turn_back(plane)
+    stored.colorspace, stored.color_range = upright.colorspace, upright.color_range
+    return stored
+
+
+@pytest.mark.parametrize("roll", [0.0, 17.0])
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_how_a_picture_is_stored_changes_neither_crop_nor_mouth(orientation, roll):
+    upright, box = soft_frame(8), FaceBox(60.3, 27.8, 130.1, 107.4)
+    mouth = np.ascontiguousarray(soft_picture(0, (30, 40))[:FACE_SIZE, :FACE_SIZE])
+    usual, turned = (Compositor(each, pads=NO_PADS, feather=0.1) for each in (UPRIGHT, orientation))
+    stored = stored_frame(upright, orientation)
+    expected, crop = usual.crop(upright, box, roll), turned.crop(stored, box, roll)
+    assert np.array_equal(crop.face, expected.face)
+    blended = turned.blend(stored, crop, mouth)
+    for seen, wanted in zip(planes(blended), planes(usual.blend(upright, expected, mouth)), strict=True):
+        assert np.abs(orientation.turn(seen).astype(int) - wanted).max() <= 1
 
 
 def edges_of(crop):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from media.orientation import UPRIGHT, Orientation
+from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -253,13 +253,14 @@ def test_a_box_at_the_edge_of_the_picture_is_searched_in_what_there_is(footage, 
     assert boxes(footage, range(5), [span]) == [box] * 5
 
 
-def test_turned_footage_has_upright_boxes():
-    stored = np.zeros((240, 320, 3), np.uint8)
-    stored[150:198, 40:76] = 255  # turned clockwise by 90 degrees: 240 wide, left = 240 - 198
-    frame = VideoFrame.from_ndarray(stored, format="bgr24").reformat(format="yuv420p")
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_turned_footage_has_upright_boxes(orientation):
+    upright = np.zeros((320, 240, 3), np.uint8)
+    upright[40:76, 42:90] = 255
+    frame = VideoFrame.from_ndarray(orientation.turn_back(upright), format="bgr24").reformat(format="yuv420p")
     expected = FaceBox(42, 40, 90, 76)
     span = Span(0, 1, "face", path=FacePath((0,), (FaceBox(46, 37, 95, 72),)))
-    tracker = BoxTracker(WhiteSquares(), PictureConverter(Orientation(90)))
+    tracker = BoxTracker(WhiteSquares(), PictureConverter(orientation))
     ((_, _, (face,)),) = tracker.track([(0, frame)], [span])
     assert edges([face.box])[0] == pytest.approx(edges([expected])[0], abs=1.5)
 
