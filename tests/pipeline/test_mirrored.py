@@ -99,6 +99,7 @@ def test_the_mouth_lies_where_it_is_watched(job, orientation):
     report = run(config)
     assert is_lower_face(changes(config, orientation))
     assert report["check"]["spans"] == [[*SPAN]]
+    assert report["source"]["orientation"] == str(orientation)
     assert probe(config.output).require_video().orientation == orientation
 
 
