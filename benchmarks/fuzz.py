@@ -40,6 +40,7 @@ import yaml
 
 from media.complete import check_complete
 from media.errors import LipstitchError
+from media.orientation import Orientation
 from media.probe import probe
 from media.reader import FrameReader
 from media.sound import read_samples
@@ -76,7 +77,7 @@ def make_stock(folder: Path) -> None:
         "e.avi": {"codec": "mpeg4", "b_frames": 0, "sounds": [Sound("mp3")]},
         "f.flv": {"sounds": [Sound(rate=44100)]},
         "g.mpg": {"codec": "mpeg2video", "time_base": Fraction(1, 25), "sounds": [Sound("mp2")]},
-        "h.mov": {"codec": "libx265", "sounds": [Sound("pcm_s16le")], "rotation": 90},
+        "h.mov": {"codec": "libx265", "sounds": [Sound("pcm_s16le")], "orientation": Orientation(90)},
         "i.mp4": {"start": -300, "sounds": tone},
     }
     for name, options in kinds.items():

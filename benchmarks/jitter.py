@@ -171,7 +171,7 @@ def find_face_spans(info: MediaInfo, table: FrameTable, detector: FaceDetector, 
             reader.read(range(num_frames)),
             table=table,
             detector=detector,
-            converter=PictureConverter(video.rotation),
+            converter=PictureConverter(video.orientation),
             upright_size=video.upright_size,
         )
     return [span for span in find_spans(scan, table, [(0, num_frames)], SpanSettings()) if span.path]
@@ -181,11 +181,11 @@ def follow(
     info: MediaInfo, table: FrameTable, spans: Sequence[Span], detector: FaceDetector, align: Align
 ) -> list[Followed]:
     """Follow the faces of spans, in every frame and as a job does."""
-    rotation = info.require_video().rotation
-    converter = PictureConverter(rotation)
+    orientation = info.require_video().orientation
+    converter = PictureConverter(orientation)
     tracker = BoxTracker(detector, converter, every_frames=EVERY_FRAMES, align=align)
-    dense = BoxTracker(detector, PictureConverter(rotation))
-    compositor = Compositor(rotation, pads=Pads(0, 0, 0, 0), feather=0.1)
+    dense = BoxTracker(detector, PictureConverter(orientation))
+    compositor = Compositor(orientation, pads=Pads(0, 0, 0, 0), feather=0.1)
     places = np.array([[x * FACE_SIZE - 0.5, y * FACE_SIZE - 0.5, 1] for x, y in CORNERS])
     found = {id(span): Followed(span) for span in spans}
     with FrameReader(info, table) as reader:

@@ -98,7 +98,7 @@ def run(folder: Path, clip: Path, dub: Path, silence: str, weights: Path) -> Pat
 def load_faces(video: Path, boxes: Sequence[FaceBox]) -> list[Pixels]:
     """Return the face in each of the first frames of a video, at 96 x 96."""
     info = probe(video)
-    converter = PictureConverter(info.require_video().rotation)
+    converter = PictureConverter(info.require_video().orientation)
     faces = []
     with FrameReader(info, scan_packets(info)) as reader:
         for box, (_, frame) in zip(boxes, reader.read(range(len(boxes))), strict=True):
@@ -113,7 +113,7 @@ def load_faces(video: Path, boxes: Sequence[FaceBox]) -> list[Pixels]:
 def find_boxes(video: Path, detector: RetinaFaceDetector, num_frames: int) -> list[FaceBox]:
     """Return the largest face in each of the first frames, averaged over five."""
     info = probe(video)
-    converter = PictureConverter(info.require_video().rotation)
+    converter = PictureConverter(info.require_video().orientation)
     found = []
     with FrameReader(info, scan_packets(info)) as reader:
         for _, frame in reader.read(range(num_frames)):

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from media.errors import UnsupportedMedia
+from media.orientation import DisplayMatrix, build_matrix
 
 H264_IDR, H264_SPS, H264_PPS = 5, 7, 8
 HEVC_BLA_N_LP, HEVC_CRA = 18, 21
 HEVC_IRAP = range(16, 24)
 HEVC_PARAMETER_SETS = (32, 33, 34)
 START_CODE = b"\0\0\0\1"
-LASTING_SEI = (137, 144, 147, 148)
-"""Mastering display, content light level, preferred transfer, ambient viewing (H.265 table D.1, H.264 has the same)."""
+DISPLAY_ORIENTATION = 47
+LASTING_SEI = (DISPLAY_ORIENTATION, 137, 144, 147, 148)
+"""Display orientation, mastering display, content light level, preferred transfer, ambient viewing (H.265 table D.1,
+H.264 has the same)."""
+SEI_PREFIXES = {"h264": b"\6", "hevc": b"\x4e\1"}
+"""How units of SEI messages begin that stand before a picture."""
 MPEG_SEQUENCE_HEADER, MPEG_SEQUENCE_EXTENSION = b"\0\0\1\xb3", b"\0\0\1\xb5"
 """ISO/IEC 13818-2 table 6-1; 11172-2 has the former."""
 AV1_SEQUENCE_HEADER, AV1_TEMPORAL_DELIMITER, AV1_FRAME_HEADER, AV1_FRAME = 1, 2, 3, 6
@@ -226,9 +231,9 @@ def _begins_av1_sequence(packet: bytes) -> bool:
 def lasting_sei(codec: str, packet: bytes, prefix_size: int) -> list[bytes]:
     """Return units with the messages of a key picture that speak of the whole video; empty for other codecs.
 
-    They say how HDR is to be shown, and an encoder that is given frames alone omits them.
+    They say how HDR is to be shown and how pictures are turned, and an encoder that is given frames alone omits them.
     """
-    prefix = {"h264": b"\6", "hevc": b"\x4e\1"}.get(codec, b"")
+    prefix = SEI_PREFIXES.get(codec, b"")
     messages = [
         message
         for unit in (split_units(packet, prefix_size) if prefix else ())
@@ -240,13 +245,47 @@ def lasting_sei(codec: str, packet: bytes, prefix_size: int) -> list[bytes]:
 
 
 def _sei_messages(payload: bytes) -> Iterator[bytes]:
-    """Yield each message of an SEI unit, header and all; types from 255 on are of no interest and end the list."""
+    """Yield each message of an SEI unit, header and all."""
     payload = payload.replace(b"\0\0\3", b"\0\0")
     at = 0
-    while at + 2 < len(payload) and payload[at] < 255 and payload[at + 1] < 255:
-        stop = at + 2 + payload[at + 1]
-        yield payload[at:stop]
-        at = stop
+    while at + 2 < len(payload):
+        start, numbers = at, [0, 0]
+        for which in (0, 1):  # its type and its size, each a sum of bytes of which the last is below 255
+            while payload[at : at + 1] == b"\xff":
+                numbers[which], at = numbers[which] + 255, at + 1
+            numbers[which], at = numbers[which] + int.from_bytes(payload[at : at + 1], "big"), at + 1
+        at += numbers[1]
+        if at <= len(payload):
+            yield payload[start:at]
+
+
+def display_orientation(codec: str, sei: Iterable[bytes]) -> DisplayMatrix | None:
+    """Return how H.264 or HEVC pictures ask to be shown, by units as from lasting_sei; None if they do not.
+
+    The message (H.264 D.2.31, H.265 D.3.17) begins with whether it ends an earlier one, whether sides are swapped,
+    whether top and bottom are, and by how much the picture is turned then, anticlockwise, in 2^-16 of a full turn.
+    """
+    for unit in sei:
+        (message,) = _sei_messages(unit[len(SEI_PREFIXES[codec]) : -1])
+        bits = int.from_bytes(message[2:5].ljust(3, b"\0"), "big")
+        if message[0] == DISPLAY_ORIENTATION and not bits >> 23:
+            anticlockwise = (bits >> 5 & 0xFFFF) * 360 / (1 << 16)
+            return build_matrix(anticlockwise, flips_sides=bool(bits >> 22 & 1), flips_top=bool(bits >> 21 & 1))
+    return None
+
+
+def without_display_orientation(codec: str, packet: bytes, prefix_size: int) -> bytes:
+    """Return an access unit of which no SEI message says how it is to be turned; other codecs' as they are."""
+    prefix = SEI_PREFIXES.get(codec, b"")
+    if all(unit[len(prefix)] != DISPLAY_ORIENTATION for unit in lasting_sei(codec, packet, prefix_size)):
+        return packet
+    units = []
+    for unit in split_units(packet, prefix_size):
+        if unit[: len(prefix)] == prefix:
+            kept = [each for each in _sei_messages(unit[len(prefix) :]) if each[0] != DISPLAY_ORIENTATION]
+            unit = prefix + _protected(b"".join(kept)) + b"\x80" if kept else b""
+        units += [unit] if unit else []
+    return join_units(units, prefix_size)
 
 
 def _protected(payload: bytes) -> bytes:

@@ -8,9 +8,7 @@ through RGB costs 44 to 49 dB.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
-import av.error
 import numpy as np
 from av import VideoFrame as VideoFrame
 from av.filter import Graph
@@ -18,10 +16,11 @@ from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-Rectangle = tuple[int, int, int, int]
+from media.orientation import Orientation
+from media.orientation import Plane as Plane
+from media.orientation import Rectangle as Rectangle
+
 Pixels = NDArray[np.uint8]
-Plane = NDArray[Any]
-"""(height, width) view of uint8 or uint16 samples."""
 
 FULL_RANGE = ColorRange.JPEG
 EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
@@ -59,33 +58,6 @@ def chroma_step(pixel_format: VideoFormat) -> tuple[int, int]:
     return 16 // pixel_format.chroma_width(16), 16 // pixel_format.chroma_height(16)
 
 
-def to_stored(rectangle: Rectangle, rotation: int, width: int, height: int) -> Rectangle:
-    """Turn an upright rectangle into stored coordinates.
-
-    rotation: degrees clockwise from stored to upright; width, height: of the stored picture.
-    """
-    left, top, right, bottom = rectangle
-    if rotation == 90:
-        return top, height - right, bottom, height - left
-    if rotation == 180:
-        return width - right, height - bottom, width - left, height - top
-    if rotation == 270:
-        return width - bottom, left, width - top, right
-    return rectangle
-
-
-def to_upright(rectangle: Rectangle, rotation: int, width: int, height: int) -> Rectangle:
-    """Turn a stored rectangle into upright coordinates; arguments as for to_stored."""
-    if rotation in (90, 270):
-        width, height = height, width
-    return to_stored(rectangle, -rotation % 360, width, height)
-
-
-def turn(pixels: Plane, rotation: int) -> Plane:
-    """Turn an image clockwise by a multiple of 90 degrees; a contiguous copy unless rotation is 0."""
-    return np.ascontiguousarray(np.rot90(pixels, -rotation // 90)) if rotation else pixels
-
-
 def align(rectangle: Rectangle, frame: VideoFrame) -> Rectangle:
     """Grow a stored rectangle to whole chroma samples, inside the frame.
 
@@ -108,22 +80,20 @@ class PictureConverter:
     Keep one for each thread: it reuses the scaler's tables.
     """
 
-    def __init__(self, rotation: int) -> None:
-        """rotation: degrees clockwise from stored to upright, of every frame that is given."""
-        self.rotation = rotation
+    def __init__(self, orientation: Orientation) -> None:
+        """orientation: of every frame that is given."""
+        self.orientation = orientation
         self._whole = VideoReformatter()
         self._region = VideoReformatter()
         self._back = VideoReformatter()
 
     def upright_bgr(self, frame: VideoFrame, size: tuple[int, int] | None = None) -> Pixels:
         """Return a whole frame as upright (height, width, 3) uint8 BGR, scaled to an upright (width, height)."""
-        width, height = size or (frame.width, frame.height)
-        if size and self.rotation in (90, 270):
-            width, height = height, width
+        width, height = self.orientation.upright_size(*size) if size else (frame.width, frame.height)
         scaled = self._whole.reformat(
             frame, width, height, "bgr24", dst_color_range=FULL_RANGE, interpolation=Interpolation.AREA, threads=1
         )
-        return turn(scaled.to_ndarray(), self.rotation)
+        return self.orientation.turn(scaled.to_ndarray())
 
     def region_bgr(self, frame: VideoFrame, rectangle: Rectangle) -> Pixels:
         """Return an aligned stored rectangle of a frame as upright (height, width, 3) uint8 BGR."""
@@ -131,12 +101,11 @@ class PictureConverter:
         converted = self._region.reformat(
             region, format="bgr24", dst_color_range=FULL_RANGE, interpolation=EXACT, threads=1
         )
-        return turn(converted.to_ndarray(), self.rotation)
+        return self.orientation.turn(converted.to_ndarray())
 
     def native_planes(self, pixels: Pixels, like: VideoFrame) -> list[Plane]:
         """Return upright (height, width, 3) uint8 BGR as stored planes in the format, matrix and range of a frame."""
-        stored = np.ascontiguousarray(turn(pixels, -self.rotation % 360))
-        frame = VideoFrame.from_ndarray(stored, format="bgr24")
+        frame = VideoFrame.from_ndarray(self.orientation.turn_back(pixels), format="bgr24")
         frame.color_range = FULL_RANGE
         converted = self._back.reformat(
             frame,
@@ -181,29 +150,6 @@ def copy_frame(frame: VideoFrame) -> VideoFrame:
     assert isinstance(copy, VideoFrame)
     copy.make_writable()
     return copy
-
-
-def field_order(frame: VideoFrame) -> int:
-    """Return which field of a decoded frame is shown first, as FFmpeg's AVFieldOrder: 1 none, 2 top, 3 bottom.
-
-    The decoder's word on it is no attribute of a frame, but filters see it.
-    """
-    if not frame.interlaced_frame:
-        return 1
-    graph = Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
-    )
-    select, sink = graph.add("select", "eq(interlace_type,TOPFIRST)"), graph.add("buffersink")
-    source.link_to(select)
-    select.link_to(sink)
-    graph.configure()
-    graph.push(frame)
-    try:
-        graph.pull()
-    except av.error.BlockingIOError:
-        return 3
-    return 2
 
 
 def luma_levels(frame: VideoFrame) -> tuple[int, int]:

@@ -19,9 +19,10 @@ import av
 import av.error
 from av.container import InputContainer
 
-from media.bitstream import is_clean_keyframe, lasting_sei, length_prefix_size
+from media.bitstream import display_orientation, is_clean_keyframe, length_prefix_size
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.field_pairs import AnyPacket, join_fields
+from media.first_picture import decode_first_picture, undecodable
 from media.frame_table import (
     CLEAN,
     DESCRIPTION_SHIFT,
@@ -33,7 +34,7 @@ from media.frame_table import (
     build_shown_table,
 )
 from media.frame_table import rebuild_dts as rebuild_dts
-from media.picture import field_order
+from media.orientation import PLAIN, DisplayMatrix, Orientation, find_orientation
 from media.timeline import FrameTable
 
 ATTACHED_PICTURE = 0x400
@@ -70,7 +71,7 @@ class VideoInfo:
     """FFmpeg's decoder name, for example h264 or hevc."""
     profile: str | None
     width: int
-    """Stored width in pixels, before rotation."""
+    """Stored width in pixels, before it is turned upright."""
     height: int
     pixel_format: str
     color_range: int
@@ -78,8 +79,8 @@ class VideoInfo:
     color_matrix: int
     color_primaries: int
     color_transfer: int
-    rotation: int
-    """Degrees clockwise by which the stored picture is turned to stand upright: 0, 90, 180 or 270."""
+    display_matrix: DisplayMatrix
+    """How the container says that the picture is shown; PLAIN if it does not."""
     sample_aspect: Fraction
     """Width of a pixel divided by its height; 1 where the file does not say."""
     time_base: Fraction
@@ -94,7 +95,16 @@ class VideoInfo:
     """FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, 2 top field first, 3 bottom field first, 4 and 5 likewise but
     stored the other way round."""
     lasting_sei: tuple[bytes, ...] = ()
-    """H.264 and HEVC: units of the first key picture that say how HDR is to be shown."""
+    """H.264 and HEVC: units of the first key picture that say how HDR is to be shown, and how pictures are turned."""
+
+    @property
+    def orientation(self) -> Orientation:
+        """How the picture is watched: as the container says, or else as the first H.264 or HEVC picture does.
+
+        Raises ValueError, in words, for what is none of the eight orientations; require_video refuses such a video.
+        """
+        asked = display_orientation(self.codec, self.lasting_sei) if self.display_matrix == PLAIN else None
+        return find_orientation(asked or self.display_matrix)
 
     @property
     def fields(self) -> Fields:
@@ -106,7 +116,7 @@ class VideoInfo:
     @property
     def upright_size(self) -> tuple[int, int]:
         """Width and height in pixels of the picture as it is watched."""
-        return (self.height, self.width) if self.rotation in (90, 270) else (self.width, self.height)
+        return self.orientation.upright_size(self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +160,24 @@ class MediaInfo:
     others: tuple[OtherInfo, ...]
 
     def require_video(self) -> VideoInfo:
-        """Return the video stream; raise MissingStream if there is none."""
+        """Return the video stream; raise MissingStream if there is none, UnsupportedMedia if it is shown askew."""
         if self.video is None:
             raise MissingStream(f"{self.path}: no video stream in this file. Give a file that has one.")
+        try:
+            _ = self.video.orientation
+        except ValueError as exc:
+            raise UnsupportedMedia(
+                f"{self.path}: its display matrix {exc}, which players show in different ways."
+                f" Convert it first: {self.turning}"
+            ) from exc
         return self.video
+
+    @property
+    def turning(self) -> str:
+        """The command by which ffmpeg writes the pictures as it shows them, so that no player has to turn them."""
+        path = Path(self.path)
+        target = path.with_name(f"{path.stem}.upright{path.suffix if path.suffix in ('.mp4', '.mov') else '.mkv'}")
+        return f"ffmpeg -i {quote(self.path)} -c:a copy -c:v libx264 -crf 16 {quote(str(target))}"
 
     def require_audio(self) -> AudioInfo:
         """Return the first audio stream; raise MissingStream if there is none."""
@@ -226,14 +250,14 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
     context = stream.codec_context
     if not context:
         raise UnsupportedMedia(f"{container.name[5:]}: there is no decoder for its video. Convert it first.")
-    first = _first_picture(container, index)  # before what it looks like is asked: encrypted pictures look like nothing
+    first = decode_first_picture(
+        container, index
+    )  # before what it looks like is asked: encrypted pictures look like nothing
     if not context.width or context.pix_fmt is None:
-        raise _undecodable(container)
-    extradata = bytes(context.extradata or b"")
-    codec = context.codec.canonical_name
+        raise undecodable(container)
     return VideoInfo(
         index=index,
-        codec=codec,
+        codec=context.codec.canonical_name,
         profile=context.profile,
         width=context.width,
         height=context.height,
@@ -242,15 +266,15 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         color_matrix=int(context.colorspace),
         color_primaries=int(context.color_primaries),
         color_transfer=int(context.color_trc),
-        rotation=first.rotation,
+        display_matrix=first.display_matrix,
         sample_aspect=stream.sample_aspect_ratio or Fraction(1),
         time_base=_known(stream.time_base),
         average_rate=_average_rate(stream),
         start_seconds=(stream.start_time or 0) * _known(stream.time_base),
-        extradata=extradata,
+        extradata=bytes(context.extradata or b""),
         reorders=context.has_b_frames,
         field_order=max(int(context.field_order), first.field_order),  # some codecs tell it in their frames alone
-        lasting_sei=tuple(lasting_sei(codec, first.packet, length_prefix_size(codec, extradata))),
+        lasting_sei=first.lasting_sei,
     )
 
 
@@ -260,43 +284,6 @@ def _average_rate(stream: av.VideoStream) -> Fraction:
     if average and guessed and average * _known(stream.time_base) == 1:
         return guessed
     return average or guessed or Fraction(25)
-
-
-@dataclass(frozen=True, slots=True)
-class _FirstPicture:
-    """What only the first packets and the first decoded frame tell."""
-
-    packet: bytes
-    rotation: int
-    """Degrees clockwise by which the stored picture is turned to stand upright."""
-    field_order: int
-    """As of VideoInfo."""
-
-
-def _first_picture(container: InputContainer, index: int) -> _FirstPicture:
-    """Decode until there is a frame; raise UnreadableMedia if there is none, or if the packets are encrypted.
-
-    The display matrix travels with decoded frames; PyAV gives it there, counter-clockwise in (-180, 180].
-    """
-    stream = container.streams[index]
-    assert isinstance(stream, av.VideoStream)
-    first = b""
-    for packet in container.demux(stream):
-        if packet.has_sidedata("encryption_info"):
-            raise UnreadableMedia(f"{container.name[5:]}: the video is encrypted. Give a file without copy protection.")
-        first = first or bytes(packet)
-        try:
-            for frame in packet.decode():
-                return _FirstPicture(first, -frame.rotation % 360, field_order(frame))
-        except av.error.InvalidDataError:  # a recording that was cut may begin in the middle of a picture
-            continue
-    raise _undecodable(container)
-
-
-def _undecodable(container: InputContainer) -> UnreadableMedia:
-    return UnreadableMedia(
-        f"{container.name[5:]}: not one frame of the video can be decoded. Check that it is complete."
-    )
 
 
 def _audio_info(container: InputContainer, number: int) -> AudioInfo:

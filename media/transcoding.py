@@ -11,6 +11,7 @@ import av.error
 from media.bitstream import join_units, parameter_sets
 from media.coding import SPLICEABLE, VideoCoding, find_coding
 from media.errors import UnsupportedMedia
+from media.orientation import PLAIN, UPRIGHT
 from media.probe import MediaInfo, VideoInfo, open_input
 from media.timeline import FrameTable, PacketsTell
 
@@ -45,6 +46,8 @@ INTERLACING = ("h264", "mpeg2video", "mpeg4", "prores")
 """Codecs that tell the order of fields."""
 KEEPING_FIELDS = (*INTERLACING, "dnxhd", "dvvideo", "ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo")
 """Codecs whose encoders here code interlaced frames as such, or every sample as it is."""
+ORIENTED = ("mp4", "mov", "matroska", "webm")
+"""Muxers that write how the picture is turned and mirrored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,15 @@ def choose_stream(info: MediaInfo, table: FrameTable, *, crf: int, preset: str, 
 
     The codec is the source's. Where that has no encoder for the pixel format, or the muxer does not take it, it is the
     first of the muxer's FALLBACKS that has one. crf, preset: as for choose_coding. Raises UnsupportedMedia where no
-    codec of the muxer takes the pixel format or the order of fields, or the muxer takes nothing from such a container.
+    codec of the muxer takes the pixel format or the order of fields, or the muxer takes nothing from such a container,
+    or cannot say how the picture is shown.
     """
     video = info.require_video()
+    if muxer not in ORIENTED and video.display_matrix != PLAIN and video.orientation != UPRIGHT:
+        raise UnsupportedMedia(
+            f"output: {muxer} files cannot say that the picture of {info.path} is {video.orientation}."
+            f" Use .mp4, .mov or .mkv, or convert it first: {info.turning}"
+        )
     if muxer in OWN_SOURCES and OWN_SOURCES[muxer] not in info.container.split(","):
         raise UnsupportedMedia(
             f"output: only a source of the same kind is put into {muxer} files. Use .mp4, .mov, .mkv or .ts."

@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from media.files import atomic_file
-from media.picture import PictureConverter, align, to_stored
+from media.picture import PictureConverter, align
 from media.reader import FrameReader
 from media.timeline import Face
 from pipeline.casting import people_of
@@ -92,14 +92,14 @@ def _entry(person: Person, cast: Cast, source: Footage) -> dict[str, Any]:
 
 def cut_portraits(source: Footage, people: Sequence[Person], reporter: Reporter) -> dict[int, bytes]:
     """Return the best picture of each person as a JPEG file, by number."""
-    rotation = source.video.rotation
-    converter = PictureConverter(rotation)
+    orientation = source.video.orientation
+    converter = PictureConverter(orientation)
     portraits: dict[int, bytes] = {}
     with FrameReader(source.info, source.table) as reader:
         for person in sorted(people, key=lambda person: person.best_frame):
             (_, frame), *_ = reader.read([person.best_frame])
             square = _square_around(person.best_face)
-            stored = align(to_stored(square, rotation, frame.width, frame.height), frame)
+            stored = align(orientation.to_stored(square, frame.width, frame.height), frame)
             picture = Image.fromarray(converter.region_bgr(frame, stored)[:, :, ::-1])
             picture.thumbnail((PORTRAIT_PX, PORTRAIT_PX))
             file = io.BytesIO()

@@ -44,7 +44,7 @@ from segmenter.span_rows import SpanRow
 from stitcher.assemble import HIDING, muxer_of
 from stitcher.container import check_container
 
-SCAN_VERSION = 4
+SCAN_VERSION = 5
 """Raised when scanning the same frames gives other samples than before."""
 BOX_INSTEAD = "box instead of similarity: the cascade finds no eyes by which faces could be turned upright"
 

@@ -115,11 +115,11 @@ def _pictures(
 ) -> Generator[Picture]:
     """Yield the frames of the reel in order; one pair of frames is held at a time."""
     size = _panel_size(source)
-    before = PictureConverter(source.require_video().rotation)
+    before = PictureConverter(source.require_video().orientation)
     for output, group in groupby(excerpts, key=lambda excerpt: excerpt.edit.output):
         name = f"   {output.name}" if names_output else ""
         result = probe(output)
-        after = PictureConverter(result.require_video().rotation)
+        after = PictureConverter(result.require_video().orientation)
         with (
             FrameReader(source, table) as source_reader,
             FrameReader(result, scan_packets(result)) as result_reader,
@@ -143,7 +143,7 @@ def _panel_size(source: MediaInfo) -> tuple[int, int]:
     """Return (width, height) in square pixels, both even, of one upright picture in the reel."""
     video = source.require_video()
     width, height = video.upright_size
-    aspect = 1 / video.sample_aspect if video.rotation in (90, 270) else video.sample_aspect
+    aspect = 1 / video.sample_aspect if video.orientation.is_sideways else video.sample_aspect
     scale = min(Fraction(PANEL_WIDTH_PX) / (width * aspect), Fraction(PANEL_HEIGHT_PX, height))
     return max(int(width * aspect * scale) // 2 * 2, 2), max(int(height * scale) // 2 * 2, 2)
 

@@ -83,6 +83,7 @@ def build_report(
             "codec": video.codec,
             "width": video.width,
             "height": video.height,
+            "orientation": str(video.orientation),
             "num_frames": num_source_frames,
         },
         "output": {

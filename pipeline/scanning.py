@@ -59,7 +59,7 @@ def scan_in_parts(
 
     def work() -> None:
         finder = build_detector(detector, detector_weights)  # type: ignore[arg-type]
-        converter = PictureConverter(video.rotation)
+        converter = PictureConverter(video.orientation)
         with FrameReader(info, table, num_threads=1, roughly=True) as reader:
             while taken := take():
                 number, part = taken

@@ -144,12 +144,12 @@ def _tools(setup: WorkerSetup) -> _Tools:
             engines={},
             tracker=BoxTracker(
                 build_detector(setup.detector, weights),  # type: ignore[arg-type]
-                PictureConverter(video.rotation),
+                PictureConverter(video.orientation),
                 every_frames=setup.detect_every_frames,
                 smoothing_frames=setup.smoothing_frames,
                 align=setup.align,
             ),
-            compositor=Compositor(video.rotation, pads=setup.pads, feather=setup.feather),
+            compositor=Compositor(video.orientation, pads=setup.pads, feather=setup.feather),
             mels=_open_voices(setup),
         )
         _loaded.tools = tools

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from media.orientation import Orientation
 from media.picture import (
     PictureConverter,
     Pixels,
@@ -28,9 +29,6 @@ from media.picture import (
     align,
     copy_frame,
     plane_views,
-    to_stored,
-    to_upright,
-    turn,
 )
 from media.timeline import FaceBox
 
@@ -73,12 +71,12 @@ class FaceCrop:
 class Compositor:
     """Cuts faces out of frames and blends mouths in. Keep one for each thread."""
 
-    def __init__(self, rotation: int, *, pads: Pads, feather: float) -> None:
-        """rotation: degrees clockwise from stored to upright. feather: width of the mask's edge, share of the box."""
+    def __init__(self, orientation: Orientation, *, pads: Pads, feather: float) -> None:
+        """orientation: of every frame that is given. feather: width of the mask's edge, share of the box."""
         # Faces are small: OpenCV's threads would only get in the way of the other workers'.
         cv2.setNumThreads(1)
-        self._converter = PictureConverter(rotation)
-        self._rotation = rotation
+        self._converter = PictureConverter(orientation)
+        self._orientation = orientation
         self._pads = pads
         self._mask = build_mask(feather)
 
@@ -89,15 +87,15 @@ class Compositor:
         frame does, as Wav2Lip's; in one that is, what lies beyond repeats the frame's last pixels.
         """
         width, height = frame.width, frame.height
-        upright = (height, width) if self._rotation in (90, 270) else (width, height)
+        upright = self._orientation.upright_size(width, height)
         padded = self._padded(box, None if roll_degrees else upright)
         places = _places(padded, box, roll_degrees)
         outline = bounds(places, upright)
         if min(padded.width, padded.height, outline[2] - outline[0], outline[3] - outline[1]) < LEAST_FACE_PX:
             return None
-        region = align(to_stored(outline, self._rotation, width, height), frame)
+        region = align(self._orientation.to_stored(outline, width, height), frame)
         pixels = self._converter.region_bgr(frame, region)
-        corner = to_upright(region, self._rotation, width, height)
+        corner = self._orientation.to_upright(region, width, height)
         return FaceCrop(sample(pixels, moved(places, -corner[0], -corner[1]), FACE_SIZE), places, region)
 
     def _padded(self, box: FaceBox, size: tuple[int, int] | None) -> FaceBox:
@@ -116,16 +114,16 @@ class Compositor:
         changes outside crop.region; only what lies under the mask is converted.
         """
         width, height = frame.width, frame.height
-        upright = (height, width) if self._rotation in (90, 270) else (width, height)
-        under = to_stored(bounds(crop.places, upright, top=MASK_TOP_PX), self._rotation, width, height)
+        upright = self._orientation.upright_size(width, height)
+        under = self._orientation.to_stored(bounds(crop.places, upright, top=MASK_TOP_PX), width, height)
         area = align(under, frame)
-        left, top, right, bottom = to_upright(area, self._rotation, width, height)
+        left, top, right, bottom = self._orientation.to_upright(area, width, height)
         places, size = moved(crop.places, -left, -top), (right - left, bottom - top)
         if strength <= 0 or min(size) <= 0:  # unseen, or beyond the frame
             return frame
         pixels = cv2.warpAffine(*_enlarged(mouth, places), size, borderMode=cv2.BORDER_REPLICATE)
         mask = strength * cv2.warpAffine(self._mask, places, size, flags=cv2.INTER_LINEAR)
-        stored_mask = turn(np.asarray(mask, np.float32), -self._rotation % 360)
+        stored_mask = self._orientation.turn_back(np.asarray(mask, np.float32))
         blended = copy_frame(frame)
         new_planes = self._converter.native_planes(np.asarray(pixels, np.uint8), frame)
         for plane, new in zip(plane_views(blended), new_planes, strict=True):

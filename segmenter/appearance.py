@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.picture import Rectangle, VideoFrame, align, luma_levels, plane_views, to_stored
+from media.orientation import Orientation
+from media.picture import Rectangle, VideoFrame, align, luma_levels, plane_views
 from media.timeline import Face, FaceBox
 
 FIXED_PX = 32, 48
@@ -26,7 +27,7 @@ LEAST_CONTRAST = 0.01
 """Standard deviation of luma below which there is nothing that could be sharp."""
 
 
-def with_looks(face: Face, frame: VideoFrame, rotation: int) -> Face:
+def with_looks(face: Face, frame: VideoFrame, orientation: Orientation) -> Face:
     """Return a face of a frame with its light, sharpness and openness, to four digits.
 
     Sharpness is the variance of the Laplacian over the variance of the luma, of the face at 32 x 48 pixels. Faces as
@@ -34,8 +35,8 @@ def with_looks(face: Face, frame: VideoFrame, rotation: int) -> Face:
     4 %, 0.01 to 0.04. It is not told for faces that have fewer pixels, or no contrast. The luma is that of the frame as
     it is stored: HDR is not turned into light.
     """
-    luma = _luma(face_middle(face.box), FIXED_PX, frame, rotation)
-    mouth = _luma(mouth_of(face), MOUTH_PX, frame, rotation)
+    luma = _luma(face_middle(face.box), FIXED_PX, frame, orientation)
+    mouth = _luma(mouth_of(face), MOUTH_PX, frame, orientation)
     if luma is None or mouth is None:
         return face
     light = min(max(float(luma.mean()), 0.0), 1.0)
@@ -52,14 +53,16 @@ def with_looks(face: Face, frame: VideoFrame, rotation: int) -> Face:
     )
 
 
-def _luma(upright: Rectangle, size: tuple[int, int], frame: VideoFrame, rotation: int) -> NDArray[np.float32] | None:
+def _luma(
+    upright: Rectangle, size: tuple[int, int], frame: VideoFrame, orientation: Orientation
+) -> NDArray[np.float32] | None:
     """Return the luma of an upright rectangle at a size, 0 black, 1 white, as it is stored; None if it is empty."""
-    left, top, right, bottom = align(to_stored(upright, rotation, frame.width, frame.height), frame)
+    left, top, right, bottom = align(orientation.to_stored(upright, frame.width, frame.height), frame)
     luma = plane_views(frame)[0][top : max(bottom, top), left : max(right, left)]
     if not luma.size:
         return None
     black, white = luma_levels(frame)
-    stretched = cv2.resize(luma, size[::-1] if rotation in (90, 270) else size, interpolation=cv2.INTER_AREA)
+    stretched = cv2.resize(luma, orientation.upright_size(*size), interpolation=cv2.INTER_AREA)
     return np.asarray((stretched.astype(np.float32) - black) / (white - black), np.float32)
 
 

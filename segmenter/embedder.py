@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from media.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.identity import EmbedderSettings, pack
-from media.picture import PictureConverter, Pixels, VideoFrame, align, to_stored, to_upright
+from media.picture import PictureConverter, Pixels, VideoFrame, align
 from media.timeline import Face
 
 ALIGNED_PX = 112
@@ -81,8 +81,9 @@ def cut_aligned(frame: VideoFrame, face: Face, converter: PictureConverter) -> P
     box, margin = face.box, MARGIN * max(face.box.width, face.box.height)
     corners = (box.left - margin, box.top - margin, box.right + margin, box.bottom + margin)
     wanted = tuple(round(edge) for edge in corners)
-    stored = align(to_stored(wanted, converter.rotation, frame.width, frame.height), frame)  # type: ignore[arg-type]
-    left, top, *_ = to_upright(stored, converter.rotation, frame.width, frame.height)
+    orientation = converter.orientation
+    stored = align(orientation.to_stored(wanted, frame.width, frame.height), frame)  # type: ignore[arg-type]
+    left, top, *_ = orientation.to_upright(stored, frame.width, frame.height)
     region = converter.region_bgr(frame, stored)
     return align_face(region, np.array(face.landmarks) - (left, top))
 

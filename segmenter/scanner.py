@@ -230,7 +230,7 @@ class _Sampler:
         scale_x, scale_y = self.upright_size[0] / size[0], self.upright_size[1] / size[1]
         found = self.detector.detect(self.converter.upright_bgr(frame, size))
         faces = (_enlarged(face, scale_x, scale_y) for face in found)
-        return FaceSample(index, tuple(with_looks(face, frame, self.converter.rotation) for face in faces))
+        return FaceSample(index, tuple(with_looks(face, frame, self.converter.orientation) for face in faces))
 
     def samples_of(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FaceSample]:
         """Yield the samples of one shot."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.picture import PictureConverter, Pixels, Rectangle, VideoFrame, align, to_stored, to_upright
+from media.picture import PictureConverter, Pixels, Rectangle, VideoFrame, align
 from media.timeline import Face, FaceBox, Span, TrackedFace
 from segmenter.detector import FaceDetector
 from segmenter.pose import MOST_ROLL_DEGREES, estimate_roll, upright_box
@@ -204,7 +204,7 @@ class BoxTracker:
         left, top, right, bottom = self._region(expected, side, frame)
         if left >= right or top >= bottom:
             return None
-        stored = to_stored((left, top, right, bottom), self._converter.rotation, frame.width, frame.height)
+        stored = self._converter.orientation.to_stored((left, top, right, bottom), frame.width, frame.height)
         picture, scale = self._shrunk(self._converter.region_bgr(frame, stored), side)
         found = self._detector.detect(picture, smallest_px=SMALLEST_SHARE * self._crop_px)
         faces = [face.scaled(1 / scale, 1 / scale, left=left, top=top) for face in found]
@@ -215,8 +215,9 @@ class BoxTracker:
         """Return the square around a box as an upright rectangle of whole pixels and chroma samples in the frame."""
         x, y = (expected.left + expected.right) / 2, (expected.top + expected.bottom) / 2
         upright = (round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2))
-        stored = align(to_stored(upright, self._converter.rotation, frame.width, frame.height), frame)
-        return to_upright(stored, self._converter.rotation, frame.width, frame.height)
+        orientation = self._converter.orientation
+        stored = align(orientation.to_stored(upright, frame.width, frame.height), frame)
+        return orientation.to_upright(stored, frame.width, frame.height)
 
     def _shrunk(self, region: Pixels, side: float) -> tuple[Pixels, float]:
         """Scale a region into the top left corner of a black square of crop_px, so that every picture has one size.

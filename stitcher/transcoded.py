@@ -10,10 +10,9 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 
+from media.orientation import UPRIGHT, Orientation
 from media.probe import VideoInfo, open_input
 
-MATRICES = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
-"""(a, b, c, d) of ISO/IEC 14496-12 8.3.2 that turn a stored picture upright, by degrees clockwise."""
 MATRIX_OFFSET = 44
 """Bytes from the type of a tkhd box (version 0) to its matrix."""
 
@@ -25,10 +24,10 @@ def add_transcoded(writer: OutputContainer, path: str, video: VideoInfo) -> Stre
     """
     with open_input(path) as clip:
         template = clip.streams.video[0]
-        if not video.rotation:
+        if video.orientation == UPRIGHT:
             target = writer.add_stream_from_template(template, opaque=True)
         else:
-            with av.open(io.BytesIO(_turned(clip, video.rotation))) as turned:
+            with av.open(io.BytesIO(_turned(clip, video.orientation))) as turned:
                 target = writer.add_stream_from_template(turned.streams.video[0], opaque=True)
     context = target.codec_context
     assert isinstance(context, VideoCodecContext)
@@ -38,8 +37,8 @@ def add_transcoded(writer: OutputContainer, path: str, video: VideoInfo) -> Stre
     return target
 
 
-def _turned(clip: InputContainer, rotation: int) -> bytes:
-    """Return an MP4 file with a clip's first packet, turned: no other way leads to a stream with a display matrix."""
+def _turned(clip: InputContainer, orientation: Orientation) -> bytes:
+    """Return an MP4 file with a clip's first packet, shown so: no other way leads to a stream with a display matrix."""
     content = io.BytesIO()
     with av.open(content, "w", format="mp4") as container:
         target = container.add_stream_from_template(clip.streams.video[0], opaque=True)
@@ -47,7 +46,6 @@ def _turned(clip: InputContainer, rotation: int) -> bytes:
         packet.stream, packet.pts, packet.dts = target, 0, 0
         container.mux_one(packet)
     written = bytearray(content.getvalue())
-    a, b, c, d = (number << 16 for number in MATRICES[rotation])
     at = written.index(b"tkhd") + MATRIX_OFFSET
-    struct.pack_into(">9i", written, at, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    struct.pack_into(">9i", written, at, *orientation.display_matrix)
     return bytes(written)

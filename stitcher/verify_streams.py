@@ -11,6 +11,7 @@ from fractions import Fraction
 from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
 from media.errors import ContractBroken
 from media.field_pairs import join_fields
+from media.orientation import PLAIN
 from media.picture import unranged
 from media.probe import MediaInfo, VideoInfo, open_input
 from media.timeline import FrameTable, OutputTimeline
@@ -176,10 +177,11 @@ def _verify_chapters(source: Sequence[tuple[Fraction, str]], written: Sequence[t
 
 
 def verify_format(source: VideoInfo, written: VideoInfo, codec: str) -> None:
-    """Raise ContractBroken if size, pixel format, colour, rotation or aspect are not the source's.
+    """Raise ContractBroken if size, pixel format, colour, orientation or aspect are not the source's.
 
     codec: what is expected instead of the source's. A range that is not told is the limited one, and where the codec
-    is another, a format's name need not tell the full one.
+    is another, a format's name need not tell the full one. Where pictures alone tell the orientation, they need not all
+    do so, and take it along.
     """
     names = (
         "codec",
@@ -190,11 +192,13 @@ def verify_format(source: VideoInfo, written: VideoInfo, codec: str) -> None:
         "color_matrix",
         "color_primaries",
         "color_transfer",
-        "rotation",
+        "orientation",
         "sample_aspect",
     )
     expected = {name: getattr(source, name) for name in names} | {"codec": codec}
     found = {name: getattr(written, name) for name in names}
+    if source.display_matrix == PLAIN and codec == source.codec:
+        found["orientation"] = expected["orientation"]
     for values in (expected, found):
         values["color_range"] = values["color_range"] or 1
         if codec != source.codec:

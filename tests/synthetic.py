@@ -17,6 +17,8 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 
+from media.orientation import UPRIGHT
+
 STAMP_BITS, SUM_BITS = 12, 4
 NUM_BLOCKS = STAMP_BITS + SUM_BITS
 STAMP_PX = 12
@@ -91,7 +93,7 @@ def make_video(
     pts=None,
     time_base=None,
     start=0,
-    rotation=0,
+    orientation=UPRIGHT,
     full_range=False,
     color=None,
     crf=18,
@@ -107,7 +109,7 @@ def make_video(
 
     idr: frames that begin a closed GOP although open_gop is set. start: ticks added to all times; where it is negative,
     an mp4 hides the frames before 0 by its edit list. pts: times of the frames in ticks of time_base, for a variable
-    frame rate. rotation: degrees clockwise by which players turn the picture. color: (matrix, primaries, transfer) of
+    frame rate. orientation: how players show the picture. color: (matrix, primaries, transfer) of
     ITU-T H.273. subtitles: text of an SRT file. chapters: (start, stop, title) in seconds.
     """
     rate = Fraction(rate)
@@ -132,8 +134,8 @@ def make_video(
             context.colorspace, context.color_primaries, context.color_trc = color
         tracks = [_Track(container, sound, pts, time_base) for sound in sounds]
         texts = _subtitle_packets(container, subtitles) if subtitles else []
-        if rotation:
-            video.set_display_rotation(-rotation % 360)
+        if orientation != UPRIGHT:
+            video.set_display_matrix(orientation.display_matrix)
         for number, ticks in enumerate(pts[:num_frames]):
             for track in tracks:
                 track.write_until(container, (ticks - pts[0]) * time_base)

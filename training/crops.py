@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from media.picture import PictureConverter, Pixels, VideoFrame, align, to_stored, to_upright
+from media.orientation import Orientation
+from media.picture import PictureConverter, Pixels, VideoFrame, align
 from media.timeline import TrackedFace
 from renderer.compositor import FACE_SIZE, Compositor, FaceCrop, Pads, bounds, moved, sample
 
@@ -24,11 +25,11 @@ CROP_PX = FACE_SIZE + 2 * RIM_PX
 class CropCutter:
     """Cuts faces with their rim out of frames. Keep one for each thread."""
 
-    def __init__(self, rotation: int) -> None:
-        """rotation: degrees clockwise from stored to upright."""
-        self._compositor = Compositor(rotation, pads=Pads(), feather=0.1)
-        self._converter = PictureConverter(rotation)
-        self._rotation = rotation
+    def __init__(self, orientation: Orientation) -> None:
+        """orientation: of every frame that is given."""
+        self._compositor = Compositor(orientation, pads=Pads(), feather=0.1)
+        self._converter = PictureConverter(orientation)
+        self._orientation = orientation
 
     def cut(self, frame: VideoFrame, tracked: TrackedFace) -> Pixels | None:
         """Return a face as (112, 112, 3) uint8 BGR, or None where the renderer would find no face in the box.
@@ -44,10 +45,10 @@ class CropCutter:
 
     def _with_rim(self, frame: VideoFrame, crop: FaceCrop) -> Pixels:
         """Sample the face and its surroundings on the grid of the renderer's crop, continued outwards."""
-        upright = (frame.height, frame.width) if self._rotation in (90, 270) else (frame.width, frame.height)
-        around = bounds(crop.places, upright, rim=RIM_PX + 1)
-        region = align(to_stored(around, self._rotation, frame.width, frame.height), frame)
-        corner = to_upright(region, self._rotation, frame.width, frame.height)
+        size = frame.width, frame.height
+        around = bounds(crop.places, self._orientation.upright_size(*size), rim=RIM_PX + 1)
+        region = align(self._orientation.to_stored(around, *size), frame)
+        corner = self._orientation.to_upright(region, *size)
         rim = crop.places[:, :2] @ (RIM_PX, RIM_PX)
         places = moved(crop.places, -corner[0] - rim[0], -corner[1] - rim[1])
         return sample(self._converter.region_bgr(frame, region), places, CROP_PX)

@@ -43,7 +43,7 @@ from segmenter.tracker import BoxTracker
 from training.crops import CROP_PX, CropCutter
 from training.grid import STEPS_PER_SECOND, grid_segments, within_sound
 
-VERSION = 2
+VERSION = 3
 """Raised when the same video gives other rows than before."""
 LEAST_ROWS = STEPS_PER_SECOND
 """Rows of the shortest track that is kept: 1 s."""
@@ -176,7 +176,7 @@ def _find_faces(info: MediaInfo, table: FrameTable, detector: FaceDetector, min_
             reader.read(range(*whole)),
             table=table,
             detector=detector,
-            converter=PictureConverter(video.rotation),
+            converter=PictureConverter(video.orientation),
             upright_size=video.upright_size,
             min_face_px=min_face_px,
         )
@@ -230,8 +230,8 @@ def _write_crops(
     columns = np.array([window_start(table.seconds(int(frame))) for frame in frames], np.int32)
     cut = np.zeros(num_rows, bool)
     first = 0
-    rotation = info.require_video().rotation
-    cutter, tracker = CropCutter(rotation), BoxTracker(detector, PictureConverter(rotation))
+    orientation = info.require_video().orientation
+    cutter, tracker = CropCutter(orientation), BoxTracker(detector, PictureConverter(orientation))
     with FrameReader(info, table, num_threads=1) as reader:
         for span, segments in plan:
             stop = first + sum(map(len, segments))

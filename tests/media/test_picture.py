@@ -1,4 +1,4 @@
-"""Pixels: planes, regions, rotation, and the trip to BGR and back."""
+"""Pixels: planes, regions, orientation, and the trip to BGR and back."""
 
 import av
 import numpy as np
@@ -7,6 +7,7 @@ from av import VideoFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
+from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from media.picture import (
     PictureConverter,
     align,
@@ -15,14 +16,10 @@ from media.picture import (
     crop,
     is_composable,
     plane_views,
-    to_stored,
-    to_upright,
-    turn,
 )
 from tests.synthetic import make_video, planes, stamped_frame
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"]
-ROTATIONS = [0, 90, 180, 270]
 WEIGHTS = {5: (0.299, 0.114), 1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
 """Kr and Kb of the matrices (ITU-T H.273): BT.601, BT.709, BT.2020."""
 
@@ -97,7 +94,7 @@ def test_copies_have_memory_and_tags_of_their_own():
 def test_copies_keep_what_an_encoder_writes_beside_the_picture(tmp_path):
     """The order of fields, rotation and time: they cannot be set on a new frame."""
     options = {"flags": "+ildct+ilme", "x264-params": "tff=1"}
-    path = make_video(tmp_path / "a.mp4", 3, b_frames=0, rotation=90, options=options)
+    path = make_video(tmp_path / "a.mp4", 3, b_frames=0, orientation=Orientation(90, is_mirrored=True), options=options)
     with av.open(str(path)) as container:
         frame = list(container.decode(video=0))[2]
         copy = copy_frame(frame)
@@ -106,7 +103,7 @@ def test_copies_keep_what_an_encoder_writes_beside_the_picture(tmp_path):
         assert getattr(copy, name) == getattr(frame, name)
 
 
-# Rectangles
+# Regions
 
 sizes = st.tuples(st.integers(16, 300), st.integers(16, 300))
 
@@ -115,36 +112,6 @@ sizes = st.tuples(st.integers(16, 300), st.integers(16, 300))
 def rectangles(draw, width, height, beyond=0):
     left, top = draw(st.integers(-beyond, width - 1)), draw(st.integers(-beyond, height - 1))
     return left, top, draw(st.integers(left + 1, width + beyond)), draw(st.integers(top + 1, height + beyond))
-
-
-@given(st.data(), sizes, st.sampled_from(ROTATIONS))
-def test_rectangles_turn_there_and_back(data, size, rotation):
-    width, height = size
-    stored = data.draw(rectangles(width, height))
-    upright = to_upright(stored, rotation, width, height)
-    assert to_stored(upright, rotation, width, height) == stored
-    upright_size = (height, width) if rotation in (90, 270) else (width, height)
-    assert 0 <= upright[0] < upright[2] <= upright_size[0]
-    assert 0 <= upright[1] < upright[3] <= upright_size[1]
-
-
-@given(st.data(), st.tuples(st.integers(4, 40), st.integers(4, 40)), st.sampled_from(ROTATIONS))
-def test_a_turned_rectangle_is_where_its_pixels_go(data, size, rotation):
-    width, height = size
-    stored = data.draw(rectangles(width, height))
-    picture = np.zeros((height, width), np.uint8)
-    picture[stored[1] : stored[3], stored[0] : stored[2]] = 1
-    turned = turn(picture, rotation)
-    left, top, right, bottom = to_upright(stored, rotation, width, height)
-    assert turned[top:bottom, left:right].all()
-    assert turned.sum() == picture.sum()
-    assert np.array_equal(turn(turned, -rotation % 360), picture)
-
-
-def test_turning_is_clockwise():
-    picture = np.array([[1, 2], [3, 4]], np.uint8)
-    assert turn(picture, 90).tolist() == [[3, 1], [4, 2]]
-    assert turn(picture, 270).tolist() == [[2, 4], [1, 3]]
 
 
 @given(st.data(), sizes, st.sampled_from(FORMATS))
@@ -189,7 +156,7 @@ BT601, BT709, BT2020 = 5, 1, 9
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", [BT601, BT709, BT2020])
 def test_the_matrix_and_range_of_the_stream_are_used(matrix, full, pixel_format):
-    converter = PictureConverter(0)
+    converter = PictureConverter(UPRIGHT)
     for colour in COLOURS:
         frame = tagged(flat_frame(colour, pixel_format), matrix, full)
         pixel = converter.region_bgr(frame, (4, 4, 20, 20))[8, 8].astype(float)
@@ -203,7 +170,7 @@ def test_the_matrix_and_range_of_the_stream_are_used(matrix, full, pixel_format)
 @pytest.mark.parametrize("matrix", [BT601, BT709, BT2020])
 def test_a_trip_to_bgr_and_back_stays_near(matrix, full, pixel_format):
     frame = tagged(stamped_frame(7, (96, 80), pixel_format), matrix, full)
-    converter = PictureConverter(0)
+    converter = PictureConverter(UPRIGHT)
     region = (16, 16, 80, 80)
     back = converter.native_planes(converter.region_bgr(frame, region), frame)
     scale = 4 if "10" in pixel_format else 1
@@ -218,7 +185,7 @@ def test_a_trip_to_bgr_and_back_stays_near(matrix, full, pixel_format):
 def test_untagged_frames_are_taken_as_players_take_them():
     """Without tags: limited range, and the same matrix on both ways."""
     frame = stamped_frame(7, (64, 64))
-    converter = PictureConverter(0)
+    converter = PictureConverter(UPRIGHT)
     back = converter.native_planes(converter.region_bgr(frame, (0, 12, 64, 64)), frame)
     assert abs(float((back[0].astype(float) - planes(frame)[0][12:]).mean())) < 0.25
     black = flat_frame((16, 128, 128), "yuv420p")
@@ -227,20 +194,22 @@ def test_untagged_frames_are_taken_as_players_take_them():
 
 def test_old_full_range_formats():
     frame = flat_frame((0, 128, 128), "yuvj420p")
-    converter = PictureConverter(0)
+    converter = PictureConverter(UPRIGHT)
     assert converter.region_bgr(frame, (0, 0, 32, 32)).max() <= 1
     back = converter.native_planes(np.zeros((32, 32, 3), np.uint8), frame)
     assert back[0].max() <= 1
 
 
-@pytest.mark.parametrize("rotation", ROTATIONS)
-def test_regions_are_upright_and_go_back_as_stored(rotation):
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_regions_are_upright_and_go_back_as_stored(orientation):
     frame = flat_frame((60, 128, 128), "yuv420p", (48, 32))
     plane_views(frame)[0][:8, :8] = 200
-    converter = PictureConverter(rotation)
-    corner = {0: (0, 0), 90: (0, -1), 180: (-1, -1), 270: (-1, 0)}[rotation]
+    converter = PictureConverter(orientation)
+    turned = {0: (0, 0), 90: (0, -1), 180: (-1, -1), 270: (-1, 0)}
+    mirrored = {0: (0, -1), 90: (-1, -1), 180: (-1, 0), 270: (0, 0)}
+    corner = (mirrored if orientation.is_mirrored else turned)[orientation.rotation]
     whole = converter.upright_bgr(frame)
-    assert whole.shape == ((48, 32, 3) if rotation in (90, 270) else (32, 48, 3))
+    assert whole.shape == ((48, 32, 3) if orientation.is_sideways else (32, 48, 3))
     region = converter.region_bgr(frame, (0, 0, 24, 16))
     for picture in (whole, region):
         assert np.argwhere(picture[:, :, 0] > 120).shape[0] in range(40, 90)
@@ -251,7 +220,7 @@ def test_regions_are_upright_and_go_back_as_stored(rotation):
     assert (back[10:, 10:] < 70).all()
 
 
-@pytest.mark.parametrize("rotation", ROTATIONS)
-def test_a_size_is_that_of_the_upright_picture(rotation):
-    picture = PictureConverter(rotation).upright_bgr(stamped_frame(0, (96, 54)), (40, 30))
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_a_size_is_that_of_the_upright_picture(orientation):
+    picture = PictureConverter(orientation).upright_bgr(stamped_frame(0, (96, 54)), (40, 30))
     assert picture.shape == (30, 40, 3)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.frame_table import build_frame_table, rebuild_dts, settle_dts
+from media.orientation import UPRIGHT
 from media.probe import probe, scan_packets
 from tests.synthetic import (
     SOURCES,
@@ -59,17 +60,10 @@ def test_video_facts(tmp_path):
     assert (video.width, video.height, video.pixel_format) == (160, 90, "yuv420p10le")
     assert (video.color_range, video.color_matrix, video.color_primaries, video.color_transfer) == (1, 9, 9, 16)
     assert (video.average_rate, video.time_base) == (Fraction(30000, 1001), Fraction(1, 30000))
-    assert (video.rotation, video.sample_aspect, video.start_seconds) == (0, 1, 0)
+    assert (video.orientation, video.sample_aspect, video.start_seconds) == (UPRIGHT, 1, 0)
     assert video.extradata[:1] == b"\1"
     assert (info.audio, info.others) == ((), ())
     assert info.size_bytes == os.path.getsize(tmp_path / "a.mp4")
-
-
-@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_rotation_is_clockwise(tmp_path, rotation):
-    video = probe(make_video(tmp_path / "a.mp4", 3, rotation=rotation)).require_video()
-    assert video.rotation == rotation
-    assert video.upright_size == ((108, 192) if rotation in (90, 270) else (192, 108))
 
 
 def test_streams_beside_the_video(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from media.errors import UnreadableMedia, UnsupportedMedia
+from media.orientation import Orientation
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
 from tests.synthetic import Sound, independent_packets, make_video
@@ -28,7 +29,9 @@ def test_a_name_that_no_file_can_have(tmp_path):
 
 
 def test_a_recording_may_begin_with_damage(tmp_path):
-    path = make_video(tmp_path / "a.mov", 10, codec="mjpeg", pixel_format="yuvj420p", full_range=True, rotation=90)
+    path = make_video(
+        tmp_path / "a.mov", 10, codec="mjpeg", pixel_format="yuvj420p", full_range=True, orientation=Orientation(90)
+    )
     whole = probe(path).require_video()
     damaged = probe(with_zeros(path, {0, 1, 2}))
     assert damaged.require_video() == whole

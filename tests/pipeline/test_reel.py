@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from media.errors import StitchError, WorkspaceError
+from media.orientation import UPRIGHT, Orientation
 from media.probe import probe, scan_packets
 from media.timeline import Clip, RenderedClip
 from pipeline import reel
@@ -39,10 +40,10 @@ def _clip(timeline, index, start, stop, rendered, outcome="rendered"):
 class Case:
     """A source of 6 s, and a result that is its seconds 2 to 6: result frame i shows source frame i + 50."""
 
-    def __init__(self, folder, *, rotation=0, is_mute=False):
-        source = make_video(folder / "talk.mp4", 150, rotation=rotation, sounds=[Sound(hertz=300)])
+    def __init__(self, folder, *, orientation=UPRIGHT, is_mute=False):
+        source = make_video(folder / "talk.mp4", 150, orientation=orientation, sounds=[Sound(hertz=300)])
         sounds = [] if is_mute else [Sound()]
-        self.output = make_video(folder / "out.mp4", 100, rotation=rotation, sounds=sounds)
+        self.output = make_video(folder / "out.mp4", 100, orientation=orientation, sounds=sounds)
         self.info = probe(source)
         self.table = scan_packets(self.info)
         self.timeline = lay_out_ranges(self.table, [(50, 150)])
@@ -153,12 +154,13 @@ def test_a_mute_result_gives_a_mute_reel(tmp_path):
         assert [stream.type for stream in container.streams] == ["video"]
 
 
-def test_a_portrait_stands_upright(tmp_path):
-    case = Case(tmp_path, rotation=90)
+@pytest.mark.parametrize("orientation", [Orientation(90), Orientation(270, is_mirrored=True)], ids=str)
+def test_a_portrait_stands_upright(tmp_path, orientation):
+    case = Case(tmp_path, orientation=orientation)
     assert case.write(tmp_path / "reel.mp4", case.clip(0, 10, 15, [(10, 15)]))
     pictures = _frames(tmp_path / "reel.mp4")
     assert pictures[0].shape == (720 + CAPTION_PX, 2 * 404, 3)
-    assert [[_stamp(np.rot90(panel)) for panel in _panels(picture)] for picture in pictures] == [
+    assert [[_stamp(orientation.turn_back(panel)) for panel in _panels(picture)] for picture in pictures] == [
         [frame + 50, frame] for frame in range(10, 15)
     ]
 

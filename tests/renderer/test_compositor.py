@@ -1,4 +1,4 @@
-"""Mouths into frames: only inside the mask, in the frame's own planes, whatever the rotation and position."""
+"""Mouths into frames: only inside the mask, in the frame's own planes, whatever the orientation and position."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,15 @@ from av import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.picture import chroma_step, to_stored
+from media.orientation import ORIENTATIONS, UPRIGHT
+from media.picture import chroma_step, plane_views
 from media.timeline import FaceBox
 from renderer.compositor import FACE_SIZE, MASK_TOP, Compositor, Pads, blend_plane, build_mask
 from tests.synthetic import planes, stamped_frame
 
 NO_PADS = Pads(0, 0, 0, 0)
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le"]
-ROTATIONS = [0, 90, 180, 270]
 SIZE = (190, 134)
-
-
-def upright_size(rotation, size=SIZE):
-    return size[::-1] if rotation in (90, 270) else size
 
 
 def changed_samples(before, after):
@@ -26,30 +22,30 @@ def changed_samples(before, after):
     return [old != new for old, new in zip(planes(before), planes(after), strict=True)]
 
 
-def composed(rotation, pixel_format, box, *, pads=NO_PADS, feather=0.1, mouth=None, size=SIZE, full=False, roll=0.0):
+def composed(orientation, pixel_format, box, *, pads=NO_PADS, feather=0.1, mouth=None, size=SIZE, full=False, roll=0.0):
     frame = stamped_frame(5, size, pixel_format)
     frame.colorspace, frame.color_range = 1, 2 if full else 1
-    compositor = Compositor(rotation, pads=pads, feather=feather)
+    compositor = Compositor(orientation, pads=pads, feather=feather)
     crop = compositor.crop(frame, FaceBox(*box), roll)
     mouth = np.full((FACE_SIZE, FACE_SIZE, 3), (30, 60, 220), np.uint8) if mouth is None else mouth
     return frame, crop, compositor.blend(frame, crop, mouth)
 
 
-def stored_lower_face(box, rotation, size=SIZE):
+def stored_lower_face(box, orientation, size=SIZE):
     """Return the stored rectangle below MASK_TOP of an upright box."""
     left, top, right, bottom = box
-    return to_stored((left, top + int((bottom - top) * MASK_TOP) - 1, right, bottom), rotation, *size)
+    return orientation.to_stored((left, top + int((bottom - top) * MASK_TOP) - 1, right, bottom), *size)
 
 
 # What may change
 
 
 @pytest.mark.parametrize("box", [(40, 30, 100, 104), (41, 31, 98, 101), (13, 17, 60, 78), (55, 45, 64, 54)])
-@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_outside_the_lower_face_not_one_sample_changes(pixel_format, rotation, box):
-    frame, crop, blended = composed(rotation, pixel_format, box)
-    left, top, right, bottom = stored_lower_face(box, rotation)
+def test_outside_the_lower_face_not_one_sample_changes(pixel_format, orientation, box):
+    frame, crop, blended = composed(orientation, pixel_format, box)
+    left, top, right, bottom = stored_lower_face(box, orientation)
     step_x, step_y = chroma_step(frame.format)
     assert blended.format.name == pixel_format
     for index, changed in enumerate(changed_samples(frame, blended)):
@@ -64,14 +60,14 @@ def test_outside_the_lower_face_not_one_sample_changes(pixel_format, rotation, b
 
 
 @pytest.mark.parametrize("box", [(41, 31, 101, 105), (5, 4, 125, 131), (60, 60, 80, 79)])
-@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_the_edge_of_the_box_does_not_change(pixel_format, rotation, box):
+def test_the_edge_of_the_box_does_not_change(pixel_format, orientation, box):
     """So that there is no step between what is blended and what is around it. (In a tiny box, none that is seen.)"""
-    frame, _, blended = composed(rotation, pixel_format, box)
+    frame, _, blended = composed(orientation, pixel_format, box)
     allowed = 0 if box[2] - box[0] > 40 else 2 if "10" in pixel_format else 0.5
     luma = np.abs(planes(frame)[0].astype(int) - planes(blended)[0])
-    left, top, right, bottom = to_stored(box, rotation, *SIZE)
+    left, top, right, bottom = orientation.to_stored(box, *SIZE)
     for edge in (
         luma[top, left:right],
         luma[bottom - 1, left:right],
@@ -82,22 +78,22 @@ def test_the_edge_of_the_box_does_not_change(pixel_format, rotation, box):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.data(), st.sampled_from(FORMATS), st.sampled_from(ROTATIONS))
-def test_boxes_anywhere(data, pixel_format, rotation):
+@given(st.data(), st.sampled_from(FORMATS), st.sampled_from(ORIENTATIONS))
+def test_boxes_anywhere(data, pixel_format, orientation):
     """Also odd ones, tiny ones, and such as reach beyond the frame, in frames of odd size."""
     size = data.draw(st.tuples(st.integers(192, 200), st.integers(40, 60)))
-    width, height = upright_size(rotation, size)
+    width, height = orientation.upright_size(*size)
     left, top = data.draw(st.integers(-30, width)), data.draw(st.integers(-30, height))
     box = (left, top, left + data.draw(st.integers(1, 90)), top + data.draw(st.integers(1, 90)))
     frame = stamped_frame(5, size, pixel_format)
-    compositor = Compositor(rotation, pads=NO_PADS, feather=0.12)
+    compositor = Compositor(orientation, pads=NO_PADS, feather=0.12)
     crop = compositor.crop(frame, FaceBox(*box))
     seen = (max(left, 0), max(top, 0), min(box[2], width), min(box[3], height))
     assert (crop is None) == (seen[2] - seen[0] < 8 or seen[3] - seen[1] < 8)
     if crop is None:
         return
     blended = compositor.blend(frame, crop, np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8))
-    left, top, right, bottom = stored_lower_face(seen, rotation, size)
+    left, top, right, bottom = stored_lower_face(seen, orientation, size)
     step_x, step_y = chroma_step(frame.format)
     for index, changed in enumerate(changed_samples(frame, blended)):
         x, y = (step_x, step_y) if index else (1, 1)
@@ -106,19 +102,19 @@ def test_boxes_anywhere(data, pixel_format, rotation):
 
 
 def test_the_frame_given_stays_as_it_is():
-    frame, _, blended = composed(0, "yuv420p", (40, 30, 100, 104))
+    frame, _, blended = composed(UPRIGHT, "yuv420p", (40, 30, 100, 104))
     assert [plane.tobytes() for plane in planes(frame)] == [plane.tobytes() for plane in planes(stamped_frame(5, SIZE))]
     assert planes(blended)[0].tobytes() != planes(frame)[0].tobytes()
     assert (int(blended.colorspace), int(blended.color_range)) == (1, 1)
 
 
-@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_an_unchanged_mouth_changes_next_to_nothing(pixel_format, rotation):
+def test_an_unchanged_mouth_changes_next_to_nothing(pixel_format, orientation):
     """At 96 pixels there is no scaling, and what is left is the trip through BGR: one level at most."""
     box = (31, 20, 127, 116)
     frame = stamped_frame(5, SIZE, pixel_format)
-    compositor = Compositor(rotation, pads=NO_PADS, feather=0.1)
+    compositor = Compositor(orientation, pads=NO_PADS, feather=0.1)
     crop = compositor.crop(frame, FaceBox(*box))
     blended = compositor.blend(frame, crop, crop.face)
     scale = 4 if "10" in pixel_format else 1
@@ -127,13 +123,13 @@ def test_an_unchanged_mouth_changes_next_to_nothing(pixel_format, rotation):
 
 
 @pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_the_mouth_has_the_colour_that_was_drawn(pixel_format, rotation, full):
+def test_the_mouth_has_the_colour_that_was_drawn(pixel_format, orientation, full):
     """BT.709: the middle of the mouth is the colour given, in the stream's own range and depth."""
     box = (30, 20, 110, 120)
-    frame, _, blended = composed(rotation, pixel_format, box, full=full)
-    left, top, right, bottom = to_stored((65, 85, 75, 95), rotation, *SIZE)
+    frame, _, blended = composed(orientation, pixel_format, box, full=full)
+    left, top, right, bottom = orientation.to_stored((65, 85, 75, 95), *SIZE)
     step_x, step_y = chroma_step(frame.format)
     blue, green, red = 30, 60, 220
     luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -151,16 +147,16 @@ def test_the_mouth_has_the_colour_that_was_drawn(pixel_format, rotation, full):
 # Tilted faces
 
 
-def covered(frame, box, roll, rotation, size=SIZE):
+def covered(frame, box, roll, orientation, size=SIZE):
     """Return for each plane which samples show some of the lower part of a turned box."""
-    width, height = upright_size(rotation, size)
+    width, height = orientation.upright_size(*size)
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     columns, rows = np.meshgrid(np.arange(width) + 0.5 - x, np.arange(height) + 0.5 - y)
     cosine, sine = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     across, down = cosine * columns + sine * rows, cosine * rows - sine * columns
     inside = (abs(across) < (box[2] - box[0]) / 2) & (abs(down) < (box[3] - box[1]) / 2)
     inside &= down > (MASK_TOP - 0.5) * (box[3] - box[1]) - 1
-    stored = np.rot90(inside, rotation // 90)
+    stored = orientation.turn_back(inside)
     step_x, step_y = chroma_step(frame.format)
     wide = np.pad(stored, [(0, -stored.shape[0] % step_y), (0, -stored.shape[1] % step_x)])
     chroma = wide.reshape(wide.shape[0] // step_y, step_y, -1, step_x).any(axis=(1, 3))
@@ -168,12 +164,12 @@ def covered(frame, box, roll, rotation, size=SIZE):
 
 
 @pytest.mark.parametrize("roll", [45, -20, 0.3])
-@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_outside_a_tilted_lower_face_not_one_sample_changes(pixel_format, rotation, roll):
+def test_outside_a_tilted_lower_face_not_one_sample_changes(pixel_format, orientation, roll):
     box = (39.7, 30.2, 99.5, 104.9)
-    frame, crop, blended = composed(rotation, pixel_format, box, roll=roll)
-    for changed, inside in zip(changed_samples(frame, blended), covered(frame, box, roll, rotation), strict=True):
+    frame, crop, blended = composed(orientation, pixel_format, box, roll=roll)
+    for changed, inside in zip(changed_samples(frame, blended), covered(frame, box, roll, orientation), strict=True):
         assert not (changed & ~inside).any()
         assert changed.sum() > 0.5 * inside.sum()
     left, top, right, bottom = crop.region
@@ -183,21 +179,23 @@ def test_outside_a_tilted_lower_face_not_one_sample_changes(pixel_format, rotati
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.data(), st.sampled_from(FORMATS), st.sampled_from(ROTATIONS))
-def test_tilted_boxes_anywhere(data, pixel_format, rotation):
+@given(st.data(), st.sampled_from(FORMATS), st.sampled_from(ORIENTATIONS))
+def test_tilted_boxes_anywhere(data, pixel_format, orientation):
     """Also such as reach beyond the frame: its last pixels are repeated there, and the box keeps its shape."""
     size = data.draw(st.tuples(st.integers(192, 200), st.integers(40, 60)))
-    width, height = upright_size(rotation, size)
+    width, height = orientation.upright_size(*size)
     left, top = data.draw(st.floats(-60, width)), data.draw(st.floats(-60, height))
     box = (left, top, left + data.draw(st.floats(1, 90)), top + data.draw(st.floats(1, 90)))
     roll = data.draw(st.floats(-45, 45).filter(bool))
     frame = stamped_frame(5, size, pixel_format)
-    compositor = Compositor(rotation, pads=NO_PADS, feather=0.12)
+    compositor = Compositor(orientation, pads=NO_PADS, feather=0.12)
     crop = compositor.crop(frame, FaceBox(*box), roll)
     if crop is None:
         return
     blended = compositor.blend(frame, crop, np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8))
-    for changed, inside in zip(changed_samples(frame, blended), covered(frame, box, roll, rotation, size), strict=True):
+    for changed, inside in zip(
+        changed_samples(frame, blended), covered(frame, box, roll, orientation, size), strict=True
+    ):
         assert not (changed & ~inside).any()
 
 
@@ -222,7 +220,7 @@ def soft_frame(roll, pixel_format="yuv444p"):
 def test_a_tilted_face_is_cropped_upright(roll):
     """The picture is turned about the middle of the box: the crop is that of the picture as it was."""
     box = FaceBox(60, 27, 130, 107)
-    compositor = Compositor(0, pads=Pads(3, 10, 2, 1), feather=0.1)
+    compositor = Compositor(UPRIGHT, pads=Pads(3, 10, 2, 1), feather=0.1)
     upright = compositor.crop(soft_frame(0), box).face.astype(int)
     tilted = compositor.crop(soft_frame(roll), box, roll).face.astype(int)
     assert np.abs(upright - tilted).max() <= 6
@@ -235,7 +233,7 @@ def test_a_tilted_face_is_cropped_upright(roll):
 def test_an_unchanged_mouth_of_a_tilted_face_changes_next_to_nothing(roll, box):
     """What is left is one trip to 96 pixels and back, which a picture without sharp edges survives."""
     frame = soft_frame(roll)
-    compositor = Compositor(0, pads=NO_PADS, feather=0.1)
+    compositor = Compositor(UPRIGHT, pads=NO_PADS, feather=0.1)
     crop = compositor.crop(frame, FaceBox(*box), roll)
     for old, new in zip(planes(frame), planes(compositor.blend(frame, crop, crop.face)), strict=True):
         assert np.abs(old.astype(int) - new).max() <= 4
@@ -244,7 +242,7 @@ def test_an_unchanged_mouth_of_a_tilted_face_changes_next_to_nothing(roll, box):
 def test_a_little_tilt_moves_a_crop_a_little():
     """There is no step between a box that is not turned and one that hardly is."""
     box = FaceBox(60.4, 27.3, 129.8, 106.9)
-    compositor = Compositor(0, pads=Pads(), feather=0.1)
+    compositor = Compositor(UPRIGHT, pads=Pads(), feather=0.1)
     still, turned = (compositor.crop(soft_frame(0), box, roll).face.astype(int) for roll in (0.0, 0.01))
     assert np.abs(still - turned).max() <= 1
 
@@ -252,22 +250,46 @@ def test_a_little_tilt_moves_a_crop_a_little():
 # Crops
 
 
-@pytest.mark.parametrize("rotation", ROTATIONS)
-def test_the_crop_is_upright(rotation):
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_the_crop_is_upright(orientation):
     """A white bar is painted into the upper half of the upright box; the face shows it there."""
     frame = stamped_frame(5, SIZE)
     box = (31, 21, 91, 101)
-    left, top, right, bottom = to_stored((31, 21, 91, 41), rotation, *SIZE)
+    left, top, right, bottom = orientation.to_stored((31, 21, 91, 41), *SIZE)
     for plane in frame.planes[:1]:
         rows = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
         rows[:] = 60
         rows[top:bottom, left:right] = 235
-    crop = Compositor(rotation, pads=NO_PADS, feather=0.1).crop(frame, FaceBox(*box))
+    crop = Compositor(orientation, pads=NO_PADS, feather=0.1).crop(frame, FaceBox(*box))
     assert crop.face.shape == (FACE_SIZE, FACE_SIZE, 3)
     brightness = crop.face.mean(axis=(1, 2))
     assert brightness[:22].min() > 180
     assert brightness[27:].max() < 110
     assert edges_of(crop) == pytest.approx(box)
+
+
+def stored_frame(upright, orientation):
+    """Return a frame in 4:4:4 as it is stored, so that it looks like another one once it is turned."""
+    width, height = orientation.upright_size(upright.width, upright.height)
+    stored = VideoFrame(width, height, upright.format.name)
+    for target, plane in zip(plane_views(stored), plane_views(upright), strict=True):
+        target[:] = orientation.turn_back(plane)
+    stored.colorspace, stored.color_range = upright.colorspace, upright.color_range
+    return stored
+
+
+@pytest.mark.parametrize("roll", [0.0, 17.0])
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_how_a_picture_is_stored_changes_neither_crop_nor_mouth(orientation, roll):
+    upright, box = soft_frame(8), FaceBox(60.3, 27.8, 130.1, 107.4)
+    mouth = np.ascontiguousarray(soft_picture(0, (30, 40))[:FACE_SIZE, :FACE_SIZE])
+    usual, turned = (Compositor(each, pads=NO_PADS, feather=0.1) for each in (UPRIGHT, orientation))
+    stored = stored_frame(upright, orientation)
+    expected, crop = usual.crop(upright, box, roll), turned.crop(stored, box, roll)
+    assert np.array_equal(crop.face, expected.face)
+    blended = turned.blend(stored, crop, mouth)
+    for seen, wanted in zip(planes(blended), planes(usual.blend(upright, expected, mouth)), strict=True):
+        assert np.abs(orientation.turn(seen).astype(int) - wanted).max() <= 1
 
 
 def edges_of(crop):
@@ -278,7 +300,7 @@ def edges_of(crop):
 
 def test_pads_grow_the_box_and_edges_are_fractions():
     frame = stamped_frame(5, SIZE)
-    crop = Compositor(0, pads=Pads(top=3, bottom=10, left=5, right=-4), feather=0.1).crop(
+    crop = Compositor(UPRIGHT, pads=Pads(top=3, bottom=10, left=5, right=-4), feather=0.1).crop(
         frame, FaceBox(40.4, 30.6, 99.6, 90.4)
     )
     assert edges_of(crop) == pytest.approx([35.4, 27.6, 95.6, 100.4])
@@ -286,7 +308,9 @@ def test_pads_grow_the_box_and_edges_are_fractions():
 
 def test_pads_are_cut_at_the_frame():
     width, height = SIZE
-    crop = Compositor(0, pads=Pads(50, 50, 50, 50), feather=0.1).crop(stamped_frame(5, SIZE), FaceBox(10, 10, 180, 130))
+    crop = Compositor(UPRIGHT, pads=Pads(50, 50, 50, 50), feather=0.1).crop(
+        stamped_frame(5, SIZE), FaceBox(10, 10, 180, 130)
+    )
     assert crop.region == (0, 0, width, height)
 
 
@@ -326,7 +350,7 @@ def test_blending_planes(old, new):
 
 
 def test_a_mouth_in_part_lies_between_the_old_and_the_new():
-    frame, compositor = stamped_frame(5, SIZE, "yuv420p"), Compositor(0, pads=NO_PADS, feather=0.1)
+    frame, compositor = stamped_frame(5, SIZE, "yuv420p"), Compositor(UPRIGHT, pads=NO_PADS, feather=0.1)
     crop = compositor.crop(frame, FaceBox(40, 30, 100, 104))
     mouth = np.full((96, 96, 3), 255, np.uint8)
     old, none, half, whole = (

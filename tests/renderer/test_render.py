@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from media.errors import OutOfMemory, UnreadableMedia, WorkspaceError
+from media.orientation import UPRIGHT
 from media.picture import plane_views
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -126,7 +127,7 @@ def run(source, clip, path, *, tracker=None, engine=None, mel=None, seconds=None
         info=info,
         table=table,
         coding=choose_coding(info.require_video(), crf=10, preset="auto"),
-        compositor=Compositor(0, pads=Pads(0, 4, 0, 0), feather=0.1),
+        compositor=Compositor(UPRIGHT, pads=Pads(0, 4, 0, 0), feather=0.1),
         tracker=tracker or FakeTracker(),
         engine=engine or FakeEngine(),
         mels=[mel or FakeMel()],
@@ -361,7 +362,7 @@ def test_without_a_network_frames_are_coded_unchanged(source, tmp_path):
         info=info,
         table=table,
         coding=choose_coding(info.require_video(), crf=10, preset="auto"),
-        compositor=Compositor(0, pads=Pads(), feather=0.1),
+        compositor=Compositor(UPRIGHT, pads=Pads(), feather=0.1),
         tracker=None,
         engine=None,
         mels=(),

@@ -45,7 +45,7 @@ def clip_pictures(shared):
 
     def pictures(name, frames, size=None):
         info = probe(shared / "clips" / name)
-        converter = PictureConverter(info.video.rotation)
+        converter = PictureConverter(info.video.orientation)
         with FrameReader(info, scan_packets(info)) as reader:
             for _, frame in reader.read(frames):
                 picture = converter.upright_bgr(frame)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from media.picture import turn
+from media.orientation import ORIENTATIONS, UPRIGHT
 from segmenter.appearance import with_looks
 from segmenter.detector import RetinaFaceDetector
 from segmenter.runs import SpanSettings
@@ -33,7 +33,7 @@ def faces(clip_pictures, retinaface_weights):
 
 
 def looks(picture, face, **options):
-    seen = with_looks(face, frame_of(picture, **options), 0)
+    seen = with_looks(face, frame_of(picture, **options), UPRIGHT)
     return seen.light, seen.sharpness
 
 
@@ -57,10 +57,10 @@ def test_how_pixels_are_stored_does_not_matter(faces, pixel_format):
     assert looks(picture, face, pixel_format=pixel_format) == pytest.approx(looks(picture, face), rel=0.03)
 
 
-@pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_how_it_is_turned_does_not_matter(faces, rotation):
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_how_it_is_turned_does_not_matter(faces, orientation):
     picture, face = faces[0]
-    seen = with_looks(face, frame_of(turn(picture, -rotation % 360)), rotation)
+    seen = with_looks(face, frame_of(orientation.turn_back(picture)), orientation)
     assert (seen.light, seen.sharpness) == pytest.approx(looks(picture, face), rel=0.03)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from media.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 from media.identity import EmbedderSettings, unit, unpack
+from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter, VideoFrame
 from media.timeline import Face, FaceBox, FaceSample
 from segmenter.detector import build_detector
@@ -52,16 +53,16 @@ def test_the_aligned_picture_shows_the_landmarks_in_their_places(scale, degrees)
     assert aligned[5:30].max() == 0
 
 
-@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_a_face_is_cut_from_a_turned_video_as_it_is_watched(rotation):
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_a_face_is_cut_from_a_turned_video_as_it_is_watched(orientation):
     upright = np.zeros((400, 300, 3), np.uint8)
     upright[:, :, 1] = np.arange(300) // 2
     upright[:, :, 2] = (np.arange(400) // 2)[:, None]
-    stored = np.ascontiguousarray(np.rot90(upright, rotation // 90))
+    stored = orientation.turn_back(upright)
     frame = VideoFrame.from_ndarray(stored, format="bgr24").reformat(format="yuv444p")
     points = turned(TEMPLATE, scale=1, degrees=0, shift=(90, 140))
     face = Face(FaceBox(100, 150, 190, 250), 0.9, tuple(map(tuple, points)))
-    cut = cut_aligned(frame, face, PictureConverter(rotation)).astype(int)
+    cut = cut_aligned(frame, face, PictureConverter(orientation)).astype(int)
     assert np.abs(cut[5:-5, 5:-5] - upright[145:247, 95:197]).max() < 8
 
 
@@ -167,7 +168,7 @@ def face_at(x, y=100, *, turn=0, score=0.95, height=110):
 
 def test_each_face_is_looked_at_once_a_second_as_soon_as_it_can_be_recognised(table_of):
     embedder = Counting()
-    taker = PortraitTaker(embedder, PictureConverter(0), table_of(range(0, 4000, 40)), SIZE)
+    taker = PortraitTaker(embedder, PictureConverter(UPRIGHT), table_of(range(0, 4000, 40)), SIZE)
     for frame in range(0, 100, 5):
         turn = 60 if frame < 15 else 0
         faces = (face_at(50 + frame, turn=turn), *([face_at(400)] if frame >= 40 else []))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.orientation import PLAIN
 from media.probe import VideoInfo, build_frame_table
 from media.sound import sample_at
 from media.timeline import FaceBox, FacePath, Span, complement, merge
@@ -28,7 +29,7 @@ VIDEO = VideoInfo(
     color_matrix=1,
     color_primaries=1,
     color_transfer=1,
-    rotation=0,
+    display_matrix=PLAIN,
     sample_aspect=Fraction(1),
     time_base=TICK,
     average_rate=Fraction(25),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -48,7 +49,7 @@ def scan(frames, table, detector=None, **options):
         frames,
         table=table,
         detector=detector or WhiteSquares(),
-        converter=PictureConverter(0),
+        converter=PictureConverter(UPRIGHT),
         upright_size=SIZE,
         **options,
     )
@@ -130,16 +131,18 @@ def test_boxes_are_pixels_of_the_upright_picture(second):
     assert [box.left, box.top, box.right, box.bottom] == pytest.approx([200, 100, 272, 196], abs=3)
 
 
-def test_a_turned_picture_is_scanned_upright(second):
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_a_turned_picture_is_scanned_upright(second, orientation):
     result = scan_faces(
         [(0, draw((200, 100)))],
         table=second,
         detector=WhiteSquares(),
-        converter=PictureConverter(90),
-        upright_size=(SIZE[1], SIZE[0]),
+        converter=PictureConverter(orientation),
+        upright_size=orientation.upright_size(*SIZE),
     )
-    box = result.samples[0].faces[0].box  # 90 degrees clockwise: left is the old bottom, counted from there
-    assert [box.left, box.top, box.right, box.bottom] == pytest.approx([164, 200, 260, 272], abs=3)
+    box = result.samples[0].faces[0].box
+    expected = orientation.to_upright((200, 100, 272, 196), *SIZE)
+    assert [box.left, box.top, box.right, box.bottom] == pytest.approx(expected, abs=3)
 
 
 def test_each_stretch_of_frames_is_scanned_by_itself(second):

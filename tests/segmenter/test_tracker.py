@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -75,7 +76,7 @@ def footage():
 
 
 def track(frames, indexes, spans, *, detector=None, **options):
-    tracker = BoxTracker(detector or WhiteSquares(), PictureConverter(0), **options)
+    tracker = BoxTracker(detector or WhiteSquares(), PictureConverter(UPRIGHT), **options)
     return list(tracker.track(((index, frames[index]) for index in indexes), spans))
 
 
@@ -113,7 +114,7 @@ def test_frames_come_out_as_they_went_in(footage):
 def test_a_box_is_the_same_wherever_reading_began(footage, every, smoothing, direction):
     spans = [span_of(4, 37), span_of(37, 55)]
     options = {"every_frames": every, "smoothing_frames": smoothing}
-    reach = BoxTracker(WhiteSquares(), PictureConverter(0), **options).reach_frames
+    reach = BoxTracker(WhiteSquares(), PictureConverter(UPRIGHT), **options).reach_frames
     whole = boxes(footage, range(NUM_FRAMES), spans, **options)
     for start, stop in [(0, 11), (9, 10), (11, 25), (25, 37), (30, 44), (37, 60)]:
         indexes = range(max(start - reach, 0), min(stop + reach, NUM_FRAMES))[::direction]
@@ -123,7 +124,7 @@ def test_a_box_is_the_same_wherever_reading_began(footage, every, smoothing, dir
 
 def test_what_lies_beyond_reach_plays_no_part(footage):
     span = span_of(0, NUM_FRAMES)
-    reach = BoxTracker(WhiteSquares(), PictureConverter(0)).reach_frames
+    reach = BoxTracker(WhiteSquares(), PictureConverter(UPRIGHT)).reach_frames
     whole = boxes(footage, range(NUM_FRAMES), [span])
     changed = [draw(frame, hidden=range(20, NUM_FRAMES)) for frame in range(NUM_FRAMES)]
     other = boxes(changed, range(NUM_FRAMES), [span])
@@ -167,7 +168,7 @@ def test_few_frames_wait(footage):
             given += 1
             yield index, footage[index]
 
-    tracker = BoxTracker(WhiteSquares(), PictureConverter(0))
+    tracker = BoxTracker(WhiteSquares(), PictureConverter(UPRIGHT))
     waited = [given - taken for taken, _ in enumerate(tracker.track(frames(), [span_of(20, NUM_FRAMES)]), start=1)]
     assert tracker.reach_frames - 1 <= max(waited) <= tracker.reach_frames
     assert max(waited[30:]) < tracker.reach_frames - 1  # only where a span begins
@@ -252,13 +253,14 @@ def test_a_box_at_the_edge_of_the_picture_is_searched_in_what_there_is(footage, 
     assert boxes(footage, range(5), [span]) == [box] * 5
 
 
-def test_turned_footage_has_upright_boxes():
-    stored = np.zeros((240, 320, 3), np.uint8)
-    stored[150:198, 40:76] = 255  # turned clockwise by 90 degrees: 240 wide, left = 240 - 198
-    frame = VideoFrame.from_ndarray(stored, format="bgr24").reformat(format="yuv420p")
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_turned_footage_has_upright_boxes(orientation):
+    upright = np.zeros((320, 240, 3), np.uint8)
+    upright[40:76, 42:90] = 255
+    frame = VideoFrame.from_ndarray(orientation.turn_back(upright), format="bgr24").reformat(format="yuv420p")
     expected = FaceBox(42, 40, 90, 76)
     span = Span(0, 1, "face", path=FacePath((0,), (FaceBox(46, 37, 95, 72),)))
-    tracker = BoxTracker(WhiteSquares(), PictureConverter(90))
+    tracker = BoxTracker(WhiteSquares(), PictureConverter(orientation))
     ((_, _, (face,)),) = tracker.track([(0, frame)], [span])
     assert edges([face.box])[0] == pytest.approx(edges([expected])[0], abs=1.5)
 
@@ -291,14 +293,14 @@ def speaker(request, shared, retinaface_weights):
     with FrameReader(info, table) as reader:
         frames = list(reader.read(range(50)))
     size = info.video.upright_size
-    scan = scan_faces(frames, table=table, detector=detector, converter=PictureConverter(0), upright_size=size)
+    scan = scan_faces(frames, table=table, detector=detector, converter=PictureConverter(UPRIGHT), upright_size=size)
     return frames, find_spans(scan, table, [(0, 50)], SpanSettings()), size, detector
 
 
 def follow_turned(speaker, choice=None, frames=slice(None), **options):
     """Return (box, tilt) of the one face of each frame."""
     footage, spans, _, detector = speaker
-    tracker = BoxTracker(choice or detector, PictureConverter(0), **options)
+    tracker = BoxTracker(choice or detector, PictureConverter(UPRIGHT), **options)
     return [(face.box, face.roll_degrees) for _, _, (face,) in tracker.track(footage[frames], spans)]
 
 
@@ -315,12 +317,12 @@ def test_a_real_face_is_where_the_detector_sees_it_at_full_size(speaker):
     footage, _, _, detector = speaker
     found = follow(speaker)
     for at in range(0, 50, 10):
-        whole = detector.detect(PictureConverter(0).upright_bgr(footage[at][1]))
+        whole = detector.detect(PictureConverter(UPRIGHT).upright_bgr(footage[at][1]))
         assert min(box_distance(face.box, found[at]) for face in whole) < 0.12
 
 
 def test_clips_of_a_real_face_get_the_boxes_of_the_whole(speaker):
-    reach = BoxTracker(speaker[3], PictureConverter(0)).reach_frames
+    reach = BoxTracker(speaker[3], PictureConverter(UPRIGHT)).reach_frames
     whole = follow_turned(speaker)
     pieces = [
         follow_turned(speaker, frames=slice(max(start - reach, 0), start + 10 + reach))[min(start, reach) :][:10]
@@ -365,9 +367,9 @@ def test_a_real_cut_is_not_smoothed_over(speaker):
         spans.append(
             Span(20 * number, 20 * number + 20, "face", path=FacePath((*range(20 * number, 20 * number + 20),), path))
         )
-    both = [one_box(faces) for _, _, faces in BoxTracker(detector, PictureConverter(0)).track(frames, spans)]
+    both = [one_box(faces) for _, _, faces in BoxTracker(detector, PictureConverter(UPRIGHT)).track(frames, spans)]
     for number, own in enumerate(spans):
-        alone = BoxTracker(detector, PictureConverter(0)).track(frames[20 * number :][:20], [own])
+        alone = BoxTracker(detector, PictureConverter(UPRIGHT)).track(frames[20 * number :][:20], [own])
         assert [one_box(faces) for _, _, faces in alone] == both[20 * number :][:20]
     assert both[20] != both[19]
 
@@ -379,15 +381,17 @@ def test_the_tilt_of_a_real_face_is_measured_and_its_box_is_that_of_the_upright_
     turn = cv2.getRotationMatrix2D(tuple(centre - 0.5), -degrees, 1)
     tilted = []
     for index, frame in footage[:9]:
-        picture = cv2.warpAffine(PictureConverter(0).upright_bgr(frame), turn, (width, height))
+        picture = cv2.warpAffine(PictureConverter(UPRIGHT).upright_bgr(frame), turn, (width, height))
         tilted.append((index, VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv444p")))
-    seen = max(detector.detect(PictureConverter(0).upright_bgr(tilted[0][1])), key=lambda face: face.score).box
+    seen = max(detector.detect(PictureConverter(UPRIGHT).upright_bgr(tilted[0][1])), key=lambda face: face.score).box
     path = FacePath((0,), (seen,))
     (*_, (face,)) = [
         faces
-        for _, _, faces in BoxTracker(detector, PictureConverter(0)).track(tilted, [Span(0, 9, "face", path=path)])
+        for _, _, faces in BoxTracker(detector, PictureConverter(UPRIGHT)).track(
+            tilted, [Span(0, 9, "face", path=path)]
+        )
     ]
-    upright = BoxTracker(detector, PictureConverter(0)).track(footage[:9], [Span(0, 9, "face", path=span.path)])
+    upright = BoxTracker(detector, PictureConverter(UPRIGHT)).track(footage[:9], [Span(0, 9, "face", path=span.path)])
     (*_, (own,)) = [faces for _, _, faces in upright]
     assert face.roll_degrees == pytest.approx(min(own.roll_degrees + degrees, 45), abs=6)
     sizes = [(box.width, box.height) for box in (face.box, own.box)]
@@ -416,7 +420,7 @@ def test_the_pose_of_a_face_in_one_frame(tilt, turned):
     points = [(-10, -12), (10, -12), (0, 0), (-8, 12), (8, 12)]
     landmarks = tuple((100 + x * cosine - y * sine, 80 + x * sine + y * cosine) for x, y in points)
     face = Face(FaceBox(70, 50, 130, 110), 0.9, landmarks)
-    box, roll = BoxTracker(WhiteSquares(), PictureConverter(0), align="similarity").pose(face)
+    box, roll = BoxTracker(WhiteSquares(), PictureConverter(UPRIGHT), align="similarity").pose(face)
     assert roll == pytest.approx(turned)
     assert ((box.left + box.right) / 2, (box.top + box.bottom) / 2) == pytest.approx((100, 80))
-    assert BoxTracker(WhiteSquares(), PictureConverter(0), align="box").pose(face) == (face.box, 0.0)
+    assert BoxTracker(WhiteSquares(), PictureConverter(UPRIGHT), align="box").pose(face) == (face.box, 0.0)

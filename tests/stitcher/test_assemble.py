@@ -12,6 +12,7 @@ import pytest
 
 from media.bitstream import irap_type, length_prefix_size, split_units, unit_type
 from media.errors import StitchError, UnsupportedMedia
+from media.orientation import Orientation
 from media.probe import probe
 from media.writer import SPLICEABLE
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
@@ -161,15 +162,16 @@ def test_the_check_of_the_contract_agrees(whole):
 
 
 def test_tags_of_the_picture_are_kept(tmp_path):
-    """Colour, sample aspect and rotation."""
+    """Colour, sample aspect and orientation."""
+    orientation = Orientation(90, is_mirrored=True)
     source = make_video(
-        tmp_path / "a.mp4", 48, codec="libx265", pixel_format="yuv420p10le", color=(9, 9, 16), rotation=90
+        tmp_path / "a.mp4", 48, codec="libx265", pixel_format="yuv420p10le", color=(9, 9, 16), orientation=orientation
     )
     produce(source, tmp_path / "out.mp4")
     before, after = probe(source).require_video(), probe(tmp_path / "out.mp4").require_video()
     for name in ("profile", "pixel_format", "color_range", "color_matrix", "color_primaries", "color_transfer"):
         assert getattr(after, name) == getattr(before, name)
-    assert (after.rotation, after.sample_aspect, after.average_rate) == (90, 1, 25)
+    assert (after.orientation, after.sample_aspect, after.average_rate) == (orientation, 1, 25)
 
 
 def test_nothing_to_render_is_the_source(tmp_path):

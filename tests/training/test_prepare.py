@@ -14,6 +14,7 @@ import soundfile
 import training.footage
 from media.errors import CheckpointNotFound, ConfigError, WorkspaceError
 from media.files import locked
+from media.orientation import UPRIGHT
 from media.picture import PictureConverter
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -55,7 +56,7 @@ def rendered_inputs(video, folder):
     info = probe(video)
     table = scan_packets(info)
     detector = CascadeDetector()
-    converter = PictureConverter(0)
+    converter = PictureConverter(UPRIGHT)
     with FrameReader(info, table, roughly=True) as reader:
         scan = scan_faces(
             reader.read(range(len(table))),
@@ -89,7 +90,7 @@ def rendered_inputs(video, folder):
                 info=info,
                 table=table,
                 coding=choose_coding(info.require_video(), crf=30, preset="ultrafast"),
-                compositor=Compositor(0, pads=Pads(), feather=0.1),
+                compositor=Compositor(UPRIGHT, pads=Pads(), feather=0.1),
                 tracker=BoxTracker(detector, converter),
                 engine=recorder,
                 mels=[mel],
