@@ -273,7 +273,8 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         start_seconds=(stream.start_time or 0) * _known(stream.time_base),
         extradata=bytes(context.extradata or b""),
         reorders=context.has_b_frames,
-        field_order=max(int(context.field_order), first.field_order),  # some codecs tell it in their frames alone
+        # Some codecs tell it in their frames alone.
+        field_order=int(context.field_order) if int(context.field_order) > 1 else first.field_order,
         lasting_sei=first.lasting_sei,
     )
 

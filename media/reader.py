@@ -68,6 +68,7 @@ class FrameReader:
         self._latest_pts = table.pts[0] - 1
         """The latest time of the packets read since reading began somewhere."""
         self._damaged: set[int] = set()
+        self._missing: set[int] = set()
         self._next = len(table)
         self._container, self._stream = self._open()
 
@@ -86,6 +87,11 @@ class FrameReader:
     def damaged(self) -> frozenset[int]:
         """Return which of the frames read so far could not be decoded, or not without guessing."""
         return frozenset(self._damaged)
+
+    @property
+    def missing(self) -> frozenset[int]:
+        """Return which of the frames read so far could not be decoded, so that their neighbours stood in."""
+        return frozenset(self._missing)
 
     def read(self, frames: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
         """Yield (index, frame) for each index asked for, in that order.
@@ -116,6 +122,7 @@ class FrameReader:
                 continue
             self._next = wanted + 1
             self._damaged.add(wanted)
+            self._missing.add(wanted)
             neighbour = self._shown or (self._waiting[1] if self._waiting else None)
             if neighbour is None or self._table.pts[wanted] > self._latest_pts:  # which the file no longer holds
                 raise self._undecodable(wanted)

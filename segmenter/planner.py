@@ -245,7 +245,7 @@ class _Copying:
             return FOREIGN_REASON
         if rendered:
             return SEAM_REASON
-        has_hidden = bisect_left(table.hidden, first + 1) < bisect_right(table.hidden, last)
+        has_hidden = bisect_left(table.hidden, first) < bisect_right(table.hidden, last)
         return HIDDEN_REASON if has_hidden or (first == 0 and table.hides_head) else SEAM_REASON
 
 

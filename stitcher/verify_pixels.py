@@ -103,7 +103,7 @@ def verify_pixels(
     """Decode source and output side by side and compare them; raise ContractBroken at the first frame that is wrong.
 
     Copied frames must decode to the same samples, frames coded again must come near, rendered ones outside their box,
-    and none may be damaged that is whole in the source. Two frames are held at a time, besides what the decoders hold.
+    and none may be missing that the source has. Two frames are held at a time, besides what the decoders hold.
     on_progress: called with the number of frames done. asked_lower: decibels by which the user asked for a lower
     quality of rendered frames than the default. frames: the output frames to compare, increasing; None: all.
     """
@@ -116,7 +116,7 @@ def verify_pixels(
         for done, ((source_frame, wanted), (number, got)) in enumerate(pairs, start=1):
             box = marks.box_of(number)
             place = f"frame {number} (source frame {source_frame})"
-            if number in after.damaged and source_frame not in before.damaged:
+            if number in after.missing and source_frame not in before.missing:
                 raise ContractBroken(f"Same frames: {place} of the output cannot be decoded. Please report this.")
             if box is not None:
                 found[2] += 1

@@ -25,7 +25,7 @@ from media.writer import ClipWriter
 from pipeline.report import build_check, load_marks, lost_streams
 from segmenter.layout import lay_out_whole
 from segmenter.planner import plan_clips
-from stitcher.assemble import Assembled, assemble, muxer_of
+from stitcher.assemble import HIDING, Assembled, assemble, muxer_of
 from stitcher.container import check_container
 from stitcher.verify import Promised, verify_packets
 from stitcher.verify_samples import Sampling
@@ -344,13 +344,16 @@ class Output:
         return {f for clip in self.clips if clip.path is None for f in clip.clip.source_frames}
 
     def verify(self):
-        """Check the output as a job does by default, every seam included."""
+        """Check the output as a job does by default."""
+        seams = tuple(b.clip.start_frame for a, b in pairwise(self.clips) if a.path or b.path)
+        return verify_packets(self.path, self.promised(), self.assembled, None, Sampling(seams, "zoo"))
+
+    def promised(self):
+        """Return what the output has to be."""
         marks = load_marks(build_check(self.clips))
         dropped = lost_streams({"dropped_streams": self.assembled.dropped_streams})
         codec = self.codec if any(clip.path for clip in self.clips) else ""
-        promised = Promised(self.info, self.table, self.timeline, None, marks, dropped, codec)
-        seams = tuple(b.clip.start_frame for a, b in pairwise(self.clips) if a.path or b.path)
-        return verify_packets(self.path, promised, self.assembled, None, Sampling(seams, "zoo"))
+        return Promised(self.info, self.table, self.timeline, None, marks, dropped, codec)
 
 
 def produce(source, output, faces=FACES, *, lay_out=lay_out_whole, soundtrack=None, language=None, driven=None):
@@ -374,6 +377,7 @@ def produce(source, output, faces=FACES, *, lay_out=lay_out_whole, soundtrack=No
         driving_start=Fraction(0),
         coded_reason=coding.reason,
         may_copy_whole=coding.may_copy_whole,
+        may_hide=muxer in HIDING,
         max_clip_seconds=Fraction(1),
     )
     damaged = set()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
-from media.frame_table import build_frame_table, rebuild_dts, settle_dts
+from media.frame_table import PacketIndex, build_frame_table, rebuild_dts, settle_dts
 from media.orientation import UPRIGHT
 from media.probe import probe, scan_packets
 from tests.synthetic import (
@@ -247,29 +247,33 @@ def test_missing_decode_times_are_rebuilt(tmp_path):
     assert sorted(set(table.dts)) == list(table.dts)
 
 
+def packet_index(pts, flags, end_pts):
+    return PacketIndex(array("q", pts), has_dts=False, flags=bytearray(flags), end_pts=end_pts)
+
+
 def test_times_must_be_unique(tmp_path):
     video = probe(make_video(tmp_path / "a.mp4", 3)).require_video()
     with pytest.raises(UnsupportedMedia, match="frames 1 and 2 have the same time"):
-        build_frame_table("a.mp4", video, array("q", [0, 200, 200]), None, bytearray([3, 0, 0]), 300)
+        build_frame_table("a.mp4", video, packet_index([0, 200, 200], [3, 0, 0], 300))
 
 
 def test_an_end_that_is_not_told_is_one_average_frame_after_the_last(tmp_path):
     video = replace(probe(make_video(tmp_path / "a.mp4", 3)).require_video(), average_rate=Fraction(10))
-    table = build_frame_table("a.mp4", video, array("q", [0, 100]), None, bytearray([3, 0]), 0)
+    table = build_frame_table("a.mp4", video, packet_index([0, 100], [3, 0], 0))
     assert table.end_pts == 100 + 250
 
 
 def test_times_that_run_back_are_refused(tmp_path):
     video = probe(make_video(tmp_path / "a.mp4", 3)).require_video()
-    pts = array("q", [*range(1000, 1200, 2), *range(0, 200, 2)])
+    packets = packet_index([*range(1000, 1200, 2), *range(0, 200, 2)], [3, *bytes(199)], 0)
     with pytest.raises(UnsupportedMedia, match=r"a\.mp4: times run backwards near 0\.400 s \(packet 0\)"):
-        build_frame_table("a.mp4", video, pts, None, bytearray([3, *bytes(199)]), 0)
+        build_frame_table("a.mp4", video, packets)
 
 
 @pytest.mark.parametrize(("codec", "clean"), [("h264", [0]), ("hevc", [0, 3]), ("mpeg2video", [0, 3]), ("vp9", [0])])
 def test_leading_pictures_may_be_left_out_of_some_codecs(tmp_path, codec, clean):
     video = replace(probe(make_video(tmp_path / "a.mp4", 3)).require_video(), codec=codec)
-    table = build_frame_table("a", video, array("q", [0, 3, 1, 2, 4]), None, bytearray([3, 3, 0, 0, 0]), 5)
+    table = build_frame_table("a", video, packet_index([0, 3, 1, 2, 4], [3, 3, 0, 0, 0], 5))
     assert marked(table.clean_entry) == clean
 
 

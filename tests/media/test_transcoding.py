@@ -12,7 +12,7 @@ import av
 import pytest
 
 from media.errors import UnsupportedMedia
-from media.frame_table import build_decoded_table
+from media.frame_table import PacketIndex, build_decoded_table
 from media.picture import plane_views, unranged
 from media.probe import probe, scan_packets
 from media.reader import FrameReader
@@ -142,7 +142,7 @@ def test_a_packet_without_a_frame_stands_behind_what_came_before_it():
     """Packets 10:I 11:P 12:B 13:damaged 14:P 15:B 16:repeats the last picture; the decoder puts out what it has."""
     video = SimpleNamespace(average_rate=Fraction(25), time_base=Fraction(1, 25))
     pts, keys = array("q", range(10, 17)), bytearray([3, 0, 0, 0, 0, 0, 0])
-    table = build_decoded_table(video, pts, pts, [10, 12, 11, 15, 14], keys, 17)
+    table = build_decoded_table(video, PacketIndex(pts, flags=keys, end_pts=17), pts, [10, 12, 11, 15, 14])
     assert list(table.decode_order) == [0, 2, 1, 3, 5, 4, 6]
     assert [table.frame_of(ticks) for ticks in range(9, 18)] == [None, 0, 2, 1, 3, 5, 4, 6, None]
     assert (table.pts, table.end_pts, table.tells_decoding) == (pts, 17, True)

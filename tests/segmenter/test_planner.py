@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.frame_table import PacketIndex, build_frame_table
 from media.orientation import PLAIN
-from media.probe import VideoInfo, build_frame_table
+from media.probe import VideoInfo
 from media.sound import sample_at
 from media.timeline import FaceBox, FacePath, Span, complement, merge
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
@@ -54,9 +55,14 @@ def table_of(groups, steps, codec="h264", start=0, slack=None):
         flags += bytes([is_key | is_clean << 1]) + bytes(len(leading))
     shown = [start + sum(steps[:at]) for at in range(len(order))]
     late = max(shown[slot] - shown[frame] for slot, frame in enumerate(order))
-    dts = None if slack is None else array("q", [ticks - late - slack for ticks in shown])
-    pts = array("q", [shown[frame] for frame in order])
-    return build_frame_table("v", replace(VIDEO, codec=codec), pts, dts, flags, start + sum(steps[: len(order)]))
+    packets = PacketIndex(
+        pts=array("q", [shown[frame] for frame in order]),
+        dts=array("q", [ticks - late - (slack or 0) for ticks in shown]),
+        has_dts=slack is not None,
+        flags=flags,
+        end_pts=start + sum(steps[: len(order)]),
+    )
+    return build_frame_table("v", replace(VIDEO, codec=codec), packets)
 
 
 @st.composite

@@ -1,0 +1,123 @@
+"""Files that were trimmed without coding again: an edit list hides packets that shown frames refer to."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stitcher.assemble
+from media.errors import ContractBroken
+from media.probe import probe, scan_packets
+from segmenter.planner import HIDDEN_REASON
+from stitcher.feeds import VideoFeed
+from stitcher.verify import verify_full
+from tests.mp4_boxes import trimmed
+from tests.synthetic import Sound, decode_all, independent_packets, make_video
+from tests.zoo import produce
+
+NUM_FRAMES = 40
+FRAME = Fraction(1, 25)
+
+
+def make_trim(folder, start, stop, **options):
+    whole = make_video(folder / "whole.mp4", NUM_FRAMES, size=(96, 64), **options)
+    return trimmed(whole, folder / "trim.mp4", start * FRAME, stop * FRAME)
+
+
+def check(source, output):
+    """Compare an output with its source, both decoded by PyAV alone: number, times and pixels of the frames."""
+    wanted, found = decode_all(source), decode_all(output.path)
+    assert [stamp for _, stamp, _ in found] == [stamp for _, stamp, _ in wanted]
+    tolerance = Fraction(1, 1000) if output.path.suffix == ".mkv" else 0
+    begin, start = wanted[0][0], found[0][0]
+    assert all(abs((a[0] - begin) - (b[0] - start)) <= tolerance for a, b in zip(wanted, found, strict=True))
+    assert all(wanted[frame][2] == found[frame][2] for frame in output.copied)
+
+
+@settings(max_examples=25)
+@given(
+    gop=st.integers(1, 20),
+    b_frames=st.integers(0, 4),
+    start=st.integers(0, 24),
+    shown=st.integers(2, NUM_FRAMES),
+    face=st.tuples(st.integers(0, 30), st.integers(1, 12)),
+    codec=st.sampled_from(["libx264", "libx264", "libx265"]),
+    is_open=st.booleans(),
+    ending=st.sampled_from([".mp4", ".mp4", ".mov", ".mkv", ".ts"]),
+    has_face=st.booleans(),
+)
+def test_any_trim(tmp_path_factory, gop, b_frames, start, shown, face, codec, is_open, ending, has_face):
+    """Any trim on both sides, any structure, copied and re-encoded heads and tails, into any container."""
+    folder = tmp_path_factory.mktemp("trim")
+    stop = min(start + shown, NUM_FRAMES)
+    source = make_trim(folder, start, stop, gop=gop, b_frames=min(b_frames, gop), codec=codec, open_gop=is_open)
+    faces = [(face[0], face[0] + face[1])] if has_face else []
+    output = produce(source, folder / f"out{ending}", faces)
+    check(source, output)
+    output.verify()
+
+
+@pytest.mark.parametrize("start", range(9, 17))
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_a_face_in_the_first_frame(tmp_path, start, ending):
+    """With two B-frames every cut point but the keyframes leaves packets behind that belong to hidden frames."""
+    source = make_trim(tmp_path, start, NUM_FRAMES, b_frames=2, gop=12)
+    output = produce(source, tmp_path / f"out{ending}", [(0, 8)])
+    check(source, output)
+    output.verify()
+    assert output.copied
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".ts", ".mp4"])
+def test_what_was_trimmed_away_does_not_come_back(tmp_path, ending):
+    """In MP4 the first frames are copied, and what they refer to stays hidden; elsewhere they are re-encoded."""
+    source = make_trim(tmp_path, 15, 33, b_frames=2, gop=12, sounds=(Sound(),))
+    output = produce(source, tmp_path / f"out{ending}", [])
+    check(source, output)
+    output.verify()
+    first = min(packet.pts for packet in independent_packets(output.path))
+    heard = min(packet.pts for packet in independent_packets(output.path, "audio"))
+    assert heard > first - Fraction(1, 10)
+    if ending == ".mp4":
+        assert 0 in output.copied
+        assert any(clip.clip.action == "code" for clip in output.clips)  # the tail, which refers to hidden packets
+    else:
+        assert {clip.reason for clip in output.clips if clip.path} == {HIDDEN_REASON}
+        assert output.copied
+
+
+def test_the_check_sees_hidden_packets_behind_a_re_encoded_head(tmp_path, monkeypatch):
+    """What was written before: every hidden packet copied, whatever its frames became."""
+
+    class Copying(VideoFeed):
+        def __init__(self, *arguments, **keys):
+            super().__init__(*arguments, **keys)
+            self.keeps_hidden_head = True
+
+    monkeypatch.setattr(stitcher.assemble, "VideoFeed", Copying)
+    source = make_trim(tmp_path, 14, NUM_FRAMES, b_frames=2, gop=30)
+    output = produce(source, tmp_path / "out.mp4", [(0, 8)])
+    assert len(decode_all_that_can_be(output.path)) < len(output.table)
+    with pytest.raises(ContractBroken, match=r"^(Same frames|Untouched pixels|Only the mouth): frame "):
+        output.verify()
+    found = verify_full(output.path, output.promised())
+    assert "untouched pixels" in {each.promise for each in found if not each.is_kept}
+
+
+def decode_all_that_can_be(path):
+    try:
+        return decode_all(path)
+    except ValueError:
+        return []
+
+
+def test_the_table_of_a_trimmed_file(tmp_path):
+    """Hidden before the first frame, and hidden in the middle of what is decoded for the last ones."""
+    table = scan_packets(probe(make_trim(tmp_path, 14, 33, b_frames=2, gop=12)))
+    assert len(table) == 19
+    assert table.hides_head
+    assert list(table.hidden)[:1] == [17]  # the anchor of the last two frames, shown behind them
+    plain = scan_packets(probe(Path(make_video(tmp_path / "plain.mp4", NUM_FRAMES, size=(96, 64)))))
+    assert (plain.hides_head, len(plain.hidden), plain.descriptions) == (False, 0, ())
