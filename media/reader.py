@@ -223,6 +223,13 @@ class FrameReader:
             )
 
 
+def check_one_format(info: MediaInfo, table: FrameTable) -> None:
+    """Raise UnsupportedMedia, naming the frame, if the picture has another size or format under other parameter sets."""
+    with FrameReader(info, table, num_threads=1) as reader:
+        for description in table.descriptions:
+            next(reader.read(description.frames[:1]))
+
+
 def _runs(frames: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
     """Cut indexes into (start, stop, reverse): ascending runs of any length, descending ones of a chunk at most."""
     at = 0

@@ -9,15 +9,23 @@ import numpy as np
 import pytest
 
 import tests.zoo
-from media.errors import ContractBroken
+from media.errors import ContractBroken, UnsupportedMedia
 from media.picture import plane_views
 from media.probe import probe, scan_packets
+from media.reader import check_one_format
 from media.timeline import FrameTable
 from segmenter.planner import FOREIGN_REASON
 from stitcher.verify import verify_full
 from tests.mp4_boxes import with_descriptions
 from tests.paff import GOP, make_paff
-from tests.synthetic import decode_all, make_video, seek_and_decode, stamped_frame
+from tests.synthetic import (
+    decode_all,
+    independent_packets,
+    make_video,
+    seek_and_decode,
+    stamped_frame,
+    with_payload,
+)
 from tests.zoo import produce
 
 
@@ -138,6 +146,17 @@ def test_two_sample_descriptions(tmp_path, codec, ending, faces, copied):
         assert seek_and_decode(output.path, second) == (stamp, digest)
 
 
+def test_another_size_midway_is_refused(tmp_path):
+    parts = [make_video(tmp_path / f"{width}.mp4", 24, size=(width, 108)) for width in (192, 320)]
+    info = probe(with_descriptions(parts, tmp_path / "both.mp4"))
+    with pytest.raises(
+        UnsupportedMedia, match=r"at frame 24 \(0\.960 s\) the picture changes from 192x108 .* to 320x108"
+    ):
+        check_one_format(info, scan_packets(info))
+    info = probe(make_two(tmp_path))
+    check_one_format(info, scan_packets(info))
+
+
 def as_flv(path, output):
     """Write an MP4 of two descriptions as FLV; the muxer writes a second sequence header where the sets change."""
     with av.open(str(path)) as reader, av.open(str(output), "w") as writer:
@@ -200,6 +219,34 @@ def test_parameter_sets_that_change_inside_the_stream(tmp_path, ending):
 
 
 # Packets that show nothing
+
+
+def hide(path, output, numbers):
+    """Write a VP8 file again in which some packets are alternate references: decoded, but not shown (RFC 6386 9.1)."""
+    with av.open(str(path)) as reader, av.open(str(output), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0], opaque=True)
+        for number, packet in enumerate(packet for packet in reader.demux(video=0) if packet.size):
+            payload = bytearray(bytes(packet))
+            if number in numbers:
+                payload[0] &= 0xEF
+            packet = with_payload(packet, payload)
+            packet.stream = stream
+            writer.mux_one(packet)
+    return output
+
+
+@pytest.mark.parametrize("result", ["out.webm", "out.mkv", "out.mp4"])
+def test_packets_that_show_nothing(tmp_path, result):
+    shown = make_video(tmp_path / "a.webm", 40, codec="libvpx", gop=20)
+    source = hide(shown, tmp_path / "b.webm", {7, 18, 33})
+    assert len(independent_packets(source)) == 40
+    table = scan_packets(probe(source))
+    assert (len(table), table.packets_tell) == (37, "nothing")
+    output = produce(source, tmp_path / result, [(10, 20)])
+    check(source, output)
+    assert not output.damaged
+    untouched = produce(source, tmp_path / f"untouched.{result}", [])
+    check(source, untouched)
 
 
 def test_a_table_is_made_of_packets_where_they_tell(tmp_path):
