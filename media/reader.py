@@ -224,7 +224,7 @@ class FrameReader:
 
 
 def check_one_format(info: MediaInfo, table: FrameTable) -> None:
-    """Raise UnsupportedMedia, naming the frame, if the picture has another size or format under other parameter sets."""
+    """Raise UnsupportedMedia, naming the frame, if other parameter sets bring another size or format of the picture."""
     with FrameReader(info, table, num_threads=1) as reader:
         for description in table.descriptions:
             next(reader.read(description.frames[:1]))

@@ -18,6 +18,7 @@ from media.files import content_key
 from media.identity import EmbedderSettings, Vector
 from media.picture import Pixels, is_composable
 from media.probe import MediaInfo, VideoInfo, probe, scan_packets
+from media.reader import check_one_format
 from media.timeline import FrameTable, Interval, complement, intersect
 from media.transcoding import StreamCoding, choose_stream
 from pipeline.casting import Casting
@@ -109,7 +110,9 @@ def _open_video(config: JobConfig) -> tuple[MediaInfo, VideoInfo, FrameTable]:
     video = info.require_video()
     if not is_composable(video.pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {video.pixel_format}. Convert it to yuv420p first.")
-    return info, video, scan_packets(info)
+    table = scan_packets(info)
+    check_one_format(info, table)
+    return info, video, table
 
 
 def open_source(

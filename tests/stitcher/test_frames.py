@@ -149,9 +149,7 @@ def test_two_sample_descriptions(tmp_path, codec, ending, faces, copied):
 def test_another_size_midway_is_refused(tmp_path):
     parts = [make_video(tmp_path / f"{width}.mp4", 24, size=(width, 108)) for width in (192, 320)]
     info = probe(with_descriptions(parts, tmp_path / "both.mp4"))
-    with pytest.raises(
-        UnsupportedMedia, match=r"at frame 24 \(0\.960 s\) the picture changes from 192x108 .* to 320x108"
-    ):
+    with pytest.raises(UnsupportedMedia, match=r"at frame 24 .* the picture changes from 192x108 .* to 320x108"):
         check_one_format(info, scan_packets(info))
     info = probe(make_two(tmp_path))
     check_one_format(info, scan_packets(info))
