@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from media.errors import UnsupportedMedia
-from media.timeline import FrameTable, SampleDescription
+from media.timeline import FrameTable, HiddenHead, SampleDescription
 
 if TYPE_CHECKING:
     from media.probe import VideoInfo
@@ -48,6 +48,8 @@ class PacketIndex:
     """For each packet that an edit list hides how many displayed ones come before it."""
     hidden_pts: array[int] = field(default_factory=lambda: array("q"))
     """Their presentation times in ticks."""
+    hidden_dts: array[int] = field(default_factory=lambda: array("q"))
+    """Their decode times in ticks; the presentation times where there are none."""
 
 
 def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> FrameTable:
@@ -86,20 +88,32 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
         led = frame != packet and video.codec not in LEADING_MAY_GO
         clean_entry[frame] = bool(flags[packet] & CLEAN) & clean_exit[frame + 1] & (not led)
     average = average_ticks(video)
-    hidden = [*zip(packets.hidden_slots, packets.hidden_pts, strict=True)]
+    slots = settle_dts(packets.dts if packets.has_dts else None, sorted_pts, frame_of_packet, average)
+    hidden = zip(packets.hidden_slots, packets.hidden_pts, strict=True)
     return FrameTable(
         time_base=video.time_base,
         pts=sorted_pts,
-        dts=settle_dts(packets.dts if packets.has_dts else None, sorted_pts, frame_of_packet, average),
+        dts=slots,
         decode_order=frame_of_packet,
         keyframe=bytes(keyframe),
         clean_entry=bytes(clean_entry),
         clean_exit=bytes(clean_exit),
         end_pts=packets.end_pts if packets.end_pts > sorted_pts[-1] else sorted_pts[-1] + average,
-        hides_head=any(ticks < sorted_pts[0] for _, ticks in hidden),
+        hidden_head=_hidden_head(packets, sorted_pts[0], slots),
         hidden=array("q", (slot for slot, ticks in hidden if ticks >= sorted_pts[0])),
         descriptions=_descriptions(packets, order),
     )
+
+
+def _hidden_head(packets: PacketIndex, first: int, slots: array[int]) -> HiddenHead:
+    """Return what is hidden before the first frame, shown at `first` ticks; slots: of the displayed packets."""
+    hidden = zip(packets.hidden_slots, packets.hidden_pts, packets.hidden_dts, strict=True)
+    head = [(slot, 0, pts, dts) for slot, pts, dts in hidden if pts < first]
+    if not head:
+        return "none"
+    shown = [(slot, 1, 0, dts) for slot, dts in enumerate(slots[: head[-1][0] + 1])]
+    in_order = all(a[3] < b[3] for a, b in pairwise(sorted([*head, *shown], key=itemgetter(0, 1))))
+    return "negative" if in_order and all(pts < 0 for _, _, pts, _ in head) else "other"
 
 
 def _descriptions(packets: PacketIndex, order: Sequence[int]) -> tuple[SampleDescription, ...]:

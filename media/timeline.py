@@ -23,6 +23,7 @@ from media.intervals import merge as merge
 SHUT_RAMP_FRAMES = 4
 """Frames over which a mouth that is shut takes the place of one that is drawn."""
 Kind = Literal["face", "no_face"]
+HiddenHead = Literal["none", "negative", "other"]
 PacketsTell = Literal["frames", "decoding", "nothing"]
 Action = Literal["render", "code", "copy"]
 Outcome = Literal["rendered", "copied", "coded_again", "fell_back"]
@@ -246,9 +247,10 @@ class FrameTable:
     packet in decode order carries pts[i], whichever frame it holds. nothing: which packets are shown is known from
     decoding alone; decode_order means nothing. Packets are copied in the first case only; decoded frames carry the
     times of their packets in all."""
-    hides_head: bool = False
-    """Whether an edit list hides packets that stand before the first frame and are shown before it: others may refer
-    to them."""
+    hidden_head: HiddenHead = "none"
+    """What an edit list hides before the first frame, which others may refer to. none: nothing. negative: packets whose
+    times lie below 0 and whose decode times fit between the slots, so that an edit list of the output can hide them.
+    other: packets that no output can hide."""
     hidden: array[int] = field(default_factory=lambda: array("q"))
     """Where the other hidden packets stand: for each the slot of the displayed packet behind it, non-decreasing."""
     descriptions: tuple[SampleDescription, ...] = ()

@@ -246,14 +246,15 @@ class _Copying:
         if rendered:
             return SEAM_REASON
         has_hidden = bisect_left(table.hidden, first) < bisect_right(table.hidden, last)
-        return HIDDEN_REASON if has_hidden or (first == 0 and table.hides_head) else SEAM_REASON
+        return HIDDEN_REASON if has_hidden or (first == 0 and table.hidden_head != "none") else SEAM_REASON
 
 
 def _choose_copies(
     table: FrameTable, timeline: OutputTimeline, rendered: Sequence[Interval], coded_reason: str, *, may_hide: bool
 ) -> _Copying:
     """Return what is copied: where parameter sets change, the frames of those sets that allow most to be copied."""
-    begins_clean = not table.hides_head or (may_hide and timeline.is_source)
+    keeps_head = may_hide and timeline.is_source and table.hidden_head == "negative"
+    begins_clean = keeps_head or table.hidden_head == "none"
     choices = []
     for extradata in dict.fromkeys([None, *(each.extradata for each in table.descriptions)]):
         foreign = tuple(table.foreign_to(extradata))

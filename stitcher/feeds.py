@@ -89,7 +89,8 @@ class VideoFeed:
         self._sequence = self._packets()
         self.num_released = 0
         self._num_due = 0
-        self.keeps_hidden_head = bool(clips) and clips[0].path is None and timeline.is_source
+        copies_head = bool(clips) and clips[0].path is None and timeline.is_source
+        self.keeps_hidden_head = copies_head and table.hidden_head == "negative"
         """Whether what an edit list hides before the first frame stands in the output, too: its first frames are
         copied, and refer to it."""
         self.payloads = array("L")

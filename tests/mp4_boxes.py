@@ -50,17 +50,20 @@ def read_movie(path):
     return boxes, moov, video
 
 
-def trimmed(path, output, start, stop):
-    """Write a copy whose edit list shows its video from second `start` to second `stop` alone; both Fractions.
+def trimmed(path, output, *parts):
+    """Write a copy whose edit list shows some parts of its video alone, one behind another.
 
-    The packets all stay, as in what phones and editors trim without coding again. `moov` must stand behind the
-    samples, since its length may change.
+    parts: (start, stop) in seconds, Fractions; (None, length) is a pause before what follows. The packets all stay, as
+    in what phones and editors trim without coding again. `moov` must stand behind the samples: its length may change.
     """
     boxes, moov, video = read_movie(path)
     movie_clock, media_clock = moov["mvhd"].number(12), video["mdia/mdhd"].number(12)
     first = video["edts/elst"].number(12, ">i")  # where the first frame is shown, on the media's clock
-    edit = struct.pack(">IIiI", 1, round((stop - start) * movie_clock), first + round(start * media_clock), 1 << 16)
-    video["edts/elst"].payload = bytes(4) + edit
+    edits = b""
+    for start, stop in parts:
+        length, at = (stop, -1) if start is None else (stop - start, first + round(start * media_clock))
+        edits += struct.pack(">IiI", round(length * movie_clock), at, 1 << 16)
+    video["edts/elst"].payload = bytes(4) + struct.pack(">I", len(parts)) + edits
     output.write_bytes(b"".join(box.write() for box in boxes))
     return output
 

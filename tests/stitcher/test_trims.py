@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import stitcher.assemble
 from media.errors import ContractBroken
 from media.probe import probe, scan_packets
+from segmenter.layout import lay_out_ranges
 from segmenter.planner import HIDDEN_REASON
 from stitcher.feeds import VideoFeed
 from stitcher.verify import verify_full
@@ -19,11 +20,13 @@ from tests.zoo import produce
 
 NUM_FRAMES = 40
 FRAME = Fraction(1, 25)
+EDITS = [((5, 17), (29, 39)), ((0, 11), (14, 40)), ((20, 39), (3, 15)), ((None, 10), (7, 31))]
+"""Parts in frames; None: a pause."""
 
 
 def make_trim(folder, start, stop, **options):
     whole = make_video(folder / "whole.mp4", NUM_FRAMES, size=(96, 64), **options)
-    return trimmed(whole, folder / "trim.mp4", start * FRAME, stop * FRAME)
+    return trimmed(whole, folder / "trim.mp4", (start * FRAME, stop * FRAME))
 
 
 def check(source, output):
@@ -88,6 +91,31 @@ def test_what_was_trimmed_away_does_not_come_back(tmp_path, ending):
         assert output.copied
 
 
+@pytest.mark.parametrize("faces", [[], [(0, 4)], [(8, 15)]])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize(
+    "parts", [((5, 17), (29, 39)), ((0, 11), (14, 40)), ((20, 39), (3, 15)), ((None, 10), (7, 31))]
+)
+def test_several_edits(tmp_path, parts, codec, faces):
+    """Frames cut out of the middle, parts in another order, a pause before the first frame."""
+    whole = make_video(tmp_path / "whole.mp4", NUM_FRAMES, size=(96, 64), codec=codec, open_gop=codec == "libx265")
+    edits = [(None if start is None else start * FRAME, stop * FRAME) for start, stop in parts]
+    source = trimmed(whole, tmp_path / "edited.mp4", *edits)
+    for ending in (".mp4", ".mkv"):
+        output = produce(source, tmp_path / f"out{ending}", faces)
+        check(source, output)
+        output.verify()
+
+
+@pytest.mark.parametrize("ranges", [[(0, 9)], [(0, 4), (20, 25)], [(3, 19)], [(12, 25), (0, 3)]])
+def test_extractions_from_a_trimmed_file(tmp_path, ranges):
+    source = make_trim(tmp_path, 14, NUM_FRAMES, b_frames=2, gop=12)
+    output = produce(source, tmp_path / "out.mp4", [], lay_out=lambda table: lay_out_ranges(table, ranges))
+    wanted = [14 + frame for start, stop in ranges for frame in range(start, stop)]
+    assert [stamp for _, stamp, _ in decode_all(output.path)] == wanted
+    output.verify()
+
+
 def test_the_check_sees_hidden_packets_behind_a_re_encoded_head(tmp_path, monkeypatch):
     """What was written before: every hidden packet copied, whatever its frames became."""
 
@@ -117,7 +145,7 @@ def test_the_table_of_a_trimmed_file(tmp_path):
     """Hidden before the first frame, and hidden in the middle of what is decoded for the last ones."""
     table = scan_packets(probe(make_trim(tmp_path, 14, 33, b_frames=2, gop=12)))
     assert len(table) == 19
-    assert table.hides_head
+    assert table.hidden_head == "negative"
     assert list(table.hidden)[:1] == [17]  # the anchor of the last two frames, shown behind them
     plain = scan_packets(probe(Path(make_video(tmp_path / "plain.mp4", NUM_FRAMES, size=(96, 64)))))
-    assert (plain.hides_head, len(plain.hidden), plain.descriptions) == (False, 0, ())
+    assert (plain.hidden_head, len(plain.hidden), plain.descriptions) == ("none", 0, ())
