@@ -65,6 +65,9 @@ class VideoInfo:
     field_order: int = 0
     """FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, 2 top field first, 3 bottom field first, 4 and 5 likewise but
     stored the other way round."""
+    coded_aspect: Fraction | None = None
+    """The sample aspect by the pictures themselves; None where they tell none. What the container says goes before it,
+    in players as in `sample_aspect`."""
     lasting_sei: tuple[bytes, ...] = ()
     """H.264 and HEVC: units of the first key picture that say how HDR is to be shown."""
 
@@ -215,6 +218,7 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         extradata=extradata,
         reorders=context.has_b_frames,
         field_order=int(context.field_order),
+        coded_aspect=context.sample_aspect_ratio,
         lasting_sei=tuple(lasting_sei(codec, first.packet, length_prefix_size(codec, extradata))),
     )
 

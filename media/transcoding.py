@@ -34,6 +34,8 @@ HELD = {
 """What can be read back from the files of muxers that take any codec without a word, whatever the source."""
 OWN_SOURCES = {"avi": "avi", "flv": "flv", "mpeg": "mpeg", "vob": "mpeg"}
 """Muxers whose clocks and streams are too narrow for whatever comes from another container than the one named."""
+TELLS_ASPECT = ("mp4", "mov", "matroska", "webm")
+"""Muxers whose files tell the form of pixels themselves; in others the pictures have to."""
 INTERLACING = ("h264", "mpeg2video", "mpeg4", "prores")
 """Codecs that tell the order of fields."""
 
@@ -70,20 +72,28 @@ def choose_stream(info: MediaInfo, table: FrameTable, *, crf: int, preset: str, 
             f"output: only a source of the same kind is put into {muxer} files. Use .mp4, .mov, .mkv or .ts."
         )
     held = _can_hold(muxer, info)
+    # What the container says of the form of pixels goes before what the pictures say, and few containers say it.
+    is_told = muxer in TELLS_ASPECT or video.sample_aspect == (video.coded_aspect or 1)
+    may_copy = held and is_told and not table.tells_decoding
     own = find_coding(replace(video, reorders=video.reorders and not table.tells_decoding), crf=crf, preset=preset)
-    if own and held:
-        reason = ""
-        if table.tells_decoding:
-            reason = "the source does not tell when its frames are shown: the whole stream is coded again"
-        elif video.codec not in SPLICEABLE:
-            reason = f"packets of {video.codec} are not spliced: the whole stream is coded again"
-        return StreamCoding(own, reason, not table.tells_decoding, table.tells_decoding)
-    coding = _fallback(video, crf, preset, muxer)
-    cause = f"{muxer} files cannot hold its {video.codec}"
-    if held:
-        cause = f"there is no visually lossless encoder for {video.codec} in {video.pixel_format} here"
-    reason = f"{cause}: the whole stream is transcoded to {coding.codec}"
-    return StreamCoding(coding, reason, held and not table.tells_decoding, is_new=True)
+    if not (own and held):
+        coding = replace(_fallback(video, crf, preset, muxer), sample_aspect=video.sample_aspect)
+        cause = f"{muxer} files cannot hold its {video.codec}"
+        if held:
+            cause = f"there is no visually lossless encoder for {video.codec} in {video.pixel_format} here"
+        return StreamCoding(coding, f"{cause}: the whole stream is transcoded to {coding.codec}", may_copy, is_new=True)
+    reason = ""
+    if table.tells_decoding:
+        reason = "the source does not tell when its frames are shown: the whole stream is coded again"
+    elif not is_told:
+        reason = (
+            f"in {muxer} files only the pictures tell the form of their pixels, here {video.sample_aspect.numerator}:"
+            f"{video.sample_aspect.denominator}, and the source's do not: the whole stream is coded again"
+        )
+    elif video.codec not in SPLICEABLE:
+        reason = f"packets of {video.codec} are not spliced: the whole stream is coded again"
+    coding = own if may_copy else replace(own, sample_aspect=video.sample_aspect)
+    return StreamCoding(coding, reason, may_copy, is_new=not may_copy)
 
 
 def _can_hold(muxer: str, info: MediaInfo) -> bool:

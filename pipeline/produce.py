@@ -34,7 +34,7 @@ from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check, Promised, verify_packets
 
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 """Raised when rendering the same clip gives other pixels than before."""
 
 

@@ -14,8 +14,8 @@ from media.probe import MediaInfo, open_input, probe
 from media.timeline import FrameTable, OutputTimeline
 from media.transcoding import StreamCoding
 from media.writer import write_blank
-from stitcher.assemble import Assembly
 from stitcher.feeds import AnyPacket, VideoFeed
+from stitcher.streams import OutputStreams, muxer_options
 from stitcher.verify_streams import verify_format
 
 
@@ -41,11 +41,12 @@ def check_container(
         sample = str(folder / "sample") if coding and coding.is_new else None
         if coding and sample:
             write_blank(Path(sample), video, coding.frames)
-        writer = av.open(f"file:{folder / 'container'}", "w", format=muxer)
+        options = muxer_options(muxer, timeline, None)
+        writer = av.open(f"file:{folder / 'container'}", "w", format=muxer, container_options=options)
         try:
             feed = VideoFeed(video, table, timeline, (), sample, is_new=sample is not None)
-            assembly = Assembly(source, feed, None, timeline, table, reader, writer)
-            target = assembly.add_streams(None, skips_first_audio=replaces_sound)
+            streams = OutputStreams(source, feed, None, timeline, reader, writer)
+            target = streams.add(None, skips_first_audio=replaces_sound)
             writer.start_encoding()
             if sample:
                 clip = stack.enter_context(open_input(sample))
@@ -53,6 +54,7 @@ def check_container(
                 packet.stream, packet.pts, packet.dts = target, 0, 0
                 writer.mux_one(packet)
                 writer.close()
+                streams.finish()
         except (av.error.FFmpegError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise UnsupportedMedia(
