@@ -156,7 +156,10 @@ class FrameReader:
         keyframe, step = self._table.keyframe_before(frame), 1
         while keyframe > 0:
             wanted = self._table.packet_pts(keyframe)
-            self._container.seek(wanted, stream=self._stream)
+            try:
+                self._container.seek(wanted, stream=self._stream)
+            except av.error.FFmpegError:  # nothing to seek by: some files mark no keyframe
+                break
             packets = self._container.demux(self._stream)
             first = next(packets, None)
             if first and first.is_keyframe and first.pts is not None and first.pts <= wanted:

@@ -23,7 +23,7 @@ from media.probe import MediaInfo, open_input
 from media.timeline import FrameTable, OutputTimeline, RenderedClip, Run
 from stitcher.feeds import AnyPacket, SoundFeed, VideoFeed
 from stitcher.soundtrack import Soundtrack
-from stitcher.streams import OutputStreams, muxer_options, writing
+from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options, writing
 from stitcher.subtitles import shown_at
 
 MUXERS = {
@@ -97,7 +97,7 @@ def assemble(
         sound = SoundFeed(stack, soundtrack, timeline.time_base) if soundtrack else None
         coded = next((rendered.path for rendered in clips if rendered.path), None)
         feed = VideoFeed(video, table, timeline, clips, coded, is_new=is_new)
-        options = muxer_options(muxer, timeline, sound)
+        options = muxer_options(muxer, timeline, sound, reader.metadata)
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:
             streams = OutputStreams(source, feed, sound, timeline, reader, writer)
@@ -188,7 +188,7 @@ class Assembly:
             if seconds is not None:
                 begin = max(seconds - table.pts[0] * table.time_base - MARGIN_SECONDS, Fraction(0))
                 keyframe = table.keyframe_before(min(table.frame_at(begin), len(table) - 1))
-                with suppress(av.error.FFmpegError):  # some files have nothing by which to seek
+                with suppress(av.error.FFmpegError):  # some files have nothing to seek by
                     stream = reader.streams[self._source.require_video().index]
                     reader.seek(table.packet_pts(keyframe), stream=stream)
             yield from reader.demux()
@@ -199,7 +199,9 @@ class Assembly:
             self._skip_to(packet.dts * packet.time_base)
         self._has_begun = True
         for sound in self._sound.until(packet.dts) if self._sound else ():
-            self._mux(sound, self._sound_target)
+            # What an encoder puts before the sound itself is silence.
+            if not (self._writer.format.name in WITHOUT_PAST and (sound.dts or 0) < 0):
+                self._mux(sound, self._sound_target)
         self._mux(packet, self._targets[self._source.require_video().index])
 
     def _skip_to(self, seconds: Fraction) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,12 +14,32 @@ import av.error
 
 from media.errors import ContractBroken, MediaError, UnsupportedMedia
 from media.probe import MediaInfo, open_input, probe
-from media.timeline import FrameTable, OutputTimeline
+from media.timeline import FrameTable, Interval, OutputTimeline
 from media.transcoding import StreamCoding
 from media.writer import write_blank
 from stitcher.feeds import AnyPacket, VideoFeed
-from stitcher.streams import OutputStreams, muxer_options
+from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options
 from stitcher.verify_streams import verify_format
+
+ENCODER_DELAY = Fraction(3, 10)
+"""Seconds by which the packets of a soundtrack may begin before what is heard: MP3's at 8 kHz are 282 ms early."""
+
+
+def first_time(muxer: str, table: FrameTable, kept: Sequence[Interval]) -> int:
+    """Return when the first frame of an extraction is shown, in ticks: 0 where times below 0 can be written.
+
+    FLV and program streams have none, so what is decoded before the first frame is shown needs time. Readers of AVI,
+    which stores no times of presentation, show frames as late as they did in the source. kept: as for lay_out_ranges.
+    """
+    if muxer == "avi":
+        return table.pts[-1] - table.dts[-1]
+    if muxer not in WITHOUT_PAST:
+        return 0
+    reordered = 0
+    for start, stop in kept:
+        order = [frame for frame in table.decode_order[start:stop] if start <= frame < stop]
+        reordered = max(reordered, *(table.pts[start + i] - table.pts[frame] for i, frame in enumerate(order)))
+    return reordered + ceil(ENCODER_DELAY / table.time_base)
 
 
 def check_container(
@@ -27,8 +50,8 @@ def check_container(
     *,
     replaces_sound: bool,
     coding: StreamCoding | None = None,
-) -> None:
-    """Raise UnsupportedMedia if a muxer cannot hold the streams of the source.
+) -> tuple[str, ...]:
+    """Return what a muxer cannot hold of the source, each with the reason; raise UnsupportedMedia if too much is lost.
 
     replaces_sound: whether the source's first audio stream is not carried over. coding: how the video is coded; None
     if it is copied. Of a stream that has nothing of the source's, one picture is coded, muxed and read back, since few
@@ -41,7 +64,7 @@ def check_container(
         sample = str(folder / "sample") if coding and coding.is_new else None
         if coding and sample:
             write_blank(Path(sample), video, coding.frames)
-        options = muxer_options(muxer, timeline, None)
+        options = muxer_options(muxer, timeline, None, reader.metadata)
         writer = av.open(f"file:{folder / 'container'}", "w", format=muxer, container_options=options)
         try:
             feed = VideoFeed(video, table, timeline, (), sample, is_new=sample is not None)
@@ -68,3 +91,4 @@ def check_container(
                 raise UnsupportedMedia(
                     f"output: {coding.reason}, but then {found.rstrip('.')}. Use another ending, or convert it first."
                 ) from exc
+    return tuple(streams.dropped)

@@ -80,7 +80,7 @@ class VideoFeed:
             video = replace(video, codec=codec, extradata=extradata or b"", lasting_sei=())
             extradata = None
             # Nothing is reordered. Yet readers take H.264 in AVI as shown one frame late, as the source was read.
-            if not (table.tells_decoding and codec == "h264" and timeline.is_source):
+            if not (table.tells_decoding and codec == "h264"):
                 self._slots = timeline.pts
         self.bits = Bitstream(video, extradata, any_copied=any_copied)
         self.has_lengths = bool(length_prefix_size(video.codec, video.extradata))

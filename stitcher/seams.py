@@ -51,7 +51,12 @@ def decode_slots(table: FrameTable, timeline: OutputTimeline, clips: Sequence[Cl
             order.extend(frame + shift for frame in copied_order(table, clip))
         else:
             order.extend(range(clip.start_frame, clip.stop_frame))
-    return rebuild_dts(array("q", timeline.pts), order)
+    slots = rebuild_dts(array("q", timeline.pts), order)
+    # Where an extraction begins later than 0 to leave time for it, packets are as early as they are in the source:
+    # readers of AVI count on that.
+    wanted = min(table.pts[-1] - table.dts[-1], timeline.pts[0])
+    early = max(wanted - (timeline.pts[0] - slots[0]), 0)
+    return array("q", (ticks - early for ticks in slots))
 
 
 class Bitstream:

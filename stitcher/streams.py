@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import lcm
 from pathlib import Path
@@ -35,12 +35,20 @@ def writing(writer: OutputContainer) -> Iterator[None]:
         raise StitchError(f"{path}: {muxer} cannot hold these streams ({exc}). Use another kind of file.") from exc
 
 
-def muxer_options(muxer: str, timeline: OutputTimeline, sound: SoundFeed | None) -> dict[str, str]:
-    """Return what FFmpeg's muxer of that name is told."""
+def named_keys(tags: Mapping[str, str]) -> list[str]:
+    """Return the tags that are named by whose they are, com.apple.quicktime.make for example, as phones write them."""
+    return [key for key in tags if key.count(".") > 1]
+
+
+def muxer_options(
+    muxer: str, timeline: OutputTimeline, sound: SoundFeed | None, tags: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what FFmpeg's muxer of that name is told. tags: those of the source."""
     options = {"avoid_negative_ts": "disabled"}
     if muxer not in ("mp4", "mov"):
         return options
-    options["movflags"] = "+faststart"
+    # Keys of any name are stored in another way than titles and artists are, and only one way is written.
+    options["movflags"] = "+faststart" + "+use_metadata_tags" * bool(named_keys(tags))
     video_clock = timeline.time_base.denominator
     if timeline.time_base.numerator == 1:
         options["video_track_timescale"] = str(video_clock)
@@ -49,6 +57,12 @@ def muxer_options(muxer: str, timeline: OutputTimeline, sound: SoundFeed | None)
         clock = lcm(video_clock, sound.time_base.denominator if sound else 1)
         options["movie_timescale"] = str(clock if clock < 1 << 31 else video_clock)
     return options
+
+
+KEEPS_KEYS = ("mp4", "mov", "matroska", "webm", "flv")
+"""Muxers that write tags of any name."""
+WITHOUT_PAST = ("flv", "mpeg", "vob")
+"""Muxers whose clocks hold no time below 0."""
 
 
 class OutputStreams:
@@ -88,6 +102,8 @@ class OutputStreams:
         if replaced is None:
             self._add_sound(language, None, keeps_tags=False)
         self._writer.metadata.update({k: v for k, v in self._reader.metadata.items() if k not in BRAND_TAGS})
+        if (keys := named_keys(self._reader.metadata)) and self._writer.format.name not in KEEPS_KEYS:
+            self.dropped.append(f"tags {', '.join(keys)}: {self._writer.format.name} cannot hold them")
         if self._timeline.is_source:
             self._writer.set_chapters(self._reader.chapters())
         elif self._reader.chapters():
@@ -147,7 +163,7 @@ class OutputStreams:
         self.sound = target
 
     def _add_other(self, stream: Stream) -> None:
-        name = stream.codec_context.name if stream.codec_context else "no codec"
+        name = stream.codec_context.name if stream.codec_context else stream.metadata.get("handler_name", "no codec")
         muxer = self._writer.format.name
         if (stream.type == "data" and muxer != "mpegts") or (stream.type == "attachment" and muxer != "matroska"):
             # Chapter titles and timecode stand in data tracks of MP4, which the muxer makes anew from the tags.
@@ -177,6 +193,8 @@ class OutputStreams:
 
     def _made_anew(self) -> set[int]:
         """Return the data streams of the source that the muxer writes again by itself."""
+        if self._writer.format.name not in ("mp4", "mov", "matroska", "webm"):
+            return set()
         data = [stream for stream in self._reader.streams if stream.type == "data"]
         timecodes = {stream.index for stream in data if "timecode" in stream.metadata}
         untyped = [stream.index for stream in data if getattr(stream, "codec_context", None) is None]

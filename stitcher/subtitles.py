@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
 import av
+import av.error
 
 from media.probe import MediaInfo, open_input
 
@@ -24,7 +26,8 @@ def shown_at(source: MediaInfo, indexes: Collection[int], seconds: Fraction) -> 
         return
     video_index = source.require_video().index
     with open_input(source.path) as container:
-        container.seek(max(int((seconds - LONGEST_SECONDS) * 1_000_000), 0))
+        with suppress(av.error.FFmpegError):  # some files have nothing to seek by
+            container.seek(max(int((seconds - LONGEST_SECONDS) * 1_000_000), 0))
         for packet in container.demux():
             if packet.pts is None:
                 continue

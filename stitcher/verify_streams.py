@@ -16,6 +16,7 @@ from media.errors import ContractBroken
 from media.picture import unranged
 from media.probe import MediaInfo, VideoInfo, open_input
 from media.timeline import FrameTable, OutputTimeline
+from stitcher.streams import named_keys
 from stitcher.verify_pixels import Marks, source_frames
 
 CHECKED_TAGS = ("title", "artist", "album", "comment", "copyright", "date", "description", "genre", "language")
@@ -85,7 +86,8 @@ def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
 
 
 def _kept_tags(metadata: dict[str, str]) -> dict[str, str]:
-    return {key.lower(): value for key, value in metadata.items() if key.lower() in CHECKED_TAGS}
+    named = {key.lower() for key in named_keys(metadata)}
+    return {key.lower(): value for key, value in metadata.items() if key.lower() in {*CHECKED_TAGS, *named}}
 
 
 def _picture(video: VideoInfo, packet: bytes, prefix_size: int) -> int:
