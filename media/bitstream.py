@@ -236,7 +236,7 @@ def lasting_sei(codec: str, packet: bytes, prefix_size: int) -> list[bytes]:
         for message in _sei_messages(unit[len(prefix) :])
         if message[0] in LASTING_SEI
     ]
-    return [prefix + _protected(message) + b"\x80" for message in messages]
+    return [prefix + protected(message) + b"\x80" for message in messages]
 
 
 def _sei_messages(payload: bytes) -> Iterator[bytes]:
@@ -249,7 +249,7 @@ def _sei_messages(payload: bytes) -> Iterator[bytes]:
         at = stop
 
 
-def _protected(payload: bytes) -> bytes:
+def protected(payload: bytes) -> bytes:
     """Insert emulation prevention (H.264 7.4.1): no two zeros are followed by a byte below 4."""
     out = bytearray()
     for byte in payload:

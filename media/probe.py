@@ -60,6 +60,8 @@ class VideoInfo:
     start_seconds: Fraction
     """Time of the first displayed frame on the container's clock; 0 where the file does not say."""
     extradata: bytes
+    codec_tag: str = ""
+    """By what name the container calls the codec, where it has several: hvc1 or hev1 for example."""
     reorders: bool = False
     """Whether frames may be shown in another order than they are decoded (B-frames)."""
     field_order: int = 0
@@ -216,6 +218,7 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         average_rate=stream.average_rate or stream.guessed_rate or Fraction(25),
         start_seconds=(stream.start_time or 0) * _known(stream.time_base),
         extradata=extradata,
+        codec_tag=context.codec_tag,
         reorders=context.has_b_frames,
         field_order=int(context.field_order),
         coded_aspect=context.sample_aspect_ratio,

@@ -17,6 +17,7 @@ from media.probe import ATTACHED_PICTURE, MediaInfo, open_input
 from media.timeline import OutputTimeline
 from stitcher.display_size import RESERVE, display_size, write_display_size
 from stitcher.feeds import SoundFeed, VideoFeed
+from stitcher.seams import WITHOUT_SETS
 from stitcher.transcoded import add_transcoded
 
 BRAND_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
@@ -122,12 +123,13 @@ class OutputStreams:
         assert isinstance(context, av.VideoCodecContext)
         context.extradata = self._video.bits.extradata
         context.framerate = video.average_rate
-        tag = stream.codec_context.codec_tag
-        if template is None and self._writer.format.name in ("mp4", "mov") and stream.codec_context.name == "hevc":
-            # hvc1 forbids parameter sets inside the stream; some players take nothing else.
-            context.codec_tag = "hvc1" if tag == "hvc1" and not self._video.bits.needs_hev1 else "hev1"
+        is_hevc = self._writer.format.name in ("mp4", "mov") and context.codec.canonical_name == "hevc"
+        if template and is_hevc:
+            context.codec_tag = "hvc1"
+        elif is_hevc and video.codec_tag not in (*WITHOUT_SETS, "dvhe"):
+            context.codec_tag = "hev1"
         elif template is None and self._writer.format.name in self._reader.format.name.split(","):
-            context.codec_tag = tag  # tells the flavour, of ProRes for example, or where parameter sets stand
+            context.codec_tag = video.codec_tag  # tells the flavour, of ProRes for example
         _inherit(stream, target)
         if template and self._writer.format.name == "avi":
             target.time_base = 1 / video.average_rate
