@@ -17,6 +17,7 @@ import av
 import av.error
 from av.container import InputContainer
 
+from media.beside import describe_beside
 from media.bitstream import is_clean_keyframe, lasting_sei, length_prefix_size
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.frame_table import build_decoded_table
@@ -70,6 +71,8 @@ class VideoInfo:
     coded_aspect: Fraction | None = None
     """The sample aspect by the pictures themselves; None where they tell none. What the container says goes before it,
     in players as in `sample_aspect`."""
+    beside: tuple[str, ...] = ()
+    """What travels beside the pictures, by the first packet: transparency for example, or captions (media.beside)."""
     lasting_sei: tuple[bytes, ...] = ()
     """H.264 and HEVC: units of the first key picture that say how HDR is to be shown."""
 
@@ -222,6 +225,7 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         reorders=context.has_b_frames,
         field_order=int(context.field_order),
         coded_aspect=context.sample_aspect_ratio,
+        beside=first.beside,
         lasting_sei=tuple(lasting_sei(codec, first.packet, length_prefix_size(codec, extradata))),
     )
 
@@ -233,6 +237,8 @@ class _FirstPicture:
     packet: bytes
     rotation: int
     """Degrees clockwise by which the stored picture is turned to stand upright."""
+    beside: tuple[str, ...]
+    """What travels beside the picture of the packet."""
 
 
 def _first_picture(container: InputContainer, index: int) -> _FirstPicture:
@@ -243,13 +249,17 @@ def _first_picture(container: InputContainer, index: int) -> _FirstPicture:
     stream = container.streams[index]
     assert isinstance(stream, av.VideoStream)
     first = b""
+    beside: tuple[str, ...] = ()
     for packet in container.demux(stream):
         if packet.has_sidedata("encryption_info"):
             raise UnreadableMedia(f"{container.name[5:]}: the video is encrypted. Give a file without copy protection.")
-        first = first or bytes(packet)
+        if not first:
+            codec = stream.codec_context.codec.canonical_name
+            prefix_size = length_prefix_size(codec, bytes(stream.codec_context.extradata or b""))
+            first, beside = bytes(packet), describe_beside(codec, packet, prefix_size)
         try:
             for frame in packet.decode():
-                return _FirstPicture(first, -frame.rotation % 360)
+                return _FirstPicture(first, -frame.rotation % 360, beside)
         except av.error.InvalidDataError:  # a recording that was cut may begin in the middle of a picture
             continue
     raise _undecodable(container)

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import av
 import av.error
 
+from media.beside import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
 from media.errors import ContractBroken, MediaError, UnsupportedMedia
 from media.probe import MediaInfo, open_input, probe
 from media.timeline import FrameTable, Interval, OutputTimeline
@@ -58,6 +59,7 @@ def check_container(
     codecs and containers keep all that a player is told.
     """
     video = source.require_video()
+    _check_beside(source, table, timeline, muxer, coding)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         reader = stack.enter_context(open_input(source.path))
@@ -92,3 +94,52 @@ def check_container(
                     f"output: {coding.reason}, but then {found.rstrip('.')}. Use another ending, or convert it first."
                 ) from exc
     return tuple(streams.dropped)
+
+
+def _check_beside(
+    source: MediaInfo, table: FrameTable, timeline: OutputTimeline, muxer: str, coding: StreamCoding | None
+) -> None:
+    """Raise UnsupportedMedia where what travels beside the pictures is part of the picture, and would be lost."""
+    video = source.require_video()
+    if LAYERS in video.beside:
+        raise UnsupportedMedia(
+            f"{source.path}: the video has a second layer (a second view, or transparency), which would not follow the"
+            " first. Export it with one layer first."
+        )
+    if TRANSPARENCY not in video.beside:
+        return
+    if muxer not in ("matroska", "webm") or (coding and coding.is_new):
+        raise UnsupportedMedia(
+            f"output: the video is transparent, and {muxer} files do not hold that beside {video.codec}."
+            " Use .webm or .mkv."
+        )
+    if timeline.is_source and len(timeline.runs) > 1:
+        raise UnsupportedMedia(
+            "input.length_policy: the video is transparent, and what is appended to it would not be. Set it to cut."
+        )
+    starts = [0] if timeline.is_source else [run.source_frame for run in timeline.runs]
+    keys = _alpha_keys(source, table) if any(starts) else [0]
+    for start in starts:
+        if start not in keys:
+            earlier = max((key for key in keys if key < start), default=0)
+            later = min((key for key in keys if key > start), default=None)
+            seconds = [
+                f"{float(table.seconds(frame)):.3f} s" for frame in (start, earlier, *([later] if later else []))
+            ]
+            raise UnsupportedMedia(
+                f"ranges: the transparency of {source.path} cannot begin at {seconds[0]}."
+                f" Begin the range at {' or '.join(seconds[1:])}."
+            )
+
+
+def _alpha_keys(source: MediaInfo, table: FrameTable) -> list[int]:
+    """Return the frames whose transparency is coded without reference to others."""
+    video = source.require_video()
+    with open_input(source.path) as container:
+        found = [
+            table.frame_of(packet.pts)
+            for packet in container.demux(container.streams[video.index])
+            if packet.size and packet.pts is not None
+            if is_alpha_key(video.codec, read_beside(video.codec, packet, 0).alpha or b"")
+        ]
+    return [frame for frame in found if frame is not None]

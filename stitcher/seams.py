@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from media.beside import Beside, with_av1_beside, with_beside
 from media.bitstream import (
     add_h264_sets,
     as_bla,
@@ -104,16 +105,22 @@ class Bitstream:
         elif not any_copied:
             self.extradata = coded_extradata
 
-    def coded(self, packet: bytes, *, keyframe: bool) -> bytes:
-        """Return a coded clip's packet (Annex B, no sets) in the form of the output."""
+    def coded(self, packet: bytes, beside: Beside | None = None, *, keyframe: bool) -> bytes:
+        """Return a coded clip's packet (Annex B, no sets) in the form of the output.
+
+        beside: what goes beside its picture, in place of what the encoder wrote; None: that stays.
+        """
         if self._codec == "av1":
-            return without_av1_delimiters(packet)
+            packet = without_av1_delimiters(packet)
+            return with_av1_beside(packet, beside) if beside else packet
         if self._codec not in ("h264", "hevc"):
             return packet
         before = [*self._coded_sets, *self._lasting_sei] if keyframe else []
         units = list(split_units(packet, 0))
         if self._renumbered:
             units = [self._renumbered.slice(unit) if unit_type("hevc", unit) < 32 else unit for unit in units]
+        if beside is not None:
+            units = with_beside(self._codec, units, beside)
         return join_units([*before, *units], self._prefix_size)
 
     def copied(self, packet: bytes, *, breaks: bool) -> bytes:

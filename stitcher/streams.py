@@ -12,6 +12,7 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
+from media.beside import LAYERS, TRANSPARENCY
 from media.errors import StitchError, WorkspaceError
 from media.probe import ATTACHED_PICTURE, MediaInfo, open_input
 from media.timeline import OutputTimeline
@@ -49,6 +50,8 @@ def muxer_options(
     if muxer not in ("mp4", "mov"):
         return options
     # Keys of any name are stored in another way than titles and artists are, and only one way is written.
+    # Boxes of Dolby Vision and of 360-degree pictures are written for who asks for more than the plain standard.
+    options["strict"] = "unofficial"
     options["movflags"] = "+faststart" + "+use_metadata_tags" * bool(named_keys(tags))
     video_clock = timeline.time_base.denominator
     if timeline.time_base.numerator == 1:
@@ -119,6 +122,7 @@ class OutputStreams:
                 self.dropped.append("HDR metadata of the video: a transcoded stream does not have it")
         else:
             target = self._writer.add_stream_from_template(stream, opaque=True)
+        self._note_beside(template)
         context = target.codec_context
         assert isinstance(context, av.VideoCodecContext)
         context.extradata = self._video.bits.extradata
@@ -135,6 +139,18 @@ class OutputStreams:
             target.time_base = 1 / video.average_rate
         self._tell_aspect(target)
         return target
+
+    def _note_beside(self, template: str | None) -> None:
+        """Note what travels beside the pictures and is lost."""
+        beside = [name for name in self._source.require_video().beside if name not in (TRANSPARENCY, LAYERS)]
+        if template and not self._video.keeps_beside:
+            self.dropped += [f"{name} of the video: a transcoded stream does not have it" for name in beside]
+        elif self._writer.format.name not in ("matroska", "webm") and self._source.require_video().codec == "vp9":
+            self.dropped += [f"{name} of the video: {self._writer.format.name} does not hold it" for name in beside]
+        elif "Dolby Vision" in beside and self._writer.format.name == "mov":
+            self.dropped.append("the announcement of Dolby Vision: mov cannot hold it")
+        elif self._timeline.is_source and len(self._timeline.runs) > 1:
+            self.dropped += [f"{name} of frames that are appended" for name in beside]
 
     def _tell_aspect(self, target: Stream) -> None:
         """Have the container tell the form of pixels, if the source does; not where nobody does, or it cannot."""
