@@ -15,7 +15,7 @@ from pathlib import Path
 
 import av
 import av.error
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from media.errors import UnsupportedMedia
@@ -180,18 +180,27 @@ class Assembly:
     def _read(self, seconds: Fraction | None) -> Iterator[AnyPacket]:
         """Yield the packets of the source from its start, or early enough before a time that none shown then is missed.
 
-        It is opened anew: whoever writes meanwhile does not raise in here, and where seeking fails, it stands at its
-        start.
+        It is opened anew, so that whoever writes meanwhile does not raise in here.
         """
         with open_input(self._source.path) as reader:
-            table = self._table
-            if seconds is not None:
-                begin = max(seconds - table.pts[0] * table.time_base - MARGIN_SECONDS, Fraction(0))
-                keyframe = table.keyframe_before(min(table.frame_at(begin), len(table) - 1))
-                with suppress(av.error.FFmpegError):  # some files have nothing to seek by
-                    stream = reader.streams[self._source.require_video().index]
-                    reader.seek(table.packet_pts(keyframe), stream=stream)
+            if seconds is None or self._seek(reader, seconds):
+                yield from reader.demux()
+                return
+        with open_input(self._source.path) as reader:
             yield from reader.demux()
+
+    def _seek(self, reader: InputContainer, seconds: Fraction) -> bool:
+        """Tell whether the source could be sought; if not, it stands anywhere."""
+        table = self._table
+        begin = max(seconds - table.pts[0] * table.time_base - MARGIN_SECONDS, Fraction(0))
+        keyframe = table.keyframe_before(min(table.frame_at(begin), len(table) - 1))
+        if keyframe == 0:
+            return True
+        try:
+            reader.seek(table.packet_pts(keyframe), stream=reader.streams[self._source.require_video().index])
+        except av.error.FFmpegError:  # some files have nothing to seek by
+            return False
+        return True
 
     def _mux_video(self, packet: AnyPacket) -> None:
         assert packet.dts is not None

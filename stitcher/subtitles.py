@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
@@ -25,9 +25,12 @@ def shown_at(source: MediaInfo, indexes: Collection[int], seconds: Fraction) -> 
     if not indexes:
         return
     video_index = source.require_video().index
-    with open_input(source.path) as container:
-        with suppress(av.error.FFmpegError):  # some files have nothing to seek by
+    with ExitStack() as stack:
+        container = stack.enter_context(open_input(source.path))
+        try:
             container.seek(max(int((seconds - LONGEST_SECONDS) * 1_000_000), 0))
+        except av.error.FFmpegError:  # some files have nothing to seek by; they then stand anywhere
+            container = stack.enter_context(open_input(source.path))
         for packet in container.demux():
             if packet.pts is None:
                 continue
