@@ -241,7 +241,7 @@ def lasting_sei(codec: str, packet: bytes, prefix_size: int) -> list[bytes]:
         for message in _sei_messages(unit[len(prefix) :])
         if message[0] in LASTING_SEI
     ]
-    return [prefix + _protected(message) + b"\x80" for message in messages]
+    return [prefix + protected(message) + b"\x80" for message in messages]
 
 
 def _sei_messages(payload: bytes) -> Iterator[bytes]:
@@ -283,12 +283,12 @@ def without_display_orientation(codec: str, packet: bytes, prefix_size: int) -> 
     for unit in split_units(packet, prefix_size):
         if unit[: len(prefix)] == prefix:
             kept = [each for each in _sei_messages(unit[len(prefix) :]) if each[0] != DISPLAY_ORIENTATION]
-            unit = prefix + _protected(b"".join(kept)) + b"\x80" if kept else b""
+            unit = prefix + protected(b"".join(kept)) + b"\x80" if kept else b""
         units += [unit] if unit else []
     return join_units(units, prefix_size)
 
 
-def _protected(payload: bytes) -> bytes:
+def protected(payload: bytes) -> bytes:
     """Insert emulation prevention (H.264 7.4.1): no two zeros are followed by a byte below 4."""
     out = bytearray()
     for byte in payload:

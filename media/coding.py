@@ -63,6 +63,8 @@ class VideoCoding:
     options: tuple[tuple[str, str], ...]
     pixel_format: str | None = None
     """Format in which the encoder takes frames, if it is not the source's."""
+    sample_aspect: Fraction | None = None
+    """Width of a pixel divided by its height as the coded pictures tell it; None: as the source's pictures do."""
 
 
 def choose_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding:

@@ -14,6 +14,7 @@ from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
+from media.beside import describe_beside
 from media.bitstream import lasting_sei, length_prefix_size, without_display_orientation
 from media.errors import UnreadableMedia
 from media.orientation import PLAIN, DisplayMatrix
@@ -28,6 +29,8 @@ class FirstPicture:
 
     lasting_sei: tuple[bytes, ...]
     """H.264 and HEVC: units that speak of the whole video."""
+    beside: tuple[str, ...]
+    """What travels beside the picture of the first packet (media.beside)."""
     display_matrix: DisplayMatrix
     """How the container says that pictures are shown; PLAIN if it does not."""
     field_order: int
@@ -45,16 +48,18 @@ def decode_first_picture(container: InputContainer, index: int) -> FirstPicture:
     codec = stream.codec_context.codec.canonical_name
     prefix_size = length_prefix_size(codec, bytes(stream.codec_context.extradata or b""))
     first = b""
+    beside: tuple[str, ...] = ()
     for packet in container.demux(stream):
         if packet.has_sidedata("encryption_info"):
             raise UnreadableMedia(f"{container.name[5:]}: the video is encrypted. Give a file without copy protection.")
         payload = bytes(packet)
-        first = first or payload
+        if not first:
+            first, beside = payload, describe_beside(codec, packet, prefix_size)
         silent = without_display_orientation(codec, payload, prefix_size)
         try:
             for frame in stream.decode(packet if silent == payload else av.Packet(silent)):
                 sei = tuple(lasting_sei(codec, first, prefix_size))
-                return FirstPicture(sei, _display_matrix(frame), _field_order(frame))
+                return FirstPicture(sei, beside, _display_matrix(frame), _field_order(frame))
         except av.error.InvalidDataError:  # a recording that was cut may begin in the middle of a picture
             continue
     raise undecodable(container)

@@ -89,11 +89,18 @@ class VideoInfo:
     start_seconds: Fraction
     """Time of the first displayed frame on the container's clock; 0 where the file does not say."""
     extradata: bytes
+    codec_tag: str = ""
+    """By what name the container calls the codec, where it has several: hvc1 or hev1 for example."""
     reorders: bool = False
     """Whether frames may be shown in another order than they are decoded (B-frames)."""
     field_order: int = 0
     """FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, 2 top field first, 3 bottom field first, 4 and 5 likewise but
     stored the other way round."""
+    coded_aspect: Fraction | None = None
+    """The sample aspect by the pictures themselves; None where they tell none. What the container says goes before it,
+    in players as in `sample_aspect`."""
+    beside: tuple[str, ...] = ()
+    """What travels beside the pictures, by the first packet: transparency for example, or captions (media.beside)."""
     lasting_sei: tuple[bytes, ...] = ()
     """H.264 and HEVC: units of the first key picture that say how HDR is to be shown, and how pictures are turned."""
 
@@ -275,6 +282,9 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
         reorders=context.has_b_frames,
         # Some codecs tell it in their frames alone.
         field_order=int(context.field_order) if int(context.field_order) > 1 else first.field_order,
+        coded_aspect=context.sample_aspect_ratio,
+        codec_tag=context.codec_tag,
+        beside=first.beside,
         lasting_sei=first.lasting_sei,
     )
 

@@ -165,7 +165,10 @@ class FrameReader:
             wanted = self._table.packet_pts(keyframe)
             if self._table.descriptions:  # not every container tells them again behind a seek
                 self._reopen(self._table.extradata_at(keyframe))
-            self._container.seek(wanted, stream=self._stream)
+            try:
+                self._container.seek(wanted, stream=self._stream)
+            except av.error.FFmpegError:  # nothing to seek by: some files mark no keyframe
+                break
             packets = self._container.demux(self._stream)
             first = next(packets, None)
             if first and first.is_keyframe and first.pts is not None and first.pts <= wanted:

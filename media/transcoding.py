@@ -42,6 +42,8 @@ WHOLE_REASONS: dict[PacketsTell, str] = {
     "nothing": "some packets of the source show nothing: the whole stream is coded again",
 }
 """Why no packet can be copied beside coded ones, by what the packets of a source tell."""
+TELLS_ASPECT = ("mp4", "mov", "matroska", "webm")
+"""Muxers whose files tell the form of pixels themselves; in others the pictures have to."""
 INTERLACING = ("h264", "mpeg2video", "mpeg4", "prores")
 """Codecs that tell the order of fields."""
 KEEPING_FIELDS = (*INTERLACING, "dnxhd", "dvvideo", "ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo")
@@ -88,22 +90,29 @@ def choose_stream(info: MediaInfo, table: FrameTable, *, crf: int, preset: str, 
             f"output: only a source of the same kind is put into {muxer} files. Use .mp4, .mov, .mkv or .ts."
         )
     held = _can_hold(muxer, info)
-    may_copy_whole = table.packets_tell == "frames"
+    # What the container says of the form of pixels goes before what the pictures say, and few containers say it.
+    is_told = muxer in TELLS_ASPECT or video.sample_aspect == (video.coded_aspect or 1)
+    may_copy = held and is_told and table.packets_tell == "frames"
     kept = replace(video, reorders=video.reorders and not table.tells_decoding, extradata=_all_sets(video, table))
     keeps_fields = video.fields == "progressive" or video.codec in KEEPING_FIELDS
     own = find_coding(kept, crf=crf, preset=preset) if keeps_fields else None
-    if own and held:
-        reason = WHOLE_REASONS[table.packets_tell]
-        if not reason and video.codec not in SPLICEABLE:
-            reason = f"packets of {video.codec} are not spliced: the whole stream is coded again"
-        return StreamCoding(own, reason, may_copy_whole, table.tells_decoding)
-    coding = _fallback(video, crf, preset, muxer)
-    cause = f"{muxer} files cannot hold its {video.codec}"
-    if held:
-        kind = f"{video.pixel_format}, {video.fields}" if not keeps_fields else video.pixel_format
-        cause = f"there is no visually lossless encoder for {video.codec} in {kind} here"
-    reason = f"{cause}: the whole stream is transcoded to {coding.codec}"
-    return StreamCoding(coding, reason, held and may_copy_whole, is_new=True)
+    if not (own and held):
+        coding = replace(_fallback(video, crf, preset, muxer), sample_aspect=video.sample_aspect)
+        cause = f"{muxer} files cannot hold its {video.codec}"
+        if held:
+            kind = f"{video.pixel_format}, {video.fields}" if not keeps_fields else video.pixel_format
+            cause = f"there is no visually lossless encoder for {video.codec} in {kind} here"
+        return StreamCoding(coding, f"{cause}: the whole stream is transcoded to {coding.codec}", may_copy, is_new=True)
+    reason = WHOLE_REASONS[table.packets_tell]
+    if not reason and not is_told:
+        reason = (
+            f"in {muxer} files only the pictures tell the form of their pixels, here {video.sample_aspect.numerator}:"
+            f"{video.sample_aspect.denominator}, and the source's do not: the whole stream is coded again"
+        )
+    elif not reason and video.codec not in SPLICEABLE:
+        reason = f"packets of {video.codec} are not spliced: the whole stream is coded again"
+    coding = own if may_copy else replace(own, sample_aspect=video.sample_aspect)
+    return StreamCoding(coding, reason, may_copy, is_new=not may_copy)
 
 
 def _all_sets(video: VideoInfo, table: FrameTable) -> bytes:

@@ -67,7 +67,8 @@ class ClipWriter:
         context.width, context.height = video.width, video.height
         context.pix_fmt = coding.pixel_format or video.pixel_format
         context.time_base = 1 / rate
-        context.sample_aspect_ratio = video.sample_aspect
+        if aspect := coding.sample_aspect or video.coded_aspect:
+            context.sample_aspect_ratio = aspect
         context.color_range, context.colorspace = video.color_range, video.color_matrix
         context.color_primaries, context.color_trc = video.color_primaries, video.color_transfer
         context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS

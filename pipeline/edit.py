@@ -21,6 +21,8 @@ from media.timeline import FrameTable, Interval, OutputTimeline, merge
 from pipeline.config import JobConfig, RangeConfig
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
 from segmenter.turns import Speaker
+from stitcher.assemble import muxer_of
+from stitcher.container import first_time
 from stitcher.mix import SoundPiece, SoundPlan
 
 SILENCE_DBFS = -50.0
@@ -353,7 +355,8 @@ def _patch_edit(config: JobConfig, table: FrameTable, voices: Voices, ranges: Se
 
 
 def _extract_edit(config: JobConfig, table: FrameTable, output: Path, ranges: Sequence[_Range]) -> Edit:
-    timeline = lay_out_ranges(table, [part.frames for part in ranges])
+    kept = [part.frames for part in ranges]
+    timeline = lay_out_ranges(table, kept, start=first_time(muxer_of(output), table, kept))
     heard: list[SoundPiece] = []
     driven: list[Interval] = []
     placed: list[tuple[_Range, int, Fraction, Fraction]] = []

@@ -39,6 +39,8 @@ class Plan:
     clips: tuple[Clip, ...]
     whole: str
     """Why the whole video is coded again; empty if it is not."""
+    losses: tuple[str, ...]
+    """What of the source the output cannot hold, each with the reason."""
     sound: str
     """How the soundtrack will be made."""
     casting: Casting
@@ -75,6 +77,7 @@ def build_plan(
     shares: Sequence[Share] = (),
     source: MediaInfo,
     coded_reason: str,
+    losses: Sequence[str] = (),
     sound: str,
     align: str,
     silence: str,
@@ -106,6 +109,7 @@ def build_plan(
         spans=tuple(spans),
         clips=tuple(clips),
         whole="" if copied else coded_reason,
+        losses=tuple(losses),
         sound=sound,
         casting=casting,
         shares=tuple(shares),
@@ -149,6 +153,7 @@ def describe_plan(plan: Plan) -> str:
         f"  frames   {len(timeline)} ({total:.3f} s): {plan.num_rendered} rendered,"
         f" {plan.num_coded} coded again unchanged, {plan.num_copied} copied",
         *([f"  video    {plan.whole}"] if plan.whole else []),
+        *(f"  lost     {loss}" for loss in plan.losses),
         f"  sound    {plan.sound}",
         f"  silence  {plan.silence}",
         f"  target   {plan.casting.describe()}",

@@ -91,6 +91,8 @@ class Source(Footage):
     """How its frames are coded again."""
     checkpoint: Path | None
     """The network's weights; None if they are not there and only a plan is wanted."""
+    losses: dict[Path, tuple[str, ...]]
+    """For each output what it cannot hold of the source, each with the reason."""
 
 
 def open_footage(config: JobConfig) -> tuple[Footage, list[Interval]]:
@@ -135,8 +137,10 @@ def open_source(
     settings = config.stitcher.video
     coding = choose_stream(info, table, crf=settings.crf, preset=settings.preset, muxer=muxer)
     edits = assign_speakers(config, info, table, plan_edits(config, info, table), reporter)
+    losses = {}
     for edit in edits:
-        check_container(info, table, edit.timeline, muxer, replaces_sound=edit.heard is not None, coding=coding)
+        replaces = edit.heard is not None
+        losses[edit.output] = check_container(info, table, edit.timeline, muxer, replaces_sound=replaces, coding=coding)
         check_output(config, edit.output, force=force)
     try:
         checkpoint = find_weights(config.renderer.checkpoint, config, reporter, download=not plan_only)
@@ -148,7 +152,9 @@ def open_source(
     rows = read_spans(config.segmenter.spans, table) if config.segmenter.spans else None
     with nullcontext() if plan_only else _importing():
         source_hash = fingerprint(Path(info.path), table)
-    source = Source(info, video, table, source_hash, coding=coding, checkpoint=checkpoint, photos=photos, rows=rows)
+    source = Source(
+        info, video, table, source_hash, coding=coding, checkpoint=checkpoint, losses=losses, photos=photos, rows=rows
+    )
     return source, edits
 
 
@@ -322,6 +328,7 @@ def plan_edit(config: JobConfig, source: Source, edit: Edit, casting: Casting, w
         shares=build_shares(edit, speakers, speaking, seen),
         source=source.info,
         coded_reason=source.coding.reason,
+        losses=source.losses[edit.output],
         silence=describe_silence(edit, pauses, silence),
         pauses=pauses,
         sound=describe_sound(edit, source.info, muxer_of(edit.output), config.stitcher.audio),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from stitcher.soundtrack import Soundtrack
 from stitcher.verify import Check, Promised, verify_packets
 from stitcher.verify_samples import Sampling
 
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 """Raised when rendering the same clip gives other pixels than before."""
 
 
@@ -52,7 +51,7 @@ def produce(
 ) -> list[RenderedClip]:
     """Make one output, from its plan to its final name."""
     edit, muxer = plan.edit, muxer_of(plan.edit.output)
-    anchor = source.table.pts[0] * source.table.time_base if edit.timeline.is_source else Fraction(0)
+    anchor = edit.timeline.pts[0] * edit.timeline.time_base
     with ThreadPoolExecutor(1, "sound") as beside:  # rendering leaves the cores gaps to make it in
         making = beside.submit(
             make_soundtrack, edit, source.info, anchor, muxer, config.stitcher.audio, workspace, reporter
@@ -102,6 +101,8 @@ def produce(
         workspace.note_output(edit.output, partial, job_key(config))
     if plan.whole:
         (reporter.warn if source.coding.is_new else reporter.say)(f"{edit.output}: {plan.whole}.")
+    for loss in assembled.dropped_streams:
+        reporter.warn(f"{edit.output}: lost is {loss}.")
     if report["damaged_frames"]:
         reporter.warn(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):

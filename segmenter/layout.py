@@ -21,15 +21,16 @@ def lay_out_whole(table: FrameTable) -> OutputTimeline:
     return OutputTimeline(runs, table.pts, table.end_pts, table.time_base, is_source=True)
 
 
-def lay_out_ranges(table: FrameTable, kept: Sequence[Interval]) -> OutputTimeline:
-    """Return the timeline of an output that shows ranges of the source one after the other, from time 0 on.
+def lay_out_ranges(table: FrameTable, kept: Sequence[Interval], *, start: int = 0) -> OutputTimeline:
+    """Return the timeline of an output that shows ranges of the source one after the other.
 
     kept: half-open frame intervals in the order in which they are shown. Each range keeps the distances between its
-    frames; the next one starts where the last frame of the range before it stops being shown.
+    frames; the next one starts where the last frame of the range before it stops being shown. start: when the first
+    frame is shown, in ticks.
     """
     runs: list[Run] = []
     pts = array("q")
-    clock = 0
+    clock = start
     for start, stop in kept:
         runs.append(Run(len(pts), len(pts) + stop - start, start, 1))
         offset = clock - table.pts[start]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import lcm
 from pathlib import Path
 
 import av
@@ -19,14 +18,14 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from media.errors import StitchError, UnsupportedMedia, WorkspaceError
+from media.errors import UnsupportedMedia
 from media.field_pairs import AnyPacket, join_fields
-from media.probe import ATTACHED_PICTURE, MediaInfo, open_input
+from media.probe import MediaInfo, open_input
 from media.timeline import FrameTable, OutputTimeline, RenderedClip, Run
 from stitcher.feeds import SoundFeed, VideoFeed
 from stitcher.soundtrack import Soundtrack
+from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options, writing
 from stitcher.subtitles import shown_at
-from stitcher.transcoded import add_transcoded
 
 MUXERS = {
     ".mp4": "mp4",
@@ -48,8 +47,6 @@ HIDING = ("mp4", "mov")
 """Muxers that hide, by an edit list, packets that are shown before the first frame."""
 PRIMING_SECONDS = Fraction(1, 10)
 """Longest sound that decoders need before the first sample heard (Opus: 80 ms)."""
-BRAND_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
-"""Container tags that describe the source file itself, not what is in it."""
 EQUAL_TIMES = 0x20000
 """FFmpeg's AVFMT_TS_NONSTRICT: packets of one stream may have the same decode time."""
 MARGIN_SECONDS = Fraction(2)
@@ -105,37 +102,20 @@ def assemble(
         sound = SoundFeed(stack, soundtrack, timeline.time_base) if soundtrack else None
         coded = next((rendered.path for rendered in clips if rendered.path), None)
         feed = VideoFeed(video, table, timeline, clips, coded, is_new=is_new)
-        options = _muxer_options(muxer, timeline, sound)
+        options = muxer_options(muxer, timeline, sound, reader.metadata)
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:
-            assembly = Assembly(source, feed, sound, timeline, table, reader, writer)
-            assembly.add_streams(language, sound_keeps_tags=sound_keeps_tags)
-            assembly.run(on_progress)
-            writer.close()  # a full disk is reported only here
-        except OSError as exc:
-            raise WorkspaceError(f"{output}: cannot be written ({exc.strerror}). Make space and start again.") from exc
-        except (av.error.FFmpegError, ValueError) as exc:
-            raise StitchError(
-                f"{output}: {muxer} cannot hold these streams ({exc}). Use another kind of file."
-            ) from exc
+            streams = OutputStreams(source, feed, sound, timeline, reader, writer)
+            with writing(writer):
+                streams.add(language, sound_keeps_tags=sound_keeps_tags)
+            Assembly(source, feed, sound, timeline, table, streams, writer).run(on_progress)
+            with writing(writer):
+                writer.close()  # a full disk is reported only here
+                streams.finish()
         finally:
-            writer.close()
-    return Assembled(feed.payloads, assembly.dropped, feed.has_lengths)
-
-
-def _muxer_options(muxer: str, timeline: OutputTimeline, sound: SoundFeed | None) -> dict[str, str]:
-    options = {"avoid_negative_ts": "disabled"}
-    if muxer not in ("mp4", "mov"):
-        return options
-    options["movflags"] = "+faststart"
-    video_clock = timeline.time_base.denominator
-    if timeline.time_base.numerator == 1:
-        options["video_track_timescale"] = str(video_clock)
-    if timeline.pts[0] != 0:
-        # A start other than 0 is an edit, counted on the movie's clock; its default of milliseconds would round it.
-        clock = lcm(video_clock, sound.time_base.denominator if sound else 1)
-        options["movie_timescale"] = str(clock if clock < 1 << 31 else video_clock)
-    return options
+            with suppress(OSError, av.error.FFmpegError):  # what went wrong before says more
+                writer.close()
+    return Assembled(feed.payloads, streams.dropped, feed.has_lengths)
 
 
 class Assembly:
@@ -148,117 +128,17 @@ class Assembly:
         sound: SoundFeed | None,
         timeline: OutputTimeline,
         table: FrameTable,
-        reader: InputContainer,
+        streams: OutputStreams,
         writer: OutputContainer,
     ) -> None:
         self._source, self._video, self._sound = source, video, sound
         self._timeline, self._table = timeline, table
-        self._reader, self._writer = reader, writer
-        self._targets: dict[int, Stream] = {}
+        self._writer, self._targets, self._sound_target = writer, streams.targets, streams.sound
         self._earliest: dict[int, int] = {}
         """For each output stream but the videos the least decode time that its next packet may have."""
         self._hides = writer.format.name in HIDING
         self._least_step = 0 if int(writer.format.flags) & EQUAL_TIMES else 1
-        self._sound_target: Stream | None = None
         self._has_begun = False
-        self.dropped: list[str] = []
-
-    def add_streams(
-        self, language: str | None, *, sound_keeps_tags: bool = False, skips_first_audio: bool = False
-    ) -> Stream:
-        """Create the output's streams in the source's order; return that of the video."""
-        video_index = self._source.require_video().index
-        replaced = self._source.audio[0].index if self._source.audio and (self._sound or skips_first_audio) else None
-        for stream in self._reader.streams:
-            if stream.index == replaced:
-                self._add_sound(language, stream, keeps_tags=sound_keeps_tags)
-            elif stream.index == video_index:
-                self._targets[stream.index] = self._add_video(stream)
-            else:
-                self._add_other(stream)
-        if replaced is None:
-            self._add_sound(language, None, keeps_tags=False)
-        self._writer.metadata.update({k: v for k, v in self._reader.metadata.items() if k not in BRAND_TAGS})
-        if self._timeline.is_source:
-            self._writer.set_chapters(self._reader.chapters())
-        elif self._reader.chapters():
-            self.dropped.append("chapters: their times mean nothing in an extraction")
-        return self._targets[video_index]
-
-    def _add_video(self, stream: Stream) -> Stream:
-        video, template = self._source.require_video(), self._video.template
-        if template:
-            target = add_transcoded(self._writer, template, video)
-            if video.lasting_sei:
-                self.dropped.append("HDR metadata of the video: a transcoded stream does not have it")
-        else:
-            target = self._writer.add_stream_from_template(stream, opaque=True)
-        context = target.codec_context
-        assert isinstance(context, av.VideoCodecContext)
-        context.extradata = self._video.bits.extradata
-        context.framerate = video.average_rate
-        if video.fields != "progressive":  # which the source may tell in its frames alone
-            context.field_order = video.field_order
-        tag = stream.codec_context.codec_tag
-        if template is None and self._writer.format.name in ("mp4", "mov") and stream.codec_context.name == "hevc":
-            # hvc1 forbids parameter sets inside the stream; some players take nothing else.
-            context.codec_tag = "hvc1" if tag == "hvc1" and not self._video.bits.needs_hev1 else "hev1"
-        elif template is None and self._writer.format.name in self._reader.format.name.split(","):
-            context.codec_tag = tag  # tells the flavour, of ProRes for example, or where parameter sets stand
-        _inherit(stream, target)
-        if template and self._writer.format.name == "avi":
-            target.time_base = 1 / video.average_rate
-        return target
-
-    def _add_sound(self, language: str | None, replaced: Stream | None, *, keeps_tags: bool) -> None:
-        if self._sound is None:
-            return
-        target = self._writer.add_stream_from_template(self._sound.template, opaque=True)
-        if replaced is not None:
-            target.disposition = replaced.disposition
-            if keeps_tags:
-                target.metadata.update(replaced.metadata)
-        if language:
-            target.metadata["language"] = language
-        self._sound_target = target
-
-    def _add_other(self, stream: Stream) -> None:
-        name = stream.codec_context.name if stream.codec_context else "no codec"
-        muxer = self._writer.format.name
-        if (stream.type == "data" and muxer != "mpegts") or (stream.type == "attachment" and muxer != "matroska"):
-            # Chapter titles and timecode stand in data tracks of MP4, which the muxer makes anew from the tags.
-            if stream.index not in self._made_anew():
-                self.dropped.append(f"stream {stream.index} ({stream.type}, {name}): {muxer} cannot hold it")
-            return
-        if self._writer.format.name == "matroska" and int(stream.disposition) & ATTACHED_PICTURE:
-            self._attach(stream)
-            return
-        try:
-            target = self._writer.add_stream_from_template(stream, opaque=True)
-        except (ValueError, av.error.FFmpegError):
-            held = f"{self._writer.format.name} cannot hold it"
-            self.dropped.append(f"stream {stream.index} ({stream.type}, {name}): {held}")
-            return
-        _inherit(stream, target)
-        self._targets[stream.index] = target
-
-    def _attach(self, stream: Stream) -> None:
-        """Write cover art as Matroska stores it: as an attached file."""
-        kind = stream.codec_context.name
-        with open_input(self._source.path) as again:
-            picture = next(packet for packet in again.demux(again.streams[stream.index]) if packet.size)
-        name = stream.metadata.get("filename", f"cover.{'jpg' if kind == 'mjpeg' else kind}")
-        mimetype = stream.metadata.get("mimetype", f"image/{'jpeg' if kind == 'mjpeg' else kind}")
-        _inherit(stream, self._writer.add_attachment(name, mimetype, bytes(picture)))
-
-    def _made_anew(self) -> set[int]:
-        """Return the data streams of the source that the muxer writes again by itself."""
-        data = [stream for stream in self._reader.streams if stream.type == "data"]
-        timecodes = {stream.index for stream in data if "timecode" in stream.metadata}
-        untyped = [stream.index for stream in data if getattr(stream, "codec_context", None) is None]
-        titles = [index for index in untyped if index not in timecodes]
-        has_chapters = bool(self._reader.chapters()) and self._timeline.is_source
-        return timecodes.union(titles[:1] if has_chapters else ())
 
     def run(self, on_progress: Callable[[int], None]) -> None:
         """Write all packets."""
@@ -284,12 +164,10 @@ class Assembly:
         first = table.pts[0] * table.time_base
         shift = Fraction(0) if whole else self._timeline.pts[run.start_frame] * table.time_base - first - begin
         if not whole:
-            subtitles = [index for index in self._targets if self._reader.streams[index].type == "subtitle"]
+            subtitles = [index for index, target in self._targets.items() if target.type == "subtitle"]
             for packet in shown_at(self._source, subtitles, first + begin):
                 self._mux_shifted(packet, shift)
-            self._seek(first + begin)
-        video = self._source.require_video()
-        for packet in join_fields(self._reader.demux(), video_index, video.codec, video.extradata):
+        for packet in self._read(None if whole else first + begin):
             if packet.size == 0 or packet.stream_index not in self._targets:
                 continue
             if packet.stream_index != video_index:
@@ -314,14 +192,31 @@ class Assembly:
             return False
         return (packet.pts + (packet.duration or 0)) * packet.time_base < first - PRIMING_SECONDS
 
-    def _seek(self, seconds: Fraction) -> None:
-        """Stand early enough before a time that no packet shown from then on is missed."""
-        stream = self._reader.streams[self._source.require_video().index]
-        frame = self._table.frame_at(
-            max(seconds - self._table.pts[0] * self._table.time_base - MARGIN_SECONDS, Fraction(0))
-        )
-        keyframe = self._table.keyframe_before(min(frame, len(self._table) - 1))
-        self._reader.seek(self._table.packet_pts(keyframe), stream=stream)
+    def _read(self, seconds: Fraction | None) -> Iterator[AnyPacket]:
+        """Yield the packets of the source from its start, or early enough before a time that none shown then is missed.
+
+        It is opened anew, so that whoever writes meanwhile does not raise in here.
+        """
+        video = self._source.require_video()
+        with open_input(self._source.path) as reader:
+            if seconds is None or self._seek(reader, seconds):
+                yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
+                return
+        with open_input(self._source.path) as reader:
+            yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
+
+    def _seek(self, reader: InputContainer, seconds: Fraction) -> bool:
+        """Tell whether the source could be sought; if not, it stands anywhere."""
+        table = self._table
+        begin = max(seconds - table.pts[0] * table.time_base - MARGIN_SECONDS, Fraction(0))
+        keyframe = table.keyframe_before(min(table.frame_at(begin), len(table) - 1))
+        if keyframe == 0:
+            return True
+        try:
+            reader.seek(table.packet_pts(keyframe), stream=reader.streams[self._source.require_video().index])
+        except av.error.FFmpegError:  # some files have nothing to seek by
+            return False
+        return True
 
     def _mux_video(self, packet: AnyPacket) -> None:
         assert packet.dts is not None
@@ -329,7 +224,9 @@ class Assembly:
             self._skip_to(packet.dts * packet.time_base)
         self._has_begun = True
         for sound in self._sound.until(packet.dts) if self._sound else ():
-            self._mux(sound, self._sound_target)
+            # What an encoder puts before the sound itself is silence.
+            if not (self._writer.format.name in WITHOUT_PAST and (sound.dts or 0) < 0):
+                self._mux(sound, self._sound_target)
         self._mux(packet, self._targets[self._source.require_video().index])
 
     def _skip_to(self, seconds: Fraction) -> None:
@@ -358,15 +255,8 @@ class Assembly:
             packet.dts = max(packet.dts, self._earliest.get(target.index, packet.dts))
             self._earliest[target.index] = packet.dts + self._least_step
             packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
-        self._writer.mux_one(packet)
-
-
-def _inherit(stream: Stream, target: Stream) -> None:
-    """Give an output stream the tags, disposition and time base of its source."""
-    target.metadata.update(stream.metadata)
-    target.disposition = stream.disposition
-    if stream.time_base is not None:
-        target.time_base = stream.time_base
+        with writing(self._writer):
+            self._writer.mux_one(packet)
 
 
 def _is_within(packet: AnyPacket, begin: Fraction, end: Fraction) -> bool:

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
 import av.error
 
+from media.beside import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
 from media.errors import ContractBroken, MediaError, UnsupportedMedia
 from media.field_pairs import AnyPacket
 from media.probe import MediaInfo, open_input, probe
-from media.timeline import FrameTable, OutputTimeline
+from media.timeline import FrameTable, Interval, OutputTimeline
 from media.transcoding import StreamCoding
 from media.writer import write_blank
-from stitcher.assemble import Assembly
 from stitcher.feeds import VideoFeed
+from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options
 from stitcher.verify_streams import verify_fields, verify_format
+
+ENCODER_DELAY = Fraction(3, 10)
+"""Seconds by which the packets of a soundtrack may begin before what is heard: MP3's at 8 kHz are 282 ms early."""
+
+
+def first_time(muxer: str, table: FrameTable, kept: Sequence[Interval]) -> int:
+    """Return when the first frame of an extraction is shown, in ticks: 0 where times below 0 can be written.
+
+    FLV and program streams have none, so what is decoded before the first frame is shown needs time. Readers of AVI,
+    which stores no times of presentation, show frames as late as they did in the source. kept: as for lay_out_ranges.
+    """
+    if muxer == "avi":
+        return table.pts[-1] - table.dts[-1]
+    if muxer not in WITHOUT_PAST:
+        return 0
+    reordered = 0
+    for start, stop in kept:
+        order = [frame for frame in table.decode_order[start:stop] if start <= frame < stop]
+        reordered = max(reordered, *(table.pts[start + i] - table.pts[frame] for i, frame in enumerate(order)))
+    return reordered + ceil(ENCODER_DELAY / table.time_base)
 
 
 def check_container(
@@ -28,25 +52,27 @@ def check_container(
     *,
     replaces_sound: bool,
     coding: StreamCoding | None = None,
-) -> None:
-    """Raise UnsupportedMedia if a muxer cannot hold the streams of the source.
+) -> tuple[str, ...]:
+    """Return what a muxer cannot hold of the source, each with the reason; raise UnsupportedMedia if too much is lost.
 
     replaces_sound: whether the source's first audio stream is not carried over. coding: how the video is coded; None
     if it is copied. Of a stream that has nothing of the source's, one picture is coded, muxed and read back, since few
     codecs and containers keep all that a player is told.
     """
     video = source.require_video()
+    _check_beside(source, table, timeline, muxer, coding)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         reader = stack.enter_context(open_input(source.path))
         sample = str(folder / "sample") if coding and coding.is_new else None
         if coding and sample:
             write_blank(Path(sample), video, coding.frames)
-        writer = av.open(f"file:{folder / 'container'}", "w", format=muxer)
+        options = muxer_options(muxer, timeline, None, reader.metadata)
+        writer = av.open(f"file:{folder / 'container'}", "w", format=muxer, container_options=options)
         try:
             feed = VideoFeed(video, table, timeline, (), sample, is_new=sample is not None)
-            assembly = Assembly(source, feed, None, timeline, table, reader, writer)
-            target = assembly.add_streams(None, skips_first_audio=replaces_sound)
+            streams = OutputStreams(source, feed, None, timeline, reader, writer)
+            target = streams.add(None, skips_first_audio=replaces_sound)
             writer.start_encoding()
             if sample:
                 clip = stack.enter_context(open_input(sample))
@@ -54,6 +80,7 @@ def check_container(
                 packet.stream, packet.pts, packet.dts = target, 0, 0
                 writer.mux_one(packet)
                 writer.close()
+                streams.finish()
         except (av.error.FFmpegError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise UnsupportedMedia(
@@ -69,3 +96,53 @@ def check_container(
                 raise UnsupportedMedia(
                     f"output: {coding.reason}, but then {found.rstrip('.')}. Use another ending, or convert it first."
                 ) from exc
+    return tuple(streams.dropped)
+
+
+def _check_beside(
+    source: MediaInfo, table: FrameTable, timeline: OutputTimeline, muxer: str, coding: StreamCoding | None
+) -> None:
+    """Raise UnsupportedMedia where what travels beside the pictures is part of the picture, and would be lost."""
+    video = source.require_video()
+    if LAYERS in video.beside:
+        raise UnsupportedMedia(
+            f"{source.path}: the video has a second layer (a second view, or transparency), which would not follow the"
+            " first. Export it with one layer first."
+        )
+    if TRANSPARENCY not in video.beside:
+        return
+    if muxer not in ("matroska", "webm") or (coding and coding.is_new):
+        raise UnsupportedMedia(
+            f"output: the video is transparent, and {muxer} files do not hold that beside {video.codec}."
+            " Use .webm or .mkv."
+        )
+    if timeline.is_source and len(timeline.runs) > 1:
+        raise UnsupportedMedia(
+            "input.length_policy: the video is transparent, and what is appended to it would not be. Set it to cut."
+        )
+    starts = [0] if timeline.is_source else [run.source_frame for run in timeline.runs]
+    keys = _alpha_keys(source, table) if any(starts) else [0]
+    for start in starts:
+        if start not in keys:
+            earlier = max((key for key in keys if key < start), default=0)
+            later = min((key for key in keys if key > start), default=None)
+            seconds = [
+                f"{float(table.seconds(frame)):.3f} s" for frame in (start, earlier, *([later] if later else []))
+            ]
+            raise UnsupportedMedia(
+                f"ranges: the transparency of {source.path} cannot begin at {seconds[0]}."
+                f" Begin the range at {' or '.join(seconds[1:])}."
+            )
+
+
+def _alpha_keys(source: MediaInfo, table: FrameTable) -> list[int]:
+    """Return the frames whose transparency is coded without reference to others."""
+    video = source.require_video()
+    with open_input(source.path) as container:
+        found = [
+            table.frame_of(packet.pts)
+            for packet in container.demux(container.streams[video.index])
+            if packet.size and packet.pts is not None
+            if is_alpha_key(video.codec, read_beside(video.codec, packet, 0).alpha or b"")
+        ]
+    return [frame for frame in found if frame is not None]

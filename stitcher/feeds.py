@@ -5,13 +5,15 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 
 import av
+from av.packet import PacketSideData
 
+from media.beside import COPIED_KINDS, Beside, is_alpha_key, read_beside
 from media.bitstream import length_prefix_size
 from media.errors import StitchError
 from media.field_pairs import AnyPacket
@@ -72,18 +74,25 @@ class VideoFeed:
         self._slots: Sequence[int] = decode_slots(table, timeline, [rendered.clip for rendered in clips])
         codec, extradata = _coded_form(coded) if coded else (video.codec, None)
         any_copied = any(rendered.path is None for rendered in clips)
+        self._source_prefix = length_prefix_size(video.codec, video.extradata)
         video = _described(video, table, clips)
+        is_same = codec == video.codec
         self.template = coded if is_new else None
         """A coded file whose stream is the output's, which has nothing of the source's; None if it has."""
         if self.template:
             video = replace(video, codec=codec, extradata=extradata or b"", lasting_sei=())
             extradata = None
             # Nothing is reordered. Yet readers take H.264 in AVI as shown one frame late, as the source was read.
-            if not (table.tells_decoding and codec == "h264" and timeline.is_source):
+            if not (table.tells_decoding and codec == "h264"):
                 self._slots = timeline.pts
         self.bits = Bitstream(video, extradata, any_copied=any_copied)
         self.has_lengths = bool(length_prefix_size(video.codec, video.extradata))
         """Whether units of H.264 and HEVC stand behind lengths."""
+        self._video = video
+        self._beside: dict[int, Beside] | None = {} if is_same else None
+        """What goes beside the pictures that are coded again, by source frame; None if the codec is another."""
+        self._walked: Interval = (0, 0)
+        """Output frames whose source's packets go by."""
         self._copied: list[Interval] = []
         self._arrived: deque[AnyPacket] = deque()
         self._sequence = self._packets()
@@ -95,8 +104,14 @@ class VideoFeed:
         copied, and refer to it."""
         self.payloads = array("L")
 
+    @property
+    def keeps_beside(self) -> bool:
+        """Tell whether what travels beside the source's pictures does so in the output."""
+        return self._beside is not None
+
     def begin(self, run: Run) -> None:
         """Prepare for the packets of a run of the source."""
+        self._walked = (run.start_frame, run.stop_frame)
         clips = [
             r.clip for r in self._clips if r.path is None and run.start_frame <= r.clip.start_frame < run.stop_frame
         ]
@@ -106,6 +121,8 @@ class VideoFeed:
         """Take a displayed packet of the source that belongs to the run; yield what may now be written."""
         if contains(self._copied, frame):
             self._arrived.append(packet)
+        elif self._beside is not None:
+            self._beside[frame] = read_beside(self._video.codec, packet, self._source_prefix)
         self._num_due += 1
         yield from self._release(self._num_due)
 
@@ -140,23 +157,36 @@ class VideoFeed:
                     yield None
                 packet = self._arrived.popleft()
                 payload = self.bits.copied(bytes(packet), breaks=breaks)
-                yield self._stamped(payload, number, frame + shift, keyframe=packet.is_keyframe)
+                side = [data for data in packet.iter_sidedata() if data.data_type in COPIED_KINDS]
+                yield self._stamped(payload, number, frame + shift, side, keyframe=packet.is_keyframe)
                 breaks = False
             source_next = clip.source_frames[-1] + 1
 
-    def _coded_packets(self, path: str, clip: Clip) -> Iterator[AnyPacket]:
+    def _coded_packets(self, path: str, clip: Clip) -> Iterator[AnyPacket | None]:
+        """Yield the packets of a coded clip; None while what goes beside one has not gone by in the source."""
         number = clip.start_frame
         with open_input(path) as container:
             for packet in container.demux(container.streams.video[0]):
+                if packet.size and number < clip.stop_frame:
+                    frame = clip.source_frames[number - clip.start_frame]
+                    is_walked = self._beside is not None and contains([self._walked], number)
+                    while self._beside is not None and is_walked and frame not in self._beside:
+                        yield None
+                    beside = self._beside.pop(frame) if self._beside is not None and is_walked else Beside()
+                    # Whoever begins here has to be able to begin with the transparency, too.
+                    begins = beside.alpha is None or is_alpha_key(self._video.codec, beside.alpha)
+                    kept = beside if self._beside is not None else None
+                    payload = self.bits.coded(bytes(packet), kept, keyframe=packet.is_keyframe)
+                    yield self._stamped(payload, number, number, beside.side, keyframe=packet.is_keyframe and begins)
                 if packet.size:
-                    payload = self.bits.coded(bytes(packet), keyframe=packet.is_keyframe)
-                    yield self._stamped(payload, number, number, keyframe=packet.is_keyframe)
                     number += 1
         if number != clip.stop_frame:
             held = number - clip.start_frame
             raise StitchError(f"clip {clip.index} holds {held} frames, not {len(clip)}. Delete {path} and start again.")
 
-    def _stamped(self, payload: bytes, number: int, frame: int, *, keyframe: bool) -> AnyPacket:
+    def _stamped(
+        self, payload: bytes, number: int, frame: int, side: Iterable[PacketSideData], *, keyframe: bool
+    ) -> AnyPacket:
         """Return packet `number` in decode order, carrying output frame `frame`, with inherited times."""
         timeline = self._timeline
         packet: AnyPacket = av.Packet(payload)
@@ -164,6 +194,8 @@ class VideoFeed:
         packet.time_base = timeline.time_base
         packet.duration = (timeline.pts[frame + 1] if frame + 1 < len(timeline) else timeline.end_pts) - packet.pts
         packet.is_keyframe = keyframe
+        for data in side:
+            packet.set_sidedata(data)
         self.payloads.append(zlib.crc32(payload))
         return packet
 

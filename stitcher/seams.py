@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from media.beside import Beside, with_av1_beside, with_beside
 from media.bitstream import (
     add_h264_sets,
     as_bla,
@@ -17,10 +18,16 @@ from media.bitstream import (
     length_prefix_size,
     parameter_sets,
     split_units,
+    unit_type,
     without_av1_delimiters,
 )
+from media.hevc_ids import RenumberedSets, add_hevc_sets
 from media.probe import VideoInfo, rebuild_dts
 from media.timeline import Clip, FrameTable, OutputTimeline
+
+WITHOUT_SETS = ("hvc1", "dvh1")
+"""Tags of HEVC in MP4 that forbid parameter sets inside the stream (ISO/IEC 14496-15 8.4.1), without Dolby Vision and
+with it. Apple's players take no others."""
 
 
 def copied_order(table: FrameTable, clip: Clip) -> list[int]:
@@ -51,7 +58,12 @@ def decode_slots(table: FrameTable, timeline: OutputTimeline, clips: Sequence[Cl
             order.extend(frame + shift for frame in copied_order(table, clip))
         else:
             order.extend(range(clip.start_frame, clip.stop_frame))
-    return rebuild_dts(array("q", timeline.pts), order)
+    slots = rebuild_dts(array("q", timeline.pts), order)
+    # Where an extraction begins later than 0 to leave time for it, packets are as early as they are in the source:
+    # readers of AVI count on that.
+    wanted = min(table.pts[-1] - table.dts[-1], timeline.pts[0])
+    early = max(wanted - (timeline.pts[0] - slots[0]), 0)
+    return array("q", (ticks - early for ticks in slots))
 
 
 class Bitstream:
@@ -59,9 +71,10 @@ class Bitstream:
 
     H.264 behind lengths: both parameter sets go into the configuration record, copied packets stay byte-identical.
     H.264 in Annex B: the coded packets' sets stand in front of their IDR pictures, as the source's do. HEVC, whose
-    encoder cannot choose ids: sets in front of every IRAP picture, and the stream is tagged hev1 to allow it. Both get
-    the source's words on HDR in front of coded IDR pictures. The other codecs bring along all that their key pictures
-    need.
+    encoder cannot choose ids: sets in front of every IRAP picture, and the stream is tagged hev1 to allow it; from a
+    source that is tagged hvc1, which forbids it, the coded packets get other ids, and both sets go into the record.
+    Both codecs get the source's words on HDR in front of coded IDR pictures. The other codecs bring along all that
+    their key pictures need.
     """
 
     def __init__(self, video: VideoInfo, coded_extradata: bytes | None, *, any_copied: bool) -> None:
@@ -74,8 +87,7 @@ class Bitstream:
         self._lasting_sei = list(video.lasting_sei)
         self.extradata = video.extradata
         """Extradata of the output stream."""
-        self.needs_hev1 = False
-        """Whether an MP4 track must be tagged hev1: parameter sets stand inside the stream."""
+        self._renumbered: RenumberedSets | None = None
         if coded_extradata is None:
             return
         if video.codec == "h264":
@@ -83,21 +95,33 @@ class Bitstream:
             if self._prefix_size:
                 self.extradata = add_h264_sets(video.extradata, self._coded_sets)
                 self._coded_sets = []
+        elif video.codec == "hevc" and self._prefix_size and video.codec_tag in WITHOUT_SETS:
+            own = parameter_sets("hevc", video.extradata)
+            self._renumbered = RenumberedSets(parameter_sets("hevc", coded_extradata), own)
+            self.extradata = add_hevc_sets(video.extradata, self._renumbered.sets)
         elif video.codec == "hevc":
             self._own_sets = parameter_sets("hevc", video.extradata)
             self._coded_sets = parameter_sets("hevc", coded_extradata)
-            self.needs_hev1 = True
         elif not any_copied:
             self.extradata = coded_extradata
 
-    def coded(self, packet: bytes, *, keyframe: bool) -> bytes:
-        """Return a coded clip's packet (Annex B, no sets) in the form of the output."""
+    def coded(self, packet: bytes, beside: Beside | None = None, *, keyframe: bool) -> bytes:
+        """Return a coded clip's packet (Annex B, no sets) in the form of the output.
+
+        beside: what goes beside its picture, in place of what the encoder wrote; None: that stays.
+        """
         if self._codec == "av1":
-            return without_av1_delimiters(packet)
+            packet = without_av1_delimiters(packet)
+            return with_av1_beside(packet, beside) if beside else packet
         if self._codec not in ("h264", "hevc"):
             return packet
         before = [*self._coded_sets, *self._lasting_sei] if keyframe else []
-        return join_units([*before, *split_units(packet, 0)], self._prefix_size)
+        units = list(split_units(packet, 0))
+        if self._renumbered:
+            units = [self._renumbered.slice(unit) if unit_type("hevc", unit) < 32 else unit for unit in units]
+        if beside is not None:
+            units = with_beside(self._codec, units, beside)
+        return join_units([*before, *units], self._prefix_size)
 
     def copied(self, packet: bytes, *, breaks: bool) -> bytes:
         """Return a source packet in the form of the output; breaks: it does not follow what it followed in the source.
@@ -108,7 +132,7 @@ class Bitstream:
             return packet
         if breaks:
             packet = as_bla(packet, self._prefix_size)
-        if not self._is_mixed:
+        if not self._is_mixed or self._renumbered:
             return packet
         units = list(split_units(packet, self._prefix_size))
         missing = [unit for unit in self._own_sets if unit not in units]

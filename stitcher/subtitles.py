@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
 import av
+import av.error
 
 from media.probe import MediaInfo, open_input
 
@@ -23,8 +25,12 @@ def shown_at(source: MediaInfo, indexes: Collection[int], seconds: Fraction) -> 
     if not indexes:
         return
     video_index = source.require_video().index
-    with open_input(source.path) as container:
-        container.seek(max(int((seconds - LONGEST_SECONDS) * 1_000_000), 0))
+    with ExitStack() as stack:
+        container = stack.enter_context(open_input(source.path))
+        try:
+            container.seek(max(int((seconds - LONGEST_SECONDS) * 1_000_000), 0))
+        except av.error.FFmpegError:  # some files have nothing to seek by; they then stand anywhere
+            container = stack.enter_context(open_input(source.path))
         for packet in container.demux():
             if packet.pts is None:
                 continue

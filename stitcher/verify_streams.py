@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from media.beside import read_beside
 from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
 from media.errors import ContractBroken
 from media.field_pairs import join_fields
@@ -15,6 +16,7 @@ from media.orientation import PLAIN
 from media.picture import unranged
 from media.probe import MediaInfo, VideoInfo, open_input
 from media.timeline import FrameTable, OutputTimeline
+from stitcher.streams import named_keys
 from stitcher.verify_pixels import Marks, source_frames
 
 CHECKED_TAGS = ("title", "artist", "album", "comment", "copyright", "date", "description", "genre", "language")
@@ -43,8 +45,11 @@ class Inventory:
     """What a file holds, read in one pass without decoding."""
 
     container: str
+    codec: str
     pictures: dict[int, int] = field(default_factory=dict)
     """CRC-32 of each displayed video packet's coded picture, by presentation time in ticks."""
+    beside: dict[int, int] = field(default_factory=dict)
+    """Checksum of what travels beside each picture, by presentation time in ticks; for those that have something."""
     others: dict[int, _Stream] = field(default_factory=dict)
     """By stream index."""
     tags: dict[str, str] = field(default_factory=dict)
@@ -55,7 +60,7 @@ class Inventory:
 def list_streams(info: MediaInfo, *, without: int | None) -> Inventory:
     """Return streams, tags and chapters of a file, but none of its packets; without: as for take_inventory."""
     video = info.require_video()
-    found = Inventory(info.container)
+    found = Inventory(info.container, video.codec)
     with open_input(info.path) as container:
         found.tags = _kept_tags(container.metadata)
         found.chapters = [
@@ -82,6 +87,8 @@ def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
             if packet.size and packet.stream_index == video.index:
                 if packet.pts is not None and not packet.is_discard:
                     found.pictures[packet.pts] = _picture(video, bytes(packet), prefix)
+                    if beside := read_beside(video.codec, packet, prefix).digest():
+                        found.beside[packet.pts] = beside
             elif packet.size and packet.stream_index in found.others:
                 other = found.others[packet.stream_index]
                 other.num_packets += 1
@@ -90,7 +97,8 @@ def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
 
 
 def _kept_tags(metadata: dict[str, str]) -> dict[str, str]:
-    return {key.lower(): value for key, value in metadata.items() if key.lower() in CHECKED_TAGS}
+    named = {key.lower() for key in named_keys(metadata)}
+    return {key.lower(): value for key, value in metadata.items() if key.lower() in {*CHECKED_TAGS, *named}}
 
 
 def _picture(video: VideoInfo, packet: bytes, prefix_size: int) -> int:
@@ -117,7 +125,16 @@ def verify_copies(
     """Return how many frames were copied; raise ContractBroken if one's coded picture is not the source's."""
     pts = array("q", sorted(written.pictures))
     copied = 0
+    same_kind = (source.container, source.codec) == (written.container, written.codec)
+    last = timeline.runs[0].stop_frame if timeline.is_source else len(timeline)
     for frame, source_frame in enumerate(source_frames(timeline)):
+        # What is appended has nothing beside it; other codecs and containers have other ways to tell it, or none.
+        beside = source.beside.get(table.pts[source_frame], 0) if frame < last and same_kind else 0
+        if beside and written.beside.get(pts[frame]) != beside:
+            raise ContractBroken(
+                f"Untouched packets: frame {frame} lost what source frame {source_frame} has beside its picture"
+                " (transparency, captions or HDR metadata). Please report this."
+            )
         if marks.is_copied(frame):
             copied += 1
             if written.pictures[pts[frame]] != source.pictures[table.pts[source_frame]]:

@@ -180,9 +180,9 @@ def test_without_a_face_even_such_packets_are_copied(zoo, tmp_path):
 LOST = {
     # name: (how it is made, ending of the output, what is said)
     "aspect.mp4": (
-        KINDS["aspect.mp4"],
-        ".webm",
-        "to vp9, but then the sample aspect .* is 1 instead of 4/3",
+        Kind("-c:v mpeg2video -vf setsar=7/5"),
+        ".ts",
+        "the whole stream is coded again, but then the sample aspect .* instead of 7/5",
     ),
     "top_first.mp4": (KINDS["top_first.mp4"], ".webm", "h264 in interlaced yuv420p, .* to vp9 and av1, which does not"),
     "svq1.mov": (Kind("-c:v svq1 -pix_fmt yuv410p"), ".mov", "svq1 in yuv410p, .* to h264 and hevc and prores, which"),

@@ -136,7 +136,7 @@ def test_a_frame_may_be_written_again_and_again(tmp_path):
 
 def test_sample_aspect_and_rates_of_long_fractions(tmp_path):
     info = probe(make_video(tmp_path / "a.mp4", 30, rate=Fraction(30000, 1001)))
-    video = replace(info.require_video(), sample_aspect=Fraction(40, 33))
+    video = replace(info.require_video(), coded_aspect=Fraction(40, 33))
     with FrameReader(info, scan_packets(info)) as reader:
         coding = choose_coding(video, crf=6, preset="auto")
         with ClipWriter(tmp_path / "b.nut", video, coding) as writer:

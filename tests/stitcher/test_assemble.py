@@ -127,14 +127,30 @@ def test_hevc_seams_are_announced(tmp_path, ending):
             assert {32, 33, 34} <= set(sets)
 
 
-def test_hevc_that_is_only_copied_keeps_its_tag(tmp_path):
-    source = make_video(tmp_path / "a.mp4", 20, codec="libx265", tag="hvc1")
-    output = produce(source, tmp_path / "out.mp4", [])
-    with av.open(str(output.path)) as container:
-        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
-    output = produce(source, tmp_path / "mixed.mp4", [(3, 5)])
-    with av.open(str(output.path)) as container:
-        assert container.streams.video[0].codec_context.codec_tag == "hev1"
+def tag_of(path):
+    with av.open(str(path)) as container:
+        return container.streams.video[0].codec_context.codec_tag
+
+
+@pytest.mark.parametrize("tag", ["hvc1", "hev1"])
+@pytest.mark.parametrize("ending", [".mp4", ".mov"])
+def test_hevc_keeps_its_tag(tmp_path, ending, tag):
+    """hvc1 forbids parameter sets inside the stream, so there both encoders' are found in the header alone."""
+    source = make_video(tmp_path / f"a{ending}", 60, codec="libx265", tag=tag)
+    assert tag_of(produce(source, tmp_path / f"copied{ending}", []).path) == tag
+    output = produce(source, tmp_path / f"mixed{ending}", [(16, 20), (39, 41)])
+    assert tag_of(output.path) == tag
+    output.verify()
+    before, after = independent_packets(source), independent_packets(output.path)
+    if tag == "hvc1":
+        kinds = {unit_type("hevc", unit) for packet in after for unit in split_units(packet.payload, 4)}
+        assert not kinds & {32, 33, 34}
+        same = sum(a.payload == b.payload for a, b in zip(before, after, strict=True))
+        assert same == len(output.copied)
+    shown = decode_all(output.path)
+    assert [stamp for _, stamp, _ in shown] == list(range(60))
+    for seconds, stamp, pixels in random.Random(7).sample(shown, 25):
+        assert seek_and_decode(output.path, seconds) == (stamp, pixels)
 
 
 def test_seeks_show_the_frame_asked_for(whole):

@@ -110,7 +110,6 @@ def test_h264_behind_lengths_has_both_sets_in_its_record(h264):
     assert set(parameter_sets("h264", bits.extradata)) == {*parameter_sets("h264", h264.extradata), *CODED_SETS}
     assert bits.coded(join_units([IDR], 0), keyframe=True) == join_units([IDR], 4)
     assert bits.copied(join_units([INTER], 4), breaks=True) == join_units([INTER], 4)
-    assert not bits.needs_hev1
 
 
 def test_h264_behind_start_codes_has_its_sets_in_front(h264):
@@ -136,7 +135,6 @@ def test_hevc_has_sets_in_front_of_every_keyframe(hevc):
     own = parameter_sets("hevc", video.extradata)
     coded = [b"\x40\x01\x0c", b"\x42\x01\x01", b"\x44\x01\xc1"]
     bits = Bitstream(video, join_units(coded, 0), any_copied=True)
-    assert bits.needs_hev1
     cra = next(packet for packet in packets[1:] if irap_type(packet, 4) == HEVC_CRA)
     assert irap_type(bits.copied(cra, breaks=False), 4) == HEVC_CRA
     bla = bits.copied(cra, breaks=True)
@@ -150,7 +148,7 @@ def test_hevc_has_sets_in_front_of_every_keyframe(hevc):
 def test_hevc_that_is_only_copied_stays_as_it_is(hevc):
     video, packets = hevc
     bits = Bitstream(video, None, any_copied=True)
-    assert (bits.extradata, bits.needs_hev1) == (video.extradata, False)
+    assert bits.extradata == video.extradata
     assert [bits.copied(packet, breaks=False) for packet in packets] == packets
 
 
