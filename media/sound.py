@@ -31,7 +31,7 @@ from media.samples import (
     sample_at,
     zeros,
 )
-from media.sound_blocks import UNTIMED, SoundBlock, decode_blocks, demuxed, tick_of
+from media.sound_blocks import SoundBlock, decode_blocks, demuxed, has_times, is_exact_after_seek, tick_of
 
 __all__ = [
     "BLOCK_SAMPLES",
@@ -49,9 +49,6 @@ __all__ = [
 
 PREROLL_SECONDS = Fraction(1, 2)
 """Decoded and dropped after a seek: Opus wants 80 ms (RFC 7845), MP3's bit reservoir reaches back 10 frames."""
-
-EXACT_AFTER_SEEK = {"wav", "w64", "flac", "aiff", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
-"""Containers whose times are right after a seek. MP3, ADTS, MPEG-TS and Ogg are decoded from their beginning."""
 
 _TAIL_PACKETS = 64
 
@@ -73,15 +70,17 @@ def sound_length(path: str | Path, stream_index: int) -> Fraction:
     """Return the exact length in seconds of what decodes: holes included, priming and padding excluded.
 
     Only the first and the last packets are decoded where the container's clock is finer than a sample; where it is
-    not (Matroska) or there are no times (raw AC-3), everything is. Raises UnreadableMedia if nothing decodes.
+    not (Matroska) or there are no times (raw AC-3, ADPCM in WAV), everything is.
+
+    Raises UnreadableMedia if nothing decodes.
     """
     with _opened(path, stream_index) as (container, stream):
         blocks = decode_blocks(container.demux(stream), stream)
         head = _head(path, blocks)
         end = None
-        if tick_of(stream) * head.rate > 1 or container.format.name in UNTIMED:
+        if tick_of(stream) * head.rate > 1 or not has_times(stream):
             end = max(block.end for block in chain([head], blocks))
-        elif container.format.name in EXACT_AFTER_SEEK and _seek_near_end(container, stream):
+        elif is_exact_after_seek(stream) and _seek_near_end(container, stream):
             end = _end_of_last(container.demux(stream), stream)
     if end is None:
         with _opened(path, stream_index) as (container, stream):
@@ -216,7 +215,7 @@ def _blocks_from(
     head: the first block of the stream.
     A seek that lands too late (no index, or a wrong one) is undone by reading from the beginning.
     """
-    if container.format.name in EXACT_AFTER_SEEK:
+    if is_exact_after_seek(stream):
         target = math.floor((seconds - PREROLL_SECONDS) / tick_of(stream))
         if _seek(container, stream, target):
             blocks = decode_blocks(container.demux(stream), stream, after=head)

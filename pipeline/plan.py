@@ -150,6 +150,7 @@ def describe_plan(plan: Plan) -> str:
         f" {plan.num_coded} coded again unchanged, {plan.num_copied} copied",
         *([f"  video    {plan.whole}"] if plan.whole else []),
         f"  sound    {plan.sound}",
+        *(f"  sound    {note.text}" for note in plan.edit.sound_notes),
         f"  silence  {plan.silence}",
         f"  target   {plan.casting.describe()}",
         *(f"  speaker  {share.describe()}" for share in plan.shares),

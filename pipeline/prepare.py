@@ -110,6 +110,7 @@ def open_source(
     settings = config.stitcher.video
     coding = choose_stream(info, table, crf=settings.crf, preset=settings.preset, muxer=muxer)
     edits = assign_speakers(config, info, table, plan_edits(config, info, table), reporter)
+    _tell(edits, reporter, plan_only=plan_only)
     for edit in edits:
         check_container(info, table, edit.timeline, muxer, replaces_sound=edit.heard is not None, coding=coding)
         check_output(config, edit.output, force=force)
@@ -124,6 +125,15 @@ def open_source(
     with nullcontext() if plan_only else _importing():
         source_hash = fingerprint(Path(info.path), table)
     return Source(info, video, table, coding, source_hash, checkpoint, photos=photos, rows=rows), edits
+
+
+def _tell(edits: Sequence[Edit], reporter: Reporter, *, plan_only: bool) -> None:
+    """Say once what is to be said of the sounds; a plan holds what is no warning."""
+    for note in dict.fromkeys(note for edit in edits for note in edit.sound_notes):
+        if note.is_warning:
+            reporter.warn(f"{note.text}.")
+        elif not plan_only:
+            reporter.say(f"Sound: {note.text}.")
 
 
 @contextmanager
