@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -36,9 +37,11 @@ from media.sound_blocks import SoundBlock, decode_blocks, demuxed, has_times, is
 __all__ = [
     "BLOCK_SAMPLES",
     "Samples",
+    "SoundLength",
     "audio_frame",
     "first_sample_time",
     "loudest_after",
+    "measure_sound",
     "named_layout",
     "num_channels",
     "read_samples",
@@ -66,26 +69,43 @@ def sound_format(path: str | Path, stream_index: int) -> tuple[int, str]:
     return head.rate, head.layout
 
 
+@dataclass(frozen=True, slots=True)
+class SoundLength:
+    """How long a sound is, in seconds, from the first sample that decodes."""
+
+    seconds: Fraction
+    """Holes included, priming and padding excluded."""
+    padding: Fraction
+    """What decodes after that, and is no sound by what the file says: most programs hear it all the same."""
+
+
 def sound_length(path: str | Path, stream_index: int) -> Fraction:
     """Return the exact length in seconds of what decodes: holes included, priming and padding excluded.
 
+    Raises UnreadableMedia if nothing decodes.
+    """
+    return measure_sound(path, stream_index).seconds
+
+
+def measure_sound(path: str | Path, stream_index: int) -> SoundLength:
+    """Return the exact length of what decodes. Raises UnreadableMedia if nothing does.
+
     Only the first and the last packets are decoded where the container's clock is finer than a sample; where it is
     not (Matroska) or there are no times (raw AC-3, ADPCM in WAV), everything is.
-
-    Raises UnreadableMedia if nothing decodes.
     """
     with _opened(path, stream_index) as (container, stream):
         blocks = decode_blocks(container.demux(stream), stream)
         head = _head(path, blocks)
-        end = None
+        last = None
         if tick_of(stream) * head.rate > 1 or not has_times(stream):
-            end = max(block.end for block in chain([head], blocks))
+            last = max(chain([head], blocks), key=_end)
         elif is_exact_after_seek(stream) and _seek_near_end(container, stream):
-            end = _end_of_last(container.demux(stream), stream)
-    if end is None:
+            last = _last_block(container.demux(stream), stream)
+    if last is None:
         with _opened(path, stream_index) as (container, stream):
-            end = _end_of_last(container.demux(stream), stream)
-    return (end or head.end) - head.seconds
+            last = _last_block(container.demux(stream), stream)
+    last = last or head
+    return SoundLength(last.end - head.seconds, Fraction(last.num_padding, last.rate))
 
 
 def loudest_after(path: str | Path, stream_index: int, start: Fraction) -> float:
@@ -176,10 +196,14 @@ def _seek_near_end(container: InputContainer, stream: av.AudioStream) -> bool:
     return _seek(container, stream, max(end - math.ceil(1 / tick_of(stream)), 0))
 
 
-def _end_of_last(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStream) -> Fraction | None:
-    """Return the time at which the last frame ends, decoding the last packets only; None if there are none."""
+def _last_block(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStream) -> SoundBlock | None:
+    """Return the block that ends last, decoding the last packets only; None if there are none."""
     tail = deque(demuxed(packets), maxlen=_TAIL_PACKETS)
-    return max((block.end for block in decode_blocks(iter(tail), stream)), default=None)
+    return max(decode_blocks(iter(tail), stream), key=_end, default=None)
+
+
+def _end(block: SoundBlock) -> Fraction:
+    return block.end
 
 
 def _shared_point(first: int, rate: int, native_rate: int) -> tuple[int, int]:

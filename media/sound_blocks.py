@@ -48,6 +48,8 @@ class SoundBlock:
     layout: str
     frame_samples: int = 0
     """Samples in the last of the frames that the block is made of."""
+    num_padding: int = 0
+    """Samples that were cut off behind the last one, because the file says that they are no sound."""
 
     @property
     def end(self) -> Fraction:
@@ -113,7 +115,8 @@ def decode_blocks(
 
 def _joined(frames: list[SoundBlock], seconds: Fraction) -> SoundBlock:
     samples = np.concatenate([frame.samples for frame in frames], axis=1)
-    return SoundBlock(seconds, samples, frames[-1].rate, frames[-1].layout, frames[-1].samples.shape[1])
+    last = frames[-1]
+    return SoundBlock(seconds, samples, last.rate, last.layout, last.samples.shape[1], last.num_padding)
 
 
 def _settled_start(opening: list[SoundBlock], tick: Fraction) -> Fraction:
@@ -187,7 +190,8 @@ def _decoded(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStrea
             num_samples = _unpadded(stream, num_before, num_samples, rate)
         elif length > 0 and tick * rate <= 1:
             num_samples = sample_at(length, rate)
-        yield SoundBlock(last.seconds, last.samples[:, :num_samples], rate, layout)
+        num_padding = max(last.samples.shape[1] - num_samples, 0)
+        yield SoundBlock(last.seconds, last.samples[:, :num_samples], rate, layout, num_padding=num_padding)
 
 
 def _unpadded(stream: av.AudioStream, num_before: int, num_samples: int, rate: int) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from media.errors import ConfigError, MediaError, MissingStream, UnreadableMedia
 from media.probe import MediaInfo, probe
-from media.sound import first_sample_time, sound_length
+from media.sound import SoundLength, first_sample_time, measure_sound
 from media.timeline import FrameTable
 from pipeline.config import JobConfig
 from pipeline.sound_notes import SoundNote, check_samples
@@ -53,12 +53,21 @@ class Voice:
     @property
     def sound_seconds(self) -> Fraction:
         """Seconds from the first sample to the end of the sound."""
-        return _length(self.info.path, self.info.require_audio().index)
+        return self._measured.seconds
 
     @property
     def has_own_picture(self) -> bool:
         """Whether the sound belongs to a picture, whose first frame is its second 0."""
         return self.info.video is not None
+
+    @property
+    def padded_seconds(self) -> Fraction:
+        """Seconds of the sound for programs that hear the padding at its end as well."""
+        return self._measured.seconds + self._measured.padding
+
+    @property
+    def _measured(self) -> SoundLength:
+        return _measure(self.info.path, self.info.require_audio().index)
 
     @property
     def _first(self) -> Fraction:
@@ -188,17 +197,17 @@ def require_sane_length(path: str, seconds: Fraction) -> None:
         )
 
 
-def _length(path: str, stream_index: int) -> Fraction:
-    """Return a sound's length; a job with many ranges asks for the same file again and again, so it is remembered."""
+def _measure(path: str, stream_index: int) -> SoundLength:
+    """Measure a sound; a job with many ranges asks for the same file again and again, so it is remembered."""
     status = os.stat(path)
-    return _length_of_version(path, stream_index, (status.st_mtime_ns, status.st_size, status.st_ino))
+    return _measure_version(path, stream_index, (status.st_mtime_ns, status.st_size, status.st_ino))
 
 
 @lru_cache
-def _length_of_version(path: str, stream_index: int, _version: tuple[int, int, int]) -> Fraction:
-    length = sound_length(path, stream_index)
-    require_sane_length(path, length)
-    return length
+def _measure_version(path: str, stream_index: int, _version: tuple[int, int, int]) -> SoundLength:
+    measured = measure_sound(path, stream_index)
+    require_sane_length(path, measured.seconds)
+    return measured
 
 
 def _placed(
@@ -240,25 +249,25 @@ def _by_length(
     made on the picture's clock     [----------------------------...)  begins with the first frame
     """
     length, sound, name = voice.sound_seconds, other.sound_seconds, _name(other, key)
-    from_sound = abs(length - sound)
+    from_sound = min(abs(length - sound), abs(length - other.padded_seconds))
     from_picture = min(abs(length - picture), abs(length - sound - lead))
 
     def is_told(near: Fraction, far: Fraction) -> bool:
         return near <= LENGTH_TOLERANCE_SECONDS and 2 * near < far and near + TOLD_APART_SECONDS < far
 
+    there = f"{key} begins where {name} begins, {_apart(lead)}"
     if is_told(from_sound, from_picture):
-        why = f"it is as long as that sound ({float(sound):.3f} s)"
-        return voice.later(lead), [SoundNote(f"{key} begins where {name} begins, {_apart(lead)}: {why}")]
+        return voice.later(lead), [SoundNote(f"{there}: it is as long as that sound ({float(sound):.3f} s)")]
+    here = f"{key} begins with the first frame, although {name} begins {_apart(lead)}"
     if is_told(from_picture, from_sound):
-        why = f"it ends with the picture ({float(picture):.3f} s) or the sound in it"
-        return voice, [SoundNote(f"{key} begins with the first frame, although {name} begins {_apart(lead)}: {why}")]
+        return voice, [SoundNote(f"{here}: it ends with the picture ({float(picture):.3f} s) or with the sound in it")]
+    fits_both = max(from_sound, from_picture) <= LENGTH_TOLERANCE_SECONDS
     text = (
-        f"{key} begins with the first frame, but {name} begins {_apart(lead)}, and its length does not tell which of"
-        f" them it was made for ({key} {float(length):.3f} s, the sound {float(sound):.3f} s, the picture"
-        f" {float(picture):.3f} s). If it was made from sound that was taken out of the video, set input.audio_start:"
-        " sound; if not, input.audio_start: video"
+        f"{there if fits_both else here}: its length does not tell which it was made for ({key} {float(length):.3f} s,"
+        f" the sound {float(sound):.3f} s, the picture {float(picture):.3f} s). If it was made from sound that was"
+        " taken out of the video, set input.audio_start: sound; if on the picture's clock, input.audio_start: video"
     )
-    return voice, [SoundNote(text, is_warning=True)]
+    return voice.later(lead if fits_both else Fraction(0)), [SoundNote(text, is_warning=True)]
 
 
 def _lead_of(voice: Voice) -> Fraction:
