@@ -16,7 +16,7 @@ import av.error
 import numpy as np
 
 from media.probe import open_input
-from media.sound_blocks import demuxed, raw_values
+from media.sound_blocks import BROKEN_FROM, demuxed, is_broken, raw_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class SampleFaults:
     num_samples: int
     """Of all channels."""
     num_broken: int
-    """NaN or infinite."""
+    """NaN, infinite, or absurdly large."""
     first_broken_seconds: float
     peak: float
     """Largest absolute value of the others; 1 is full scale."""
@@ -63,15 +63,17 @@ def _survey(packets: Iterator[av.Packet[av.AudioStream]]) -> SampleFaults:
             continue
         for frame in frames:
             values = raw_values(frame)
-            highest = float(max(values.max(initial=0), -values.min(initial=0)))  # NaN if one of them is
-            if not np.isfinite(highest):
-                broken = ~np.isfinite(values)
+            high, low = float(values.max(initial=0)), float(values.min(initial=0))  # NaN if one of them is
+            if not (high < BROKEN_FROM and low > -BROKEN_FROM):
+                broken = is_broken(values)
                 if not num_broken:
                     first_broken = (at + int(broken.any(axis=0).argmax())) / frame.sample_rate
                 num_broken += int(broken.sum())
-                highest = float(np.abs(np.where(broken, 0, values)).max())
-            if highest > peak:
-                peak, peak_seconds = highest, at / frame.sample_rate
+                values = np.where(broken, 0, values)
+                high, low = float(values.max()), float(values.min())
+            if max(high, -low) > peak:
+                peak = max(high, -low)
+                peak_seconds = (at + int(np.abs(values).max(axis=0).argmax())) / frame.sample_rate
             num_samples += values.size
             at += values.shape[1]
     return SampleFaults(num_samples, num_broken, first_broken, peak, peak_seconds)
