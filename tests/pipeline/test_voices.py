@@ -20,8 +20,8 @@ from pipeline.speakers import assign_speakers
 from pipeline.voices import open_voices
 from stitcher.mix import mix
 from tests.jobs import load_report
-from tests.quick_jobs import make_talk, quick_jobs
-from tests.sound_material import read_all
+from tests.quick_jobs import SIZE, make_talk, quick_jobs
+from tests.sound_material import read_all, rms
 from tests.synthetic import Sound, make_video
 
 RATE = 48000
@@ -50,10 +50,10 @@ class Heard:
         pass
 
 
-def write_apart(path, codec, start, *, shown_from=0):
+def write_apart(path, codec, start, *, shown_from=0, size=(64, 48), **options):
     """Write a video of 4 s whose sound begins at `start` seconds of its clock and ends after some 3.2 s."""
     whole = path.with_name(f"whole.{path.name}")
-    make_video(whole, 100, size=(64, 48), start=2500 * shown_from, sounds=[Sound(codec, start=start)])
+    make_video(whole, 100, size=size, start=2500 * shown_from, sounds=[Sound(codec, start=start)], **options)
     with av.open(str(whole)) as reader, av.open(str(path), "w") as writer:
         streams = {stream.index: writer.add_stream_from_template(stream, opaque=True) for stream in reader.streams}
         for packet in reader.demux():
@@ -223,8 +223,9 @@ def talk(tmp_path_factory):
     return folder
 
 
-def run(folder, reporter, **given):
+def run(folder, reporter, *, ranges=None, **given):
     content = {
+        "ranges": ranges,
         "input": {"video": "talk.mp4", "length_policy": "cut", **given},
         "output": "out.mp4",
         "segmenter": {"detector": "cascade", "embedder": "none"},
@@ -234,6 +235,16 @@ def run(folder, reporter, **given):
     with quick_jobs():
         assert run_job(JobConfig.model_validate(content, context={"folder": folder}), reporter, force=True) == 0
     return load_report(folder / "out.mp4")
+
+
+def test_a_video_whose_sound_begins_late_can_be_patched(tmp_path):
+    write_apart(tmp_path / "talk.mp4", "aac", APART, size=SIZE, gop=12)
+    (tmp_path / "weights.bin").write_bytes(b"weights")
+    report = run(tmp_path, Heard(), audio=tone(tmp_path / "dub.wav", 3), ranges=[{"start": 1, "end": 2}])
+    assert report["soundtrack"]["kind"] == "spliced"
+    own, patched = (read_all(tmp_path / name, RATE, "mono", zero=Fraction(0))[0] for name in ("talk.mp4", "out.mp4"))
+    np.testing.assert_array_equal(own[: RATE * 9 // 10], patched[: RATE * 9 // 10])
+    assert rms(own[RATE * 3 // 2 : RATE * 2] - patched[RATE * 3 // 2 : RATE * 2]) > 0.01
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
