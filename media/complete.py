@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -9,6 +10,10 @@ from typing import BinaryIO
 from media.errors import UnreadableMedia
 from media.probe import MediaInfo
 
+UNKNOWN_SIZE = 0x7FFFF000
+"""What programs that write WAV to a pipe give as its size, or more: the true one came too late."""
+WAV_HEADER_BYTES = 1 << 16
+"""Where the samples of a WAV file begin at the latest, to be looked for."""
 MATROSKA_HEADER, MATROSKA_SEGMENT = 0x1A45DFA3, 0x18538067
 """Element ids of RFC 8794 and RFC 9559."""
 
@@ -20,6 +25,8 @@ def check_complete(info: MediaInfo) -> None:
     to them. Transport and program streams promise nothing, nor does a live recording. Only headers are read.
     """
     path = Path(info.path)
+    if info.container == "wav":
+        _check_wav(info)
     with path.open("rb") as file:
         stops = _READERS.get(info.container.split(",")[0], _nothing)(file, info.size_bytes)
         missing = max(stops, default=0) - info.size_bytes
@@ -28,6 +35,33 @@ def check_complete(info: MediaInfo) -> None:
             f"{info.path}: the file is cut off, {missing} bytes are missing at its end. Copy it again, or set"
             " input.accept_damaged: true to use what is there."
         )
+
+
+def _check_wav(info: MediaInfo) -> None:
+    """Raise UnreadableMedia if samples go on behind the place where a WAV file's header says that they end.
+
+    A recorder that was stopped leaves such a header, and so does a program that wrote more than it had announced.
+    """
+    with Path(info.path).open("rb") as file:
+        head = file.read(WAV_HEADER_BYTES)
+        at = 12
+        while head[at : at + 4] != b"data":
+            if head[:4] != b"RIFF" or at + 8 > len(head):
+                return
+            length = int.from_bytes(head[at + 4 : at + 8], "little")
+            at += 8 + length + length % 2
+        length = int.from_bytes(head[at + 4 : at + 8], "little")
+        file.seek(at + 8 + length + length % 2)
+        behind = file.read(WAV_HEADER_BYTES)
+    # Behind them stand chunks, whose names are four letters, tags, or padding.
+    if 0 < length < UNKNOWN_SIZE and len(behind) == WAV_HEADER_BYTES and any(behind):
+        name, size = behind[:4], int.from_bytes(behind[4:8], "little")
+        path, again = Path(info.path), ["ffmpeg", "-ignore_length", "1", "-i", info.path, "-c", "copy"]
+        if not (name.isascii() and name.decode().isprintable() and size < info.size_bytes):
+            raise UnreadableMedia(
+                f"{info.path}: its header tells of {length} bytes of sound, but more follow. Write it anew:"
+                f" {shlex.join([*again, f'{path.stem}.whole.wav'])}"
+            )
 
 
 def _nothing(file: BinaryIO, size: int) -> Iterator[int]:
@@ -77,7 +111,7 @@ def _chunks(file: BinaryIO, size: int) -> Iterator[int]:
         if header[:4] != b"RIFF":
             return
         length = int.from_bytes(header[4:], "little")
-        if length == 0xFFFFFFFF:  # written to a pipe
+        if length >= UNKNOWN_SIZE:
             return
         at += 8 + length
         yield at

@@ -39,6 +39,8 @@ from media.timeline import FrameTable
 
 ATTACHED_PICTURE = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
+DEFAULT_STREAM = 0x1
+"""FFmpeg's AV_DISPOSITION_DEFAULT."""
 
 
 NUM_ORDERED_FRAMES = 64
@@ -143,6 +145,8 @@ class AudioInfo:
     """Time of the first sample on the container's clock; 0 where the file does not say."""
     bit_rate: int | None
     """Bits per second; None where the file does not say."""
+    is_enabled: bool = True
+    """Whether players turn it on by themselves. In MP4 and MOV all such tracks are heard at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +317,7 @@ def _audio_info(container: InputContainer, number: int) -> AudioInfo:
         time_base=time_base,
         start_seconds=(stream.start_time or 0) * time_base,
         bit_rate=context.bit_rate,
+        is_enabled=bool(int(stream.disposition) & DEFAULT_STREAM),
     )
 
 

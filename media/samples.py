@@ -40,7 +40,10 @@ def named_layout(layout: str, count: int) -> str:
     if layout and "channel" not in layout:
         return layout
     if count not in _DEFAULT_LAYOUTS:
-        raise UnsupportedMedia(f"Sound with {count} unnamed channels is not supported. Mix it down first.")
+        raise UnsupportedMedia(
+            f"sound with {count} channels of which the file does not say where they belong is not supported."
+            " Take two of them first: ffmpeg -i IN -af 'pan=stereo|c0=c0|c1=c1' OUT.wav"
+        )
     return _DEFAULT_LAYOUTS[count]
 
 

@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -31,14 +32,16 @@ from media.samples import (
     sample_at,
     zeros,
 )
-from media.sound_blocks import UNTIMED, SoundBlock, decode_blocks, demuxed, tick_of
+from media.sound_blocks import SoundBlock, decode_blocks, demuxed, has_times, is_exact_after_seek, tick_of
 
 __all__ = [
     "BLOCK_SAMPLES",
     "Samples",
+    "SoundLength",
     "audio_frame",
     "first_sample_time",
     "loudest_after",
+    "measure_sound",
     "named_layout",
     "num_channels",
     "read_samples",
@@ -49,9 +52,6 @@ __all__ = [
 
 PREROLL_SECONDS = Fraction(1, 2)
 """Decoded and dropped after a seek: Opus wants 80 ms (RFC 7845), MP3's bit reservoir reaches back 10 frames."""
-
-EXACT_AFTER_SEEK = {"wav", "w64", "flac", "aiff", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
-"""Containers whose times are right after a seek. MP3, ADTS, MPEG-TS and Ogg are decoded from their beginning."""
 
 _TAIL_PACKETS = 64
 
@@ -69,24 +69,43 @@ def sound_format(path: str | Path, stream_index: int) -> tuple[int, str]:
     return head.rate, head.layout
 
 
+@dataclass(frozen=True, slots=True)
+class SoundLength:
+    """How long a sound is, in seconds, from the first sample that decodes."""
+
+    seconds: Fraction
+    """Holes included, priming and padding excluded."""
+    padding: Fraction
+    """What decodes after that, and is no sound by what the file says: most programs hear it all the same."""
+
+
 def sound_length(path: str | Path, stream_index: int) -> Fraction:
     """Return the exact length in seconds of what decodes: holes included, priming and padding excluded.
 
+    Raises UnreadableMedia if nothing decodes.
+    """
+    return measure_sound(path, stream_index).seconds
+
+
+def measure_sound(path: str | Path, stream_index: int) -> SoundLength:
+    """Return the exact length of what decodes. Raises UnreadableMedia if nothing does.
+
     Only the first and the last packets are decoded where the container's clock is finer than a sample; where it is
-    not (Matroska) or there are no times (raw AC-3), everything is. Raises UnreadableMedia if nothing decodes.
+    not (Matroska) or there are no times (raw AC-3, ADPCM in WAV), everything is.
     """
     with _opened(path, stream_index) as (container, stream):
         blocks = decode_blocks(container.demux(stream), stream)
         head = _head(path, blocks)
-        end = None
-        if tick_of(stream) * head.rate > 1 or container.format.name in UNTIMED:
-            end = max(block.end for block in chain([head], blocks))
-        elif container.format.name in EXACT_AFTER_SEEK and _seek_near_end(container, stream):
-            end = _end_of_last(container.demux(stream), stream)
-    if end is None:
+        last = None
+        if tick_of(stream) * head.rate > 1 or not has_times(stream):
+            last = max(chain([head], blocks), key=_end)
+        elif is_exact_after_seek(stream) and _seek_near_end(container, stream):
+            last = _last_block(container.demux(stream), stream)
+    if last is None:
         with _opened(path, stream_index) as (container, stream):
-            end = _end_of_last(container.demux(stream), stream)
-    return (end or head.end) - head.seconds
+            last = _last_block(container.demux(stream), stream)
+    last = last or head
+    return SoundLength(last.end - head.seconds, Fraction(last.num_padding, last.rate))
 
 
 def loudest_after(path: str | Path, stream_index: int, start: Fraction) -> float:
@@ -177,10 +196,14 @@ def _seek_near_end(container: InputContainer, stream: av.AudioStream) -> bool:
     return _seek(container, stream, max(end - math.ceil(1 / tick_of(stream)), 0))
 
 
-def _end_of_last(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStream) -> Fraction | None:
-    """Return the time at which the last frame ends, decoding the last packets only; None if there are none."""
+def _last_block(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStream) -> SoundBlock | None:
+    """Return the block that ends last, decoding the last packets only; None if there are none."""
     tail = deque(demuxed(packets), maxlen=_TAIL_PACKETS)
-    return max((block.end for block in decode_blocks(iter(tail), stream)), default=None)
+    return max(decode_blocks(iter(tail), stream), key=_end, default=None)
+
+
+def _end(block: SoundBlock) -> Fraction:
+    return block.end
 
 
 def _shared_point(first: int, rate: int, native_rate: int) -> tuple[int, int]:
@@ -216,7 +239,7 @@ def _blocks_from(
     head: the first block of the stream.
     A seek that lands too late (no index, or a wrong one) is undone by reading from the beginning.
     """
-    if container.format.name in EXACT_AFTER_SEEK:
+    if is_exact_after_seek(stream):
         target = math.floor((seconds - PREROLL_SECONDS) / tick_of(stream))
         if _seek(container, stream, target):
             blocks = decode_blocks(container.demux(stream), stream, after=head)

@@ -17,6 +17,7 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
+from media.errors import UnsupportedMedia
 from media.samples import BLOCK_SAMPLES, Samples, named_layout, num_channels, resample, sample_at
 
 JITTER_SECONDS = Fraction(3, 1000)
@@ -26,7 +27,16 @@ shortest packet that can be lost (Opus, PCM) is longer."""
 UNTIMED = {"ac3", "eac3", "dts", "truehd", "mlp"}
 """Raw streams, whose times the demuxer makes up: rounded frame by frame, they drift by 0.1 ms a second."""
 
+BROKEN_FROM = 2.0**32
+"""Times full scale. Integers of 32 bits that were written as floats reach half of it."""
+
+_UNTIMED_BLOCKS = {"wav", "w64", "aiff", "avi"}
+"""Files in which the demuxer guesses times from bytes a second: wrong by up to a third, or by thousands of times,
+where samples are packed in blocks that begin with a header (ADPCM, GSM)."""
+
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+
+_EXACT_AFTER_SEEK = {"wav", "w64", "flac", "aiff", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 
 _SETTLE_FRAMES = 32
 
@@ -41,6 +51,8 @@ class SoundBlock:
     layout: str
     frame_samples: int = 0
     """Samples in the last of the frames that the block is made of."""
+    num_padding: int = 0
+    """Samples that were cut off behind the last one, because the file says that they are no sound."""
 
     @property
     def end(self) -> Fraction:
@@ -52,6 +64,25 @@ def tick_of(stream: av.AudioStream) -> Fraction:
     """Return the time base of a stream, in seconds."""
     assert stream.time_base is not None, "streams of an opened container have a time base"
     return stream.time_base
+
+
+def has_times(stream: av.AudioStream) -> bool:
+    """Tell whether a stream's times are worth anything: where not, its samples are counted from the first one on."""
+    container = stream.container.format.name
+    return container not in UNTIMED and not (container in _UNTIMED_BLOCKS and _is_packed(stream))
+
+
+def is_exact_after_seek(stream: av.AudioStream) -> bool:
+    """Tell whether samples and times that follow a seek are those that reading from the beginning gives.
+
+    MP3, ADTS, MPEG-TS and Ogg are read from their beginning. So is ADPCM in whatever file: most kinds of it go on from
+    the last sample of the block before.
+    """
+    return stream.container.format.name in _EXACT_AFTER_SEEK and not _is_packed(stream)
+
+
+def _is_packed(stream: av.AudioStream) -> bool:
+    return stream.codec_context.codec.canonical_name.startswith(("adpcm_", "gsm"))
 
 
 def decode_blocks(
@@ -69,7 +100,7 @@ def decode_blocks(
     start, counted, tick = _settled_start(opening, tick_of(stream)), 0, tick_of(stream)
     if after and (tick * after.rate > 1 or not stream.codec_context.name.startswith("pcm")):
         start = _on_grid(start, after, max(tick, Fraction(1, 1000)))
-    timed = stream.container.format.name not in UNTIMED
+    timed = has_times(stream)
     held: list[SoundBlock] = []
     num_held = 0
     for frame in chain(opening, frames):
@@ -87,7 +118,8 @@ def decode_blocks(
 
 def _joined(frames: list[SoundBlock], seconds: Fraction) -> SoundBlock:
     samples = np.concatenate([frame.samples for frame in frames], axis=1)
-    return SoundBlock(seconds, samples, frames[-1].rate, frames[-1].layout, frames[-1].samples.shape[1])
+    last = frames[-1]
+    return SoundBlock(seconds, samples, last.rate, last.layout, last.samples.shape[1], last.num_padding)
 
 
 def _settled_start(opening: list[SoundBlock], tick: Fraction) -> Fraction:
@@ -139,7 +171,7 @@ def _decoded(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStrea
 
     The last frame is cut to its duration: that is how mp4 tells the padding of AAC's last packet.
     """
-    tick, last, length = tick_of(stream), None, Fraction(0)
+    tick, last, length, num_before = tick_of(stream), None, Fraction(0), 0
     rate, layout, end = 0, "", Fraction(0)
     for packet in demuxed(packets):
         try:
@@ -149,34 +181,73 @@ def _decoded(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStrea
         for frame in frames:
             if last is not None:
                 yield last
+                num_before += last.samples.shape[1]
             rate = rate or frame.sample_rate
-            layout = layout or named_layout(frame.layout.name, frame.layout.nb_channels)
+            layout = layout or _layout_of(frame, stream)
             seconds = frame.pts * (frame.time_base or tick) if frame.pts is not None else end
-            last = SoundBlock(seconds, _floats(frame, rate, layout), rate, layout)
+            last = SoundBlock(seconds, _floats(frame, stream, rate, layout), rate, layout)
             length, end = frame.duration * tick, last.end
     if last is not None:
-        padded = length > 0 and tick * rate <= 1
-        num_samples = sample_at(length, rate) if padded else last.samples.shape[1]
-        yield SoundBlock(last.seconds, last.samples[:, :num_samples], rate, layout)
+        num_samples = last.samples.shape[1]
+        if _is_packed(stream) and not has_times(stream):
+            num_samples = _unpadded(stream, num_before, num_samples, rate)
+        elif length > 0 and tick * rate <= 1:
+            num_samples = sample_at(length, rate)
+        num_padding = max(last.samples.shape[1] - num_samples, 0)
+        yield SoundBlock(last.seconds, last.samples[:, :num_samples], rate, layout, num_padding=num_padding)
 
 
-def _floats(frame: av.AudioFrame, rate: int, layout: str) -> Samples:
-    """Return a frame's samples as floats, shape (channels, samples).
+def _unpadded(stream: av.AudioStream, num_before: int, num_samples: int, rate: int) -> int:
+    """Return how many samples of a stream's last block are sound, by the length that the file states (WAV: `fact`).
+
+    It is believed where it ends inside that block; writers that count otherwise are off by a factor, or by seconds.
+    """
+    stated = sample_at((stream.duration or 0) * tick_of(stream), rate) - num_before
+    return stated if 0 < stated < num_samples else num_samples
+
+
+def _layout_of(frame: av.AudioFrame, stream: av.AudioStream) -> str:
+    try:
+        return named_layout(frame.layout.name, frame.layout.nb_channels)
+    except UnsupportedMedia as exc:
+        path = stream.container.name[len("file:") :]
+        raise UnsupportedMedia(f"{path}: {exc}") from exc
+
+
+def _floats(frame: av.AudioFrame, stream: av.AudioStream, rate: int, layout: str) -> Samples:
+    """Return a frame's samples as floats, shape (channels, samples); those that are none are silence.
 
     A stream that changes its rate or layout midway is brought back to those it began with.
     """
+    rows, name = frame.layout.nb_channels, frame.format.name
+    values, scale = raw_values(frame), _FULL_SCALE[name.rstrip("p")]
+    offset = 128.0 if name.startswith("u8") else 0.0
+    values = _finite(values) if scale == 1.0 else (values - offset) / scale
+    samples = values.astype(np.float32)
+    if frame.sample_rate == rate and rows == num_channels(layout):
+        return samples
+    converted = resample([samples], frame.sample_rate, _layout_of(frame, stream), rate, layout)
+    return np.concatenate([*converted], axis=1)
+
+
+def raw_values(frame: av.AudioFrame) -> npt.NDArray[Any]:
+    """Return a frame's samples as they are stored, shape (channels, samples)."""
     rows = frame.layout.nb_channels
     if frame.format.is_planar and rows >= 8:
         # PyAV 18 sees a ninth plane there and crashes in to_ndarray().
         (frame,) = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate).resample(frame)
-    name = frame.format.name
     values: npt.NDArray[Any] = frame.to_ndarray()
-    if frame.format.is_packed:
-        values = values.reshape(-1, rows).T
-    scale = _FULL_SCALE[name.rstrip("p")]
-    offset = 128.0 if name.startswith("u8") else 0.0
-    samples = values.astype(np.float32) if scale == 1.0 else ((values - offset) / scale).astype(np.float32)
-    if frame.sample_rate == rate and rows == num_channels(layout):
-        return samples
-    converted = resample([samples], frame.sample_rate, named_layout(frame.layout.name, rows), rate, layout)
-    return np.concatenate([*converted], axis=1)
+    return values.reshape(-1, rows).T if frame.format.is_packed else values
+
+
+def is_broken(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Tell of each sample that is stored as a float whether it is none: NaN, infinite, or larger than any integer's."""
+    broken: npt.NDArray[np.bool_] = ~(np.abs(values) < BROKEN_FROM)
+    return broken
+
+
+def _finite(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return samples with silence in place of those that are none."""
+    if values.max(initial=0) < BROKEN_FROM and values.min(initial=0) > -BROKEN_FROM:  # cheaper than looking at each
+        return values
+    return np.where(is_broken(values), values.dtype.type(0), values)

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from media.settings import FilePath, load_settings, shown
-from pipeline.config_fields import Checkpoint, Pixels, Reference, Target, Time
+from pipeline.config_fields import AudioStart, Checkpoint, Pixels, Reference, Target, Time
 from pipeline.config_fields import parse_time as parse_time
 from pipeline.config_speakers import SpeakersConfig
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
@@ -47,6 +47,13 @@ class InputConfig(_Model):
     )
     speakers: SpeakersConfig | None = Field(
         default=None, description="A dialogue: who speaks when, and who that is in the picture. See SpeakersConfig."
+    )
+    audio_start: AudioStart = Field(
+        default="auto",
+        description="Where second 0 of the dub (and of drive_audio, stems and turns) lies. video: at the first frame."
+        " sound: where the video's own sound begins, as in a dub made from sound that was taken out of the video."
+        " Seconds since the first frame, negative for before it. auto: told by its length; video where that does not"
+        " tell. Sound inside a video file counts from that video's first frame.",
     )
     accept_damaged: bool = Field(
         default=False, description="Use what is there of a file that is cut off; otherwise such a file is refused."

@@ -69,6 +69,17 @@ def parse_time(value: Any) -> Fraction:
     return time
 
 
+def _parse_audio_start(value: Any) -> str | Fraction:
+    if value in ("auto", "video", "sound"):
+        return str(value)
+    text = str(round(value, 6) if isinstance(value, float) else value).strip()
+    is_before = text.startswith("-") and isinstance(value, int | float | str) and not isinstance(value, bool)
+    try:
+        return -parse_time(text[1:]) if is_before else parse_time(value)
+    except ValueError as exc:
+        raise ValueError("give auto, video, sound, or seconds (or [hh:]mm:ss[.mmm]), negative for before it") from exc
+
+
 def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
     """Names of the registry stay as they are; what looks like a path is resolved."""
     if not isinstance(value, str) or not value:
@@ -122,5 +133,8 @@ Target = Annotated[
 ]
 Person = Annotated[int | Reference | PointedAt, PlainValidator(_parse_person), PlainSerializer(_plain_target)]
 Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
+AudioStart = Annotated[
+    Literal["auto", "video", "sound"] | Fraction, PlainValidator(_parse_audio_start), PlainSerializer(str)
+]
 Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
 Pixels = Annotated[int, Field(ge=-4096, le=4096)]

@@ -6,19 +6,19 @@ drives the lips. A job makes one, or one for each extracted range.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
-from media.errors import ConfigError, MissingStream, UnreadableMedia
-from media.probe import MediaInfo, probe
-from media.sound import first_sample_time, loudest_after, sound_length
+from media.errors import ConfigError
+from media.probe import MediaInfo
+from media.sound import loudest_after
 from media.timeline import FrameTable, Interval, OutputTimeline, merge
 from pipeline.config import JobConfig, RangeConfig
+from pipeline.sound_notes import SoundNote, note_other_tracks
+from pipeline.voices import Voice, Voices, check_same_length, open_voice, open_voices, require_sane_length
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
 from segmenter.turns import Speaker
 from stitcher.assemble import muxer_of
@@ -30,10 +30,6 @@ SILENCE_DBFS = -50.0
 DRIVING_MARGIN_SECONDS = Fraction(1, 2)
 """Driving sound around a range. A mel window sees 25 ms before its frame and 225 ms behind."""
 MEL_COLUMN_SECONDS = Fraction(1, 80)
-LENGTH_TOLERANCE_SECONDS = Fraction(1, 10)
-"""How much the sound that drives may differ in length from the sound that is heard."""
-LONGEST_SECONDS = 100 * 3600
-"""What is longer has a damaged time in it: days of nothing would be scanned, and filled with silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +64,8 @@ class Edit:
     """Who speaks when, in a dialogue: their faces are rendered in their own turns alone."""
     stems: tuple[SoundPlan, ...] = ()
     """What drives speakers in place of `driving`: the same times of other files, for voices 1, 2, ..."""
+    sound_notes: tuple[SoundNote, ...] = ()
+    """Where the sounds begin and why, what is wrong with them, and what else is heard."""
 
     @property
     def voices(self) -> tuple[SoundPlan, ...]:
@@ -81,88 +79,12 @@ class Edit:
         return self.timeline.seconds(frame) + stretch.shift
 
 
-def _length(path: str, stream_index: int) -> Fraction:
-    """Return a sound's length; a job with many ranges asks for the same file again and again, so it is remembered."""
-    status = os.stat(path)
-    return _length_of_version(path, stream_index, (status.st_mtime_ns, status.st_size, status.st_ino))
-
-
-@lru_cache
-def _length_of_version(path: str, stream_index: int, _version: tuple[int, int, int]) -> Fraction:
-    length = sound_length(path, stream_index)
-    _require_sane_length(path, length)
-    return length
-
-
-def _require_sane_length(path: str, seconds: Fraction) -> None:
-    if seconds > LONGEST_SECONDS:
-        raise UnreadableMedia(
-            f"{path}: by its times it would last {float(seconds) / 3600:.0f} hours, so they are damaged."
-            " Remux or convert the file first."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """One file's sound, with the time that counts as its second 0."""
-
-    info: MediaInfo
-    zero: Fraction | None
-    """Seconds on the file's clock; None: its first sample."""
-
-    @property
-    def lead(self) -> Fraction:
-        """Seconds from second 0 to the first sample."""
-        if self.zero is None:
-            return Fraction(0)
-        return first_sample_time(self.info.path, self.info.require_audio().index) - self.zero
-
-    @property
-    def length(self) -> Fraction:
-        """Seconds from second 0 to the end of the sound."""
-        return _length(self.info.path, self.info.require_audio().index) + self.lead
-
-    def piece(self, start: Fraction, output_start: Fraction, output_stop: Fraction) -> SoundPiece:
-        """Return a piece of this voice; times in seconds."""
-        return SoundPiece(self.info.path, self.info.require_audio().index, self.zero, start, output_start, output_stop)
-
-
-@dataclass(frozen=True, slots=True)
-class Voices:
-    """The sounds a job may use."""
-
-    own: Voice | None
-    """The source's first audio stream."""
-    dub: Voice | None
-    drive: Voice | None
-
-    @property
-    def heard(self) -> Voice:
-        """Return the dub, else the source's own sound; raise MissingStream if there is neither."""
-        voice = self.dub or self.own
-        if voice is None:
-            raise MissingStream("input.audio is not given and the video has no sound. Give input.audio.")
-        return voice
-
-    @property
-    def driving(self) -> Voice:
-        """Return what drives the lips where no range has a dub of its own."""
-        return self.drive or self.heard
-
-
-def open_voice(path: Path) -> Voice:
-    """Probe a file for its sound; sound inside a video counts from that video's first frame."""
-    info = probe(path)
-    info.require_audio()
-    return Voice(info, info.video.start_seconds if info.video else None)
-
-
 def scanned_frames(config: JobConfig, source: MediaInfo, table: FrameTable) -> list[Interval]:
     """Return the source frames that the edits of a job show, whatever is heard with them.
 
     Raises ConfigError for a range that reaches beyond the video, UnreadableMedia for times that are damaged.
     """
-    _require_sane_length(source.path, table.seconds(len(table)))
+    require_sane_length(source.path, table.seconds(len(table)))
     if config.ranges is None:
         return [(0, len(table))]
     return merge(_frames_of(f"ranges.{number}", part, table) for number, part in enumerate(config.ranges))
@@ -184,43 +106,37 @@ def _frames_of(key: str, part: RangeConfig, table: FrameTable) -> Interval:
 
 def plan_edits(config: JobConfig, source: MediaInfo, table: FrameTable) -> tuple[Edit, ...]:
     """Return the edits of a job. Raises ConfigError, MissingStream or UnreadableMedia before any work is done."""
-    _require_sane_length(source.path, table.seconds(len(table)))
+    require_sane_length(source.path, table.seconds(len(table)))
     voices = open_voices(config, source, table)
     if voices.drive is not None:
         check_same_length("input.drive_audio", voices.drive, voices.heard)
     if config.ranges is None:
-        return (_whole_edit(config, table, voices),)
+        return _noted([_whole_edit(config, table, voices)], source, voices, [])
     ranges = [_Range.of(number, part, table, voices) for number, part in enumerate(config.ranges)]
     for part in ranges:
         part.check_length(config)
+    return _noted(_ranges_edits(config, table, voices, ranges), source, voices, ranges)
+
+
+def _ranges_edits(config: JobConfig, table: FrameTable, voices: Voices, ranges: Sequence[_Range]) -> Sequence[Edit]:
     if config.mode == "patch":
-        return (_patch_edit(config, table, voices, sorted(ranges, key=lambda part: part.start)),)
+        return [_patch_edit(config, table, voices, sorted(ranges, key=lambda part: part.start))]
     if config.extract.join:
-        return (_extract_edit(config, table, config.output, ranges),)
+        return [_extract_edit(config, table, config.output, ranges)]
     named = [
         (config.output.with_name(f"{config.output.stem}.{part.name}{config.output.suffix}"), part) for part in ranges
     ]
     if len({output for output, _ in named}) < len(named):
         raise ConfigError("ranges: two of them would be written to the same file. Give them different names.")
-    return tuple(_extract_edit(config, table, output, [part]) for output, part in named)
+    return [_extract_edit(config, table, output, [part]) for output, part in named]
 
 
-def open_voices(config: JobConfig, source: MediaInfo, table: FrameTable) -> Voices:
-    """Return the sounds of a job but for those of its ranges."""
-    return Voices(
-        own=Voice(source, table.pts[0] * table.time_base) if source.audio else None,
-        dub=open_voice(config.input.audio) if config.input.audio else None,
-        drive=open_voice(config.input.drive_audio) if config.input.drive_audio else None,
-    )
-
-
-def check_same_length(key: str, driving: Voice, heard: Voice) -> None:
-    """Raise ConfigError if a sound that drives lips cannot run along with the one that is heard."""
-    if abs(driving.length - heard.length) > LENGTH_TOLERANCE_SECONDS:
-        raise ConfigError(
-            f"{key} lasts {float(driving.length):.3f} s, the sound that is heard {float(heard.length):.3f} s."
-            " Give two versions of the same recording."
-        )
+def _noted(edits: Sequence[Edit], source: MediaInfo, voices: Voices, ranges: Sequence[_Range]) -> tuple[Edit, ...]:
+    """Return the edits with what is to be said of their sound."""
+    notes = [*voices.notes, *(note for part in ranges for note in part.notes)]
+    if voices.dub is not None or any(part.has_own_file for part in ranges):
+        notes += note_other_tracks(source)
+    return tuple(replace(edit, sound_notes=tuple(notes)) for edit in edits)
 
 
 def _whole_edit(config: JobConfig, table: FrameTable, voices: Voices) -> Edit:
@@ -256,7 +172,10 @@ def _check_length(
 ) -> None:
     """Raise ConfigError if the length policy forbids what `sound` seconds from `start` do in `room` seconds."""
     policy = config.input.length_policy
-    lengths = f"{key} lasts {float(sound):.3f} s, the picture {float(room):.3f} s"
+    begins = f" and begins at {float(voice.lead):.3f} s" if voice.lead and not voice.has_own_picture else ""
+    lengths = (
+        f"{key} lasts {float(sound - (voice.lead if begins else 0)):.3f} s{begins}, the picture {float(room):.3f} s"
+    )
     remedies = "cut" if config.ranges else "cut, freeze, loop or bounce"
     if policy == "error" and abs(sound - room) > tolerance:
         raise ConfigError(f"{lengths}, and input.length_policy is error. Set it to video, {remedies}.")
@@ -287,13 +206,15 @@ class _Range:
     shift: Fraction
     """Second of `heard` and `driving` at time t of the video: t + shift."""
     has_own_file: bool
+    notes: tuple[SoundNote, ...]
+    """What is wrong with the sound of its own file."""
 
     @staticmethod
     def of(number: int, part: RangeConfig, table: FrameTable, voices: Voices) -> _Range:
         """Check a range of the job against the video."""
         key = f"ranges.{number}"
         frames = _frames_of(key, part, table)
-        own = open_voice(part.audio) if part.audio else None
+        own, notes = open_voice(f"{key}.audio", part.audio) if part.audio else (None, [])
         return _Range(
             key=key,
             name=part.name or f"{_clock(part.start)}-{_clock(part.end)}",
@@ -305,6 +226,7 @@ class _Range:
             driving=own or voices.driving,
             shift=part.audio_start - part.start if own else Fraction(0),
             has_own_file=own is not None,
+            notes=tuple(notes),
         )
 
     def check_length(self, config: JobConfig) -> None:

@@ -155,6 +155,7 @@ def describe_plan(plan: Plan) -> str:
         *([f"  video    {plan.whole}"] if plan.whole else []),
         *(f"  lost     {loss}" for loss in plan.losses),
         f"  sound    {plan.sound}",
+        *(f"  sound    {note.text}" for note in plan.edit.sound_notes),
         f"  silence  {plan.silence}",
         f"  target   {plan.casting.describe()}",
         *(f"  speaker  {share.describe()}" for share in plan.shares),

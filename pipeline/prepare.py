@@ -137,6 +137,7 @@ def open_source(
     settings = config.stitcher.video
     coding = choose_stream(info, table, crf=settings.crf, preset=settings.preset, muxer=muxer)
     edits = assign_speakers(config, info, table, plan_edits(config, info, table), reporter)
+    _tell(edits, reporter, plan_only=plan_only)
     losses = {}
     for edit in edits:
         replaces = edit.heard is not None
@@ -156,6 +157,15 @@ def open_source(
         info, video, table, source_hash, coding=coding, checkpoint=checkpoint, losses=losses, photos=photos, rows=rows
     )
     return source, edits
+
+
+def _tell(edits: Sequence[Edit], reporter: Reporter, *, plan_only: bool) -> None:
+    """Say once what is to be said of the sounds; a plan holds what is no warning."""
+    for note in dict.fromkeys(note for edit in edits for note in edit.sound_notes):
+        if note.is_warning:
+            reporter.warn(f"{note.text}.")
+        elif not plan_only:
+            reporter.say(f"Sound: {note.text}.")
 
 
 @contextmanager

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from media.errors import ContractBroken
 from media.files import atomic_file, content_key
+from media.sound import sound_length
 from media.timeline import Clip, Interval, RenderedClip, Span, intersect
 from pipeline.cluster import check_cluster
 from pipeline.config import JobConfig
+from pipeline.edit import Edit
 from pipeline.executor import run_clips
 from pipeline.inputs import job_key
 from pipeline.machine import num_cores
@@ -131,7 +134,7 @@ def _verify(
     if config.stitcher.verify == "none":
         return ()
     with source.timed("verify"):
-        seconds = edit.heard.duration if edit.heard and soundtrack and soundtrack.kind != "copied" else None
+        seconds = _sound_seconds(edit, soundtrack)
         dropped = lost_streams({"dropped_streams": assembled.dropped_streams})
         marks = load_marks(build_check(clips))
         codec = _written_codec(source, clips)
@@ -150,6 +153,17 @@ def _verify(
 def _seams(clips: Sequence[RenderedClip]) -> tuple[int, ...]:
     """Return the output frames with which a clip begins that is re-encoded, or follows one that is."""
     return tuple(b.clip.start_frame for a, b in pairwise(clips) if a.path or b.path)
+
+
+def _sound_seconds(edit: Edit, soundtrack: Soundtrack | None) -> Fraction | None:
+    """Return how long the output's sound must be; None where it is a file's own, as long as that is.
+
+    A spliced one begins and ends where the source's does, which need not be with the picture.
+    """
+    if edit.heard is None or soundtrack is None or soundtrack.kind == "copied":
+        return None
+    is_spliced = soundtrack.kind == "spliced"
+    return sound_length(soundtrack.path, soundtrack.stream_index) if is_spliced else edit.heard.duration
 
 
 def _written_codec(source: Source, clips: Sequence[RenderedClip]) -> str:

@@ -103,9 +103,11 @@ def build_report(
         "num_rendered_frames": sum(clip.num_rendered for clip in clips),
         "damaged_frames": sorted({frame for clip in clips for frame in clip.damaged_frames}),
         "video": {"codec": video_codec, "note": video_note},
-        "soundtrack": {"kind": soundtrack.kind, "note": soundtrack.note}
-        if soundtrack
-        else {"kind": "source", "note": "the source's own sound, as it is"},
+        "soundtrack": {
+            "kind": soundtrack.kind if soundtrack else "source",
+            "note": soundtrack.note if soundtrack else "the source's own sound, as it is",
+            "notes": [note.text for note in edit.sound_notes],
+        },
         "checks": [{"promise": check.promise, "found": check.found} for check in checks],
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "hashes": dict(hashes),

@@ -34,9 +34,9 @@ from stitcher.splice import can_splice, splice_soundtrack
 
 ENCODE_TIMES_REALTIME = 120.0
 """Seconds of stereo sound that AAC encoding gets through in a second."""
-SOUND_VERSION = 1
+SOUND_VERSION = 2
 """Raised when the same plan gives other samples than before."""
-SPEECH_VERSION = 1
+SPEECH_VERSION = 2
 """Raised when the same sound gives other stretches of speech than before."""
 
 

@@ -9,9 +9,10 @@ from fractions import Fraction
 from media.probe import MediaInfo
 from media.timeline import FrameTable, Interval, OutputTimeline, Span, intersect, merge
 from pipeline.config import JobConfig
-from pipeline.edit import Edit, Voice, check_same_length, open_voice, open_voices
+from pipeline.edit import Edit
 from pipeline.progress import Reporter
 from pipeline.turn_file import Turn, check_end, read_turns
+from pipeline.voices import Voice, check_same_length, open_beside, open_voices, turns_start
 from segmenter.layout import split_held
 from segmenter.turns import Speaker, Stretch, in_turns, join_turns
 from stitcher.mix import SoundPlan
@@ -29,24 +30,32 @@ def assign_speakers(
         return tuple(edits)
     turns = read_turns(dialogue.turns, dialogue.cast)
     heard = open_voices(config, source, table).heard
-    check_end(dialogue.turns, turns, heard.length)
+    start, notes = turns_start(config, heard)
+    check_end(dialogue.turns, turns, heard.length - start)
     stems: list[Voice] = []
     speakers: list[tuple[str, int, list[Stretch]]] = []
     for name, speaker in dialogue.cast.items():
         voice = 0
         if speaker.stem is not None:
-            stems.append(open_voice(speaker.stem))
-            check_same_length(f"input.speakers.cast.{name}.stem", stems[-1], heard)
+            key = f"input.speakers.cast.{name}.stem"
+            stem, found = open_beside(config, key, speaker.stem, heard, table.seconds(len(table)))
+            check_same_length(key, stem, heard)
+            stems.append(stem)
+            notes += found
             voice = len(stems)
-        speakers.append((name, voice, _stretches(name, turns)))
+        speakers.append((name, voice, _stretches(name, turns, start)))
         if not speakers[-1][2]:
             reporter.warn(f"input.speakers.cast.{name}: {dialogue.turns} holds no turn of this speaker.")
-    return tuple(_assign(edit, table, speakers, stems) for edit in edits)
+    assigned = (_assign(edit, table, speakers, stems) for edit in edits)
+    return tuple(replace(edit, sound_notes=(*edit.sound_notes, *notes)) for edit in assigned)
 
 
-def _stretches(name: str, turns: Sequence[Turn]) -> list[Stretch]:
+def _stretches(name: str, turns: Sequence[Turn], start: Fraction) -> list[Stretch]:
+    """Return a speaker's turns on the clock of the video. start: second of it at which second 0 of the turns lies."""
     own = [(turn.start, turn.stop) for turn in turns if turn.speaker == name]
-    return join_turns(own, [(turn.start, turn.stop) for turn in turns if turn.speaker != name])
+    joined = join_turns(own, [(turn.start, turn.stop) for turn in turns if turn.speaker != name])
+    moved = ((max(begin + start, Fraction(0)), end + start) for begin, end in joined)
+    return [(begin, end) for begin, end in moved if begin < end]
 
 
 def _assign(
@@ -69,7 +78,7 @@ def borders_of(speakers: Sequence[Speaker]) -> list[int]:
 def _frames(timeline: OutputTimeline, table: FrameTable, own: Sequence[Stretch]) -> tuple[Interval, ...]:
     """Return the output frames of turns: those shown at or after its start and before its stop, as for ranges.
 
-    The clock of the dub is that of the video, and goes on where the output is prolonged; an extraction keeps it.
+    own: on the clock of the video, which goes on where the output is prolonged; an extraction keeps it.
     """
     if timeline.is_source:
         return tuple(merge((timeline.frame_at(start), timeline.frame_at(stop)) for start, stop in own))

@@ -16,6 +16,7 @@ from media.errors import StitchError, UnsupportedMedia
 from media.files import atomic_file
 from media.probe import AudioInfo, MediaInfo, open_input
 from media.sound import Samples, audio_frame, first_sample_time, num_channels, sample_at, sound_format, sound_length
+from media.sound_faults import survey_samples
 from media.speech import mute
 from media.timeline import Interval
 from stitcher.mix import SoundPiece, SoundPlan, mix
@@ -150,9 +151,14 @@ def can_copy(plan: SoundPlan, dub: MediaInfo, muxer: str) -> str | None:
         return "the dub does not begin with the video"
     length = sound_length(dub.path, piece.stream_index)
     if piece.zero is not None:
-        length += first_sample_time(dub.path, piece.stream_index) - piece.zero
+        lead = first_sample_time(dub.path, piece.stream_index) - piece.zero
+        if lead <= -Fraction(1, audio.sample_rate):
+            return "the dub begins before the video"
+        length += lead
     if length - piece.output_stop >= Fraction(AAC_FRAME_SAMPLES, audio.sample_rate):
         return "the dub is trimmed"
+    if (faults := survey_samples(dub.path, piece.stream_index)) and faults.num_broken:
+        return "some of its samples are no numbers"
     if audio.codec == "aac" and _has_edits(dub.path, audio):
         return "the dub's file hides packets by an edit list"
     return None

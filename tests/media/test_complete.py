@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import av
+import numpy as np
 import pytest
+import soundfile
 
 from media.complete import check_complete
 from media.errors import UnreadableMedia
 from media.probe import probe
+from media.sound import sound_length
 from tests.synthetic import SOURCES, Sound, make_source, make_video
 
 
@@ -83,6 +86,34 @@ def test_sound_files(tmp_path):
     (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:9000])
     with pytest.raises(UnreadableMedia, match="is cut off"):
         check_complete(probe(tmp_path / "cut.wav"))
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_wav_files_that_were_written_to_a_pipe_pass_and_are_read_whole(tmp_path, size):
+    path = write_wav(tmp_path / "piped.wav", size)
+    check_complete(probe(path))
+    assert sound_length(path, 0) == 2
+
+
+@pytest.mark.parametrize("tail", [b"", b"LIST\4\0\0\0abcd" + bytes(100_000), bytes(100_000)])
+def test_a_wav_file_whose_header_ends_too_soon_is_refused(tmp_path, tail):
+    path = write_wav(tmp_path / "short.wav", 1000)
+    with pytest.raises(UnreadableMedia, match=r"1000 bytes of sound, but more follow.*ffmpeg -ignore_length 1"):
+        check_complete(probe(path))
+    whole = write_wav(tmp_path / "whole.wav", 2 * 2 * 48000)
+    whole.write_bytes(whole.read_bytes() + tail)
+    check_complete(probe(whole))
+
+
+def write_wav(path, size):
+    """Write two seconds of noise with a header that says `size` bytes."""
+    noise = np.random.default_rng(1).integers(-9000, 9000, 2 * 48000)
+    soundfile.write(path, noise.astype(np.int16), 48000)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data")
+    content[4:8] = content[at + 4 : at + 8] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
 
 
 def test_a_box_of_more_than_4_gb_tells_its_size_elsewhere(tmp_path):

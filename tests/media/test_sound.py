@@ -16,6 +16,7 @@ from media.sound import (
     sound_format,
     sound_length,
 )
+from media.sound_faults import survey_samples
 from tests.synthetic import with_payload
 
 RATE = 44100
@@ -179,6 +180,47 @@ def test_truncated_wav_is_as_long_as_what_is_there(folder, files):
     assert (
         sample_at(sound_length(path, 0), RATE) == read_all(path, RATE).shape[1] == pytest.approx(NUM - 50_000, abs=16)
     )
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ima_wav", "adpcm_ms", "adpcm_yamaha", "g722", "g726"])
+@pytest.mark.parametrize("container", ["wav", "w64", "avi"])
+def test_samples_packed_in_blocks_are_counted(folder, codec, container):
+    rate = 8000 if codec == "g726" else 16000 if codec == "g722" else 48000
+    sound = voice(6.1, rate, channels=1)
+    path = write_sound(folder / f"{codec}.{container}", sound, rate, codec, container)
+    whole = read_all(path, rate, "mono")
+    assert abs(lag(whole[0, : sound.shape[1]], sound[0])) < 24  # g722 delays by 22 samples
+    assert 0 <= whole.shape[1] - sound.shape[1] < 4096
+    assert sample_at(sound_length(path, 0), rate) == whole.shape[1]
+    for start in (Fraction(1, 2), Fraction(37, 10)):
+        part = read_all(path, rate, "mono", start=start, stop=start + 1)
+        first = sample_at(start, rate)
+        np.testing.assert_array_equal(part, whole[:, first : first + rate])
+
+
+@pytest.mark.parametrize("subtype", ["MS_ADPCM", "GSM610"])
+def test_padding_of_the_last_block_is_no_sound_where_the_file_says_so(folder, subtype):
+    sound = voice(2.345, 8000, channels=1)
+    soundfile.write(folder / f"{subtype}.wav", sound[0], 8000, subtype=subtype)
+    assert read_all(folder / f"{subtype}.wav", 8000, "mono").shape[1] == sound.shape[1]
+
+
+def test_samples_that_are_no_numbers_are_silence(folder):
+    sound = np.full((1, RATE), 0.25, np.float32)
+    sound[0, 100:104] = np.nan, np.inf, -np.inf, 1e30
+    path = write_sound(folder / "broken.wav", sound, RATE, "pcm_f32le", "wav")
+    found = read_all(path, RATE, "mono")
+    assert not found[0, 100:104].any()
+    assert (np.delete(found[0], range(100, 104)) == 0.25).all()
+    faults = survey_samples(path, 0)
+    assert (faults.num_broken, faults.num_samples, faults.peak) == (4, RATE, 0.25)
+    assert faults.first_broken_seconds == 100 / RATE
+
+
+def test_channels_without_a_place_are_refused_by_their_file(folder):
+    soundfile.write(folder / "sixteen.wav", np.zeros((RATE, 16)), RATE)
+    with pytest.raises(UnsupportedMedia, match=r"sixteen\.wav: sound with 16 channels .* ffmpeg"):
+        sound_length(folder / "sixteen.wav", 0)
 
 
 def test_opus_keeps_its_length_at_its_own_rate(folder):

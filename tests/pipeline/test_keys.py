@@ -231,6 +231,13 @@ def test_a_policy_that_prolongs(job):
     assert {start for start, _ in clips} | {stop for _, stop in clips} == {100, 113, 125}
 
 
+def test_another_start_of_the_dub(job):
+    scanned, clips, driving, sound = job.again(input={"audio_start": 0.2})
+    assert (scanned, driving, sound) == (False, True, True)
+    assert clips
+    assert job.again(input={"audio_start": 0.2}) == (False, NOTHING, False, False)
+
+
 def test_ranges(job):
     one = {"start": 0, "end": 1.92}
     assert job.again(ranges=[one])[0]
