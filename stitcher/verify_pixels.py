@@ -6,7 +6,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from media.picture import Rectangle, VideoFrame, plane_views, unranged
 from media.probe import MediaInfo
 from media.reader import FrameReader
 from media.timeline import FrameTable, Interval, OutputTimeline, contains
-from media.writer import least_psnr
 
 CODED_PSNR, RENDERED_PSNR = 45.0, 40.0
 """Decibels, of the worst plane: of a frame coded again unchanged, below which its clip is coded again more finely, and
@@ -151,22 +149,16 @@ def _require_near(wanted: VideoFrame, got: VideoFrame, box: Rectangle | None, le
     """Return the PSNR of the worst plane outside a box in dB; raise ContractBroken if it or a block is too low."""
     _require_format(wanted, got, place)
     peak = float((1 << max(component.bits for component in wanted.format.components)) - 1)
-    outside = _outside(wanted, box, 0)
-    lowest = EQUAL
-    if box is None:
-        lowest = least_psnr(wanted, got)  # what a clip is coded again more finely by
-    else:
-        for a, b in zip(plane_views(wanted), plane_views(got), strict=True):
-            mask = _for_plane(outside, a.shape)
-            difference = (a.astype(np.float32) - b.astype(np.float32))[mask]
-            if difference.size:
-                lowest = min(lowest, _decibels(float(np.mean(np.square(difference))), peak))
+    pairs = zip(plane_views(wanted), plane_views(got), strict=True)
+    differences = [a.astype(np.float32) - b for a, b in pairs]
+    size = (wanted.width, wanted.height)
+    lowest = min(_decibels(_mean_outside(plane, size, box), peak) for plane in differences)
     if lowest < least - PSNR_ROUNDING:
         raise ContractBroken(
             f"{place} differs from the source by {lowest:.1f} dB, which must be {least:g} dB or more."
             " Lower stitcher.video.crf, where the codec has one."
         )
-    block = _worst_block(plane_views(wanted)[0], plane_views(got)[0], _outside(wanted, box, BLUR_PX), peak)
+    block = _decibels(_worst_block(differences[0], box), peak)
     if block < min(BLOCK_PSNR, least - BLOCK_SPREAD):
         raise ContractBroken(f"{place} is changed where it was to stay ({block:.1f} dB). Please report this.")
     return lowest
@@ -179,38 +171,34 @@ def _require_format(wanted: VideoFrame, got: VideoFrame, place: str) -> None:
         raise ContractBroken(f"{place} is {kinds[1]} instead of {kinds[0]}. Please report this.")
 
 
-def _outside(frame: VideoFrame, box: Rectangle | None, margin: int) -> NDArray[np.bool_]:
-    """Return where luma samples lie outside a box that is grown by a margin."""
-    mask = np.ones((frame.height, frame.width), np.bool_)
+def _mean_outside(plane: NDArray[np.float32], size: tuple[int, int], box: Rectangle | None) -> float:
+    """Return the mean square of a plane's differences outside a box of luma samples; size: (width, height) of luma.
+
+    Of a plane with fewer samples those count that lie outside with all their luma samples.
+    """
+    parts = [plane]
     if box is not None and box[2] > box[0]:
-        left, top, right, bottom = box
-        mask[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin] = False
-    return mask
+        step_y, step_x = round(size[1] / plane.shape[0]), round(size[0] / plane.shape[1])
+        left, top = max(box[0], 0) // step_x, max(box[1], 0) // step_y
+        right, bottom = -(-box[2] // step_x), -(-box[3] // step_y)
+        beside = plane[top:bottom]
+        parts = [plane[:top], plane[bottom:], beside[:, :left], beside[:, right:]]
+    count = sum(part.size for part in parts)
+    total = sum(float(np.dot(flat, flat)) for flat in map(np.ravel, parts))
+    return total / count if count else 0.0
 
 
-def _for_plane(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return a mask of luma samples for a plane of fewer ones: outside only where all its luma samples are."""
-    step_y, step_x = round(mask.shape[0] / shape[0]), round(mask.shape[1] / shape[1])
-    if (step_y, step_x) == (1, 1):
-        return mask
-    padded = np.pad(mask, ((0, shape[0] * step_y - mask.shape[0]), (0, shape[1] * step_x - mask.shape[1])), mode="edge")
-    folded: NDArray[np.bool_] = np.all(padded.reshape(shape[0], step_y, shape[1], step_x), axis=(1, 3))
-    return folded
-
-
-def _worst_block(a: NDArray[Any], b: NDArray[Any], mask: NDArray[np.bool_], peak: float) -> float:
-    """Return the PSNR in dB of the worst block that lies wholly outside."""
-    rows, columns = a.shape[0] // BLOCK_PX, a.shape[1] // BLOCK_PX
-
-    def blocks(plane: NDArray[Any]) -> NDArray[Any]:
-        whole = plane[: rows * BLOCK_PX, : columns * BLOCK_PX]
-        return whole.reshape(rows, BLOCK_PX, columns, BLOCK_PX)
-
-    whole: NDArray[np.bool_] = np.all(blocks(mask), axis=(1, 3))
-    if not whole.any():
-        return EQUAL
-    squared = np.square(blocks(a).astype(np.float32) - blocks(b).astype(np.float32)).mean(axis=(1, 3))
-    return _decibels(float(squared[whole].max()), peak)
+def _worst_block(plane: NDArray[np.float32], box: Rectangle | None) -> float:
+    """Return the mean square of the differences in the worst block of luma that the box, grown by BLUR_PX, leaves."""
+    rows, columns = plane.shape[0] // BLOCK_PX, plane.shape[1] // BLOCK_PX
+    squared = np.square(plane[: rows * BLOCK_PX, : columns * BLOCK_PX])
+    strips = squared.reshape(rows, BLOCK_PX, columns * BLOCK_PX).sum(axis=1)
+    means = strips.reshape(rows, columns, BLOCK_PX).sum(axis=2) / BLOCK_PX**2
+    if box is not None and box[2] > box[0]:
+        left, top = (max(edge - BLUR_PX, 0) // BLOCK_PX for edge in box[:2])
+        right, bottom = (-(-(edge + BLUR_PX) // BLOCK_PX) for edge in box[2:])
+        means[top:bottom, left:right] = 0
+    return float(means.max(initial=0.0))
 
 
 def _decibels(mean_square: float, peak: float) -> float:

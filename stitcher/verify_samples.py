@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from media.timeline import FrameTable, Interval, OutputTimeline, merge
 from stitcher.verify_pixels import Marks, source_frames
 
-GOP_FRAMES = 48
+GOP_FRAMES = 25
 """Most frames behind a seam that are compared, where the next keyframe is farther away."""
-LEAD_FRAMES = 8
+LEAD_FRAMES = 4
 """Frames before a seam that are compared: what is shown last before it may have been decoded after it."""
 MOST_END_FRAMES = 1000
 """Frames that may be decoded to reach the last ones; a file whose last keyframe lies farther back is left to its
