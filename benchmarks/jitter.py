@@ -37,10 +37,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.material import shared_folder
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.packet_scan import scan_packets
 from media.picture import PictureConverter
-from media.probe import MediaInfo, probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
-from media.timeline import Face, FrameTable, Span
+from media.timeline import Face, Span
 from renderer.compositor import FACE_SIZE, Compositor, Pads
 from segmenter.detector import FaceDetector, build_detector
 from segmenter.pose import estimate_roll, upright_box

@@ -16,7 +16,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from pipeline.machine import num_cores
 from renderer.engine import load_engine

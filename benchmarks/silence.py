@@ -32,8 +32,9 @@ import yaml
 from numpy.typing import NDArray
 
 from benchmarks.material import ROOT, shared_folder
+from media.packet_scan import scan_packets
 from media.picture import PictureConverter, Pixels
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.speech import find_speech
 from media.timeline import FaceBox

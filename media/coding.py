@@ -13,8 +13,8 @@ import av
 
 from media.bitstream import MPEG_SEQUENCE_EXTENSION, free_h264_id, parameter_sets
 from media.errors import UnsupportedMedia
+from media.info import VideoInfo
 from media.picture import unranged
-from media.probe import VideoInfo
 
 ENCODER_THREADS = 2
 """Fixed, since the number of threads changes what encoders write, and results must not depend on workers."""

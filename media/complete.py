@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from media.errors import UnreadableMedia
-from media.probe import MediaInfo
+from media.info import MediaInfo
 
 UNKNOWN_SIZE = 0x7FFFF000
 """What programs that write WAV to a pipe give as its size, or more: the true one came too late."""

@@ -15,8 +15,10 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from media.errors import UnreadableMedia, UnsupportedMedia
-from media.probe import MediaInfo, open_input
-from media.timeline import Face, FaceBox, FrameTable, Span, TrackedFace
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.probe import open_input
+from media.timeline import Face, FaceBox, Span, TrackedFace
 
 REVERSE_CHUNK_FRAMES = 24
 """Frames held at once when frames are read backwards."""

@@ -6,10 +6,9 @@ The canonical coordinate is the frame index: 0-based, presentation order. Ranges
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -23,8 +22,6 @@ from media.intervals import merge as merge
 SHUT_RAMP_FRAMES = 4
 """Frames over which a mouth that is shut takes the place of one that is drawn."""
 Kind = Literal["face", "no_face"]
-HiddenHead = Literal["none", "negative", "other"]
-PacketsTell = Literal["frames", "decoding", "nothing"]
 Action = Literal["render", "code", "copy"]
 Outcome = Literal["rendered", "copied", "coded_again", "fell_back"]
 
@@ -210,98 +207,6 @@ class TrackedFace:
     roll_degrees: float = 0.0
     """How far the box is turned about its centre, clockwise as seen, -45 to 45: the tilt of the face, where crops are
     to be upright."""
-
-
-@dataclass(frozen=True, slots=True)
-class SampleDescription:
-    """Frames that need other parameter sets than the stream begins with."""
-
-    frames: Interval
-    extradata: bytes
-    """Configuration record or, in Annex B, parameter sets."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameTable:
-    """Every displayed frame of a video stream, in presentation order, from its packets alone."""
-
-    time_base: Fraction
-    pts: array[int]
-    """Presentation time of each frame in ticks, strictly increasing."""
-    dts: array[int]
-    """Decode-time slots in ticks: slot i belongs to the i-th displayed packet in decode order; non-decreasing."""
-    decode_order: array[int]
-    """Frame index carried by the i-th displayed packet in decode order."""
-    keyframe: bytes
-    """1 for each frame whose packet is a keyframe, by frame index."""
-    clean_entry: bytes
-    """1 for each frame at which copying may resume: it and all later frames can be copied, and refer to nothing
-    before. (In HEVC, pictures that lead it may follow it in decode order; they are not copied.)"""
-    clean_exit: bytes
-    """1 for each k, 0 to the number of frames, where the first k packets are exactly the first k frames shown:
-    copying may stop before frame k."""
-    end_pts: int
-    """Where the last frame stops being shown, in ticks."""
-    packets_tell: PacketsTell = "frames"
-    """frames: each packet is a frame, shown at its time. decoding: times of packets are those of decoding; the i-th
-    packet in decode order carries pts[i], whichever frame it holds. nothing: which packets are shown is known from
-    decoding alone; decode_order means nothing. Packets are copied in the first case only; decoded frames carry the
-    times of their packets in all."""
-    hidden_head: HiddenHead = "none"
-    """What an edit list hides before the first frame, which others may refer to. none: nothing. negative: packets whose
-    times lie below 0 and whose decode times fit between the slots, so that an edit list of the output can hide them.
-    other: packets that no output can hide."""
-    hidden: array[int] = field(default_factory=lambda: array("q"))
-    """Where the other hidden packets stand: for each the slot of the displayed packet behind it, non-decreasing."""
-    descriptions: tuple[SampleDescription, ...] = ()
-    """What the container says anew of parameter sets, in order of their frames."""
-
-    def foreign_to(self, extradata: bytes | None) -> list[Interval]:
-        """Return the frames that need other parameter sets than these: sorted, disjoint.
-
-        None: those that the stream begins with. Frames that one stream of an output is copied from need the same.
-        """
-        described = [each.frames for each in self.descriptions if each.extradata != extradata]
-        if extradata is None:
-            return described
-        return merge([*described, *complement([each.frames for each in self.descriptions], 0, len(self))])
-
-    def extradata_at(self, frame: int) -> bytes | None:
-        """Return what a decoder that begins at a frame has to know; None: what the stream begins with."""
-        found = (each for each in self.descriptions if each.frames[0] <= frame < each.frames[1])
-        return next((each.extradata for each in found), None)
-
-    @property
-    def tells_decoding(self) -> bool:
-        """Whether times of packets are those of decoding."""
-        return self.packets_tell == "decoding"
-
-    def __len__(self) -> int:
-        return len(self.pts)
-
-    def seconds(self, frame: int) -> Fraction:
-        """Return the time of a frame in seconds since the first displayed frame; frame == len gives the end."""
-        ticks = self.end_pts if frame == len(self.pts) else self.pts[frame]
-        return (ticks - self.pts[0]) * self.time_base
-
-    def frame_at(self, seconds: Fraction) -> int:
-        """Return the first frame shown at or after a time (seconds since the first frame); len if there is none."""
-        return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
-
-    def frame_of(self, pts: int) -> int | None:
-        """Return the frame whose packet has exactly this time in ticks, or None."""
-        frame = bisect_left(self.pts, pts)
-        if frame == len(self.pts) or self.pts[frame] != pts:
-            return None
-        return self.decode_order[frame] if self.tells_decoding else frame
-
-    def packet_pts(self, frame: int) -> int:
-        """Return the time in ticks that the packet of a frame has in the file."""
-        return self.pts[self.decode_order.index(frame) if self.tells_decoding else frame]
-
-    def keyframe_before(self, frame: int) -> int:
-        """Return the last keyframe at or before a frame; 0 if there is none."""
-        return max(self.keyframe.rfind(1, 0, frame + 1), 0)
 
 
 @dataclass(frozen=True, slots=True)

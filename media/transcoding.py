@@ -11,9 +11,10 @@ import av.error
 from media.bitstream import join_units, parameter_sets
 from media.coding import SPLICEABLE, VideoCoding, find_coding
 from media.errors import UnsupportedMedia
+from media.frame_table import FrameTable, PacketsTell
+from media.info import MediaInfo, VideoInfo
 from media.orientation import PLAIN, UPRIGHT
-from media.probe import MediaInfo, VideoInfo, open_input
-from media.timeline import FrameTable, PacketsTell
+from media.probe import open_input
 
 FALLBACKS = {
     "mp4": ("h264", "hevc"),

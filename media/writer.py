@@ -33,8 +33,8 @@ from media.coding import VideoCoding as VideoCoding
 from media.coding import choose_coding as choose_coding
 from media.coding import finer as finer
 from media.errors import RenderError, UnsupportedMedia, WorkspaceError
+from media.info import VideoInfo
 from media.picture import plane_views, unranged
-from media.probe import VideoInfo
 
 CLIP_FORMATS = {"prores_ks": "mov", "dnxhd": "mov"}
 """Where the clips of some encoders go, which NUT does not take."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from media.errors import ConfigError
+from media.frame_table import FrameTable
 from media.identity import EmbedderSettings
-from media.timeline import FrameTable, Interval, Span, intersect, merge
+from media.timeline import Interval, Span, intersect, merge
 from pipeline.config import JobConfig
 from pipeline.config_fields import PointedAt, Reference
 from pipeline.config_speakers import SpeakersConfig

@@ -13,9 +13,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from media.errors import ConfigError
-from media.probe import MediaInfo
+from media.frame_table import FrameTable
+from media.info import MediaInfo
 from media.sound import loudest_after
-from media.timeline import FrameTable, Interval, OutputTimeline, merge
+from media.timeline import Interval, OutputTimeline, merge
 from pipeline.config import JobConfig, RangeConfig
 from pipeline.sound_notes import SoundNote, note_other_tracks
 from pipeline.voices import Voice, Voices, check_same_length, open_voice, open_voices, require_sane_length

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from media.errors import WorkspaceError
-from media.probe import MediaInfo
+from media.info import MediaInfo
 from media.timeline import Clip, Interval, Span
 from pipeline.casting import Casting
 from pipeline.edit import Edit

@@ -15,11 +15,14 @@ from threading import Thread, main_thread
 from media.complete import check_complete
 from media.errors import CheckpointNotFound, UnsupportedMedia
 from media.files import content_key
+from media.frame_table import FrameTable
 from media.identity import EmbedderSettings, Vector
+from media.info import MediaInfo, VideoInfo
+from media.packet_scan import scan_packets
 from media.picture import Pixels, is_composable
-from media.probe import MediaInfo, VideoInfo, probe, scan_packets
+from media.probe import probe
 from media.reader import check_one_format
-from media.timeline import FrameTable, Interval, complement, intersect
+from media.timeline import Interval, complement, intersect
 from media.transcoding import StreamCoding, choose_stream
 from pipeline.casting import Casting
 from pipeline.config import JobConfig

@@ -17,11 +17,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from media.errors import MediaError, StitchError
 from media.files import atomic_file
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.packet_scan import scan_packets
 from media.picture import PictureConverter
-from media.probe import MediaInfo, probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.sound import Samples, read_samples
-from media.timeline import FrameTable, RenderedClip
+from media.timeline import RenderedClip
 from pipeline.edit import Edit
 from stitcher.assemble import muxer_of
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from media.files import atomic_file
+from media.info import MediaInfo
 from media.picture import Rectangle
-from media.probe import MediaInfo
 from media.timeline import CodedSpan, Interval, OutputTimeline, RenderedClip, Span, complement, merge
 from pipeline.casting import Casting
 from pipeline.edit import Edit

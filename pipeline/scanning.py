@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
+from media.frame_table import FrameTable
+from media.info import MediaInfo
 from media.picture import PictureConverter
-from media.probe import MediaInfo
 from media.reader import FrameReader
-from media.timeline import FrameTable, Interval
+from media.timeline import Interval
 from pipeline.machine import num_cores
 from pipeline.progress import Reporter, stage
 from segmenter.detector import build_detector

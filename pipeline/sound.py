@@ -12,7 +12,8 @@ from typing import Any
 
 from media.errors import UnsupportedMedia
 from media.files import content_key, plain
-from media.probe import MediaInfo, probe
+from media.info import MediaInfo
+from media.probe import probe
 from media.speech import find_pauses, find_speech
 from media.timeline import Interval, intersect, merge
 from pipeline.config import AudioConfig, Silence

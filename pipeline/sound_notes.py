@@ -9,7 +9,7 @@ from math import log10
 from pathlib import Path
 
 from media.errors import UnreadableMedia, UnsupportedMedia
-from media.probe import MediaInfo
+from media.info import MediaInfo
 from media.sound_faults import SampleFaults, survey_samples
 
 PLAYS_TOGETHER = "mov,mp4,m4a,3gp,3g2,mj2"

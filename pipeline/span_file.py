@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import cast
 
 from media.files import atomic_file
+from media.frame_table import FrameTable
 from media.text import brief
-from media.timeline import FrameTable, Kind
+from media.timeline import Kind
 from pipeline.table_file import Row, UserFile
 from segmenter.people import Cast
 from segmenter.span_rows import SpanRow

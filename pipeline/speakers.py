@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from media.probe import MediaInfo
-from media.timeline import FrameTable, Interval, OutputTimeline, Span, intersect, merge
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.timeline import Interval, OutputTimeline, Span, intersect, merge
 from pipeline.config import JobConfig
 from pipeline.edit import Edit
 from pipeline.progress import Reporter

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from media.errors import ConfigError, ContractBroken
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from pipeline.config import JobConfig, VideoConfig
 from pipeline.edit import plan_edits
 from pipeline.progress import Reporter, stage

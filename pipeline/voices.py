@@ -14,9 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from media.errors import ConfigError, MediaError, MissingStream, UnreadableMedia
-from media.probe import MediaInfo, probe
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.probe import probe
 from media.sound import SoundLength, first_sample_time, measure_sound
-from media.timeline import FrameTable
 from pipeline.config import JobConfig
 from pipeline.sound_notes import SoundNote, check_samples
 from stitcher.mix import SoundPiece

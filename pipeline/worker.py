@@ -10,9 +10,12 @@ from pathlib import Path
 from media.coding import VideoCoding, finer
 from media.errors import OutOfMemory, RenderError
 from media.files import atomic_file
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.packet_scan import scan_packets
 from media.picture import PictureConverter
-from media.probe import MediaInfo, probe, scan_packets
-from media.timeline import Clip, FrameTable, Outcome, RenderedClip
+from media.probe import probe
+from media.timeline import Clip, Outcome, RenderedClip
 from media.writer import BEST_PSNR
 from pipeline.machine import num_cores
 from pipeline.workspace import Workspace

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from media.files import KEY_BYTES, PARTIAL, atomic_file, content_key, hash_bytes, plain, take_lock
-from media.timeline import FrameTable
+from media.frame_table import FrameTable
 
 OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")
 """Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""

@@ -17,10 +17,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from media.frame_table import FrameTable
+from media.info import MediaInfo
 from media.picture import Pixels, Rectangle, VideoFrame, plane_views
-from media.probe import MediaInfo
 from media.reader import FaceTracker, FrameReader
-from media.timeline import Clip, FrameTable, Interval, Rest, TrackedFace, contains
+from media.timeline import Clip, Interval, Rest, TrackedFace, contains
 from media.writer import ClipWriter, VideoCoding
 from renderer.compositor import Compositor, FaceCrop
 from renderer.silence import Engine, draw_mouths, silence_of

@@ -10,7 +10,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
-from media.timeline import FrameTable, Interval, OutputTimeline, Run
+from media.frame_table import FrameTable
+from media.timeline import Interval, OutputTimeline, Run
 
 Prolonging = Literal["freeze", "loop", "bounce"]
 

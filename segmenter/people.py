@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from media.frame_table import FrameTable
 from media.identity import EmbedderSettings, Vector, mean_direction, unpack
-from media.timeline import Face, FaceSample, FrameTable, Interval, merge
+from media.timeline import Face, FaceSample, Interval, merge
 from segmenter.clusters import cluster
 from segmenter.tracks import Track, build_tracks, estimate_yaw, face_distance
 

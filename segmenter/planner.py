@@ -8,19 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
+from media.frame_table import FrameTable
 from media.sound import sample_at
-from media.timeline import (
-    Clip,
-    Fade,
-    FrameTable,
-    Interval,
-    OutputTimeline,
-    Run,
-    Span,
-    complement,
-    intersect,
-    merge,
-)
+from media.timeline import Clip, Fade, Interval, OutputTimeline, Run, Span, complement, intersect, merge
 from segmenter.people import SAME_PLACE
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES, reach_of
 from segmenter.turns import Speaker, in_turns

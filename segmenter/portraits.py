@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import floor
 
+from media.frame_table import FrameTable
 from media.picture import PictureConverter, VideoFrame
-from media.timeline import Face, FaceBox, FaceSample, FrameTable
+from media.timeline import Face, FaceBox, FaceSample
 from segmenter.embedder import FaceEmbedder
 from segmenter.tracks import SAME_FACE, box_distance, estimate_yaw
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
-from media.timeline import Face, FacePath, FrameTable, Interval
+from media.frame_table import FrameTable
+from media.timeline import Face, FacePath, Interval
 from segmenter.people import Shot
 from segmenter.tracks import SAME_FACE, Track, box_distance, estimate_yaw
 

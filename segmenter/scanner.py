@@ -12,8 +12,9 @@ from math import ceil, floor
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from media.frame_table import FrameTable
 from media.picture import PictureConverter, Pixels, VideoFrame
-from media.timeline import Face, FaceBox, FaceSample, FrameTable, Interval
+from media.timeline import Face, FaceBox, FaceSample, Interval
 from segmenter.appearance import with_looks
 from segmenter.cuts import CUT_PICTURE_PX, CutDetector
 from segmenter.detector import FaceDetector

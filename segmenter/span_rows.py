@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from media.timeline import FrameTable, Interval, Kind, Span, complement, merge
+from media.frame_table import FrameTable
+from media.timeline import Interval, Kind, Span, complement, merge
 from segmenter.people import SAME_PLACE, Cast, Shot
 from segmenter.runs import SpanSettings
 from segmenter.spans import face_span, join_no_face, lane_spans, shots_within, split_lane

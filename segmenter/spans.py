@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from media.frame_table import FrameTable
 from media.identity import EmbedderSettings
-from media.timeline import Face, FacePath, FrameTable, Interval, Span, complement, merge
+from media.timeline import Face, FacePath, Interval, Span, complement, merge
 from segmenter.people import Cast, Shot, find_people
 from segmenter.rests import find_rests, find_shut
 from segmenter.runs import Run, SpanSettings, runs_of, why_not

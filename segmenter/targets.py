@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from math import hypot
 from typing import Literal
 
+from media.frame_table import FrameTable
 from media.identity import EmbedderSettings, Vector
-from media.timeline import Face, FrameTable, Interval, intersect
+from media.timeline import Face, Interval, intersect
 from segmenter.people import Cast, Shot, seconds_of, similarity
 from segmenter.tracks import Track, choose_target, nearness_to_centre, total_area
 

@@ -20,8 +20,10 @@ from av.stream import Stream
 
 from media.errors import UnsupportedMedia
 from media.field_pairs import AnyPacket, join_fields
-from media.probe import MediaInfo, open_input
-from media.timeline import FrameTable, OutputTimeline, RenderedClip, Run
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.probe import open_input
+from media.timeline import OutputTimeline, RenderedClip, Run
 from stitcher.feeds import SoundFeed, VideoFeed
 from stitcher.soundtrack import Soundtrack
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options, writing

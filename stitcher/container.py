@@ -15,8 +15,10 @@ import av.error
 from media.beside import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
 from media.errors import ContractBroken, MediaError, UnsupportedMedia
 from media.field_pairs import AnyPacket
-from media.probe import MediaInfo, open_input, probe
-from media.timeline import FrameTable, Interval, OutputTimeline
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.probe import open_input, probe
+from media.timeline import Interval, OutputTimeline
 from media.transcoding import StreamCoding
 from media.writer import write_blank
 from stitcher.feeds import VideoFeed

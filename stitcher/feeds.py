@@ -17,8 +17,10 @@ from media.beside import COPIED_KINDS, Beside, is_alpha_key, read_beside
 from media.bitstream import length_prefix_size
 from media.errors import StitchError
 from media.field_pairs import AnyPacket
-from media.probe import VideoInfo, open_input
-from media.timeline import Clip, FrameTable, Interval, OutputTimeline, RenderedClip, Run, contains
+from media.frame_table import FrameTable
+from media.info import VideoInfo
+from media.probe import open_input
+from media.timeline import Clip, Interval, OutputTimeline, RenderedClip, Run, contains
 from stitcher.seams import Bitstream, copied_order, decode_slots
 from stitcher.soundtrack import Soundtrack
 

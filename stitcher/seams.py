@@ -21,9 +21,10 @@ from media.bitstream import (
     unit_type,
     without_av1_delimiters,
 )
+from media.frame_table import FrameTable, rebuild_dts
 from media.hevc_ids import RenumberedSets, add_hevc_sets
-from media.probe import VideoInfo, rebuild_dts
-from media.timeline import Clip, FrameTable, OutputTimeline
+from media.info import VideoInfo
+from media.timeline import Clip, OutputTimeline
 
 WITHOUT_SETS = ("hvc1", "dvh1")
 """Tags of HEVC in MP4 that forbid parameter sets inside the stream (ISO/IEC 14496-15 8.4.1), without Dolby Vision and

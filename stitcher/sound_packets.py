@@ -14,7 +14,8 @@ from typing import Any
 import av
 
 from media.errors import UnsupportedMedia
-from media.probe import AudioInfo, open_input
+from media.info import AudioInfo
+from media.probe import open_input
 from media.sound import first_sample_time, named_layout, sample_at
 from stitcher.mix import SoundPlan
 from stitcher.soundtrack import AAC_FRAME_SAMPLES, sound_file

@@ -14,7 +14,8 @@ import av.error
 
 from media.errors import StitchError, UnsupportedMedia
 from media.files import atomic_file
-from media.probe import AudioInfo, MediaInfo, open_input
+from media.info import AudioInfo, MediaInfo
+from media.probe import open_input
 from media.sound import Samples, audio_frame, first_sample_time, num_channels, sample_at, sound_format, sound_length
 from media.sound_faults import survey_samples
 from media.speech import mute

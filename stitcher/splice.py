@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from media.errors import UnsupportedMedia
-from media.probe import AudioInfo, MediaInfo
+from media.info import AudioInfo, MediaInfo
 from media.sound import audio_frame, sample_at
 from media.timeline import Interval, complement
 from stitcher.aac_joins import replace_aac

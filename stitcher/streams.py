@@ -14,7 +14,8 @@ from av.stream import Stream
 
 from media.beside import LAYERS, TRANSPARENCY
 from media.errors import StitchError, WorkspaceError
-from media.probe import ATTACHED_PICTURE, MediaInfo, open_input
+from media.info import MediaInfo
+from media.probe import ATTACHED_PICTURE, open_input
 from media.timeline import OutputTimeline
 from stitcher.display_size import RESERVE, display_size, write_display_size
 from stitcher.feeds import SoundFeed, VideoFeed

@@ -10,7 +10,8 @@ from typing import Any
 import av
 import av.error
 
-from media.probe import MediaInfo, open_input
+from media.info import MediaInfo
+from media.probe import open_input
 
 LONGEST_SECONDS = Fraction(60)
 """How long before a range subtitles are looked for: nobody reads one for longer."""

@@ -10,8 +10,9 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 
+from media.info import VideoInfo
 from media.orientation import UPRIGHT, Orientation
-from media.probe import VideoInfo, open_input
+from media.probe import open_input
 
 MATRIX_OFFSET = 44
 """Bytes from the type of a tkhd box (version 0) to its matrix."""

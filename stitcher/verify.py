@@ -12,8 +12,11 @@ from pathlib import Path
 from media.bitstream import length_prefix_size
 from media.errors import ContractBroken, MediaError
 from media.field_pairs import AnyPacket
-from media.probe import MediaInfo, VideoInfo, open_input, probe, scan_packets
-from media.timeline import FrameTable, OutputTimeline
+from media.frame_table import FrameTable
+from media.info import MediaInfo, VideoInfo
+from media.packet_scan import scan_packets
+from media.probe import open_input, probe
+from media.timeline import OutputTimeline
 from stitcher.assemble import Assembled
 from stitcher.mix import SoundPlan
 from stitcher.verify_pixels import Marks, PixelsFound, verify_pixels

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.errors import ContractBroken, UnreadableMedia
+from media.frame_table import FrameTable
+from media.info import MediaInfo
 from media.picture import Rectangle, VideoFrame, plane_views, unranged
-from media.probe import MediaInfo
 from media.reader import FrameReader
-from media.timeline import FrameTable, Interval, OutputTimeline, contains
+from media.timeline import Interval, OutputTimeline, contains
 
 CODED_PSNR, RENDERED_PSNR = 45.0, 40.0
 """Decibels, of the worst plane: of a frame coded again unchanged, below which its clip is coded again more finely, and

@@ -6,7 +6,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from media.timeline import FrameTable, Interval, OutputTimeline, merge
+from media.frame_table import FrameTable
+from media.timeline import Interval, OutputTimeline, merge
 from stitcher.verify_pixels import Marks, source_frames
 
 GOP_FRAMES = 25

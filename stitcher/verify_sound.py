@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.errors import ContractBroken, UnreadableMedia
-from media.probe import AudioInfo
+from media.info import AudioInfo
 from media.sound import read_samples, sample_at
 from stitcher.mix import SampleReader, SoundPlan, mix
 

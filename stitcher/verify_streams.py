@@ -12,10 +12,12 @@ from media.beside import read_beside
 from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
 from media.errors import ContractBroken
 from media.field_pairs import join_fields
+from media.frame_table import FrameTable
+from media.info import MediaInfo, VideoInfo
 from media.orientation import PLAIN
 from media.picture import unranged
-from media.probe import MediaInfo, VideoInfo, open_input
-from media.timeline import FrameTable, OutputTimeline
+from media.probe import open_input
+from media.timeline import OutputTimeline
 from stitcher.streams import named_keys
 from stitcher.verify_pixels import Marks, source_frames
 

@@ -12,8 +12,9 @@ import av
 import cv2
 import numpy as np
 
+from media.packet_scan import scan_packets
 from media.picture import plane_views
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from renderer.render import _Work
 

@@ -3,7 +3,7 @@
 from array import array
 from fractions import Fraction
 
-from media.timeline import FrameTable
+from media.frame_table import FrameTable
 
 
 def table_of(times, time_base=Fraction(1, 1000)):

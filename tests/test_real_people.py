@@ -7,7 +7,8 @@ import pytest
 
 import pipeline.scanning
 from media.identity import EmbedderSettings
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from pipeline.config import load_job
 from pipeline.faces import show_faces
 from pipeline.job import run_job

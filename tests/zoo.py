@@ -16,10 +16,13 @@ import av
 import numpy as np
 
 from media.coding import finer
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.packet_scan import scan_packets
 from media.picture import plane_views
-from media.probe import MediaInfo, probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
-from media.timeline import FaceBox, FacePath, FrameTable, RenderedClip, Span, contains
+from media.timeline import FaceBox, FacePath, RenderedClip, Span, contains
 from media.transcoding import choose_stream
 from media.writer import ClipWriter
 from pipeline.report import build_check, load_marks, lost_streams

@@ -29,11 +29,14 @@ from numpy.lib.format import open_memmap
 
 from media.errors import MediaError, MissingStream, UnsupportedMedia
 from media.files import content_key, disk_errors, hash_bytes, read_json, write_json
+from media.frame_table import FrameTable
+from media.info import MediaInfo
+from media.packet_scan import scan_packets
 from media.picture import PictureConverter, is_composable
-from media.probe import MediaInfo, probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.sound import first_sample_time, read_samples, sound_length
-from media.timeline import FrameTable, Span
+from media.timeline import Span
 from renderer.mel import COLUMNS_PER_SECOND, MEL_BANDS, SAMPLE_RATE, WINDOW_COLUMNS, MelTrack, window_start
 from segmenter.detector import FaceDetector
 from segmenter.runs import SpanSettings

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil
 
-from media.timeline import FrameTable, Interval
+from media.frame_table import FrameTable
+from media.timeline import Interval
 from renderer.mel import WINDOW_COLUMNS, window_start
 
 STEPS_PER_SECOND = 25

@@ -14,7 +14,8 @@ from PIL import Image
 
 from media.errors import UnsupportedMedia
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.transcoding import choose_stream
 from tests.display import message, patch_matrix, with_message
 from tests.synthetic import make_video

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.frame_table import PacketIndex, build_frame_table, rebuild_dts, settle_dts
 from media.orientation import UPRIGHT
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from tests.synthetic import (
     SOURCES,
     Sound,

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from media.errors import UnreadableMedia
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.reader import REVERSE_CHUNK_FRAMES, FrameReader
 from tests.synthetic import SOURCES, decode_all, digest, make_source, make_video, read_stamp
 

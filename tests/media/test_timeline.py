@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.timeline import (
-    FaceBox,
-    FacePath,
-    FrameTable,
-    OutputTimeline,
-    Run,
-    complement,
-    contains,
-    even_pieces,
-    intersect,
-    merge,
-)
+from media.frame_table import FrameTable
+from media.timeline import FaceBox, FacePath, OutputTimeline, Run, complement, contains, even_pieces, intersect, merge
 
 messy = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8)
 """Intervals in any order, touching, overlapping, empty, inverted."""

@@ -13,8 +13,9 @@ import pytest
 
 from media.errors import UnsupportedMedia
 from media.frame_table import PacketIndex, build_decoded_table
+from media.packet_scan import scan_packets
 from media.picture import plane_views, unranged
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.transcoding import choose_stream
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong

@@ -8,7 +8,8 @@ import pytest
 
 from media.errors import UnreadableMedia, UnsupportedMedia
 from media.orientation import Orientation
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from tests.synthetic import Sound, independent_packets, make_video
 

@@ -12,8 +12,9 @@ import pytest
 from media.bitstream import free_h264_id, irap_type, is_clean_keyframe, parameter_sets
 from media.coding import coded_rate
 from media.errors import UnsupportedMedia, WorkspaceError
+from media.packet_scan import scan_packets
 from media.picture import plane_views
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.writer import ClipWriter, choose_coding, finer, least_psnr
 from tests.synthetic import independent_packets, make_video, planes, read_stamp

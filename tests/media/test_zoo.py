@@ -17,8 +17,9 @@ import pytest
 from media.bitstream import length_prefix_size, split_units, unit_type
 from media.complete import check_complete
 from media.errors import MediaError, UnreadableMedia, UnsupportedMedia
+from media.packet_scan import scan_packets
 from media.picture import plane_views
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.timeline import complement
 from media.transcoding import choose_stream

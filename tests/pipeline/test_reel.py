@@ -11,7 +11,8 @@ import pytest
 
 from media.errors import StitchError, WorkspaceError
 from media.orientation import UPRIGHT, Orientation
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.timeline import Clip, RenderedClip
 from pipeline import reel
 from pipeline.edit import Edit

@@ -8,7 +8,8 @@ import soundfile
 import pipeline.prepare
 import pipeline.worker
 from media.errors import ConfigError
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.timeline import merge
 from pipeline.config import load_job

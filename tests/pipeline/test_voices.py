@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from media.errors import ConfigError, UnreadableMedia, UnsupportedMedia
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.sound import first_sample_time
 from pipeline.config import JobConfig
 from pipeline.edit import plan_edits

@@ -15,7 +15,7 @@ import pytest
 
 from media.errors import WorkspaceError
 from media.files import atomic_file, content_key, disk_errors, hash_bytes
-from media.timeline import FrameTable
+from media.frame_table import FrameTable
 from pipeline.config import AudioConfig
 from pipeline.workspace import Workspace, fingerprint
 

@@ -12,8 +12,9 @@ import pytest
 
 from media.errors import OutOfMemory, UnreadableMedia, WorkspaceError
 from media.orientation import UPRIGHT
+from media.packet_scan import scan_packets
 from media.picture import plane_views
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.timeline import Clip, Face, FaceBox, FacePath, Fade, Rest, Span, TrackedFace
 from media.writer import choose_coding

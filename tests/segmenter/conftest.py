@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
+from media.packet_scan import scan_packets
 from media.picture import PictureConverter
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from tests import tables
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.timeline import FrameTable
+from media.frame_table import FrameTable
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
 
 TICK = Fraction(1, 1000)

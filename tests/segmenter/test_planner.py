@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.frame_table import PacketIndex, build_frame_table
+from media.info import VideoInfo
 from media.orientation import PLAIN
-from media.probe import VideoInfo
 from media.sound import sample_at
 from media.timeline import FaceBox, FacePath, Span, complement, merge
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong

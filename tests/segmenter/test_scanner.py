@@ -6,8 +6,9 @@ import pytest
 from av import VideoFrame
 
 from media.orientation import ORIENTATIONS, UPRIGHT
+from media.packet_scan import scan_packets
 from media.picture import PictureConverter
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.timeline import Face, FaceBox, FaceSample
 from segmenter import scanner

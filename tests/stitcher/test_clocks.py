@@ -6,7 +6,8 @@ import av
 import pytest
 
 from media.errors import UnreadableMedia, WorkspaceError
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from segmenter.layout import lay_out_ranges
 from stitcher.assemble import muxer_of
 from stitcher.container import first_time

@@ -10,10 +10,11 @@ import pytest
 
 import tests.zoo
 from media.errors import ContractBroken, UnsupportedMedia
+from media.frame_table import FrameTable
+from media.packet_scan import scan_packets
 from media.picture import plane_views
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import check_one_format
-from media.timeline import FrameTable
 from segmenter.planner import FOREIGN_REASON
 from stitcher.verify import verify_full
 from tests.mp4_boxes import with_descriptions

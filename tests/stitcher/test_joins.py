@@ -3,7 +3,8 @@
 import pytest
 
 from media.errors import UnsupportedMedia
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.transcoding import choose_stream
 from segmenter.layout import lay_out_ranges, lay_out_whole
 from stitcher.container import check_container

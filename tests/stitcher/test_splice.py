@@ -18,7 +18,8 @@ from sound_material import (
 )
 
 from media.errors import UnsupportedMedia
-from media.probe import AudioInfo, probe
+from media.info import AudioInfo
+from media.probe import probe
 from media.sound import named_layout, sample_at, sound_length
 from stitcher.aac_joins import _with_sine
 from stitcher.soundtrack import SoundPiece, SoundPlan, mix

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import stitcher.assemble
 from media.errors import ContractBroken
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from segmenter.layout import lay_out_ranges
 from segmenter.planner import HIDDEN_REASON
 from stitcher.feeds import VideoFeed

@@ -9,7 +9,8 @@ import av
 import pytest
 
 from media.errors import ContractBroken, MissingStream
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.timeline import Clip, RenderedClip
 from segmenter.layout import lay_out_whole
 from stitcher.assemble import Assembled, assemble, muxer_of

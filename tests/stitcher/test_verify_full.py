@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from media.errors import ContractBroken
-from media.probe import MediaInfo, probe, scan_packets
+from media.info import MediaInfo
+from media.packet_scan import scan_packets
+from media.probe import probe
 from media.timeline import Clip, RenderedClip
 from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
 from stitcher.assemble import assemble, muxer_of

@@ -4,7 +4,8 @@ import av
 import pytest
 
 from media.errors import ContractBroken
-from media.probe import probe, scan_packets
+from media.packet_scan import scan_packets
+from media.probe import probe
 from segmenter.layout import lay_out_whole
 from stitcher.verify import Promised, verify_full
 from stitcher.verify_pixels import Marks

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from media.timeline import FrameTable
+from media.frame_table import FrameTable
 from training.grid import grid_segments, within_sound
 
 

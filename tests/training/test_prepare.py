@@ -15,8 +15,9 @@ import training.footage
 from media.errors import CheckpointNotFound, ConfigError, WorkspaceError
 from media.files import locked
 from media.orientation import UPRIGHT
+from media.packet_scan import scan_packets
 from media.picture import PictureConverter
-from media.probe import probe, scan_packets
+from media.probe import probe
 from media.reader import FrameReader
 from media.sound import read_samples
 from media.timeline import Clip
