@@ -175,11 +175,10 @@ def listing(folder):
 def test_it_is_refused_before_any_work(job, tmp_path, output, matrix, words):
     config = job(UPRIGHT, output, matrix)
     before = listing(tmp_path)
-    for refuse in (
-        lambda: run_job(config, Silent()),
-        lambda: run_job(config, Silent(), plan_only=True),
-        lambda: show_faces(config, tmp_path / "faces.html", Silent(), force=False),
-    ):
+    refusing = [lambda: run_job(config, Silent()), lambda: run_job(config, Silent(), plan_only=True)]
+    if output.endswith(".mp4"):  # `faces` writes no video, so it does not mind which container is asked for
+        refusing.append(lambda: show_faces(config, tmp_path / "faces.html", Silent(), force=False))
+    for refuse in refusing:
         with pytest.raises(UnsupportedMedia, match=words) as caught:
             refuse()
         assert "\n" not in str(caught.value)

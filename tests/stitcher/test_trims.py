@@ -124,6 +124,7 @@ def test_the_check_sees_hidden_packets_behind_a_re_encoded_head(tmp_path, monkey
         def __init__(self, *arguments, **keys):
             super().__init__(*arguments, **keys)
             self.keeps_hidden_head = True
+            self._beside = None  # nor did coded packets wait for what stands beside the source's
 
     monkeypatch.setattr(stitcher.assemble, "VideoFeed", Copying)
     source = make_trim(tmp_path, 14, NUM_FRAMES, b_frames=2, gop=30)
