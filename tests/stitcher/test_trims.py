@@ -117,7 +117,8 @@ def test_extractions_from_a_trimmed_file(tmp_path, ranges):
     output.verify()
 
 
-def test_the_check_sees_hidden_packets_behind_a_re_encoded_head(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("gop", "b_frames", "start"), [(30, 3, 16), (12, 2, 15), (30, 2, 14)])
+def test_the_check_sees_hidden_packets_behind_a_re_encoded_head(tmp_path, monkeypatch, gop, b_frames, start):
     """What was written before: every hidden packet copied, whatever its frames became."""
 
     class Copying(VideoFeed):
@@ -127,20 +128,12 @@ def test_the_check_sees_hidden_packets_behind_a_re_encoded_head(tmp_path, monkey
             self._beside = None  # nor did coded packets wait for what stands beside the source's
 
     monkeypatch.setattr(stitcher.assemble, "VideoFeed", Copying)
-    source = make_trim(tmp_path, 14, NUM_FRAMES, b_frames=2, gop=30)
+    source = make_trim(tmp_path, start, NUM_FRAMES, b_frames=b_frames, gop=gop)
     output = produce(source, tmp_path / "out.mp4", [(0, 8)])
-    assert len(decode_all_that_can_be(output.path)) < len(output.table)
     with pytest.raises(ContractBroken, match=r"^(Same frames|Untouched pixels|Only the mouth): frame "):
         output.verify()
     found = verify_full(output.path, output.promised())
     assert "untouched pixels" in {each.promise for each in found if not each.is_kept}
-
-
-def decode_all_that_can_be(path):
-    try:
-        return decode_all(path)
-    except ValueError:
-        return []
 
 
 def test_the_table_of_a_trimmed_file(tmp_path):
