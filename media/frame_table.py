@@ -66,7 +66,7 @@ class FrameTable:
     decoding alone; decode_order means nothing. Packets are copied in the first case only; decoded frames carry the
     times of their packets in all."""
     hidden_head: HiddenHead = "none"
-    """What an edit list hides before the first frame, which others may refer to. none: nothing. negative: packets whose
+    """What an edit list hides of the packets that the first frames may refer to. none: nothing. negative: packets whose
     times lie below 0 and whose decode times fit between the slots, so that an edit list of the output can hide them.
     other: packets that no output can hide."""
     hidden: array[int] = field(default_factory=lambda: array("q"))
@@ -201,8 +201,10 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
 
 def _hidden_head(packets: PacketIndex, first: int, slots: array[int]) -> HiddenHead:
     """Return what is hidden before the first frame, shown at `first` ticks; slots: of the displayed packets."""
-    hidden = zip(packets.hidden_slots, packets.hidden_pts, packets.hidden_dts, strict=True)
+    hidden = [*zip(packets.hidden_slots, packets.hidden_pts, packets.hidden_dts, strict=True)]
     head = [(slot, 0, pts, dts) for slot, pts, dts in hidden if pts < first]
+    if any(slot == 0 and pts > first for slot, pts, _ in hidden):  # shown later, but decoded before all frames
+        return "other"
     if not head:
         return "none"
     shown = [(slot, 1, 0, dts) for slot, dts in enumerate(slots[: head[-1][0] + 1])]

@@ -4,7 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import stitcher.assemble
@@ -24,6 +24,9 @@ FRAME = Fraction(1, 25)
 EDITS = [((5, 17), (29, 39)), ((0, 11), (14, 40)), ((20, 39), (3, 15)), ((None, 10), (7, 31))]
 """Parts in frames; None: a pause."""
 
+TWO_FRAMES = {"face": (0, 1), "codec": "libx264", "is_open": False, "ending": ".mp4", "has_face": False}
+"""Frames that refer to a picture which is hidden, decoded before them, and shown behind them."""
+
 
 def make_trim(folder, start, stop, **options):
     whole = make_video(folder / "whole.mp4", NUM_FRAMES, size=(96, 64), **options)
@@ -41,6 +44,8 @@ def check(source, output):
 
 
 @settings(max_examples=25)
+@example(gop=4, b_frames=2, start=1, shown=2, **TWO_FRAMES)
+@example(gop=5, b_frames=3, start=6, shown=2, **TWO_FRAMES)
 @given(
     gop=st.integers(1, 20),
     b_frames=st.integers(0, 4),
