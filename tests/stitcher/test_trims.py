@@ -46,6 +46,7 @@ def check(source, output):
 @settings(max_examples=25)
 @example(gop=4, b_frames=2, start=1, shown=2, **TWO_FRAMES)
 @example(gop=5, b_frames=3, start=6, shown=2, **TWO_FRAMES)
+@example(gop=2, b_frames=1, start=2, shown=2, **{**TWO_FRAMES, "codec": "libx265", "is_open": True})
 @given(
     gop=st.integers(1, 20),
     b_frames=st.integers(0, 4),
