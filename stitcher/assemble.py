@@ -103,7 +103,7 @@ def assemble(
         reader = stack.enter_context(open_input(source.path))
         sound = SoundFeed(stack, soundtrack, timeline.time_base) if soundtrack else None
         coded = next((rendered.path for rendered in clips if rendered.path), None)
-        feed = VideoFeed(video, table, timeline, clips, coded, is_new=is_new)
+        feed = VideoFeed(video, table, timeline, clips, coded, is_new=is_new, is_annex_b=muxer == "mpegts")
         options = muxer_options(muxer, timeline, sound, reader.metadata)
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:

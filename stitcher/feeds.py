@@ -70,8 +70,12 @@ class VideoFeed:
         coded: str | None,
         *,
         is_new: bool = False,
+        is_annex_b: bool = False,
     ) -> None:
-        """coded: a file of a coded clip, or one like it; None if there is none. is_new: as of the StreamCoding."""
+        """coded: a file of a coded clip, or one like it; None if there is none. is_new: as of the StreamCoding.
+
+        is_annex_b: as for the Bitstream.
+        """
         self._table, self._timeline, self._clips = table, timeline, clips
         self._slots: Sequence[int] = decode_slots(table, timeline, [rendered.clip for rendered in clips])
         codec, extradata = _coded_form(coded) if coded else (video.codec, None)
@@ -87,7 +91,7 @@ class VideoFeed:
             # Nothing is reordered. Yet readers take H.264 in AVI as shown one frame late, as the source was read.
             if not (table.tells_decoding and codec == "h264"):
                 self._slots = timeline.pts
-        self.bits = Bitstream(video, extradata, any_copied=any_copied)
+        self.bits = Bitstream(video, extradata, any_copied=any_copied, is_annex_b=is_annex_b)
         self.has_lengths = bool(length_prefix_size(video.codec, video.extradata))
         """Whether units of H.264 and HEVC stand behind lengths."""
         self._video = video
@@ -158,7 +162,7 @@ class VideoFeed:
                 while not self._arrived:
                     yield None
                 packet = self._arrived.popleft()
-                payload = self.bits.copied(bytes(packet), breaks=breaks)
+                payload = self.bits.copied(bytes(packet), keyframe=packet.is_keyframe, breaks=breaks)
                 side = [data for data in packet.iter_sidedata() if data.data_type in COPIED_KINDS]
                 yield self._stamped(payload, number, frame + shift, side, keyframe=packet.is_keyframe)
                 breaks = False

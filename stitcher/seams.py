@@ -14,6 +14,7 @@ from media.bitstream import (
     add_h264_sets,
     as_bla,
     irap_type,
+    is_clean_keyframe,
     join_units,
     length_prefix_size,
     parameter_sets,
@@ -78,8 +79,13 @@ class Bitstream:
     their key pictures need.
     """
 
-    def __init__(self, video: VideoInfo, coded_extradata: bytes | None, *, any_copied: bool) -> None:
-        """coded_extradata: of the coded clips' encoder; None if every packet is copied."""
+    def __init__(
+        self, video: VideoInfo, coded_extradata: bytes | None, *, any_copied: bool, is_annex_b: bool = False
+    ) -> None:
+        """coded_extradata: of the coded clips' encoder; None if every packet is copied. is_annex_b: of the output.
+
+        Its muxer then puts H.264's sets in front of IDR pictures alone; some sources have none.
+        """
         self._codec = video.codec
         self._prefix_size = length_prefix_size(video.codec, video.extradata)
         self._is_mixed = coded_extradata is not None
@@ -89,6 +95,10 @@ class Bitstream:
         self.extradata = video.extradata
         """Extradata of the output stream."""
         self._renumbered: RenumberedSets | None = None
+        self._repeated_sets: list[bytes] = []
+        """What stands in front of H.264 keyframes that are no IDR pictures."""
+        if is_annex_b and video.codec == "h264" and self._prefix_size:
+            self._repeated_sets = parameter_sets("h264", video.extradata)
         if coded_extradata is None:
             return
         if video.codec == "h264":
@@ -124,11 +134,13 @@ class Bitstream:
             units = with_beside(self._codec, units, beside)
         return join_units([*before, *units], self._prefix_size)
 
-    def copied(self, packet: bytes, *, breaks: bool) -> bytes:
+    def copied(self, packet: bytes, *, keyframe: bool, breaks: bool) -> bytes:
         """Return a source packet in the form of the output; breaks: it does not follow what it followed in the source.
 
         A CRA picture then becomes a BLA: decoders start their picture order count anew there.
         """
+        if self._repeated_sets and keyframe and not is_clean_keyframe("h264", packet, self._prefix_size):
+            return join_units([*self._repeated_sets, *split_units(packet, self._prefix_size)], self._prefix_size)
         if self._codec != "hevc" or irap_type(packet, self._prefix_size) is None:
             return packet
         if breaks:
