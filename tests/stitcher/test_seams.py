@@ -109,7 +109,7 @@ def test_h264_behind_lengths_has_both_sets_in_its_record(h264):
     bits = Bitstream(h264, join_units(CODED_SETS, 0), any_copied=True)
     assert set(parameter_sets("h264", bits.extradata)) == {*parameter_sets("h264", h264.extradata), *CODED_SETS}
     assert bits.coded(join_units([IDR], 0), keyframe=True) == join_units([IDR], 4)
-    assert bits.copied(join_units([INTER], 4), breaks=True) == join_units([INTER], 4)
+    assert bits.copied(join_units([INTER], 4), keyframe=True, breaks=True) == join_units([INTER], 4)
 
 
 def test_h264_behind_start_codes_has_its_sets_in_front(h264):
@@ -136,12 +136,12 @@ def test_hevc_has_sets_in_front_of_every_keyframe(hevc):
     coded = [b"\x40\x01\x0c", b"\x42\x01\x01", b"\x44\x01\xc1"]
     bits = Bitstream(video, join_units(coded, 0), any_copied=True)
     cra = next(packet for packet in packets[1:] if irap_type(packet, 4) == HEVC_CRA)
-    assert irap_type(bits.copied(cra, breaks=False), 4) == HEVC_CRA
-    bla = bits.copied(cra, breaks=True)
+    assert irap_type(bits.copied(cra, keyframe=True, breaks=False), 4) == HEVC_CRA
+    bla = bits.copied(cra, keyframe=True, breaks=True)
     assert irap_type(bla, 4) == HEVC_BLA_N_LP
     assert list(split_units(bla, 4))[: len(own)] == own
     inter = next(packet for packet in packets if irap_type(packet, 4) is None)
-    assert bits.copied(inter, breaks=False) == inter
+    assert bits.copied(inter, keyframe=True, breaks=False) == inter
     assert list(split_units(bits.coded(join_units([b"\x26\x01\xaf"], 0), keyframe=True), 4))[:3] == coded
 
 
@@ -149,7 +149,7 @@ def test_hevc_that_is_only_copied_stays_as_it_is(hevc):
     video, packets = hevc
     bits = Bitstream(video, None, any_copied=True)
     assert bits.extradata == video.extradata
-    assert [bits.copied(packet, breaks=False) for packet in packets] == packets
+    assert [bits.copied(packet, keyframe=True, breaks=False) for packet in packets] == packets
 
 
 def test_other_codecs_pass_through():

@@ -124,7 +124,6 @@ def test_extractions_from_a_trimmed_file(tmp_path, ranges):
     output.verify()
 
 
-@pytest.mark.parametrize(("gop", "b_frames", "start"), [(30, 3, 16), (12, 2, 15), (30, 2, 14)])
 def test_a_trim_that_begins_without_an_idr_picture(tmp_path):
     """No picture of it is one, so a muxer of transport streams puts parameter sets nowhere."""
     source = make_trim(tmp_path, 6, 18, gop=6, b_frames=4, open_gop=True)
@@ -134,6 +133,7 @@ def test_a_trim_that_begins_without_an_idr_picture(tmp_path):
     output.verify()
 
 
+@pytest.mark.parametrize(("gop", "b_frames", "start"), [(30, 3, 16), (12, 2, 15), (30, 2, 14)])
 def test_the_check_sees_hidden_packets_behind_a_re_encoded_head(tmp_path, monkeypatch, gop, b_frames, start):
     """What was written before: every hidden packet copied, whatever its frames became."""
 
