@@ -157,6 +157,8 @@ def _describe_pixels(found: PixelsFound) -> str:
         parts.append(f"{found.num_coded} coded again {found.worst_coded:.1f} dB or more")
     if found.num_rendered:
         parts.append(f"{found.num_rendered} rendered, outside the boxes {found.worst_rendered:.1f} dB or more")
+    if found.num_uncertain:
+        parts.append(f"{found.num_uncertain} differ near damage of the source, which decoders guess")
     return "; ".join(parts)
 
 

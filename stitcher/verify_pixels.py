@@ -77,6 +77,8 @@ class PixelsFound:
     """Decibels of the worst frame that was coded again unchanged; 99 if there is none, or all are equal."""
     worst_rendered: float
     """Decibels of the worst rendered frame, outside its box."""
+    num_uncertain: int = 0
+    """Frames that differ near damage of the source: what a decoder shows there depends on where it began."""
 
 
 def source_frames(timeline: OutputTimeline) -> Sequence[int]:
@@ -102,34 +104,84 @@ def verify_pixels(
     """Decode source and output side by side and compare them; raise ContractBroken at the first frame that is wrong.
 
     Copied frames must decode to the same samples, frames coded again must come near, rendered ones outside their box,
-    and none may be missing that the source has. Two frames are held at a time, besides what the decoders hold.
-    on_progress: called with the number of frames done. asked_lower: decibels by which the user asked for a lower
-    quality of rendered frames than the default. frames: the output frames to compare, increasing; None: all.
+    and none may be missing that the source has; near damage of the source they may differ. Two frames are held at a
+    time, besides what the decoders hold. on_progress: called with the number of frames done. asked_lower: decibels by
+    which the user asked for a lower quality of rendered frames than the default. frames: the output frames to compare,
+    increasing; None: all.
     """
-    found = [0, 0, 0]
-    worst = [EQUAL, EQUAL]
+    comparison = _Comparison(marks, asked_lower)
+    damage = _Damage(source, table)
     shown = source_frames(timeline)
     numbers = range(len(shown)) if frames is None else frames
     with FrameReader(source, table) as before, FrameReader(written, written_table) as after:
         pairs = zip(before.read([shown[number] for number in numbers]), _decoded(after, numbers), strict=True)
         for done, ((source_frame, wanted), (number, got)) in enumerate(pairs, start=1):
-            box = marks.box_of(number)
             place = f"frame {number} (source frame {source_frame})"
-            if number in after.missing and source_frame not in before.missing:
-                raise ContractBroken(f"Same frames: {place} of the output cannot be decoded. Please report this.")
-            if box is not None:
-                found[2] += 1
-                least = RENDERED_PSNR - asked_lower
-                worst[1] = min(worst[1], _require_near(wanted, got, box, least, f"Only the mouth: {place}"))
-            elif marks.is_coded(number):
-                found[1] += 1
-                least = marks.coded_psnr(number)
-                worst[0] = min(worst[0], _require_near(wanted, got, None, least, f"Untouched pixels: {place}"))
-            else:
-                found[0] += 1
-                _require_equal(wanted, got, f"Untouched pixels: {place}")
+            try:
+                if number in after.missing and source_frame not in before.missing:
+                    raise ContractBroken(f"Same frames: {place} of the output cannot be decoded. Please report this.")
+                comparison.compare(number, wanted, got, place)
+            except ContractBroken:
+                if not damage.is_near(source_frame):
+                    raise
+                comparison.num_uncertain += 1
             on_progress(done)
-    return PixelsFound(*found, *worst)
+    return comparison.found()
+
+
+class _Comparison:
+    """What was found of the frames compared so far."""
+
+    def __init__(self, marks: Marks, asked_lower: float) -> None:
+        self._marks, self._asked_lower = marks, asked_lower
+        self._copied = 0
+        self._coded: list[float] = []
+        self._rendered: list[float] = []
+        self.num_uncertain = 0
+
+    def compare(self, number: int, wanted: VideoFrame, got: VideoFrame, place: str) -> None:
+        """Compare an output frame with the source's; raise ContractBroken if it is not what was promised."""
+        box = self._marks.box_of(number)
+        if box is not None:
+            least = RENDERED_PSNR - self._asked_lower
+            self._rendered.append(_require_near(wanted, got, box, least, f"Only the mouth: {place}"))
+        elif self._marks.is_coded(number):
+            least = self._marks.coded_psnr(number)
+            self._coded.append(_require_near(wanted, got, None, least, f"Untouched pixels: {place}"))
+        else:
+            _require_equal(wanted, got, f"Untouched pixels: {place}")
+            self._copied += 1
+
+    def found(self) -> PixelsFound:
+        """Return what was found."""
+        coded, rendered = (min(values, default=EQUAL) for values in (self._coded, self._rendered))
+        counts = (self._copied, len(self._coded), len(self._rendered))
+        return PixelsFound(*counts, coded, rendered, self.num_uncertain)
+
+
+class _Damage:
+    """Where the source is damaged, looked up only where a picture differs."""
+
+    def __init__(self, source: MediaInfo, table: FrameTable) -> None:
+        self._source, self._table = source, table
+        self._known: dict[Interval, bool] = {}
+
+    def is_near(self, frame: int) -> bool:
+        """Tell whether anything is damaged from the group of pictures before a frame's to the one behind it.
+
+        Not all that a decoder makes up is told as damaged, but something in a group is.
+        """
+        table = self._table
+        start = table.keyframe_before(max(table.keyframe_before(frame) - 1, 0))
+        following = table.keyframe.find(1, frame + 1)
+        stop = table.keyframe.find(1, following + 1) if following >= 0 else -1
+        part = (start, stop if stop >= 0 else len(table))
+        if part not in self._known:
+            with FrameReader(self._source, table) as reader:
+                for _ in reader.read(range(*part)):
+                    pass
+                self._known[part] = bool(reader.damaged)
+        return self._known[part]
 
 
 def _decoded(reader: FrameReader, numbers: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
