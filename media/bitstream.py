@@ -15,6 +15,7 @@ H264_IDR, H264_SPS, H264_PPS = 5, 7, 8
 HEVC_BLA_N_LP, HEVC_CRA = 18, 21
 HEVC_IRAP = range(16, 24)
 HEVC_PARAMETER_SETS = (32, 33, 34)
+HEVC_SPS = 33
 START_CODE = b"\0\0\0\1"
 DISPLAY_ORIENTATION = 47
 LASTING_SEI = (DISPLAY_ORIENTATION, 137, 144, 147, 148)
@@ -89,6 +90,22 @@ def is_clean_keyframe(codec: str, packet: bytes, prefix_size: int) -> bool:
     if codec == "av1":
         return _begins_av1_sequence(packet)
     return True
+
+
+def sequence_sets(codec: str, packet: bytes, prefix_size: int) -> tuple[bytes, ...]:
+    """Return what a keyframe says of the form of all pictures from it on; empty if it says nothing.
+
+    H.264 and HEVC: sequence parameter sets. MPEG-1 and MPEG-2: size, aspect and rate. AV1: its sequence header.
+    """
+    if codec in ("h264", "hevc"):
+        wanted = H264_SPS if codec == "h264" else HEVC_SPS
+        return tuple(unit for unit in split_units(packet, prefix_size) if unit_type(codec, unit) == wanted)
+    if codec in ("mpeg1video", "mpeg2video"):
+        at = packet.find(MPEG_SEQUENCE_HEADER)
+        return (packet[at + 4 : at + 8],) if at >= 0 else ()
+    if codec == "av1":
+        return tuple(payload for kind, _, payload in split_av1_units(packet) if kind == AV1_SEQUENCE_HEADER)
+    return ()
 
 
 def irap_type(packet: bytes, prefix_size: int) -> int | None:

@@ -39,6 +39,8 @@ def join_fields(packets: Iterable[AnyPacket], index: int, codec: str, extradata:
         if packet.stream_index != index or not packet.size:
             yield packet
             continue
+        if packet.has_sidedata("new_extradata"):
+            pairs.take_sets(bytes(packet.get_sidedata("new_extradata")))
         is_second = pairs.is_second(packet)
         if held is not None:
             yield _joined(held, packet) if is_second else held
@@ -121,6 +123,10 @@ class FieldPairs:
         self._sequence_of_picture_set: dict[int, int] = {}
         self._first: _Field | None = None
         """The last packet, if it is a field whose pair has not come."""
+        self.take_sets(extradata)
+
+    def take_sets(self, extradata: bytes) -> None:
+        """Take the parameter sets that the packets from now on need."""
         for unit in parameter_sets("h264", extradata) if extradata else ():
             self._take_set(unit)
 

@@ -41,7 +41,7 @@ class SampleDescription:
 
 @dataclass(frozen=True, slots=True)
 class FrameTable:
-    """Every displayed frame of a video stream, in presentation order, from its packets alone."""
+    """Every displayed frame of a video stream, in presentation order."""
 
     time_base: Fraction
     pts: array[int]
@@ -88,6 +88,9 @@ class FrameTable:
         """Return what a decoder that begins at a frame has to know; None: what the stream begins with."""
         found = (each for each in self.descriptions if each.frames[0] <= frame < each.frames[1])
         return next((each.extradata for each in found), None)
+
+    new_forms: tuple[int, ...] = ()
+    """Frames that say of the form of pictures, inside the stream, what none before them said."""
 
     @property
     def tells_decoding(self) -> bool:
@@ -138,6 +141,8 @@ class PacketIndex:
     """What the container says of parameter sets: first what the stream begins with, then what comes anew."""
     end_pts: int = 0
     """Where the last frame stops being shown, in ticks."""
+    new_forms: list[int] = field(default_factory=list)
+    """Numbers of displayed packets that say of the form of pictures what none before them said."""
     hidden_slots: array[int] = field(default_factory=lambda: array("q"))
     """For each packet that an edit list hides how many displayed ones come before it."""
     hidden_pts: array[int] = field(default_factory=lambda: array("q"))
@@ -196,6 +201,7 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
         hidden_head=_hidden_head(packets, sorted_pts[0], slots),
         hidden=array("q", (slot for slot, ticks in hidden if ticks >= sorted_pts[0])),
         descriptions=_descriptions(packets, order),
+        new_forms=tuple(frame_of_packet[packet] for packet in packets.new_forms),
     )
 
 

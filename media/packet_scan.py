@@ -11,7 +11,7 @@ from shlex import quote
 import av
 import av.error
 
-from media.bitstream import is_clean_keyframe, length_prefix_size
+from media.bitstream import is_clean_keyframe, length_prefix_size, sequence_sets
 from media.errors import UnreadableMedia, UnsupportedMedia
 from media.field_pairs import AnyPacket, join_fields
 from media.frame_table import (
@@ -48,7 +48,7 @@ TRUSTED = (
 
 
 def scan_packets(info: MediaInfo, each: Callable[[AnyPacket], None] = lambda packet: None) -> FrameTable:
-    """Read the times, keyframes and clean entry points of the video by demuxing; nothing is decoded.
+    """Read the times, keyframes and clean entry points of the video by demuxing.
 
     each: called with every displayed packet, in decode order.
 
@@ -81,6 +81,7 @@ def _index_packets(info: MediaInfo, video: VideoInfo, each: Callable[[AnyPacket]
     prefix_size = length_prefix_size(video.codec, video.extradata)
     packets.extradata.append(video.extradata)
     number = 0
+    forms: list[tuple[bytes, ...]] = []
     with open_input(info.path) as container:
         stream = container.streams[video.index]
         for packet in join_fields(container.demux(stream), video.index, video.codec, video.extradata):
@@ -100,7 +101,12 @@ def _index_packets(info: MediaInfo, video: VideoInfo, each: Callable[[AnyPacket]
             packets.pts.append(packet.pts)
             packets.has_dts &= packet.dts is not None
             packets.dts.append(packet.dts if packet.dts is not None else 0)
-            clean = packet.is_keyframe and is_clean_keyframe(video.codec, bytes(packet), prefix_size)
+            payload = bytes(packet) if packet.is_keyframe else b""
+            form = sequence_sets(video.codec, payload, prefix_size)
+            if form and form not in forms:
+                forms.append(form)
+                packets.new_forms += [len(packets.pts) - 1] if len(forms) > 1 else []
+            clean = packet.is_keyframe and is_clean_keyframe(video.codec, payload, prefix_size)
             packets.flags.append(packet.is_keyframe * KEYFRAME | clean * CLEAN | number << DESCRIPTION_SHIFT)
             packets.end_pts = max(packets.end_pts, packet.pts + (packet.duration or 0))
     return packets

@@ -20,6 +20,8 @@ from media.info import MediaInfo
 from media.probe import open_input
 from media.timeline import Face, FaceBox, Span, TrackedFace
 
+MOST_FORMS = 32
+"""Places at which a change of the picture's form is looked for."""
 REVERSE_CHUNK_FRAMES = 24
 """Frames held at once when frames are read backwards."""
 
@@ -229,10 +231,15 @@ class FrameReader:
 
 
 def check_one_format(info: MediaInfo, table: FrameTable) -> None:
-    """Raise UnsupportedMedia, naming the frame, if other parameter sets bring another size or format of the picture."""
+    """Raise UnsupportedMedia, naming the frame, if the size or format of the picture changes midway.
+
+    It can only where parameter sets do; the first MOST_FORMS frames of such places are decoded.
+    """
+    places = {*table.new_forms, *(description.frames[0] for description in table.descriptions)}
     with FrameReader(info, table, num_threads=1) as reader:
-        for description in table.descriptions:
-            next(reader.read(description.frames[:1]))
+        for frame in sorted(places)[:MOST_FORMS]:
+            for _ in reader.read((frame,)):
+                pass
 
 
 def _runs(frames: Sequence[int]) -> Iterator[tuple[int, int, bool]]:

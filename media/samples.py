@@ -41,8 +41,7 @@ def named_layout(layout: str, count: int) -> str:
         return layout
     if count not in _DEFAULT_LAYOUTS:
         raise UnsupportedMedia(
-            f"sound with {count} channels of which the file does not say where they belong is not supported."
-            " Take two of them first: ffmpeg -i IN -af 'pan=stereo|c0=c0|c1=c1' OUT.wav"
+            f"sound with {count} channels of which the file does not say where they belong is not supported"
         )
     return _DEFAULT_LAYOUTS[count]
 

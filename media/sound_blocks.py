@@ -6,10 +6,12 @@ more than JITTER_SECONDS: as a hole, or as an overlap.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import av
@@ -211,7 +213,9 @@ def _layout_of(frame: av.AudioFrame, stream: av.AudioStream) -> str:
         return named_layout(frame.layout.name, frame.layout.nb_channels)
     except UnsupportedMedia as exc:
         path = stream.container.name[len("file:") :]
-        raise UnsupportedMedia(f"{path}: {exc}") from exc
+        pair = shlex.quote(str(Path(path).with_suffix(".pair.wav")))
+        command = f"ffmpeg -i {shlex.quote(path)} -af 'pan=stereo|c0=c0|c1=c1' {pair}"
+        raise UnsupportedMedia(f"{path}: {exc}. Take two of them first: {command}") from exc
 
 
 def _floats(frame: av.AudioFrame, stream: av.AudioStream, rate: int, layout: str) -> Samples:

@@ -52,8 +52,8 @@ class InputConfig(_Model):
         default="auto",
         description="Where second 0 of the dub (and of drive_audio, stems and turns) lies. video: at the first frame."
         " sound: where the video's own sound begins, as in a dub made from sound that was taken out of the video."
-        " Seconds since the first frame, negative for before it. auto: told by its length; video where that does not"
-        " tell. Sound inside a video file counts from that video's first frame.",
+        " Seconds since the first frame, negative for before it. auto: told by its length, with a warning where that"
+        " does not tell. Sound inside a video file counts from that video's first frame.",
     )
     accept_damaged: bool = Field(
         default=False, description="Use what is there of a file that is cut off; otherwise such a file is refused."

@@ -51,8 +51,11 @@ def _enumerated(numbers: Sequence[int]) -> str:
     return f"{', '.join(rest)} and {last}" if rest else last
 
 
-def check_samples(key: str, info: MediaInfo) -> list[SoundNote]:
-    """Return what is to be said of a sound's samples; raise MediaError where they cannot be meant."""
+def check_samples(key: str, info: MediaInfo, *, stays: bool = False) -> list[SoundNote]:
+    """Return what is to be said of a sound's samples; raise MediaError where they cannot be meant.
+
+    stays: whether the output has the sound as it is, so that nothing is mended but what drives the lips.
+    """
     faults = survey_samples(info.path, info.require_audio().index)
     if faults is None:
         return []
@@ -69,8 +72,9 @@ def check_samples(key: str, info: MediaInfo) -> list[SoundNote]:
         )
     notes = []
     if faults.num_broken:
-        notes.append(f"{key}: {_broken(faults)}; there silence is heard ({info.path})")
-    if faults.peak > CLIPPED_PEAK:
+        done = "they stay in the output, and drive the lips as silence" if stays else "there silence is heard"
+        notes.append(f"{key}: {_broken(faults)}; {done} ({info.path})")
+    if faults.peak > CLIPPED_PEAK and not stays:
         decibels = 20 * log10(faults.peak)
         notes.append(
             f"{key} goes {decibels:.1f} dB beyond full scale at {faults.peak_seconds:.3f} s and will be clipped."

@@ -124,7 +124,9 @@ def open_voices(config: JobConfig, source: MediaInfo, table: FrameTable) -> Voic
         notes += [*start, *found]
     is_mixed = config.mode == "patch" and config.ranges is not None
     if own is not None and (dub is None or is_mixed):
-        notes += check_samples("input.video", own.info)
+        has_own_files = any(part.audio for part in config.ranges or ())
+        stays = dub is None and config.mode == "patch" and not has_own_files
+        notes += check_samples("input.video", own.info, stays=stays)
     if config.input.drive_audio:
         heard = Voices(own, dub, None).heard
         drive, found = open_beside(config, "input.drive_audio", config.input.drive_audio, heard, picture)

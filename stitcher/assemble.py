@@ -188,10 +188,13 @@ class Assembly:
     def _is_cut_away(self, packet: AnyPacket, first: Fraction) -> bool:
         """Tell whether a packet of sound is hidden by an edit list, and would be heard where there is none.
 
-        What a decoder needs to begin stays: it is a few packets, and most containers tell to drop them.
+        What an encoder put before the sound stays, since decoders begin with it; it is silent. In a file that was
+        trimmed the same packets hold sound.
         """
         if not packet.is_discard or self._hides or packet.pts is None:
             return False
+        if self._table.hidden_head != "none":
+            return True
         return (packet.pts + (packet.duration or 0)) * packet.time_base < first - PRIMING_SECONDS
 
     def _read(self, seconds: Fraction | None) -> Iterator[AnyPacket]:

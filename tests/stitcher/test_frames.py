@@ -193,6 +193,30 @@ def test_the_check_sees_frames_that_were_copied_under_other_sets(tmp_path, monke
     }
 
 
+def join(parts, source):
+    """Write videos of 24 frames one behind another as one stream, each with its parameter sets in front."""
+    with av.open(str(parts[0])) as first, av.open(str(source), "w") as writer:
+        stream = writer.add_stream_from_template(first.streams.video[0], opaque=True)
+        for number, path in enumerate(parts):
+            with av.open(str(path)) as reader:
+                for packet in reader.demux(video=0):
+                    if packet.size:
+                        shift = number * 24 * 3600
+                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                        packet.stream = stream
+                        writer.mux_one(packet)
+    return source
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_another_size_inside_the_stream_is_refused(tmp_path, codec):
+    sizes = {192: (192, 112), 320: (320, 176)}
+    parts = [make_video(tmp_path / f"{width}.ts", 24, size=size, codec=codec) for width, size in sizes.items()]
+    info = probe(join(parts, tmp_path / "both.ts"))
+    with pytest.raises(UnsupportedMedia, match=r"at frame 2\d .* the picture changes from 192x112 .* to 320x176"):
+        check_one_format(info, scan_packets(info))
+
+
 @pytest.mark.parametrize("ending", [".ts", ".mkv"])
 def test_parameter_sets_that_change_inside_the_stream(tmp_path, ending):
     """A restarted encoder writes new sets with the old number in front of a picture; they are copied along."""
@@ -200,18 +224,9 @@ def test_parameter_sets_that_change_inside_the_stream(tmp_path, ending):
         make_video(tmp_path / f"{n}.ts", 24, options=options)
         for n, options in enumerate([{}, {"profile": "main", "coder": "vlc"}])
     ]
-    source = tmp_path / f"both{ending}"
-    with av.open(str(parts[0])) as first, av.open(str(source), "w") as writer:
-        stream = writer.add_stream_from_template(first.streams.video[0], opaque=True)
-        shift = 0
-        for path in parts:
-            with av.open(str(path)) as reader:
-                packets = [packet for packet in reader.demux(video=0) if packet.size]
-                for packet in packets:
-                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                    packet.stream = stream
-                    writer.mux_one(packet)
-            shift += 24 * 3600
+    source = join(parts, tmp_path / f"both{ending}")
+    info = probe(source)
+    check_one_format(info, scan_packets(info))
     output = produce(source, tmp_path / f"out{ending}", [(2, 5), (30, 33)])
     check(source, output)
     assert {12, 23, 40, 47} <= output.copied
