@@ -24,11 +24,18 @@ SLICES = (1, 2, 5)
 AnyPacket: TypeAlias = "av.Packet[Any]"
 
 
+class _Hidden:
+    """Marks a packet of which nothing is shown, since the flag of a packet cannot be set.
+
+    Each packet has a mark of its own: PyAV forgets a shared one with the first packet that goes.
+    """
+
+
 def join_fields(packets: Iterable[AnyPacket], index: int, codec: str, extradata: bytes) -> Iterator[AnyPacket]:
     """Yield packets as a demuxer gives them, but one a frame where the video's are one a field.
 
     index, codec, extradata: of the video stream. Packets of other streams, and of other codecs, pass as they are. A
-    joined packet has the times and flags of its first field.
+    joined packet has the times and flags of its first field. A field whose other one is missing is yielded as it is.
     """
     if codec != "h264":
         yield from packets
@@ -43,19 +50,30 @@ def join_fields(packets: Iterable[AnyPacket], index: int, codec: str, extradata:
             pairs.take_sets(bytes(packet.get_sidedata("new_extradata")))
         is_second = pairs.is_second(packet)
         if held is not None:
-            yield _joined(held, packet) if is_second else held
+            yield _joined(held, packet) if is_second else _hidden(held)
             held = None
         if pairs.is_waiting:
             held = packet
         elif not is_second:
             yield packet
     if held is not None:
-        yield held
+        yield _hidden(held)
+
+
+def is_hidden(packet: AnyPacket) -> bool:
+    """Tell whether nothing is shown of a packet that join_fields gave.
+
+    An edit list hides it, or it is half a frame, of which decoders show nothing.
+    """
+    return packet.is_discard or isinstance(packet.opaque, _Hidden)
+
+
+def _hidden(packet: AnyPacket) -> AnyPacket:
+    packet.opaque = _Hidden()
+    return packet
 
 
 def _joined(first: AnyPacket, second: AnyPacket) -> AnyPacket:
-    if first.is_discard:  # no flag of a packet can be set; the second field of a hidden one is of no use
-        return first
     packet: AnyPacket = av.Packet(bytes(first) + bytes(second))
     packet.stream, packet.time_base = first.stream, first.time_base
     packet.pts, packet.dts = first.pts, first.dts
@@ -63,7 +81,7 @@ def _joined(first: AnyPacket, second: AnyPacket) -> AnyPacket:
     packet.is_keyframe = first.is_keyframe
     for data in first.iter_sidedata():
         packet.set_sidedata(data)
-    return packet
+    return _hidden(packet) if first.is_discard else packet
 
 
 class _BitReader:

@@ -66,8 +66,8 @@ class FrameTable:
     decoding alone; decode_order means nothing. Packets are copied in the first case only; decoded frames carry the
     times of their packets in all."""
     hidden_head: HiddenHead = "none"
-    """What an edit list hides of the packets that the first frames may refer to. none: nothing. negative: packets whose
-    times lie below 0 and whose decode times fit between the slots, so that an edit list of the output can hide them.
+    """What an edit list hides of the packets that the first frames may refer to. none: nothing. negative: packets that
+    stop being shown by 0 and whose decode times fit between the slots, so that an output's edit list can hide them.
     other: packets that no output can hide."""
     hidden: array[int] = field(default_factory=lambda: array("q"))
     """Where the other hidden packets stand: for each the slot of the displayed packet behind it, non-decreasing."""
@@ -144,9 +144,11 @@ class PacketIndex:
     new_forms: list[int] = field(default_factory=list)
     """Numbers of displayed packets that say of the form of pictures what none before them said."""
     hidden_slots: array[int] = field(default_factory=lambda: array("q"))
-    """For each packet that an edit list hides how many displayed ones come before it."""
+    """For each packet that an edit list hides, or that is half a frame, how many displayed ones come before it."""
     hidden_pts: array[int] = field(default_factory=lambda: array("q"))
     """Their presentation times in ticks."""
+    hidden_stops: array[int] = field(default_factory=lambda: array("q"))
+    """When they would stop being shown, in ticks."""
     hidden_dts: array[int] = field(default_factory=lambda: array("q"))
     """Their decode times in ticks; the presentation times where there are none."""
 
@@ -207,15 +209,15 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
 
 def _hidden_head(packets: PacketIndex, first: int, slots: array[int]) -> HiddenHead:
     """Return what is hidden before the first frame, shown at `first` ticks; slots: of the displayed packets."""
-    hidden = [*zip(packets.hidden_slots, packets.hidden_pts, packets.hidden_dts, strict=True)]
-    head = [(slot, 0, pts, dts) for slot, pts, dts in hidden if pts < first]
-    if any(slot == 0 and pts > first for slot, pts, _ in hidden):  # shown later, but decoded before all frames
+    hidden = [*zip(packets.hidden_slots, packets.hidden_pts, packets.hidden_stops, packets.hidden_dts, strict=True)]
+    if any(slot == 0 and pts > first for slot, pts, _, _ in hidden):  # shown later, but decoded before all frames
         return "other"
+    head = [(slot, 0, stop, dts) for slot, pts, stop, dts in hidden if pts < first]
     if not head:
         return "none"
     shown = [(slot, 1, 0, dts) for slot, dts in enumerate(slots[: head[-1][0] + 1])]
     in_order = all(a[3] < b[3] for a, b in pairwise(sorted([*head, *shown], key=itemgetter(0, 1))))
-    return "negative" if in_order and all(pts < 0 for _, _, pts, _ in head) else "other"
+    return "negative" if in_order and all(stop <= 0 for _, _, stop, _ in head) else "other"
 
 
 def _descriptions(packets: PacketIndex, order: Sequence[int]) -> tuple[SampleDescription, ...]:

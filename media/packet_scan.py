@@ -13,7 +13,7 @@ import av.error
 
 from media.bitstream import is_clean_keyframe, length_prefix_size, sequence_sets
 from media.errors import UnreadableMedia, UnsupportedMedia
-from media.field_pairs import AnyPacket, join_fields
+from media.field_pairs import AnyPacket, is_hidden, join_fields
 from media.frame_table import (
     CLEAN,
     DESCRIPTION_SHIFT,
@@ -89,10 +89,11 @@ def _index_packets(info: MediaInfo, video: VideoInfo, each: Callable[[AnyPacket]
                 continue
             if packet.has_sidedata("new_extradata"):
                 number = _description(info.path, packets, bytes(packet.get_sidedata("new_extradata")))
-            if packet.is_discard:
+            if is_hidden(packet):
                 if packet.pts is not None:
                     packets.hidden_slots.append(len(packets.pts))
                     packets.hidden_pts.append(packet.pts)
+                    packets.hidden_stops.append(packet.pts + (packet.duration or 1))
                     packets.hidden_dts.append(packet.pts if packet.dts is None else packet.dts)
                 continue
             if packet.pts is None:

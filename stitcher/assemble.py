@@ -19,7 +19,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from media.errors import UnsupportedMedia
-from media.field_pairs import AnyPacket, join_fields
+from media.field_pairs import AnyPacket, is_hidden, join_fields
 from media.frame_table import FrameTable
 from media.info import MediaInfo
 from media.probe import open_input
@@ -177,7 +177,7 @@ class Assembly:
                     self._mux_shifted(packet, shift)
             elif packet.pts is None:
                 continue
-            elif packet.is_discard:
+            elif is_hidden(packet):
                 if self._video.keeps_hidden_head and self._hides and packet.pts < table.pts[0]:
                     self._mux(packet, self._targets[video_index])
             elif (frame := table.frame_of(packet.pts)) is not None and run.source_frame <= frame < source_stop:

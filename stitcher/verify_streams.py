@@ -11,7 +11,7 @@ from fractions import Fraction
 from media.beside import read_beside
 from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
 from media.errors import ContractBroken
-from media.field_pairs import join_fields
+from media.field_pairs import is_hidden, join_fields
 from media.frame_table import FrameTable
 from media.info import MediaInfo, VideoInfo
 from media.orientation import PLAIN
@@ -87,7 +87,7 @@ def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
     with open_input(info.path) as container:
         for packet in join_fields(container.demux(), video.index, video.codec, video.extradata):
             if packet.size and packet.stream_index == video.index:
-                if packet.pts is not None and not packet.is_discard:
+                if packet.pts is not None and not is_hidden(packet):
                     found.pictures[packet.pts] = _picture(video, bytes(packet), prefix)
                     if beside := read_beside(video.codec, packet, prefix).digest():
                         found.beside[packet.pts] = beside

@@ -17,7 +17,7 @@ from media.probe import probe
 from media.reader import check_one_format
 from segmenter.planner import FOREIGN_REASON
 from stitcher.verify import verify_full
-from tests.mp4_boxes import with_descriptions
+from tests.mp4_boxes import trimmed, with_descriptions
 from tests.paff import GOP, make_paff
 from tests.synthetic import (
     decode_all,
@@ -71,6 +71,37 @@ def test_frames_that_are_coded_field_by_field(tmp_path, name, result, together):
     assert len(output.copied) == 2 * GOP + 1
     assert all(interlaced(output.path))
     assert probe(output.path).require_video().fields == "top field first"
+
+
+@pytest.mark.parametrize("gone", [{0}, {2 * 3 * GOP - 1}, {8}, {9}, {0, 20, 35}])
+@pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.mp4"])
+def test_half_a_frame_is_none(tmp_path, name, gone):
+    """A recording that begins, ends or has a hole between two fields: decoders show nothing of the one that is left."""
+    whole = make_paff(tmp_path / f"whole{name[1:]}", 3 * GOP, together=False)
+    source = tmp_path / name
+    with av.open(str(whole)) as reader, av.open(str(source), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0], opaque=True)
+        for number, packet in enumerate(packet for packet in reader.demux(video=0) if packet.size):
+            if number not in gone:
+                packet.stream = stream
+                writer.mux_one(packet)
+    shown = [frame for frame in range(3 * GOP) if not {2 * frame, 2 * frame + 1} & gone]
+    for faces in ([], [(GOP + 3, GOP + 5)]):
+        output = produce(source, tmp_path / f"out{name[1:]}", faces)
+        assert [stamp for _, stamp, _ in decode_all(output.path)] == shown
+        check(source, output)
+        assert not output.damaged
+
+
+@pytest.mark.parametrize("start", [7, Fraction(15, 2), 9])
+@pytest.mark.parametrize("together", [False, True])
+def test_fields_that_were_trimmed(tmp_path, together, start):
+    """At a frame, or between its fields; hidden fields stay hidden, or go."""
+    whole = make_paff(tmp_path / "whole.mp4", 3 * GOP, together=together)
+    source = trimmed(whole, tmp_path / "a.mp4", (start / Fraction(25), Fraction(3 * GOP, 25)))
+    for name, faces in {"b.mp4": [], "c.mp4": [(0, 2)], "d.mkv": [], "e.ts": [(0, 2)]}.items():
+        output = produce(source, tmp_path / name, faces)
+        check(source, output)
 
 
 def test_a_file_of_twice_the_frames_is_refused(tmp_path):

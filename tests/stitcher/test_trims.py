@@ -59,8 +59,9 @@ def check(source, output):
 )
 def test_any_trim(tmp_path_factory, gop, b_frames, start, shown, face, codec, is_open, ending, has_face):
     """Any trim on both sides, any structure, copied and re-encoded heads and tails, into any container."""
-    # Of two packets FFmpeg knows no transport stream for one, and loses the second where it is an IDR picture of HEVC.
-    assume(shown > 6 or (ending != ".ts" and codec == "libx264"))
+    assume(ending != ".ts" or shown > 6)  # FFmpeg does not know a transport stream of two packets for one
+    # FFmpeg 8.1 loses an IDR picture of HEVC that stands alone between two others; 5.1 does not.
+    assume(codec == "libx264" or gop > 3)
     folder = tmp_path_factory.mktemp("trim")
     stop = min(start + shown, NUM_FRAMES)
     source = make_trim(folder, start, stop, gop=gop, b_frames=min(b_frames, gop), codec=codec, open_gop=is_open)
