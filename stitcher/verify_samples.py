@@ -17,7 +17,7 @@ LEAD_FRAMES = 4
 MOST_END_FRAMES = 1000
 """Frames that may be decoded to reach the last ones; a file whose last keyframe lies farther back is left to its
 seams."""
-SEAM_FRAMES, RENDERED_SHARE, CODED_SHARE, COPIED_SHARE = 200, 0.35, 0.1, 0.01
+SEAM_FRAMES, RENDERED_SHARE, CODED_SHARE, COPIED_SHARE = 100, 0.2, 0.06, 0.01
 """How many frames are decoded for seams: some in any file, and a share of the frames that were made in each way. So
 the check takes a few per cent of the time of a job."""
 
