@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from itertools import pairwise
 
@@ -325,12 +325,13 @@ def test_damage_midway_comes_through(zoo, tmp_path, name, kind):
     path = tmp_path / name
     path.write_bytes(content)
     begin = time.monotonic()
-    if (kind, name) == ("noise", "plain.flv"):
-        # What the noise hits depends on the ffmpeg that wrote the file: it may look like the start of another stream.
-        with suppress(UnsupportedMedia):
-            produce(path, tmp_path / "out.flv", [(12, 48)]).verify()
+    # Noise in FLV may look like the start of another stream, depending on the ffmpeg that wrote the file.
+    may_be_refused = suppress(UnsupportedMedia) if (kind, name) == ("noise", "plain.flv") else nullcontext()
+    output = None
+    with may_be_refused:
+        output = produce(path, tmp_path / f"out{path.suffix}", [(12, 48)])
+    if output is None:
         return
-    output = produce(path, tmp_path / f"out{path.suffix}", [(12, 48)])
     assert time.monotonic() - begin < 20
     check_times_but_slots(packets_of(path), packets_of(output.path))
     assert len(packets_of(output.path)) == len(output.table) > 40
