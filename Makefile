@@ -58,7 +58,7 @@ coverage: setup ## the whole test suite, measured: each file that must be exact 
 		'$$4 ~ /%/ && $$4 + 0 < 95 { print $$1 ": " $$4 " of its lines are covered, less than 95 %"; low = 1 } END { exit low }'
 
 acceptance: setup ## the whole-job tests at full size (half an hour, 20 GiB of disk; needs the shared clips)
-	LIPSTITCH_FULL=1 $(VENV_PYTHON) -m pytest -n 0 -v -rsP --durations=0 tests/test_real_job.py tests/pipeline/test_job.py \
+	LIPSTITCH_FULL=1 $(VENV_PYTHON) -m pytest -n 0 -v -rsP --durations=0 tests/test_real_job.py tests/lipstitch/test_job.py \
 		tests/test_two_hours.py tests/test_large_files.py
 
 bench: setup ## measure whole jobs: speed, memory, start-up (half an hour)

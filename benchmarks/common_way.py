@@ -3,7 +3,7 @@
     python -m benchmarks.common_way VIDEO DUB WEIGHTS OUTPUT FRAMES [RETINAFACE_WEIGHTS]
 
 Detects the face in every frame at full size, keeps whole frames in RGB, draws in float32 with one face a pass, writes
-a video of pictures first (MPEG-4) and codes that again with the sound (x264 medium). Generous to it: it streams instead
+a video of pictures first (MPEG-4) and re-encodes that with the sound (x264 medium). Generous to it: it streams instead
 of keeping all frames, and uses this project's detector, which is faster than the one such scripts come with (S3FD).
 """
 
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from benchmarks.material import RATE
-from renderer.checkpoint import load_network
+from renderer.checkpoints import load_network
 from renderer.mel import MelTrack
-from segmenter.detector import build_detector
+from segmenter.detectors.build import build_detector
 
 
 def draw_frames(

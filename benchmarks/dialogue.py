@@ -18,12 +18,12 @@ from pathlib import Path
 
 from benchmarks.material import FOLDER
 from benchmarks.people import clips_folder, print_table, segmenter_settings
-from pipeline.config import load_job
-from pipeline.job import run_job
-from pipeline.progress import Silent
-from tests.crowd import watching_changes
-from tests.dialogue import HALVES, SIDE, differences, make_dialogue
-from tests.jobs import write_job
+from lipstitch.job import run_job
+from lipstitch.job_file.config import load_job
+from lipstitch.progress import Silent
+from tests.support.crowd import watching_changes
+from tests.support.dialogue import HALVES, SIDE, differences, make_dialogue
+from tests.support.jobs import write_job
 
 PAIRS = (
     ("head_01_512", "head_03_512"),

@@ -38,18 +38,18 @@ import av
 import numpy as np
 import yaml
 
-from media.complete import check_complete
-from media.errors import LipstitchError
+from base.errors import LipstitchError
+from lipstitch.job_file.config import JobConfig, load_job
+from lipstitch.progress import Silent
+from lipstitch.source.source import open_source
+from media.audio.reader import read_samples
 from media.orientation import Orientation
+from media.packets.truncation import check_complete
 from media.probe import probe
 from media.reader import FrameReader
-from media.sound import read_samples
-from pipeline.config import JobConfig, load_job
-from pipeline.prepare import open_source
-from pipeline.progress import Silent
-from renderer.checkpoint import load_network
-from segmenter.detector import build_detector
-from tests.synthetic import Sound, click_track, make_video
+from renderer.checkpoints import load_network
+from segmenter.detectors.build import build_detector
+from tests.support.synthetic import Sound, click_track, make_video
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "fuzz"

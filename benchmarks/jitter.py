@@ -37,20 +37,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.material import shared_folder
-from media.frame_table import FrameTable
+from media.clips import Span
+from media.faces import Face
 from media.info import MediaInfo
-from media.packet_scan import scan_packets
+from media.packets.frame_table import FrameTable
+from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
-from media.timeline import Face, Span
 from renderer.compositor import FACE_SIZE, Compositor, Pads
-from segmenter.detector import FaceDetector, build_detector
+from segmenter.detectors.base import FaceDetector
+from segmenter.detectors.build import build_detector
 from segmenter.pose import estimate_roll, upright_box
-from segmenter.runs import SpanSettings
 from segmenter.scanner import scan_faces
 from segmenter.smoothing import filter_weights, needed_frames
-from segmenter.spans import find_spans
+from segmenter.spans.find import find_spans
+from segmenter.spans.presence import SpanSettings
 from segmenter.tracker import ALIGN, SMOOTHING_FRAMES, Align, BoxTracker
 
 CLIPS = (

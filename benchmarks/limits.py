@@ -16,10 +16,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from media.packet_scan import scan_packets
+from lipstitch.execution.machine import num_cores
+from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import FrameReader
-from pipeline.machine import num_cores
 from renderer.engine import load_engine
 
 NUM_FRAMES = 300

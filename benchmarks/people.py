@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.material import FOLDER, shared_folder
-from pipeline.config import load_job
-from pipeline.job import run_job
-from pipeline.progress import Silent
-from tests.crowd import (
+from lipstitch.job import run_job
+from lipstitch.job_file.config import load_job
+from lipstitch.progress import Silent
+from tests.support.crowd import (
     Place,
     crossing,
     make_crowd,
@@ -31,7 +31,7 @@ from tests.crowd import (
     watching_changes,
     write_photo,
 )
-from tests.jobs import load_report, write_job
+from tests.support.jobs import load_report, write_job
 
 PEOPLE = tuple(f"head_{number:02}_512" for number in (1, 4, 7, 12, 13, 10, 5, 8, 14, 3, 6, 9))
 """Different people. All but the last three, who are never targets, have footage of more than PHOTO_FRAME frames."""

@@ -140,7 +140,7 @@ def patch_two_hours() -> list[Row]:
     for what, name, aim in (("copied sound", "w4.mp4", "20 s"), ("one sound encode", "w4.mkv", "")):
         job = run_job(name, content)
         reencoded = sum(span["end"] - span["start"] for span in job.report["check"]["reencoded"])
-        decoded = f"{job.report['num_rendered_frames']} frames rendered, {reencoded} more coded again"
+        decoded = f"{job.report['num_rendered_frames']} frames rendered, {reencoded} more re-encoded"
         rows.append(Row("W4", f"10 s in 2 h, {what}", f"{job.measured.seconds:.1f} s", aim))
         rows.append(Row("W4", "its stages", f"{_stages(job)}; {decoded}; {job.measured.peak_mb:.0f} MB", ""))
     return rows

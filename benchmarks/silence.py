@@ -32,13 +32,13 @@ import yaml
 from numpy.typing import NDArray
 
 from benchmarks.material import ROOT, shared_folder
-from media.packet_scan import scan_packets
+from media.audio.voice_activity import find_speech
+from media.faces import FaceBox
+from media.packets.scan import scan_packets
 from media.picture import PictureConverter, Pixels
 from media.probe import probe
 from media.reader import FrameReader
-from media.speech import find_speech
-from media.timeline import FaceBox
-from segmenter.detector import RetinaFaceDetector
+from segmenter.detectors.retinaface import RetinaFaceDetector
 
 RATE = 16_000
 PAUSES = ((2.6, 4.4), (7.0, 8.8))

@@ -17,14 +17,14 @@ import soundfile
 import torch
 
 from demo.make_material import DUB_FILE
-from pipeline.progress import PlainLines
-from renderer.checkpoint import load_network
+from lipstitch.progress import PlainLines
+from lipstitch.training.dataset.augment import plain_faces
+from lipstitch.training.dataset.dataset import FaceData
+from lipstitch.training.evaluation.measures import draw_faces
+from lipstitch.training.evaluation.pictures import draw_rows
+from lipstitch.training.preparation.prepare import DetectorSource, prepare_dataset
+from renderer.checkpoints import load_network
 from renderer.mel import WINDOW_COLUMNS, mel_spectrogram, window_start
-from training.augment import plain_faces
-from training.dataset import FaceData
-from training.measures import draw_faces
-from training.pictures import draw_rows
-from training.prepare import DetectorSource, prepare_dataset
 
 VIDEO, FACES = Path("build/demo/talk.mp4"), Path("build/demo/faces")
 DUBS = (Fraction(12), Fraction(40))

@@ -7,12 +7,16 @@ those of ITU-T H.264 table 7-1 and H.265 table 7-1; configuration records those 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
-from media.errors import UnsupportedMedia
+import av
+
+from base.errors import UnsupportedMedia
 from media.orientation import DisplayMatrix, build_matrix
 
 H264_IDR, H264_SPS, H264_PPS = 5, 7, 8
 HEVC_BLA_N_LP, HEVC_CRA = 18, 21
+AnyPacket: TypeAlias = "av.Packet[Any]"
 HEVC_IRAP = range(16, 24)
 HEVC_PARAMETER_SETS = (32, 33, 34)
 HEVC_SPS = 33

@@ -16,9 +16,7 @@ from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from media.orientation import Orientation
-from media.orientation import Plane as Plane
-from media.orientation import Rectangle as Rectangle
+from media.orientation import Orientation, Plane, Rectangle
 
 Pixels = NDArray[np.uint8]
 
@@ -58,7 +56,7 @@ def chroma_step(pixel_format: VideoFormat) -> tuple[int, int]:
     return 16 // pixel_format.chroma_width(16), 16 // pixel_format.chroma_height(16)
 
 
-def align(rectangle: Rectangle, frame: VideoFrame) -> Rectangle:
+def snap_to_chroma(rectangle: Rectangle, frame: VideoFrame) -> Rectangle:
     """Grow a stored rectangle to whole chroma samples, inside the frame.
 
     Growing by a further chroma sample on each side would not matter: chroma is filtered within the region, and only

@@ -14,11 +14,12 @@ from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from media.errors import UnreadableMedia, UnsupportedMedia
-from media.frame_table import FrameTable
+from base.errors import UnreadableMedia, UnsupportedMedia
+from media.clips import Span, TrackedFace
+from media.faces import Face, FaceBox
 from media.info import MediaInfo
+from media.packets.frame_table import FrameTable
 from media.probe import open_input
-from media.timeline import Face, FaceBox, Span, TrackedFace
 
 MOST_FORMS = 32
 """Places at which a change of the picture's form is looked for."""

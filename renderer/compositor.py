@@ -19,18 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.orientation import Orientation
-from media.picture import (
-    PictureConverter,
-    Pixels,
-    Plane,
-    Rectangle,
-    VideoFrame,
-    align,
-    copy_frame,
-    plane_views,
-)
-from media.timeline import FaceBox
+from media.faces import FaceBox
+from media.orientation import Orientation, Plane, Rectangle
+from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views, snap_to_chroma
 
 FACE_SIZE = 96
 """Height and width in pixels of the face crop that Wav2Lip takes."""
@@ -93,7 +84,7 @@ class Compositor:
         outline = bounds(places, upright)
         if min(padded.width, padded.height, outline[2] - outline[0], outline[3] - outline[1]) < LEAST_FACE_PX:
             return None
-        region = align(self._orientation.to_stored(outline, width, height), frame)
+        region = snap_to_chroma(self._orientation.to_stored(outline, width, height), frame)
         pixels = self._converter.region_bgr(frame, region)
         corner = self._orientation.to_upright(region, width, height)
         return FaceCrop(sample(pixels, moved(places, -corner[0], -corner[1]), FACE_SIZE), places, region)
@@ -116,7 +107,7 @@ class Compositor:
         width, height = frame.width, frame.height
         upright = self._orientation.upright_size(width, height)
         under = self._orientation.to_stored(bounds(crop.places, upright, top=MASK_TOP_PX), width, height)
-        area = align(under, frame)
+        area = snap_to_chroma(under, frame)
         left, top, right, bottom = self._orientation.to_upright(area, width, height)
         places, size = moved(crop.places, -left, -top), (right - left, bottom - top)
         if strength <= 0 or min(size) <= 0:  # unseen, or beyond the frame

@@ -22,9 +22,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from media.errors import ConfigError, OutOfMemory, RenderError
-from renderer.checkpoint import load_network
-from renderer.network import FACE_PX, fold_normalisation
+from base.errors import ConfigError, OutOfMemory, RenderError
+from renderer.checkpoints import load_network
+from renderer.networks.network import FACE_PX, fold_normalisation
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -68,7 +68,7 @@ def choose_precision(wanted: Precision, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-class MouthEngine:
+class LipSyncEngine:
     """Renders mouths with one network, on one device; the same bits anywhere in a batch, on any number of threads."""
 
     def __init__(
@@ -108,7 +108,7 @@ class MouthEngine:
         """Return a queue in which a GPU works beside those of other workers: one copies while another computes."""
         return torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
-    def for_worker(self, num_threads: int | None) -> MouthEngine:
+    def for_worker(self, num_threads: int | None) -> LipSyncEngine:
         """Return an engine that shares this one's network, for one of several workers.
 
         num_threads: as many of its own; None: those of this engine, which then work for whoever has something to draw.
@@ -119,7 +119,7 @@ class MouthEngine:
         engine._stream = self._queue_of_its_own()
         return engine
 
-    def with_batch_size(self, batch_size: int) -> MouthEngine:
+    def with_batch_size(self, batch_size: int) -> LipSyncEngine:
         """Return an engine that shares this one's network and threads and has another batch size."""
         engine = copy.copy(self)
         engine.batch_size = batch_size
@@ -187,10 +187,10 @@ def load_engine(
     batch_size: int,
     num_threads: int | None = None,
     allow_torchscript: bool = False,
-) -> MouthEngine:
-    """Load the weights in a file and make an engine of them. Raises what `load_network` and `MouthEngine` do."""
+) -> LipSyncEngine:
+    """Load the weights in a file and make an engine of them. Raises what `load_network` and `LipSyncEngine` do."""
     network = load_network(checkpoint, allow_torchscript=allow_torchscript)
-    return MouthEngine(
+    return LipSyncEngine(
         network, device=device, precision=precision, batch_size=batch_size, num_threads=num_threads, takes_over=True
     )
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from media.errors import UnreadableMedia, UnsupportedMedia
+from base.errors import UnreadableMedia, UnsupportedMedia
 
 SAMPLE_RATE = 16_000
 """Samples a second."""

@@ -17,14 +17,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frame_table import FrameTable
+from media.clips import Clip, TrackedFace
+from media.coding.encoder_options import VideoCoding
+from media.coding.writer import ClipWriter
+from media.faces import NeutralFace
 from media.info import MediaInfo
-from media.picture import Pixels, Rectangle, VideoFrame, plane_views
+from media.intervals import Interval, contains
+from media.orientation import Rectangle
+from media.packets.frame_table import FrameTable
+from media.picture import Pixels, VideoFrame, plane_views
 from media.reader import FaceTracker, FrameReader
-from media.timeline import Clip, Interval, Rest, TrackedFace, contains
-from media.writer import ClipWriter, VideoCoding
 from renderer.compositor import Compositor, FaceCrop
-from renderer.silence import Engine, draw_mouths, silence_of
+from renderer.silence import Engine, generate_lips, silence_of
 from renderer.stream import WriteBehind, read_ahead
 
 QUEUE_FRAMES = 12
@@ -80,7 +84,7 @@ class _Face:
 
 
 @dataclass(slots=True)
-class _Shot:
+class _FrameInFlight:
     """A frame on its way through a clip."""
 
     number: int
@@ -108,7 +112,7 @@ def render_clip(
 
     mels: the sounds that drive lips; a face span names its own by number. closes_mouths: whether mouths are shut while
     their sound is silent. num_threads: threads of the decoder, 0 for one a core.
-    Without tracker and engine nothing is rendered: every frame is coded again unchanged. Raises UnreadableMedia
+    Without tracker and engine nothing is rendered: every frame is re-encoded unchanged. Raises UnreadableMedia
     if no frame can be decoded, OutOfMemory if the batch is too large, WorkspaceError if the disk is full.
     """
     work = _Work(job, table, compositor)
@@ -120,11 +124,11 @@ def render_clip(
         if closes_mouths and tracker:
             work.rests = _read_rests(job, reader, compositor, tracker, mels)
         decoded = read_ahead(reader.read(frames), QUEUE_FRAMES)
-        with WriteBehind[_Shot](lambda shot: work.write(writer, shot), QUEUE_FRAMES) as behind:
+        with WriteBehind[_FrameInFlight](lambda shot: work.write(writer, shot), QUEUE_FRAMES) as behind:
             try:
                 if tracker is None or engine is None:
                     for number, (index, frame) in enumerate(decoded, job.clip.start_frame):
-                        behind.put(_Shot(number, index, frame))
+                        behind.put(_FrameInFlight(number, index, frame))
                 else:
                     tracked = tracker.track(decoded, job.clip.faces)
                     for batch in _batches(work.shots(tracked, frames), engine.batch_size):
@@ -159,7 +163,7 @@ def read_frames(clip: Clip, reach: int) -> Sequence[int]:
     return range(low, high + 1)
 
 
-def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mels: Sequence[Mel], work: _Work) -> None:
+def _draw(batch: Sequence[_FrameInFlight], job: ClipJob, engine: Engine, mels: Sequence[Mel], work: _Work) -> None:
     """Give the shots of a batch that hold faces their new mouths."""
     drawn = [(shot, face) for shot in batch for face in shot.faces]
     for start in range(0, len(drawn), engine.batch_size):  # the last frame's faces may be more than fill a batch
@@ -167,24 +171,24 @@ def _draw(batch: Sequence[_Shot], job: ClipJob, engine: Engine, mels: Sequence[M
         seconds = (job.seconds[shot.number - job.clip.start_frame] for shot, _ in part)
         windows = np.stack([mels[face.voice].window(at) for at, (_, face) in zip(seconds, part, strict=True)])
         faces = np.stack([face.crop.face for _, face in part])
-        mouths = draw_mouths(faces, windows, [face.rest for _, face in part], engine)
+        mouths = generate_lips(faces, windows, [face.rest for _, face in part], engine)
         for (shot, face), (mouth, shut) in zip(part, mouths, strict=True):
             work.blend(shot, face.crop, mouth, face.strength * (1 - face.shut * shut))
 
 
 def _read_rests(
     job: ClipJob, reader: FrameReader, compositor: Compositor, tracker: FaceTracker, mels: Sequence[Mel]
-) -> dict[Rest, Pixels]:
+) -> dict[NeutralFace, Pixels]:
     """Return the faces at rest, (96, 96, 3), that a clip's frames without speech need."""
     clip = job.clip
-    needed: set[Rest] = set()
+    needed: set[NeutralFace] = set()
     for part in clip.rendered:
         for at in range(part[0] - clip.start_frame, part[1] - clip.start_frame):
             source_frame = clip.source_frames[at]
             here = [span for span in clip.faces if span.start_frame <= source_frame < span.stop_frame]
             silent = [span for span in here if span.rests and silence_of(mels[span.voice].window(job.seconds[at])) > 0]
-            needed |= {rest for span in silent if (rest := span.rest_at(source_frame))}
-    rests: dict[Rest, Pixels] = {}
+            needed |= {rest for span in silent if (rest := span.neutral_face_at(source_frame))}
+    rests: dict[NeutralFace, Pixels] = {}
     for rest in sorted(needed, key=lambda rest: rest.frame):
         for _, frame in reader.read([rest.frame]):
             if crop := compositor.crop(frame, *tracker.pose(rest.face)):
@@ -192,9 +196,9 @@ def _read_rests(
     return rests
 
 
-def _batches(shots: Iterator[_Shot], num_faces: int) -> Iterator[list[_Shot]]:
+def _batches(shots: Iterator[_FrameInFlight], num_faces: int) -> Iterator[list[_FrameInFlight]]:
     """Group shots until a group holds `num_faces` faces or more, or twice as many frames."""
-    group: list[_Shot] = []
+    group: list[_FrameInFlight] = []
     faces = 0
     for shot in shots:
         group.append(shot)
@@ -213,7 +217,7 @@ class _Work:
         self._clip, self._table, self._compositor = job.clip, table, compositor
         self._wants_hashes = job.wants_hashes
         self._strengths = {(fade.frame, fade.face): fade.strength for fade in job.clip.fades}
-        self.rests: dict[Rest, Pixels] = {}
+        self.rests: dict[NeutralFace, Pixels] = {}
         """Faces at rest, where some are needed."""
         self._boxes: dict[Interval, Rectangle] = {}
         self._hashes: list[int] = []
@@ -221,7 +225,7 @@ class _Work:
 
     def shots(
         self, tracked: Iterator[tuple[int, VideoFrame, tuple[TrackedFace, ...]]], frames: Sequence[int]
-    ) -> Iterator[_Shot]:
+    ) -> Iterator[_FrameInFlight]:
         """Yield the clip's own frames, each with its faces if it is to be rendered; margins are dropped."""
         clip = self._clip
         skipped = _find(frames, clip.source_frames)
@@ -229,21 +233,21 @@ class _Work:
             number = clip.start_frame + position - skipped
             if not clip.start_frame <= number < clip.stop_frame:
                 continue
-            shot = _Shot(number, source_frame, frame)
+            shot = _FrameInFlight(number, source_frame, frame)
             if contains(clip.rendered, number):
                 shot.faces = tuple(cut for face in faces if (cut := self._cut(shot, face)))
             yield shot
 
-    def _cut(self, shot: _Shot, face: TrackedFace) -> _Face | None:
+    def _cut(self, shot: _FrameInFlight, face: TrackedFace) -> _Face | None:
         crop = self._compositor.crop(shot.frame, face.box, face.roll_degrees)
         if crop is None:
             return None
         strength = self._strengths.get((shot.number, self._clip.faces.index(face.span)), 1.0)
-        rest = face.span.rest_at(shot.source_frame) if self.rests else None
+        rest = face.span.neutral_face_at(shot.source_frame) if self.rests else None
         at_rest = self.rests.get(rest) if rest else None
-        return _Face(crop, face.span.voice, strength, at_rest, face.span.shut_at(shot.source_frame))
+        return _Face(crop, face.span.voice, strength, at_rest, face.span.closed_mouth_at(shot.source_frame))
 
-    def blend(self, shot: _Shot, crop: FaceCrop, mouth: Pixels, strength: float) -> None:
+    def blend(self, shot: _FrameInFlight, crop: FaceCrop, mouth: Pixels, strength: float) -> None:
         """Blend a mouth into a shot's frame, over those that are in it already; at strength 0 it stays as it is."""
         if strength <= 0:
             return
@@ -252,7 +256,7 @@ class _Work:
         interval = next(part for part in self._clip.rendered if part[0] <= shot.number < part[1])
         self._boxes[interval] = _union(self._boxes.get(interval, crop.region), crop.region)
 
-    def write(self, writer: ClipWriter, shot: _Shot) -> None:
+    def write(self, writer: ClipWriter, shot: _FrameInFlight) -> None:
         """Hand a shot's frame to the encoder. Runs on the writing thread, in order of the frames."""
         if self._wants_hashes:
             self._hashes.append(hash_planes(shot.frame))

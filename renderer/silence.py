@@ -25,7 +25,7 @@ MOUTH_ROWS, MOUTH_COLUMNS = slice(58, 90), slice(26, 70)
 """Where the mouth is in a face of 96 x 96."""
 SMOOTHING_PX = 2.5
 """Sigma of the blur before mouths are compared: what is finer is skin, and the network's blur."""
-SHUT_LEVELS, OPEN_LEVELS = 10.0, 16.0
+CLOSED_LEVELS, OPEN_LEVELS = 10.0, 16.0
 """Greatest difference to the mouth at rest, in levels of 255, up to which a mouth counts as shut, and from which on it
 does not. On clips of six people mouths that show teeth differ by 17 and more, open ones by 30 to 120."""
 
@@ -57,18 +57,18 @@ def mixed(mouth: Pixels, at_rest: Pixels, silence: float) -> Pixels:
     return np.rint(mouth + (at_rest.astype(np.float32) - mouth) * silence).astype(np.uint8)
 
 
-def shut_share(face: Pixels, at_rest: Pixels) -> float:
+def closed_share(face: Pixels, at_rest: Pixels) -> float:
     """Return how surely the mouth of a face is shut, in [0, 1], by the same face drawn at rest; both (96, 96, 3).
 
     It depends on this frame alone, and changes softly with it: what is mixed by it differs by OPEN_LEVELS at most.
     """
     one, other = (cv2.GaussianBlur(each.astype(np.float32), (0, 0), SMOOTHING_PX) for each in (face, at_rest))
     differences = np.abs(one - other)[MOUTH_ROWS, MOUTH_COLUMNS].mean(axis=2)
-    share = (OPEN_LEVELS - float(differences.max())) / (OPEN_LEVELS - SHUT_LEVELS)
+    share = (OPEN_LEVELS - float(differences.max())) / (OPEN_LEVELS - CLOSED_LEVELS)
     return min(max(share, 0.0), 1.0)
 
 
-def draw_mouths(
+def generate_lips(
     faces: Pixels, windows: NDArray[np.float32], rests: Sequence[Pixels | None], engine: Engine
 ) -> Iterator[tuple[Pixels, float]]:
     """Yield the new mouth of each face (96, 96, 3), and how surely its own is shut in silence, in [0, 1].
@@ -88,5 +88,5 @@ def draw_mouths(
         drawn = engine.render(faces[places], np.stack([SILENT_WINDOW] * len(quiet)), shown)
         for at, mouth in zip(places, drawn, strict=True):
             mouths[at] = mixed(mouths[at], mouth, silences[at])
-            shut[at] = silences[at] * shut_share(faces[at], mouth)
+            shut[at] = silences[at] * closed_share(faces[at], mouth)
     yield from zip(mouths, shut, strict=True)

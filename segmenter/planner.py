@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
-from media.frame_table import FrameTable
-from media.sound import sample_at
-from media.timeline import Clip, Fade, Interval, OutputTimeline, Run, Span, complement, intersect, merge
-from segmenter.people import SAME_PLACE
+from media.audio.buffer import sample_at
+from media.clips import Clip, Fade, Span
+from media.intervals import Interval, complement, intersect, merge
+from media.packets.frame_table import FrameTable
+from media.timeline import FrameRun, OutputTimeline
+from segmenter.people.identities import SAME_PLACE
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES, reach_of
-from segmenter.turns import Speaker, in_turns
+from segmenter.spans.turns import Speaker, in_turns
 
 DRIVING_RATE = 16000
 """Samples per second of the sound that drives the lips, as Wav2Lip was trained."""
@@ -24,7 +26,7 @@ PATH_MARGIN_FRAMES = reach_of(MOST_WINDOW_FRAMES) + MOST_STEP_FRAMES - 1
 SEAM_REASON = "between a rendered span and the nearest point where packets can be copied"
 HIDDEN_REASON = "coded from pictures that an edit list hides, which the output cannot hide"
 FOREIGN_REASON = "coded with other parameter sets than the rest"
-PROLONGED_REASON = "appended to reach the length of the sound"
+EXTENDED_REASON = "appended to reach the length of the sound"
 
 
 def plan_clips(
@@ -34,7 +36,7 @@ def plan_clips(
     *,
     driven: Sequence[Interval],
     driving_start: Fraction,
-    coded_reason: str,
+    reencode_reason: str,
     may_copy_whole: bool = True,
     may_hide: bool = True,
     max_clip_seconds: Fraction,
@@ -44,13 +46,13 @@ def plan_clips(
     """Cut the output into clips: rendered where a face span is driven by sound, copied where packets allow.
 
     spans: in source frames; those of several faces may overlap. driven: output frames, sorted and disjoint, for which
-    there is driving sound, whose sample 0 is heard driving_start seconds after the first output frame. coded_reason:
+    there is driving sound, whose sample 0 is heard driving_start seconds after the first output frame. reencode_reason:
     why no packet may be copied beside coded ones; empty if packets may be. may_copy_whole: whether all of them may be
     where nothing is rendered. may_hide: whether the output's container hides packets before its first frame. speakers:
     of a dialogue, whose faces are rendered in their own turns alone. fade_seconds: how long a mouth takes to come and
     go where a rendered stretch begins or ends inside a shot.
     Face clips may be cut at any frame, copied clips only where packets can be copied; the frames left over join their
-    neighbour and are coded again unchanged.
+    neighbour and are re-encoded unchanged.
 
         face          [-----------)
         clean      |         |         |        |
@@ -61,10 +63,10 @@ def plan_clips(
     if speakers:  # what is drawn in which frames is told apart, so that it can be checked whose mouth moved
         rendered = list(_split(rendered, sorted({edge for interval, _ in shown.shown for edge in interval})))
     if may_copy_whole and not rendered and timeline.is_source and len(timeline.runs) == 1:
-        coded_reason = ""
+        reencode_reason = ""
     fades = _fades(shown, timeline, driven, fade_seconds)
     clips: list[Clip] = []
-    copying = _choose_copies(table, timeline, rendered, coded_reason, may_hide=may_hide)
+    copying = _choose_copies(table, timeline, rendered, reencode_reason, may_hide=may_hide)
     for run, (start, stop), copied in copying.pieces:
         for first, last in [(start, stop)] if copied else _cut(timeline, start, stop, max_clip_seconds):
             inside = tuple(intersect(rendered, [(first, last)]))
@@ -75,12 +77,12 @@ def plan_clips(
                     index=len(clips),
                     start_frame=first,
                     stop_frame=last,
-                    action="copy" if copied else "render" if inside else "code",
+                    action="copy" if copied else "render" if inside else "reencode",
                     reason=_reason(
                         copied=copied,
                         rendered_whole=merge(inside) == [(first, last)],
                         appended=appended,
-                        coded_reason=coded_reason or copying.cause(table, run.source_frames(first, last), inside),
+                        reencode_reason=reencode_reason or copying.cause(table, run.source_frames(first, last), inside),
                     ),
                     source_frames=run.source_frames(first, last),
                     faces=_shortened(touched, run.source_frames(first, last)),
@@ -181,7 +183,7 @@ def _fades(
     return [fades[place] for place in sorted(fades)]
 
 
-def _goes_on(span: Span, border: int, run: Run, beyond: Sequence[Span]) -> bool:
+def _goes_on(span: Span, border: int, run: FrameRun, beyond: Sequence[Span]) -> bool:
     """Tell whether one of the spans beyond a border draws the same face: then its mouth is new on both sides."""
     (frame,) = run.source_frames(border - 1, border)
     return any(
@@ -206,19 +208,19 @@ def _fades_of(fades: Sequence[tuple[int, Span, float]], faces: Sequence[Span], p
     return tuple(Fade(frame, faces.index(span), strength) for frame, span, strength in fades[first:last])
 
 
-def _reason(*, copied: bool, rendered_whole: bool, appended: bool, coded_reason: str) -> str:
+def _reason(*, copied: bool, rendered_whole: bool, appended: bool, reencode_reason: str) -> str:
     if copied:
         return "no face to render"
     if rendered_whole:
         return ""
-    return PROLONGED_REASON if appended else coded_reason
+    return EXTENDED_REASON if appended else reencode_reason
 
 
 @dataclass(frozen=True, slots=True)
 class _Copying:
     """Which parts of the output are copied from the source."""
 
-    pieces: tuple[tuple[Run, Interval, bool], ...]
+    pieces: tuple[tuple[FrameRun, Interval, bool], ...]
     """(run, output interval, whether its packets are copied), tiling the output."""
     foreign: tuple[Interval, ...]
     """Source frames that need other parameter sets than those that are copied."""
@@ -240,7 +242,7 @@ class _Copying:
 
 
 def _choose_copies(
-    table: FrameTable, timeline: OutputTimeline, rendered: Sequence[Interval], coded_reason: str, *, may_hide: bool
+    table: FrameTable, timeline: OutputTimeline, rendered: Sequence[Interval], reencode_reason: str, *, may_hide: bool
 ) -> _Copying:
     """Return what is copied: where parameter sets change, the frames of those sets that allow most to be copied."""
     keeps_head = may_hide and timeline.is_source and table.hidden_head == "negative"
@@ -248,7 +250,7 @@ def _choose_copies(
     choices = []
     for extradata in dict.fromkeys([None, *(each.extradata for each in table.descriptions)]):
         foreign = tuple(table.foreign_to(extradata))
-        pieces = _pieces(table, timeline, rendered, coded_reason, foreign, begins_clean=begins_clean)
+        pieces = _pieces(table, timeline, rendered, reencode_reason, foreign, begins_clean=begins_clean)
         choices.append(_Copying(tuple(pieces), foreign))
     return max(choices, key=lambda choice: choice.num_frames)
 
@@ -257,15 +259,15 @@ def _pieces(
     table: FrameTable,
     timeline: OutputTimeline,
     rendered: Sequence[Interval],
-    coded_reason: str,
+    reencode_reason: str,
     foreign: Sequence[Interval],
     *,
     begins_clean: bool,
-) -> Iterator[tuple[Run, Interval, bool]]:
+) -> Iterator[tuple[FrameRun, Interval, bool]]:
     """Yield (run, output interval, whether its packets are copied), tiling the output."""
     for number, run in enumerate(timeline.runs):
         whole = (run.start_frame, run.stop_frame)
-        may_copy = run.step == 1 and not coded_reason and not (timeline.is_source and number)
+        may_copy = run.step == 1 and not reencode_reason and not (timeline.is_source and number)
         gaps = complement(intersect(rendered, [whole]), *whole) if may_copy else []
         copied = [part for gap in gaps for part in _copyable(table, run, gap, foreign, begins_clean=begins_clean)]
         both = [*((part, True) for part in copied), *((part, False) for part in complement(copied, *whole))]
@@ -274,7 +276,7 @@ def _pieces(
 
 
 def _copyable(
-    table: FrameTable, run: Run, gap: Interval, foreign: Sequence[Interval], *, begins_clean: bool
+    table: FrameTable, run: FrameRun, gap: Interval, foreign: Sequence[Interval], *, begins_clean: bool
 ) -> Iterator[Interval]:
     """Yield the parts of a gap between rendered frames whose packets can be copied.
 

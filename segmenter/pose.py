@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import atan2, cos, degrees, hypot, radians, sqrt
 
-from media.timeline import Face, FaceBox
+from media.faces import Face, FaceBox
 
 MOST_ROLL_DEGREES = 45.0
 """A crop is turned so far at most. Of a face that is tilted further, the rest of the tilt stays in the crop."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from math import ceil, floor
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from media.frame_table import FrameTable
+from media.faces import Face, FrameDetections
+from media.intervals import Interval
+from media.packets.frame_table import FrameTable
 from media.picture import PictureConverter, Pixels, VideoFrame
-from media.timeline import Face, FaceBox, FaceSample, Interval
-from segmenter.appearance import with_looks
 from segmenter.cuts import CUT_PICTURE_PX, CutDetector
-from segmenter.detector import FaceDetector
-from segmenter.embedder import FaceEmbedder
-from segmenter.portraits import PortraitTaker
+from segmenter.detectors.base import FaceDetector
+from segmenter.face_quality import with_quality
+from segmenter.people.embedder import FaceEmbedder
+from segmenter.people.embedding_sampler import EmbeddingSampler
+from segmenter.scan import Scan, _face
 from segmenter.tracks import SAME_FACE, box_distance
 
 T = TypeVar("T")
@@ -38,62 +38,6 @@ RIVAL_AREA = 0.25
 PART_SECONDS = 10
 """Least length of what is scanned by itself: short enough to share a minute among the cores, long enough that decoding
 up to a border and beyond it does not count."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What was seen in the frames that were scanned."""
-
-    samples: tuple[FaceSample, ...]
-    """By frame; boxes and landmarks in pixels of the upright picture, to a hundredth."""
-    cuts: tuple[int, ...]
-    """First frame of each shot that begins with a cut."""
-    detector: str
-    """Name of the detector."""
-    upright_size: tuple[int, int]
-    """Width and height of the upright picture."""
-
-    def to_json(self) -> str:
-        """Return the scan as JSON; about 130 bytes a sample with one face, and 175 once a second for who it is."""
-        samples = [[sample.frame, [_numbers(face) for face in sample.faces]] for sample in self.samples]
-        content = {"detector": self.detector, "upright_size": self.upright_size, "cuts": self.cuts, "samples": samples}
-        return json.dumps(content, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> Scan:
-        """Return the scan that to_json wrote, equal to the original; ValueError or KeyError if it is none."""
-        content = json.loads(text)
-        samples = (FaceSample(frame, tuple(_face(*face) for face in faces)) for frame, faces in content["samples"])
-        width, height = content["upright_size"]
-        return cls(tuple(samples), tuple(content["cuts"]), content["detector"], (width, height))
-
-
-def _numbers(face: Face) -> list[float | str | None]:
-    box = face.box
-    points = (coordinate for point in face.landmarks or () for coordinate in point)
-    embedding = [b64encode(face.embedding).decode()] if face.embedding else []
-    looks = (face.light, face.sharpness, face.openness)
-    return [face.score, *looks, box.left, box.top, box.right, box.bottom, *points, *embedding]
-
-
-def _face(
-    score: float,
-    light: float | None,
-    sharpness: float | None,
-    openness: float | None,
-    left: float,
-    top: float,
-    right: float,
-    bottom: float,
-    *rest: Any,
-) -> Face:
-    box = FaceBox(left, top, right, bottom)
-    embedding = b64decode(rest[-1]) if rest and isinstance(rest[-1], str) else b""
-    points = rest[:-1] if embedding else rest
-    if not points:
-        return Face(box, score, None, embedding, light, sharpness, openness)
-    first, second, third, fourth, fifth = zip(points[::2], points[1::2], strict=True)
-    return Face(box, score, (first, second, third, fourth, fifth), embedding, light, sharpness, openness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +107,7 @@ def scan_faces(
     """
     sampler = _Sampler(table, detector, converter, upright_size, samples_per_second, min_face_px, embedder)
     cuts: list[int] = []
-    samples: list[FaceSample] = []
+    samples: list[FrameDetections] = []
     numbered = enumerate(_reported(frames, on_progress))
     for _, stretch in groupby(numbered, key=lambda each: each[1][0] - each[0]):
         shots = groupby(_with_shot((frame for _, frame in stretch), sampler.glance), key=itemgetter(0))
@@ -225,17 +169,17 @@ class _Sampler:
         """Return a frame as the cut detector sees it."""
         return self.converter.upright_bgr(frame, _fitted(self.upright_size, CUT_PICTURE_PX))
 
-    def look(self, index: int, frame: VideoFrame) -> FaceSample:
+    def look(self, index: int, frame: VideoFrame) -> FrameDetections:
         """Find the faces of a frame."""
         size = detection_size(self.upright_size, self.min_face_px)
         scale_x, scale_y = self.upright_size[0] / size[0], self.upright_size[1] / size[1]
         found = self.detector.detect(self.converter.upright_bgr(frame, size))
         faces = (_enlarged(face, scale_x, scale_y) for face in found)
-        return FaceSample(index, tuple(with_looks(face, frame, self.converter.orientation) for face in faces))
+        return FrameDetections(index, tuple(with_quality(face, frame, self.converter.orientation) for face in faces))
 
-    def samples_of(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FaceSample]:
+    def samples_of(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FrameDetections]:
         """Yield the samples of one shot."""
-        before: FaceSample | None = None
+        before: FrameDetections | None = None
         taker = self._taker()
         for block in self._blocks(shot):
             after = self.look(*block[-1])
@@ -246,10 +190,10 @@ class _Sampler:
             yield after
             before = after
 
-    def _taker(self) -> PortraitTaker | None:
+    def _taker(self) -> EmbeddingSampler | None:
         if self.embedder is None:
             return None
-        return PortraitTaker(self.embedder, self.converter, self.table, self.upright_size)
+        return EmbeddingSampler(self.embedder, self.converter, self.table, self.upright_size)
 
     def _blocks(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[list[tuple[int, VideoFrame]]]:
         """Cut a shot into blocks that end with a frame to look at; the first frame is a block of its own.
@@ -273,8 +217,8 @@ class _Sampler:
         return floor(now) > floor(before)
 
     def _between(
-        self, before: FaceSample, frames: list[tuple[int, VideoFrame]], after: FaceSample
-    ) -> Iterator[FaceSample]:
+        self, before: FrameDetections, frames: list[tuple[int, VideoFrame]], after: FrameDetections
+    ) -> Iterator[FrameDetections]:
         """Where faces come or go between two samples, halve the frames between them until the change is found."""
         if not frames or not _differ(before, after):
             return
@@ -285,7 +229,7 @@ class _Sampler:
         yield from self._between(sample, frames[middle + 1 :], after)
 
 
-def _differ(a: FaceSample, b: FaceSample) -> bool:
+def _differ(a: FrameDetections, b: FrameDetections) -> bool:
     """Tell whether a face that could be the target is clearly seen in one sample and not at all in the other."""
     clear = [[face for face in sample.faces if face.score >= CLEAR_SCORE] for sample in (a, b)]
     least_area = RIVAL_AREA * max((face.box.area for face in chain(*clear)), default=0.0)

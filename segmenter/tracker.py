@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.picture import PictureConverter, Pixels, Rectangle, VideoFrame, align
-from media.timeline import Face, FaceBox, Span, TrackedFace
-from segmenter.detector import FaceDetector
+from media.clips import Span, TrackedFace
+from media.faces import Face, FaceBox
+from media.orientation import Rectangle
+from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
+from segmenter.detectors.base import FaceDetector
 from segmenter.pose import MOST_ROLL_DEGREES, estimate_roll, upright_box
 from segmenter.smoothing import filter_weights, needed_frames, reach_of
 from segmenter.tracks import SAME_FACE, box_distance
@@ -216,7 +218,7 @@ class BoxTracker:
         x, y = (expected.left + expected.right) / 2, (expected.top + expected.bottom) / 2
         upright = (round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2))
         orientation = self._converter.orientation
-        stored = align(orientation.to_stored(upright, frame.width, frame.height), frame)
+        stored = snap_to_chroma(orientation.to_stored(upright, frame.width, frame.height), frame)
         return orientation.to_upright(stored, frame.width, frame.height)
 
     def _shrunk(self, region: Pixels, side: float) -> tuple[Pixels, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import atan2, degrees, hypot, isinf, log
 
-from media.timeline import Face, FaceBox, FaceSample
+from media.faces import Face, FaceBox, FrameDetections
 
 Track = dict[int, Face]
 """One face followed through a shot, by frame in increasing order."""
@@ -60,7 +60,7 @@ def mean_area(track: Track) -> float:
     return total_area(track) / len(track)
 
 
-def build_tracks(samples: Iterable[FaceSample]) -> list[Track]:
+def build_tracks(samples: Iterable[FrameDetections]) -> list[Track]:
     """Follow every face through the samples of one shot; each track holds its face by frame.
 
     In each sample the closest pairs of a track's last face and a new one are joined first; what is further apart than

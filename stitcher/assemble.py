@@ -18,14 +18,16 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from media.errors import UnsupportedMedia
-from media.field_pairs import AnyPacket, is_hidden, join_fields
-from media.frame_table import FrameTable
+from base.errors import UnsupportedMedia
+from media.bitstream import AnyPacket
+from media.clips import RenderedClip
 from media.info import MediaInfo
+from media.packets.field_pairs import is_hidden, join_fields
+from media.packets.frame_table import FrameTable
 from media.probe import open_input
-from media.timeline import OutputTimeline, RenderedClip, Run
-from stitcher.feeds import SoundFeed, VideoFeed
-from stitcher.soundtrack import Soundtrack
+from media.timeline import FrameRun, OutputTimeline
+from stitcher.audio.soundtrack import Soundtrack
+from stitcher.packet_sources import AudioPacketSource, VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options, writing
 from stitcher.subtitles import shown_at
 
@@ -101,9 +103,9 @@ def assemble(
     video = source.require_video()
     with ExitStack() as stack:
         reader = stack.enter_context(open_input(source.path))
-        sound = SoundFeed(stack, soundtrack, timeline.time_base) if soundtrack else None
+        sound = AudioPacketSource(stack, soundtrack, timeline.time_base) if soundtrack else None
         coded = next((rendered.path for rendered in clips if rendered.path), None)
-        feed = VideoFeed(video, table, timeline, clips, coded, is_new=is_new, is_annex_b=muxer == "mpegts")
+        feed = VideoPacketSource(video, table, timeline, clips, coded, is_new=is_new, is_annex_b=muxer == "mpegts")
         options = muxer_options(muxer, timeline, sound, reader.metadata)
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:
@@ -126,8 +128,8 @@ class Assembly:
     def __init__(
         self,
         source: MediaInfo,
-        video: VideoFeed,
-        sound: SoundFeed | None,
+        video: VideoPacketSource,
+        sound: AudioPacketSource | None,
         timeline: OutputTimeline,
         table: FrameTable,
         streams: OutputStreams,
@@ -157,7 +159,7 @@ class Assembly:
             self._mux(packet, self._sound_target)
         on_progress(len(self._timeline))
 
-    def _walk(self, run: Run) -> Iterator[AnyPacket]:
+    def _walk(self, run: FrameRun) -> Iterator[AnyPacket]:
         """Yield the video packets to write as the source goes by; other streams are written on the way."""
         table, whole = self._table, self._timeline.is_source
         video_index = self._source.require_video().index

@@ -12,18 +12,19 @@ from tempfile import TemporaryDirectory
 import av
 import av.error
 
-from media.beside import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
-from media.errors import ContractBroken, MediaError, UnsupportedMedia
-from media.field_pairs import AnyPacket
-from media.frame_table import FrameTable
+from base.errors import ContractBroken, MediaError, UnsupportedMedia
+from media.bitstream import AnyPacket
+from media.coding.output_codec import StreamCoding
+from media.coding.writer import write_blank
 from media.info import MediaInfo
+from media.intervals import Interval
+from media.packets.frame_table import FrameTable
 from media.probe import open_input, probe
-from media.timeline import Interval, OutputTimeline
-from media.transcoding import StreamCoding
-from media.writer import write_blank
-from stitcher.feeds import VideoFeed
+from media.side_data import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
+from media.timeline import OutputTimeline
+from stitcher.packet_sources import VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options
-from stitcher.verify_streams import verify_fields, verify_format
+from stitcher.verify.streams import verify_fields, verify_format
 
 ENCODER_DELAY = Fraction(3, 10)
 """Seconds by which the packets of a soundtrack may begin before what is heard: MP3's at 8 kHz are 282 ms early."""
@@ -33,7 +34,7 @@ def first_time(muxer: str, table: FrameTable, kept: Sequence[Interval]) -> int:
     """Return when the first frame of an extraction is shown, in ticks: 0 where times below 0 can be written.
 
     FLV and program streams have none, so what is decoded before the first frame is shown needs time. Readers of AVI,
-    which stores no times of presentation, show frames as late as they did in the source. kept: as for lay_out_ranges.
+    which stores no times of presentation, show frames as late as they did in the source. kept: as for concat_ranges.
     """
     if muxer == "avi":
         return table.pts[-1] - table.dts[-1]
@@ -72,7 +73,7 @@ def check_container(
         options = muxer_options(muxer, timeline, None, reader.metadata)
         writer = av.open(f"file:{folder / 'container'}", "w", format=muxer, container_options=options)
         try:
-            feed = VideoFeed(video, table, timeline, (), sample, is_new=sample is not None)
+            feed = VideoPacketSource(video, table, timeline, (), sample, is_new=sample is not None)
             streams = OutputStreams(source, feed, None, timeline, reader, writer)
             target = streams.add(None, skips_first_audio=replaces_sound)
             writer.start_encoding()

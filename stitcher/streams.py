@@ -12,14 +12,14 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from media.beside import LAYERS, TRANSPARENCY
-from media.errors import StitchError, WorkspaceError
+from base.errors import StitchError, WorkspaceError
 from media.info import MediaInfo
 from media.probe import ATTACHED_PICTURE, open_input
+from media.side_data import LAYERS, TRANSPARENCY
 from media.timeline import OutputTimeline
+from stitcher.bitstream_joins import WITHOUT_SETS
 from stitcher.display_size import RESERVE, display_size, write_display_size
-from stitcher.feeds import SoundFeed, VideoFeed
-from stitcher.seams import WITHOUT_SETS
+from stitcher.packet_sources import AudioPacketSource, VideoPacketSource
 from stitcher.transcoded import add_transcoded
 
 BRAND_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
@@ -44,7 +44,7 @@ def named_keys(tags: Mapping[str, str]) -> list[str]:
 
 
 def muxer_options(
-    muxer: str, timeline: OutputTimeline, sound: SoundFeed | None, tags: Mapping[str, str]
+    muxer: str, timeline: OutputTimeline, sound: AudioPacketSource | None, tags: Mapping[str, str]
 ) -> dict[str, str]:
     """Return what FFmpeg's muxer of that name is told. tags: those of the source."""
     options = {"avoid_negative_ts": "disabled"}
@@ -76,8 +76,8 @@ class OutputStreams:
     def __init__(
         self,
         source: MediaInfo,
-        video: VideoFeed,
-        sound: SoundFeed | None,
+        video: VideoPacketSource,
+        sound: AudioPacketSource | None,
         timeline: OutputTimeline,
         reader: InputContainer,
         writer: OutputContainer,

@@ -1,4 +1,4 @@
-"""The arrows of the house: main -> pipeline -> {segmenter, renderer, stitcher} -> media, and nothing else.
+"""The arrows of the house: main -> lipstitch -> {segmenter, renderer, stitcher} -> media -> base, and nothing else.
 
 The imports are read, not run. Imports inside functions and under TYPE_CHECKING count as well: an arrow is an arrow.
 """
@@ -7,6 +7,7 @@ import ast
 import sys
 from collections import defaultdict
 from fnmatch import fnmatch
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -14,49 +15,51 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ARROWS = {
-    "main": ("pipeline", "training", "media.errors"),
-    "pipeline": ("segmenter", "renderer", "stitcher", "media"),
-    "segmenter": ("media",),
-    "renderer": ("media",),
-    "stitcher": ("media",),
-    "training": ("segmenter", "renderer", "media"),
-    "media": (),
+    "main": ("lipstitch.cli",),
+    "lipstitch": ("segmenter", "renderer", "stitcher", "media", "base"),
+    "segmenter": ("media", "base"),
+    "renderer": ("media", "base"),
+    "stitcher": ("media", "base"),
+    "media": ("base",),
+    "base": (),
 }
-"""What each package may import of the others. main sees media's errors alone, to turn them into exit codes."""
+"""What each package may import of the others."""
 
-OURS = {*ARROWS, "evaluation", "studio", "benchmarks", "demo", "tests", "tools"}
+OURS = {*ARROWS, "benchmarks", "demo", "tests", "tools"}
 
 HOMES = {
     "av": ("media/*", "stitcher/*"),
-    "batch_face": ("segmenter/detector.py",),
+    "batch_face": ("segmenter/detectors/retinaface.py",),
     "cv2": ("renderer/compositor.py", "renderer/silence.py", "segmenter/*", "media/picture.py"),
-    "distributed": ("pipeline/dask_cluster.py",),
-    "joblib": ("pipeline/executor.py", "pipeline/cluster.py", "pipeline/dask_cluster.py"),
-    "librosa": ("renderer/mel.py", "media/speech.py"),
-    "moviepy": ("pipeline/report.py", "pipeline/reel.py"),
-    "PIL": ("pipeline/faces.py", "pipeline/reel.py", "training/pictures.py"),
+    "distributed": ("lipstitch/execution/*",),
+    "joblib": ("lipstitch/execution/*",),
+    "librosa": ("renderer/mel.py", "media/audio/voice_activity.py"),
+    "moviepy": ("lipstitch/report/report.py", "lipstitch/report/comparison_video.py"),
+    "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py"),
     "numpy": ("*",),
-    "pydantic": ("*/config.py", "pipeline/config_*.py", "media/settings.py"),
-    "ray": ("pipeline/ray_cluster.py",),
-    "rich": ("main.py", "pipeline/progress.py"),
+    "pydantic": ("lipstitch/job_file/*", "lipstitch/training/config.py", "base/settings.py", "lipstitch/report/*"),
+    "ray": ("lipstitch/execution/*",),
+    "rich": ("lipstitch/cli.py", "lipstitch/progress.py"),
     "scenedetect": ("segmenter/cuts.py",),
-    "safetensors": ("renderer/checkpoint.py", "training/expert.py", "training/weights.py"),
-    "torch": ("renderer/*", "segmenter/detector.py", "training/*"),
-    "torchmetrics": ("training/measures.py",),
-    "typer": ("main.py",),
+    "safetensors": ("renderer/checkpoints.py", "lipstitch/training/expert.py", "lipstitch/training/weights.py"),
+    "torch": ("renderer/*", "segmenter/detectors/retinaface.py", "lipstitch/training/*"),
+    "torchmetrics": ("lipstitch/training/evaluation/measures.py",),
+    "typer": ("lipstitch/cli.py",),
 }
 """Where each third-party library may be imported. One that is not listed may have two homes."""
 
 NUM_FREE_HOMES = 2
 CV2_FILES_OF_SEGMENTER = {
-    "appearance.py",
+    "cascade.py",
     "cuts.py",
-    "detector.py",
     "embedder.py",
+    "face_quality.py",
     "reference.py",
     "scanner.py",
     "tracker.py",
 }
+MAX_FILES = 14
+"""In a folder, beside __init__.py."""
 
 
 def imported_names(source, package):
@@ -114,20 +117,77 @@ def test_a_library_without_a_listed_home_has_two_at_most():
     assert {top: sorted(files) for top, files in homes.items() if len(files) > NUM_FREE_HOMES} == {}
 
 
+def imported_files(path):
+    """Return the files of ours that a file imports, relative to the root."""
+    files = set()
+    for name in imported_names((ROOT / path).read_text(encoding="utf-8"), ".".join(path.parts[:-1])):
+        for module in (name, name.rpartition(".")[0]):
+            target = Path(f"{module.replace('.', '/')}.py")
+            if module.partition(".")[0] in ARROWS and (ROOT / target).exists():
+                files.add(target)
+                break
+    return files
+
+
+def find_circles(imports):
+    """Return a sentence for each folder whose files and folders import one another in a circle.
+
+    imports: {file: files that it imports}. Inside a folder a subfolder counts as one node, and so a circle of files is
+    one of their deepest common folder.
+    """
+    arrows = defaultdict(lambda: defaultdict(set))
+    for source, targets in imports.items():
+        for target in targets - {source}:
+            common = next(at for at, (a, b) in enumerate(zip(source.parts, target.parts, strict=False)) if a != b)
+            arrows[source.parts[:common]][source.parts[common]].add(target.parts[common])
+    circles = []
+    for folder, graph in sorted(arrows.items()):
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circles.append(f"{'/'.join(folder) or '.'}: {' <- '.join(error.args[1])}")
+    return circles
+
+
+def test_neither_files_nor_folders_import_in_a_circle():
+    assert find_circles({path: imported_files(path) for path in source_files()}) == []
+
+
+@pytest.mark.parametrize(
+    ("imports", "num_circles"),
+    [
+        ({"media/probe.py": {"media/info.py"}, "media/info.py": {"media/probe.py"}}, 1),
+        ({"a/x/one.py": {"a/y/two.py"}, "a/y/other.py": {"a/x/more.py"}}, 1),
+        ({"a/x/one.py": {"a/y/two.py"}, "a/y/other.py": {"a/z/more.py"}, "a/z/more.py": {"a/x/last.py"}}, 1),
+        ({"a/x/one.py": {"a/y/two.py"}, "a/y/other.py": {"a/z.py"}}, 0),
+    ],
+)
+def test_a_circle_is_found(imports, num_circles):
+    graph = {Path(source): {Path(target) for target in targets} for source, targets in imports.items()}
+    assert len(find_circles(graph)) == num_circles
+
+
+def test_no_folder_holds_more_than_about_a_dozen_files():
+    folders = defaultdict(list)
+    for path in source_files():
+        if path.name != "__init__.py":
+            folders[path.parent.as_posix()].append(path.name)
+    assert {folder: len(files) for folder, files in folders.items() if len(files) > MAX_FILES} == {}
+
+
 @pytest.mark.parametrize(
     ("path", "source", "culprit"),
     [
-        ("segmenter/spans.py", "from renderer.mel import mel_window", "renderer.mel"),
+        ("segmenter/planner.py", "from renderer.mel import mel_window", "renderer.mel"),
         ("renderer/render.py", "import stitcher", "stitcher"),
-        ("stitcher/verify.py", "def f():\n    from pipeline import config", "pipeline.config"),
-        ("media/probe.py", "from segmenter import spans", "segmenter.spans"),
-        ("training/prepare.py", "from pipeline.progress import Reporter", "pipeline.progress"),
-        ("pipeline/job.py", "from training import train", "training.train"),
+        ("stitcher/verify/contract.py", "def f():\n    from lipstitch import job", "lipstitch.job"),
+        ("media/probe.py", "from segmenter.spans import find", "segmenter.spans"),
+        ("base/files.py", "from media.probe import probe", "media.probe"),
         ("main.py", "from segmenter.planner import plan_clips", "segmenter.planner"),
-        ("main.py", "from media.timeline import Span", "media.timeline"),
-        ("pipeline/job.py", "import main", "main"),
-        ("pipeline/job.py", "from tests import synthetic", "tests.synthetic"),
-        ("pipeline/job.py", "import torch.nn as nn", "torch"),
+        ("main.py", "from lipstitch.job import run_job", "lipstitch.job"),
+        ("lipstitch/job.py", "import main", "main"),
+        ("lipstitch/job.py", "from tests.support import synthetic", "tests.support"),
+        ("lipstitch/job.py", "import torch.nn as nn", "torch"),
         ("segmenter/planner.py", "import cv2", "cv2"),
         ("media/timeline.py", "import pydantic", "pydantic"),
         ("renderer/engine.py", "from typer import Option", "typer"),
@@ -141,9 +201,9 @@ def test_a_bad_import_is_found(path, source, culprit):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("main.py", "from media.errors import LipstitchError\nfrom pipeline.job import run_job\nimport typer"),
-        ("pipeline/config.py", "from segmenter.config import SegmenterConfig\nimport pydantic, yaml"),
-        ("segmenter/scanner.py", "from . import spans\nfrom .detector import FaceDetector\nimport cv2"),
+        ("main.py", "from lipstitch.cli import app"),
+        ("lipstitch/job_file/config.py", "from segmenter.spans.presence import SpanSettings\nimport pydantic, yaml"),
+        ("segmenter/scanner.py", "from . import planner\nfrom .detectors.base import FaceDetector\nimport cv2"),
         ("media/reader.py", "import av, numpy\nfrom fractions import Fraction"),
     ],
 )

@@ -11,14 +11,14 @@ import pytest
 import soundfile
 
 from demo.make_material import DUB_FILE
-from media.sound import read_samples, sound_length
-from pipeline.config import load_job
-from pipeline.job import run_job
-from pipeline.progress import Silent
-from pipeline.verify import verify_job
-from tests.jobs import load_report, write_job
-from tests.quick_jobs import make_talk, quick_jobs
-from tests.synthetic import independent_packets, independent_times, stamps
+from lipstitch.job import run_job
+from lipstitch.job_file.config import load_job
+from lipstitch.progress import Silent
+from lipstitch.report.verify import verify_job
+from media.audio.reader import read_samples, sound_length
+from tests.support.jobs import load_report, write_job
+from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.synthetic import independent_packets, independent_times, stamps
 
 FULL = bool(os.environ.get("LIPSTITCH_FULL"))
 GIB = 1 << 30

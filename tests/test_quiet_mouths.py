@@ -1,8 +1,8 @@
 """A real face, a dub that pauses: mouths are still in the pauses, although the one in the source talks on."""
 
 from benchmarks import silence
-from segmenter.detector import RetinaFaceDetector
-from tests.jobs import load_report, run_job, write_job
+from segmenter.detectors.retinaface import RetinaFaceDetector
+from tests.support.jobs import load_report, run_job, write_job
 
 CLIP, SECONDS, RATE = "head_08_512.mp4", 5.2, 25
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from media.timeline import merge
-from pipeline.config import load_job
-from pipeline.job import run_job
-from pipeline.progress import Silent
-from tests.crowd import watching_changes
-from tests.dialogue import HALVES, SIDE, differences, make_dialogue
-from tests.jobs import load_report, write_job
+from lipstitch.job import run_job
+from lipstitch.job_file.config import load_job
+from lipstitch.progress import Silent
+from media.intervals import merge
+from tests.support.crowd import watching_changes
+from tests.support.dialogue import HALVES, SIDE, differences, make_dialogue
+from tests.support.jobs import load_report, write_job
 
 SECONDS = 5
 TIMES = {"anna": [(0.2, 4), (4.6, 4.8)], "ben": [(0.6, 4.6)]}

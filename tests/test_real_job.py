@@ -15,8 +15,8 @@ from itertools import pairwise
 import av
 import pytest
 
-from tests.footage import make_footage
-from tests.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
+from tests.support.footage import make_footage
+from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
 
 FULL = bool(os.environ.get("LIPSTITCH_FULL"))
 SCALE = 1.0 if FULL else 0.5

@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-import pipeline.scanning
+import lipstitch.source.parallel_scan
+from lipstitch.job import run_job
+from lipstitch.job_file.config import load_job
+from lipstitch.progress import Silent
+from lipstitch.report.people import list_people
 from media.identity import EmbedderSettings
-from media.packet_scan import scan_packets
+from media.packets.scan import scan_packets
 from media.probe import probe
-from pipeline.config import load_job
-from pipeline.faces import show_faces
-from pipeline.job import run_job
-from pipeline.progress import Silent
 from segmenter import scanner
-from segmenter.embedder import OnnxEmbedder
-from tests.crowd import (
+from segmenter.people.embedder import OnnxEmbedder
+from tests.support.crowd import (
     Place,
     crossing,
     make_crowd,
@@ -25,7 +25,7 @@ from tests.crowd import (
     watching_changes,
     write_photo,
 )
-from tests.jobs import load_report, write_job
+from tests.support.jobs import load_report, write_job
 
 TARGET, OTHERS = "head_01_512", ("head_03_512", "head_06_512", "head_09_512", "head_12_512")
 PHOTO_FRAME = 330
@@ -174,7 +174,7 @@ def test_all_are_found_and_each_is_told_from_the_others(planned, crowd):
 
 
 def test_the_contact_sheet_lists_five_people(work, folder, crowd):
-    assert show_faces(work({}), folder / "faces.html", Silent(), force=True) == 0
+    assert list_people(work({}), folder / "faces.html", Silent(), force=True) == 0
     people = json.loads((folder / "faces.json").read_text())["people"]
     assert len(people) == 5
     assert people[0]["seconds"] == pytest.approx(len(crowd.part_of(TARGET)) / 25, rel=0.06)
@@ -208,8 +208,8 @@ def test_parts_and_cores_give_the_same_scan_and_an_embedder_changes_no_sample(wo
     embedder = OnnxEmbedder(shared / "checkpoints" / "mobilefacenet.onnx", EmbedderSettings())
 
     def scan(cores, embedder):
-        monkeypatch.setattr(pipeline.scanning, "num_cores", lambda: cores)
-        return pipeline.scanning.scan_in_parts(
+        monkeypatch.setattr(lipstitch.source.parallel_scan, "num_cores", lambda: cores)
+        return lipstitch.source.parallel_scan.scan_in_parts(
             info,
             table,
             [(0, 150)],

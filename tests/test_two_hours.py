@@ -17,9 +17,9 @@ import soundfile
 
 from benchmarks.measure import run_measured
 from demo.scenes import PORTRAIT_FILE
-from tests import synthetic
-from tests.jobs import ROOT, load_report, write_job
-from tests.synthetic import make_video, read_stamp
+from tests.support import synthetic
+from tests.support.jobs import ROOT, load_report, write_job
+from tests.support.synthetic import make_video, read_stamp
 
 FULL = bool(os.environ.get("LIPSTITCH_FULL"))
 SECONDS = 7200

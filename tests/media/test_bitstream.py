@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.errors import UnsupportedMedia
 from media.bitstream import (
     H264_IDR,
     HEVC_BLA_N_LP,
@@ -26,8 +27,7 @@ from media.bitstream import (
     unit_type,
     without_av1_delimiters,
 )
-from media.errors import UnsupportedMedia
-from tests.synthetic import independent_packets, make_video, read_stamp
+from tests.support.synthetic import independent_packets, make_video, read_stamp
 
 
 def extradata(path):

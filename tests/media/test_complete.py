@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.complete import check_complete
-from media.errors import UnreadableMedia
+from base.errors import UnreadableMedia
+from media.audio.reader import sound_length
+from media.packets.truncation import check_complete
 from media.probe import probe
-from media.sound import sound_length
-from tests.synthetic import SOURCES, Sound, make_source, make_video
+from tests.support.synthetic import SOURCES, Sound, make_source, make_video
 
 
 @pytest.mark.parametrize("name", [*SOURCES, "a.avi", "a.flv", "a.mov"])

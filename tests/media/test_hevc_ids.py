@@ -6,11 +6,11 @@ import av
 import numpy as np
 import pytest
 
+from base.errors import StitchError, UnsupportedMedia
 from media.bitstream import join_units, parameter_sets, split_units, unit_type
-from media.errors import StitchError, UnsupportedMedia
-from media.hevc_ids import RenumberedSets, add_hevc_sets
+from media.packets.hevc_ids import RenumberedSets, add_hevc_sets
 from media.probe import probe
-from tests.synthetic import make_video, stamped_frame
+from tests.support.synthetic import make_video, stamped_frame
 
 
 def coded(path, *, params="", preset="ultrafast", size=(192, 108), pixel_format="yuv420p", num_frames=8):

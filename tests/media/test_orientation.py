@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from media.errors import UnsupportedMedia
+from base.errors import UnsupportedMedia
+from media.coding.output_codec import choose_stream
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
-from media.packet_scan import scan_packets
+from media.packets.scan import scan_packets
 from media.probe import probe
-from media.transcoding import choose_stream
-from tests.display import message, patch_matrix, with_message
-from tests.synthetic import make_video
+from tests.support.display import message, patch_matrix, with_message
+from tests.support.synthetic import make_video
 
 QUARTERS = {
     (1, 0, 0, 1): UPRIGHT,

@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
-from media.picture import (
-    PictureConverter,
-    align,
-    chroma_step,
-    copy_frame,
-    crop,
-    is_composable,
-    plane_views,
-)
-from tests.synthetic import make_video, planes, stamped_frame
+from media.picture import PictureConverter, chroma_step, copy_frame, crop, is_composable, plane_views, snap_to_chroma
+from tests.support.synthetic import make_video, planes, stamped_frame
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"]
 WEIGHTS = {5: (0.299, 0.114), 1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
@@ -119,7 +111,7 @@ def test_alignment_grows_to_whole_chroma_samples_inside_the_frame(data, size, pi
     width, height = size
     frame = VideoFrame(width, height, pixel_format)
     wanted = data.draw(rectangles(width, height, beyond=20))
-    left, top, right, bottom = align(wanted, frame)
+    left, top, right, bottom = snap_to_chroma(wanted, frame)
     step_x, step_y = chroma_step(frame.format)
     assert (left % step_x, top % step_y) == (0, 0)
     assert right % step_x == 0 or right == width
@@ -137,7 +129,7 @@ def test_crops_are_the_samples_of_the_region(pixel_format, size):
     frame = tagged(stamped_frame(1, size, pixel_format), 1, False)
     step_x, step_y = chroma_step(frame.format)
     for rectangle in [(0, 0, *size), (3, 5, 12, 15), (size[0] - 3, size[1] - 9, size[0], size[1])]:
-        left, top, right, bottom = align(rectangle, frame)
+        left, top, right, bottom = snap_to_chroma(rectangle, frame)
         region = crop(frame, (left, top, right, bottom))
         assert (region.width, region.height) == (right - left, bottom - top)
         for index, (part, whole) in enumerate(zip(planes(region), planes(frame), strict=True)):

@@ -12,12 +12,12 @@ from av.stream import Disposition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
-from media.frame_table import PacketIndex, build_frame_table, rebuild_dts, settle_dts
+from base.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.orientation import UPRIGHT
-from media.packet_scan import scan_packets
+from media.packets.frame_table import PacketIndex, build_frame_table, rebuild_dts, settle_dts
+from media.packets.scan import scan_packets
 from media.probe import probe
-from tests.synthetic import (
+from tests.support.synthetic import (
     SOURCES,
     Sound,
     decode_all,

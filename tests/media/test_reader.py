@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from media.errors import UnreadableMedia
-from media.packet_scan import scan_packets
+from base.errors import UnreadableMedia
+from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import REVERSE_CHUNK_FRAMES, FrameReader
-from tests.synthetic import SOURCES, decode_all, digest, make_source, make_video, read_stamp
+from tests.support.synthetic import SOURCES, decode_all, digest, make_source, make_video, read_stamp
 
 
 @pytest.fixture(scope="module", params=SOURCES)

@@ -6,18 +6,11 @@ import pytest
 import soundfile
 from sound_material import audio_index, decibels, lag, read_all, rewrite, rms, voice, write_sound
 
-from media.errors import MissingStream, UnreadableMedia, UnsupportedMedia
-from media.sound import (
-    first_sample_time,
-    loudest_after,
-    named_layout,
-    read_samples,
-    sample_at,
-    sound_format,
-    sound_length,
-)
-from media.sound_faults import survey_samples
-from tests.synthetic import with_payload
+from base.errors import MissingStream, UnreadableMedia, UnsupportedMedia
+from media.audio.buffer import named_layout, sample_at
+from media.audio.reader import first_sample_time, loudest_after, read_samples, sound_format, sound_length
+from media.audio.sample_faults import survey_samples
+from tests.support.synthetic import with_payload
 
 RATE = 44100
 SOUND = voice(4.3, RATE)

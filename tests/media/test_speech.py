@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.speech import find_pauses, find_speech, mute
+from media.audio.voice_activity import find_pauses, find_speech, mute
 
 RATE = 16_000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.text import brief, decode_text
+from base.text import brief, decode_text
 
 TEXT = "sep=;\nNäme;😀\n\nend"
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.frame_table import FrameTable
-from media.timeline import FaceBox, FacePath, OutputTimeline, Run, complement, contains, even_pieces, intersect, merge
+from media.faces import FaceBox, FacePath
+from media.intervals import complement, contains, even_pieces, intersect, merge
+from media.packets.frame_table import FrameTable
+from media.timeline import FrameRun, OutputTimeline
 
 messy = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8)
 """Intervals in any order, touching, overlapping, empty, inverted."""
@@ -86,7 +88,7 @@ def test_frame_at_is_the_first_not_before(steps, start, seconds):
     pts = [start + sum(steps[:at]) for at in range(len(steps))]
     table = frame_table(pts)
     seconds /= 100
-    timeline = OutputTimeline((Run(0, len(pts), 0, 1),), table.pts, table.end_pts, table.time_base, is_source=True)
+    timeline = OutputTimeline((FrameRun(0, len(pts), 0, 1),), table.pts, table.end_pts, table.time_base, is_source=True)
     wanted = [frame for frame in range(len(pts)) if table.seconds(frame) >= seconds]
     assert table.frame_at(seconds) == timeline.frame_at(seconds) == (wanted[0] if wanted else len(pts))
     assert [timeline.seconds(frame) for frame in range(len(pts) + 1)] == [
@@ -120,7 +122,7 @@ def test_keyframe_before():
 def test_runs_show_what_they_say(output, length, source, step, start, stop):
     if step == -1:
         source += length - 1
-    run = Run(output, output + length, source, step)
+    run = FrameRun(output, output + length, source, step)
     shown = [source + step * at for at in range(length)]
     assert list(run.source_frames(output, output + length)) == shown
     middle = output + length // 2

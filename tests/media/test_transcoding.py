@@ -11,18 +11,19 @@ from types import SimpleNamespace
 import av
 import pytest
 
-from media.errors import UnsupportedMedia
-from media.frame_table import PacketIndex, build_decoded_table
-from media.packet_scan import scan_packets
+from base.errors import UnsupportedMedia
+from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.coding.output_codec import choose_stream
+from media.coding.writer import least_psnr
+from media.packets.frame_table import PacketIndex, build_decoded_table
+from media.packets.scan import scan_packets
 from media.picture import plane_views, unranged
 from media.probe import probe
 from media.reader import FrameReader
-from media.transcoding import choose_stream
-from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
 from stitcher.container import check_container
-from tests.media.test_zoo import decode, equal, least_psnr, make, outside_psnr, packets_of, properties
-from tests.synthetic import read_stamp
-from tests.zoo import FACES, KINDS, NUM_FRAMES, TRANSCODED, Kind, Zoo, produce
+from tests.media.test_zoo import decode, equal, make, outside_psnr, packets_of, properties
+from tests.support.synthetic import read_stamp
+from tests.support.zoo import FACES, KINDS, NUM_FRAMES, TRANSCODED, Kind, Zoo, produce
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg on PATH")
 
@@ -48,7 +49,7 @@ def test_one_stream_with_all_of_the_source(result):
     _, _, codec, reason = TRANSCODED[name]
     assert (codec_of(output.path), output.codec) == (codec, codec)
     assert not output.copied
-    assert {clip.outcome for clip in output.clips} <= {"rendered", "coded_again"}
+    assert {clip.outcome for clip in output.clips} <= {"rendered", "reencoded"}
     for clip in output.clips:
         assert clip.clip.rendered == ((clip.clip.start_frame, clip.clip.stop_frame),) or clip.reason
     choice = choose_stream(output.info, output.table, crf=13, preset="auto", muxer=muxer(output))
@@ -155,7 +156,7 @@ def test_ranges_and_a_longer_end(zoo, tmp_path, name):
     source = make(zoo, name, TRANSCODED[name][0])
     stamps = [read_stamp(frame) for frame in decode(source)]
     ranges = produce(
-        source, tmp_path / "ranges.mkv", [(5, 9)], lay_out=lambda table: lay_out_ranges(table, [(30, 40), (3, 12)])
+        source, tmp_path / "ranges.mkv", [(5, 9)], lay_out=lambda table: concat_ranges(table, [(30, 40), (3, 12)])
     )
     assert [read_stamp(frame) for frame in decode(ranges.path)] == [*range(30, 40), *range(3, 12)]
     ranges.verify()
@@ -163,7 +164,7 @@ def test_ranges_and_a_longer_end(zoo, tmp_path, name):
         source,
         tmp_path / "longer.mp4",
         [(5, 9)],
-        lay_out=lambda table: prolong(lay_out_whole(table), Fraction(5, 2), "bounce"),
+        lay_out=lambda table: extend_timeline(identity_timeline(table), Fraction(5, 2), "bounce"),
     )
     assert [read_stamp(frame) for frame in decode(longer.path)][: len(stamps) + 2] == [*stamps, *stamps[-2:-4:-1]]
     longer.verify()
@@ -183,7 +184,7 @@ LOST = {
     "aspect.mp4": (
         Kind("-c:v mpeg2video -vf setsar=7/5"),
         ".ts",
-        "the whole stream is coded again, but then the sample aspect .* instead of 7/5",
+        "the whole stream is re-encoded, but then the sample aspect .* instead of 7/5",
     ),
     "top_first.mp4": (KINDS["top_first.mp4"], ".webm", "h264 in interlaced yuv420p, .* to vp9 and av1, which does not"),
     "svq1.mov": (Kind("-c:v svq1 -pix_fmt yuv410p"), ".mov", "svq1 in yuv410p, .* to h264 and hevc and prores, which"),
@@ -207,7 +208,7 @@ def test_a_size_that_no_encoder_takes_is_refused(zoo):
     table = scan_packets(info)
     coding = choose_stream(info, table, crf=13, preset="auto", muxer="matroska")
     with pytest.raises(UnsupportedMedia, match=r"32768x16 pixels, which cannot be coded as h264 here"):
-        check_container(info, table, lay_out_whole(table), "matroska", replaces_sound=True, coding=coding)
+        check_container(info, table, identity_timeline(table), "matroska", replaces_sound=True, coding=coding)
 
 
 def test_hdr_metadata_is_said_to_be_gone(zoo, tmp_path):

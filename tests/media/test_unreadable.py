@@ -6,12 +6,12 @@ import av
 import numpy as np
 import pytest
 
-from media.errors import UnreadableMedia, UnsupportedMedia
+from base.errors import UnreadableMedia, UnsupportedMedia
 from media.orientation import Orientation
-from media.packet_scan import scan_packets
+from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import FrameReader
-from tests.synthetic import Sound, independent_packets, make_video
+from tests.support.synthetic import Sound, independent_packets, make_video
 
 
 def with_zeros(path, numbers):

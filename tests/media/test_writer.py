@@ -9,15 +9,15 @@ import av
 import numpy as np
 import pytest
 
+from base.errors import UnsupportedMedia, WorkspaceError
 from media.bitstream import free_h264_id, irap_type, is_clean_keyframe, parameter_sets
-from media.coding import coded_rate
-from media.errors import UnsupportedMedia, WorkspaceError
-from media.packet_scan import scan_packets
+from media.coding.encoder_options import choose_coding, coded_rate, with_lower_crf
+from media.coding.writer import ClipWriter, least_psnr
+from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
-from media.writer import ClipWriter, choose_coding, finer, least_psnr
-from tests.synthetic import independent_packets, make_video, planes, read_stamp
+from tests.support.synthetic import independent_packets, make_video, planes, read_stamp
 
 KINDS = {
     "h264.mp4": {},
@@ -159,13 +159,13 @@ def test_a_finer_coding(tmp_path):
     finest = []
     while coding:
         finest.append(dict(coding.options)["crf"])
-        coding = finer(coding)
+        coding = with_lower_crf(coding)
     assert finest == ["6", "2"]
-    coding = finer(choose_coding(replace(video, codec="mpeg2video", field_order=2), crf=6, preset="auto"))
+    coding = with_lower_crf(choose_coding(replace(video, codec="mpeg2video", field_order=2), crf=6, preset="auto"))
     options = dict(coding.options)
     assert (options["global_quality"], options["qmin"], options["flags"]) == ("118", "1", "+qscale+ildct+ilme")
-    assert finer(coding) is None
-    assert finer(choose_coding(replace(video, codec="ffv1"), crf=6, preset="auto")) is None
+    assert with_lower_crf(coding) is None
+    assert with_lower_crf(choose_coding(replace(video, codec="ffv1"), crf=6, preset="auto")) is None
 
 
 # What depends on the source

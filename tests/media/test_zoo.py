@@ -14,20 +14,20 @@ import av
 import numpy as np
 import pytest
 
+from base.errors import MediaError, UnreadableMedia, UnsupportedMedia
 from media.bitstream import length_prefix_size, split_units, unit_type
-from media.complete import check_complete
-from media.errors import MediaError, UnreadableMedia, UnsupportedMedia
-from media.packet_scan import scan_packets
+from media.coding.output_codec import choose_stream
+from media.coding.writer import least_psnr
+from media.intervals import complement
+from media.packets.scan import scan_packets
+from media.packets.truncation import check_complete
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
-from media.timeline import complement
-from media.transcoding import choose_stream
-from media.writer import least_psnr
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
-from tests.synthetic import independent_packets, read_stamp
-from tests.zoo import BOX, FACES, KINDS, REFUSED, Kind, Zoo, outside_box, produce
+from tests.support.synthetic import independent_packets, read_stamp
+from tests.support.zoo import BOX, FACES, KINDS, REFUSED, Kind, Zoo, outside_box, produce
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="needs ffmpeg and ffprobe on PATH"

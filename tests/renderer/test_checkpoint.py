@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from media.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch, UnsupportedCheckpoint
-from renderer.checkpoint import CHUNK_BYTES, SHIPPED_REGISTRY, find_checkpoint, hash_file, load_network, load_registry
-from renderer.network import CompactNetwork, Wav2Lip
+from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch, UnsupportedCheckpoint
+from renderer.checkpoints import CHUNK_BYTES, SHIPPED_REGISTRY, find_checkpoint, hash_file, load_network, load_registry
+from renderer.networks.network import CompactNetwork, Wav2Lip
 
 CONTENT = np.random.default_rng(1).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

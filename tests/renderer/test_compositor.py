@@ -6,11 +6,11 @@ from av import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.faces import FaceBox
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import chroma_step, plane_views
-from media.timeline import FaceBox
 from renderer.compositor import FACE_SIZE, MASK_TOP, Compositor, Pads, blend_plane, build_mask
-from tests.synthetic import planes, stamped_frame
+from tests.support.synthetic import planes, stamped_frame
 
 NO_PADS = Pads(0, 0, 0, 0)
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le"]

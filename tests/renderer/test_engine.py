@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from media.errors import ConfigError, OutOfMemory, RenderError
-from renderer.checkpoint import load_network
-from renderer.engine import MouthEngine, choose_device, choose_precision, load_engine
+from base.errors import ConfigError, OutOfMemory, RenderError
+from renderer.checkpoints import load_network
+from renderer.engine import LipSyncEngine, choose_device, choose_precision, load_engine
 
 COMPACT = Path(__file__).resolve().parents[2] / "checkpoints" / "compact.safetensors"
 PRECISIONS = ("float32", "bfloat16")
@@ -44,8 +44,8 @@ class Echo(nn.Module):
 
 def test_the_network_sees_the_masked_and_the_full_face():
     faces, mels = draw_inputs(3)
-    masked = MouthEngine(Echo(0), device="cpu", precision="float32", batch_size=2).render(faces, mels)
-    full = MouthEngine(Echo(3), device="cpu", precision="float32", batch_size=2).render(faces, mels)
+    masked = LipSyncEngine(Echo(0), device="cpu", precision="float32", batch_size=2).render(faces, mels)
+    full = LipSyncEngine(Echo(3), device="cpu", precision="float32", batch_size=2).render(faces, mels)
     assert np.array_equal(full, faces)
     assert np.array_equal(masked[:, :48], faces[:, :48])
     assert not masked[:, 48:].any()
@@ -54,7 +54,7 @@ def test_the_network_sees_the_masked_and_the_full_face():
 def test_every_pass_has_the_same_size_and_one_thread():
     echo = Echo(0)
     num_threads = torch.get_num_threads()
-    engine = MouthEngine(echo, device="cpu", precision="float32", batch_size=4, num_threads=2)
+    engine = LipSyncEngine(echo, device="cpu", precision="float32", batch_size=4, num_threads=2)
     for num_faces in (9, 1, 0, 16):
         assert engine.render(*draw_inputs(num_faces)).shape == (num_faces, 96, 96, 3)
     assert set(echo.shapes) == {(8, 1, 80, 16, 8, 6, 96, 96)}
@@ -64,7 +64,7 @@ def test_every_pass_has_the_same_size_and_one_thread():
 
 
 def test_with_batch_size_shares_the_network():
-    engine = MouthEngine(Echo(0), device="cpu", batch_size=4)
+    engine = LipSyncEngine(Echo(0), device="cpu", batch_size=4)
     smaller = engine.with_batch_size(2)
     assert (smaller.batch_size, engine.batch_size) == (2, 4)
     assert smaller._network is engine._network
@@ -76,13 +76,13 @@ def test_pixels_are_rounded_and_clamped():
             values = torch.tensor([-0.1, 100.6 / 255, 1.1])
             return values[None, :, None, None].expand(len(faces), 3, 96, 96)
 
-    mouths = MouthEngine(Constant(), device="cpu", precision="float32", batch_size=1).render(*draw_inputs(1))
+    mouths = LipSyncEngine(Constant(), device="cpu", precision="float32", batch_size=1).render(*draw_inputs(1))
     assert np.array_equal(mouths[0, 5, 5], [0, 101, 255])
 
 
 def test_the_network_is_left_as_it_is(compact):
     before = {name: tensor.clone() for name, tensor in compact.state_dict().items()}
-    MouthEngine(compact, device="cpu", precision="bfloat16", batch_size=1)
+    LipSyncEngine(compact, device="cpu", precision="bfloat16", batch_size=1)
     after = compact.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) and after[name].dtype == before[name].dtype for name in before)
@@ -103,7 +103,7 @@ def test_wav2lip_parity(shared, parity_checkpoint, precision, mean_tolerance):
 def test_compact_parity_in_auto_precision(shared):
     """Of the first weights, which the golden output is of."""
     golden = np.load(shared / "golden" / "wav2lip.npz")
-    engine = MouthEngine(load_network(shared / "compact" / "compact_v0.safetensors"), batch_size=8)
+    engine = LipSyncEngine(load_network(shared / "compact" / "compact_v0.safetensors"), batch_size=8)
     mouths = engine.render(golden["faces_bgr"], golden["mel_windows"][:, 0])
     wanted = np.load(shared / "compact" / "golden.npz")["output"].transpose(0, 2, 3, 1) * 255
     assert np.abs(mouths - wanted).mean() < 1.0
@@ -112,7 +112,7 @@ def test_compact_parity_in_auto_precision(shared):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_face_does_not_depend_on_its_batch(compact, precision):
     faces, mels = draw_inputs(11)
-    engine = MouthEngine(compact, device="cpu", precision=precision, batch_size=11)
+    engine = LipSyncEngine(compact, device="cpu", precision=precision, batch_size=11)
     together = engine.render(faces, mels)
     assert np.array_equal(engine.render(faces[::-1], mels[::-1])[::-1], together)
     for few in (1, 3):
@@ -125,9 +125,9 @@ def test_a_face_does_not_depend_on_its_batch(compact, precision):
 def test_a_face_does_not_depend_on_threads_or_batch_size(compact, precision):
     faces, mels = draw_inputs(18)
     mouths = [
-        MouthEngine(compact, device="cpu", precision=precision, batch_size=batch_size, num_threads=num_threads).render(
-            faces, mels
-        )
+        LipSyncEngine(
+            compact, device="cpu", precision=precision, batch_size=batch_size, num_threads=num_threads
+        ).render(faces, mels)
         for num_threads, batch_size in ((1, 8), (2, 16), (3, 2))
     ]
     assert np.array_equal(mouths[0], mouths[1])
@@ -138,8 +138,8 @@ def test_wav2lip_does_not_depend_on_threads_or_place(shared, parity_checkpoint):
     golden = np.load(shared / "golden" / "wav2lip.npz")
     faces, mels = golden["faces_bgr"], golden["mel_windows"][:, 0]
     network = load_network(parity_checkpoint)
-    one = MouthEngine(network, device="cpu", batch_size=8, num_threads=1).render(faces, mels)
-    two = MouthEngine(network, device="cpu", batch_size=16, num_threads=2)
+    one = LipSyncEngine(network, device="cpu", batch_size=8, num_threads=1).render(faces, mels)
+    two = LipSyncEngine(network, device="cpu", batch_size=16, num_threads=2)
     twice = two.render(np.concatenate([faces[3:], faces]), np.concatenate([mels[3:], mels]))
     assert np.array_equal(twice, np.concatenate([one[3:], one]))
 
@@ -166,7 +166,7 @@ def raise_error(error: Exception):
     ],
 )
 def test_out_of_memory_is_translated(fail, message):
-    engine = MouthEngine(Failing(fail), device="cpu", batch_size=3)
+    engine = LipSyncEngine(Failing(fail), device="cpu", batch_size=3)
     with pytest.raises(OutOfMemory, match=message):
         engine.render(*draw_inputs(2))
 
@@ -174,11 +174,11 @@ def test_out_of_memory_is_translated(fail, message):
 def test_failures_of_the_libraries_below_are_translated():
     fail = Failing(lambda: raise_error(RuntimeError("could not create a primitive descriptor")))
     with pytest.raises(RenderError, match=r"the network failed \(could not create a primitive descriptor\)"):
-        MouthEngine(fail, device="cpu", batch_size=3).render(*draw_inputs(2))
+        LipSyncEngine(fail, device="cpu", batch_size=3).render(*draw_inputs(2))
 
 
 def test_bugs_are_not_translated():
-    engine = MouthEngine(Failing(lambda: raise_error(RuntimeError("shapes differ"))), device="cpu", batch_size=3)
+    engine = LipSyncEngine(Failing(lambda: raise_error(RuntimeError("shapes differ"))), device="cpu", batch_size=3)
     with pytest.raises(RuntimeError, match="shapes differ"):
         engine.render(*draw_inputs(2))
 

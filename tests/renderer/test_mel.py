@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.errors import UnreadableMedia, UnsupportedMedia
+from base.errors import UnreadableMedia, UnsupportedMedia
 from renderer.mel import BLOCK_COLUMNS, MelTrack, mel_spectrogram, window_start
 
 RATES = {

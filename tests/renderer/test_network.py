@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from media.errors import UnsupportedCheckpoint
-from renderer.checkpoint import load_network
-from renderer.network import CompactNetwork, Wav2Lip, build_network, fold_normalisation
+from base.errors import UnsupportedCheckpoint
+from renderer.checkpoints import load_network
+from renderer.networks.network import CompactNetwork, Wav2Lip, build_network, fold_normalisation
 
 
 def golden_inputs(shared: Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.errors import OutOfMemory, UnreadableMedia, WorkspaceError
+from base.errors import OutOfMemory, UnreadableMedia, WorkspaceError
+from media.clips import Clip, Fade, Span, TrackedFace
+from media.coding.encoder_options import choose_coding
+from media.faces import Face, FaceBox, FacePath, NeutralFace
 from media.orientation import UPRIGHT
-from media.packet_scan import scan_packets
+from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
-from media.timeline import Clip, Face, FaceBox, FacePath, Fade, Rest, Span, TrackedFace
-from media.writer import choose_coding
 from renderer import render
 from renderer.compositor import Compositor, Pads
 from renderer.render import ClipJob, hash_planes, read_frames, render_clip
-from tests.synthetic import make_video, read_stamp, stamps
+from tests.support.synthetic import make_video, read_stamp, stamps
 
 NUM_FRAMES = 60
 FACES = [(5, 25), (25, 31), (40, 56)]
@@ -115,7 +116,7 @@ def clip_of(source_frames, start=0, driven=(0, 10**6)):
             rendered[-1] = (rendered[-1][0], number + 1)
         else:
             rendered.append((number, number + 1))
-    action = "render" if rendered else "code"
+    action = "render" if rendered else "reencode"
     return Clip(0, start, start + len(source_frames), action, "", source_frames, touched, tuple(rendered), 0, 0)
 
 
@@ -237,7 +238,7 @@ class Pausing:
 
 def resting(clip):
     """Return a clip whose faces are at rest in frame 52, and seem shut all the time."""
-    rests = (Rest(52, Face(FaceBox(60, 30, 110, 86), 1.0)),)
+    rests = (NeutralFace(52, Face(FaceBox(60, 30, 110, 86), 1.0)),)
     return replace(clip, faces=tuple(replace(face, rests=rests, shut=((40, 56),)) for face in clip.faces))
 
 
@@ -289,7 +290,7 @@ def clip_of_all(start, stop):
     touched = tuple(span for span in TOGETHER if span.start_frame < stop and start < span.stop_frame)
     inside = (max(start, 5), min(stop, 50))
     rendered = (inside,) if inside[0] < inside[1] else ()
-    return Clip(0, start, stop, "render" if rendered else "code", "", range(start, stop), touched, rendered, 0, 0)
+    return Clip(0, start, stop, "render" if rendered else "reencode", "", range(start, stop), touched, rendered, 0, 0)
 
 
 @pytest.fixture(scope="module")

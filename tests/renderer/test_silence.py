@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from renderer.mel import MelTrack, mel_spectrogram
-from renderer.silence import SILENT_WINDOW, mixed, shut_share, silence_of
+from renderer.silence import SILENT_WINDOW, closed_share, mixed, silence_of
 
 
 def window(num_silent):
@@ -25,15 +25,15 @@ def test_a_mouth_like_that_at_rest_is_shut_and_one_that_differs_is_not():
     opened = face.copy()
     opened[66:80, 38:58] = 30
     a_little = face + np.uint8(13)
-    assert shut_share(face, face) == 1
-    assert shut_share(opened, face) == 0
-    assert shut_share(a_little, face) == pytest.approx(0.5, abs=1e-4)
+    assert closed_share(face, face) == 1
+    assert closed_share(opened, face) == 0
+    assert closed_share(a_little, face) == pytest.approx(0.5, abs=1e-4)
 
 
 def test_what_differs_elsewhere_does_not_count():
     face, other = np.full((96, 96, 3), 120, np.uint8), np.full((96, 96, 3), 120, np.uint8)
     other[:40] = 0
-    assert shut_share(other, face) == 1
+    assert closed_share(other, face) == 1
 
 
 def test_mixing():
@@ -44,7 +44,7 @@ def test_mixing():
 def test_the_track_of_a_muted_sound_is_silent_in_its_pause(tmp_path):
     import soundfile
 
-    from media.speech import mute
+    from media.audio.voice_activity import mute
 
     noise = np.random.default_rng(0).standard_normal((1, 32000)).astype(np.float32) / 10
     muted = np.concatenate(list(mute([noise], [(12000, 24000)], 16000)), axis=1)

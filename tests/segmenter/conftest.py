@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from media.packet_scan import scan_packets
+from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
-from tests import tables
+from tests.support import tables
 
 
 def _scenery(num_frames, size, seed):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.identity import unit
-from segmenter import clusters
-from segmenter.clusters import cluster
+from segmenter.people import clusters
+from segmenter.people.clusters import cluster
 
 
 def crowd(num_people, num_each, *, noise=0.5, seed=1, size=64):

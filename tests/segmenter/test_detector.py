@@ -5,8 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from media.errors import CheckpointNotFound, UnsupportedCheckpoint
-from segmenter.detector import CascadeDetector, RetinaFaceDetector, build_detector
+from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from segmenter.detectors.build import build_detector
+from segmenter.detectors.cascade import CascadeDetector
+from segmenter.detectors.retinaface import RetinaFaceDetector
 from segmenter.tracks import box_distance
 
 FRONTAL = ["head_02_512.mp4", "head_07_512.mp4", "head_12_512.mp4", "interview_2_844.mp4", "vlog_512_30fps.mp4"]

@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from media.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
+from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
+from media.faces import Face, FaceBox, FrameDetections
 from media.identity import EmbedderSettings, unit, unpack
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter, VideoFrame
-from media.timeline import Face, FaceBox, FaceSample
-from segmenter.detector import build_detector
-from segmenter.embedder import TEMPLATE, OnnxEmbedder, align_face, cut_aligned, fit_similarity
-from segmenter.portraits import PortraitTaker, is_recognisable
-from segmenter.reference import embed_reference, load_photo
+from segmenter.detectors.build import build_detector
+from segmenter.people.embedder import TEMPLATE, OnnxEmbedder, align_face, cut_aligned, fit_similarity
+from segmenter.people.embedding_sampler import EmbeddingSampler, is_recognisable
+from segmenter.people.reference import embed_reference, load_photo
 from segmenter.scanner import detection_size
 
 HEADS = [f"head_{number:02d}_512.mp4" for number in range(1, 16)]
@@ -168,11 +168,11 @@ def face_at(x, y=100, *, turn=0, score=0.95, height=110):
 
 def test_each_face_is_looked_at_once_a_second_as_soon_as_it_can_be_recognised(table_of):
     embedder = Counting()
-    taker = PortraitTaker(embedder, PictureConverter(UPRIGHT), table_of(range(0, 4000, 40)), SIZE)
+    taker = EmbeddingSampler(embedder, PictureConverter(UPRIGHT), table_of(range(0, 4000, 40)), SIZE)
     for frame in range(0, 100, 5):
         turn = 60 if frame < 15 else 0
         faces = (face_at(50 + frame, turn=turn), *([face_at(400)] if frame >= 40 else []))
-        sample = taker.take(frame, FaceSample(frame, faces))
+        sample = taker.take(frame, FrameDetections(frame, faces))
         assert [face.box for face in sample.faces] == [face.box for face in faces]
     assert embedder.frames == [15, 25, 40, 50, 50, 75, 75]
 

@@ -4,16 +4,17 @@ from fractions import Fraction
 
 import pytest
 
-from media.timeline import Face, FaceBox, FacePath, FaceSample, Fade, Span
-from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
-from segmenter.people import Cast, Shot
+from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.clips import Fade, Span
+from media.faces import Face, FaceBox, FacePath, FrameDetections
+from segmenter.people.identities import Identities, Shot
+from segmenter.people.targets import BY_PLACE
 from segmenter.planner import plan_clips
-from segmenter.runs import SpanSettings
-from segmenter.scanner import Scan
-from segmenter.span_rows import SpanRow, spans_of_rows
-from segmenter.spans import find_spans
-from segmenter.targets import BY_PLACE
-from tests.tables import table_of
+from segmenter.scan import Scan
+from segmenter.spans.find import find_spans
+from segmenter.spans.presence import SpanSettings
+from segmenter.spans.table import SpanRow, from_rows
+from tests.support.tables import table_of
 
 SIZE = (1280, 720)
 BOX = FaceBox(600, 300, 680, 420)
@@ -23,7 +24,7 @@ TABLE = table_of(range(0, 4000, 40))
 
 def spans_in(pattern, cuts=(), intervals=None):
     """Return the face spans of a scan of every frame: # is a face, . is none."""
-    samples = (FaceSample(i, (Face(BOX, 0.9),) if mark == "#" else ()) for i, mark in enumerate(pattern))
+    samples = (FrameDetections(i, (Face(BOX, 0.9),) if mark == "#" else ()) for i, mark in enumerate(pattern))
     scan = Scan(tuple(samples), cuts, "drawn", SIZE)
     limits = SpanSettings(min_on_seconds=0, min_off_seconds=0)
     found = find_spans(scan, TABLE, intervals or [(0, len(pattern))], limits)
@@ -39,10 +40,10 @@ def strengths(spans, *, table=TABLE, timeline=None, driven=((0, 10**6),), second
     clips = plan_clips(
         spans,
         table,
-        timeline or lay_out_whole(table),
+        timeline or identity_timeline(table),
         driven=driven,
         driving_start=Fraction(0),
-        coded_reason="",
+        reencode_reason="",
         max_clip_seconds=Fraction(longest),
         fade_seconds=seconds,
     )
@@ -107,12 +108,12 @@ def test_at_the_ends_of_the_video_nothing_fades():
 
 
 def test_an_extracted_range_begins_with_its_mouth():
-    timeline = lay_out_ranges(TABLE, [(30, 50), (70, 90)])
+    timeline = concat_ranges(TABLE, [(30, 50), (70, 90)])
     assert strengths([span(30, 50), span(70, 80)], timeline=timeline) == fall(30)
 
 
 def test_a_video_that_runs_backwards_fades_the_other_way_round():
-    timeline = prolong(lay_out_whole(TABLE), Fraction(6), "bounce")
+    timeline = extend_timeline(identity_timeline(TABLE), Fraction(6), "bounce")
     found = strengths([span(80, 95, fades_in=True, fades_out=False)], timeline=timeline)
     assert found == rise(80) | fall(119)  # frames 98, 97, ... follow 99: frame 80 is shown again as 118
 
@@ -121,10 +122,10 @@ def test_each_of_several_faces_fades_by_itself():
     clips = plan_clips(
         [span(20, 60, left=100.0), span(21, 60, fades_in=False, fades_out=False)],
         TABLE,
-        lay_out_whole(TABLE),
+        identity_timeline(TABLE),
         driven=((0, 100),),
         driving_start=Fraction(0),
-        coded_reason="",
+        reencode_reason="",
         max_clip_seconds=Fraction(10),
         fade_seconds=Fraction(2, 25),
     )
@@ -133,11 +134,11 @@ def test_each_of_several_faces_fades_by_itself():
 
 
 def test_rows_of_a_span_file_that_touch_do_not_fade_between_them():
-    samples = tuple(FaceSample(i, (Face(BOX, 0.9),)) for i in range(100))
+    samples = tuple(FrameDetections(i, (Face(BOX, 0.9),)) for i in range(100))
     track = {sample.frame: sample.faces[0] for sample in samples}
-    cast = Cast((Shot(0, 100, samples, (track,), (None,)),), ())
+    cast = Identities((Shot(0, 100, samples, (track,), (None,)),), ())
     rows = [SpanRow(2, 10, 40, None, "face", ""), SpanRow(3, 40, 60, None, "face", "")]
-    spans = spans_of_rows(rows, cast, SIZE, TABLE, [(0, 100)], SpanSettings(), BY_PLACE)
+    spans = from_rows(rows, cast, SIZE, TABLE, [(0, 100)], SpanSettings(), BY_PLACE)
     assert strengths(spans) == rise(10) | fall(60)
     assert strengths(spans, driven=((0, 40), (50, 100))) == rise(10) | fall(40) | rise(50) | fall(60)
 
@@ -148,12 +149,21 @@ def looking(openness):
 
 def test_a_mouth_is_shut_where_it_stays_so_and_rests_where_it_is_most_so():
     looks = [1.0] * 10 + [0.42, 0.4, 0.41] + [0.9] * 10 + [0.42] * 20 + [1.1] * 7
-    samples = tuple(FaceSample(i, (looking(value),)) for i, value in enumerate(looks))
+    samples = tuple(FrameDetections(i, (looking(value),)) for i, value in enumerate(looks))
     scan = Scan(samples, (), "drawn", SIZE)
     (found,) = find_spans(scan, TABLE, [(0, len(looks))], SpanSettings())
     assert [rest.frame for rest in found.rests] == [11]
     assert found.shut == ((23, 43),)
-    assert [found.shut_at(frame) for frame in (11, 22, 23, 24, 26, 39, 42, 43)] == [0, 0, 0.25, 0.5, 1, 1, 0.25, 0]
+    assert [found.closed_mouth_at(frame) for frame in (11, 22, 23, 24, 26, 39, 42, 43)] == [
+        0,
+        0,
+        0.25,
+        0.5,
+        1,
+        1,
+        0.25,
+        0,
+    ]
     assert found.shortened(30, 40, 5).shut == ((23, 43),)
     assert found.shortened(0, 20, 5).shut == ()
     assert found.shortened(30, 40, 5).rests == found.rests

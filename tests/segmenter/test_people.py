@@ -9,14 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.faces import Face, FaceBox, FrameDetections
 from media.identity import EmbedderSettings, mean_direction, pack, unit, unpack
-from media.timeline import Face, FaceBox, FaceSample, complement, merge
-from segmenter.people import find_people, split_by_identity
-from segmenter.runs import SpanSettings
-from segmenter.scanner import Scan
-from segmenter.span_rows import NOT_LISTED, NOT_SEEN, SpanRow, rows_of, spans_of_rows
-from segmenter.spans import cast_spans
-from segmenter.targets import (
+from media.intervals import complement, merge
+from segmenter.people.identities import find_people, split_by_identity
+from segmenter.people.targets import (
     BY_PLACE,
     NOT_TOLD_APART,
     ONE_KNOWN,
@@ -26,8 +23,12 @@ from segmenter.targets import (
     choose_like,
     choose_main,
 )
+from segmenter.scan import Scan
+from segmenter.spans.find import find_target_spans
+from segmenter.spans.presence import SpanSettings
+from segmenter.spans.table import NOT_LISTED, NOT_SEEN, SpanRow, from_rows, to_rows
 from segmenter.tracks import face_distance
-from tests.tables import table_of
+from tests.support.tables import table_of
 
 SIZE = (1280, 720)
 PLAIN = SpanSettings(min_on_seconds=0, min_off_seconds=0)
@@ -66,7 +67,7 @@ def scan_of(script, cuts=(), **options):
             for place, who in script.items()
             if who[number] != "."
         ]
-        samples.append(FaceSample(number, tuple(faces)))
+        samples.append(FrameDetections(number, tuple(faces)))
     return Scan(tuple(samples), tuple(cuts), "drawn", SIZE)
 
 
@@ -76,7 +77,7 @@ def cast_of(table, script, cuts=(), **options):
 
 
 def spans_of(cast, table, choice, intervals=None, limits=PLAIN):
-    return cast_spans(cast, SIZE, table, intervals or [(0, cast.shots[-1].stop)], limits, choice)
+    return find_target_spans(cast, SIZE, table, intervals or [(0, cast.shots[-1].stop)], limits, choice)
 
 
 def drawn(spans):
@@ -129,7 +130,7 @@ def test_two_who_are_seen_at_once_are_two(second):
 
 
 def test_a_face_that_nobody_looked_at_belongs_to_nobody(second):
-    scan = Scan((FaceSample(0, (face("A", "L"), face("B", "R", is_known=False))),), (), "drawn", SIZE)
+    scan = Scan((FrameDetections(0, (face("A", "L"), face("B", "R", is_known=False))),), (), "drawn", SIZE)
     cast = find_people(scan, second, [(0, 10)], EMBEDDER)
     assert cast.shots[0].people == (1, None)
 
@@ -198,7 +199,7 @@ def test_all_are_rendered_each_in_a_span_of_their_own(second, dialogue):
 
 def test_the_largest_of_each_shot(second):
     scan = Scan(
-        tuple(FaceSample(n, (face("A", "L", n, height=200), face("B", "M", n, height=150))) for n in range(20)),
+        tuple(FrameDetections(n, (face("A", "L", n, height=200), face("B", "M", n, height=150))) for n in range(20)),
         (),
         "drawn",
         SIZE,
@@ -232,7 +233,9 @@ def test_a_point_inside_a_box_means_that_face_and_not_its_neighbour(second):
         tuple(Face(box, 0.9, None, pack(vector_of(name, n))) for name, box in (("A", left), ("B", right)))
         for n in range(10)
     ]
-    cast = find_people(Scan(tuple(map(FaceSample, range(10), faces)), (), "drawn", SIZE), second, [(0, 10)], EMBEDDER)
+    cast = find_people(
+        Scan(tuple(map(FrameDetections, range(10), faces)), (), "drawn", SIZE), second, [(0, 10)], EMBEDDER
+    )
     chosen = {x: choose_at(cast, second, 5, (x, 370)).people for x in (595, 648, 662, 700)}
     assert chosen[595] == chosen[648] != chosen[662] == chosen[700]
 
@@ -240,7 +243,7 @@ def test_a_point_inside_a_box_means_that_face_and_not_its_neighbour(second):
 def test_a_point_that_shows_a_face_nobody_knows_follows_it_in_its_shot(second):
     scan = scan_of({"L": "A" * 20, "R": "B" * 20}, (10,))
     blind = Scan(
-        tuple(FaceSample(s.frame, tuple(Face(f.box, f.score) for f in s.faces)) for s in scan.samples),
+        tuple(FrameDetections(s.frame, tuple(Face(f.box, f.score) for f in s.faces)) for s in scan.samples),
         scan.cuts,
         "drawn",
         SIZE,
@@ -261,7 +264,9 @@ def test_a_point_that_shows_a_face_nobody_knows_follows_it_in_its_shot(second):
 
 def test_one_person_alone_is_followed_wherever_a_face_is(second):
     """Nobody else could be meant, so faces that were not looked at count as well, as they do without an embedder."""
-    scan = Scan(tuple(FaceSample(n, (face("A", "M", n, is_known=n < 9),)) for n in range(20)), (10,), "drawn", SIZE)
+    scan = Scan(
+        tuple(FrameDetections(n, (face("A", "M", n, is_known=n < 9),)) for n in range(20)), (10,), "drawn", SIZE
+    )
     cast = find_people(scan, second, [(0, 20)], EMBEDDER)
     choice = choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4)
     assert choice.note == ONE_KNOWN
@@ -270,7 +275,9 @@ def test_one_person_alone_is_followed_wherever_a_face_is(second):
 
 def test_one_person_comes_before_whoever_is_nearer_to_the_centre_and_unknown(second):
     faces = [(face("A", "L", n), face("B", "M", n, height=300, is_known=False)) for n in range(20)]
-    cast = find_people(Scan(tuple(map(FaceSample, range(20), faces)), (), "drawn", SIZE), second, [(0, 20)], EMBEDDER)
+    cast = find_people(
+        Scan(tuple(map(FrameDetections, range(20), faces)), (), "drawn", SIZE), second, [(0, 20)], EMBEDDER
+    )
     choice = choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4)
     assert choice.note == ONE_KNOWN
     assert drawn(spans_of(cast, second, choice)) == [(0, 20, 1)]
@@ -280,7 +287,9 @@ def test_one_person_is_rendered_wherever_they_are_known(second):
     """Also where they are far smaller than elsewhere in the shot, and where two of their tracks share a sample."""
     near, far = [face("A", "L", n, height=300) for n in range(20)], [face("A", "R", n, height=140) for n in range(40)]
     faces = [*((each,) for each in near[:15]), (near[15], far[15]), *((each,) for each in far[16:])]
-    cast = find_people(Scan(tuple(map(FaceSample, range(40), faces)), (), "drawn", SIZE), second, [(0, 40)], EMBEDDER)
+    cast = find_people(
+        Scan(tuple(map(FrameDetections, range(40), faces)), (), "drawn", SIZE), second, [(0, 40)], EMBEDDER
+    )
     assert len(cast.shots[0].tracks) == 2
     one = replace(cast, shots=tuple(replace(shot, people=(1, 1)) for shot in cast.shots), people=cast.people[:1])
     choice = choose_main(one, second, [(0, 40)], least_px=64, least_score=0.4)
@@ -294,7 +303,7 @@ def test_who_walks_past_keeps_their_own_mouth(second):
     hidden = [(face("B", "M", n),) if n in away else (face("A", "M", n), face("B", "R", n)) for n in range(20)]
     alone = [() if n in away else (face("A", "M", n),) for n in range(20)]
     for faces, rendered in ((hidden, [(0, 8), (11, 20)]), (alone, [(0, 20)])):
-        scan = Scan(tuple(map(FaceSample, range(20), faces)), (), "drawn", SIZE)
+        scan = Scan(tuple(map(FrameDetections, range(20), faces)), (), "drawn", SIZE)
         cast = find_people(scan, second, [(0, 20)], EMBEDDER)
         limits = SpanSettings(min_on_seconds=0, min_off_seconds=0.4)
         person = next(who for track, who in zip(cast.shots[0].tracks, cast.shots[0].people, strict=True) if 0 in track)
@@ -312,7 +321,7 @@ def test_one_person_and_nobody_else_leaves_nothing_to_say(second):
 def test_a_face_that_takes_another_ones_place_begins_a_span_of_its_own(second, choice, is_known):
     """No path leads from one face to the other, and no mouth at rest is lent."""
     faces = [*(face("A", "L", n, is_known=is_known) for n in range(12)), *(face("B", "R", n) for n in range(12, 20))]
-    samples = tuple(FaceSample(n, (each,)) for n, each in enumerate(faces))
+    samples = tuple(FrameDetections(n, (each,)) for n, each in enumerate(faces))
     cast = find_people(Scan(samples, (), "drawn", SIZE), second, [(0, 20)], EMBEDDER)
     one, other = spans_of(cast, second, choice)
     assert (one.start_frame, one.stop_frame, other.start_frame, other.stop_frame) == (0, 12, 12, 20)
@@ -320,14 +329,14 @@ def test_a_face_that_takes_another_ones_place_begins_a_span_of_its_own(second, c
     assert other.fades_in
     for span, place in ((one, "L"), (other, "R")):
         assert {(box.left + box.right) / 2 for box in span.path.boxes} == {PLACES[place]}
-    by_file = spans_of_rows([row(0, 20)], cast, SIZE, second, [(0, 20)], PLAIN, choice)
+    by_file = from_rows([row(0, 20)], cast, SIZE, second, [(0, 20)], PLAIN, choice)
     assert [span.path for span in by_file] == [one.path, other.path]
 
 
 def test_a_face_that_was_lost_for_a_while_goes_on_in_its_span(second):
     """After five seconds it is another track, in the same place: still one face."""
     there = [n for n in range(50) if n < 10 or n >= 40]
-    samples = tuple(FaceSample(n, (face("A", "M", n, is_known=False),) * (n in there)) for n in range(50))
+    samples = tuple(FrameDetections(n, (face("A", "M", n, is_known=False),) * (n in there)) for n in range(50))
     cast = find_people(Scan(samples, (), "drawn", SIZE), second, [(0, 50)], EMBEDDER)
     assert len(cast.shots[0].tracks) == 2
     limits = SpanSettings(min_on_seconds=0, min_off_seconds=60)
@@ -352,18 +361,18 @@ def row(start, stop, person=None, kind="face", reason="", line=2):
     return SpanRow(line, start, stop, person, kind, reason)
 
 
-def from_rows(cast, *rows, choice=BY_PLACE, intervals=((0, 70),)):
-    return spans_of_rows(rows, cast, SIZE, SECOND, intervals, PLAIN, choice)
+def spans_from(cast, *rows, choice=BY_PLACE, intervals=((0, 70),)):
+    return from_rows(rows, cast, SIZE, SECOND, intervals, PLAIN, choice)
 
 
 @pytest.mark.parametrize("choice", [Choice("people", (1,)), Choice("people", (2,)), Choice("all"), BY_PLACE])
 def test_rows_that_nobody_changed_give_the_same_spans(second, dialogue, choice):
     spans = spans_of(dialogue, second, choice)
-    assert from_rows(dialogue, *rows_of(spans), choice=choice) == spans
+    assert spans_from(dialogue, *to_rows(spans), choice=choice) == spans
 
 
 def test_rows_do_exactly_what_they_say(dialogue):
-    spans = from_rows(dialogue, row(5, 12, 1), row(12, 15, None, "no_face", "coughs"), row(35, 45, 2), row(40, 48, 1))
+    spans = spans_from(dialogue, row(5, 12, 1), row(12, 15, None, "no_face", "coughs"), row(35, 45, 2), row(40, 48, 1))
     assert drawn(spans) == [
         (0, 5, NOT_LISTED),
         (5, 12, 1),
@@ -376,7 +385,7 @@ def test_rows_do_exactly_what_they_say(dialogue):
 
 
 def test_a_row_over_a_cut_becomes_a_span_for_each_shot_that_shows_the_face(dialogue):
-    assert drawn(from_rows(dialogue, row(15, 35, 1))) == [
+    assert drawn(spans_from(dialogue, row(15, 35, 1))) == [
         (0, 15, NOT_LISTED),
         (15, 20, 1),
         (20, 30, NOT_SEEN),
@@ -387,7 +396,7 @@ def test_a_row_over_a_cut_becomes_a_span_for_each_shot_that_shows_the_face(dialo
 
 def test_inside_a_shot_the_box_is_held_where_the_face_was_not_seen(second):
     cast = cast_of(second, {"M": "." * 10 + "A" * 5 + "." * 15})
-    (_, span, _) = spans_of_rows([row(2, 25, 1)], cast, SIZE, second, [(0, 30)], PLAIN, BY_PLACE)
+    (_, span, _) = from_rows([row(2, 25, 1)], cast, SIZE, second, [(0, 30)], PLAIN, BY_PLACE)
     assert (span.start_frame, span.stop_frame) == (2, 25)
     assert span.path.box_at(2) == span.path.box_at(24) == face("A", "M").box
 
@@ -404,7 +413,7 @@ def scans(draw):
     for number in frames:
         there = draw(st.dictionaries(st.sampled_from("LMR"), st.sampled_from("ABC"), max_size=3))
         samples.append(
-            FaceSample(
+            FrameDetections(
                 number,
                 tuple(
                     face(
@@ -474,26 +483,28 @@ def test_people_keep_their_promises(second, scan):
 def test_a_row_without_a_person_means_whom_the_target_means_or_else_who_is_found_by_place(second):
     cast = cast_of(second, {"M": "B" * 30, "R": "A" * 20 + "." * 10}, (20,))
     assert [person.num_shots for person in cast.people] == [2, 1]
-    rows = from_rows(cast, row(0, 10), row(20, 30), choice=Choice("people", (2,)), intervals=[(0, 30)])
+    rows = spans_from(cast, row(0, 10), row(20, 30), choice=Choice("people", (2,)), intervals=[(0, 30)])
     assert drawn(rows) == [(0, 10, 2), (10, 20, NOT_LISTED), (20, 30, 1)]
 
 
 def test_a_face_that_two_rows_mean_is_drawn_once(second):
     cast = cast_of(second, {"M": "A" * 30})
-    assert drawn(from_rows(cast, row(0, 20), row(10, 30, 1), intervals=[(0, 30)])) == [(0, 20, 1), (20, 30, 1)]
-    assert drawn(from_rows(cast, row(10, 20), row(0, 30, 1), intervals=[(0, 30)])) == [(0, 30, 1)]
+    assert drawn(spans_from(cast, row(0, 20), row(10, 30, 1), intervals=[(0, 30)])) == [(0, 20, 1), (20, 30, 1)]
+    assert drawn(spans_from(cast, row(10, 20), row(0, 30, 1), intervals=[(0, 30)])) == [(0, 30, 1)]
 
 
 def test_rows_of_everybody_leave_out_whom_the_plan_left_out(second):
     """A face too small beside one that counts, nobody knowing either: only where none counts is it meant."""
     small = face("B", "L", 0, height=30, is_known=False)
     faces = [(face("A", "M", n, is_known=False), small) if n < 20 else (small,) for n in range(30)]
-    cast = find_people(Scan(tuple(map(FaceSample, range(30), faces)), (), "drawn", SIZE), second, [(0, 30)], EMBEDDER)
+    cast = find_people(
+        Scan(tuple(map(FrameDetections, range(30), faces)), (), "drawn", SIZE), second, [(0, 30)], EMBEDDER
+    )
     everybody = Choice("all")
     spans = spans_of(cast, second, everybody)
     assert drawn(spans) == [(0, 20, None), (20, 30, "face smaller than 64 px")]
-    assert from_rows(cast, *rows_of(spans), choice=everybody, intervals=[(0, 30)]) == spans
-    (_, asked) = from_rows(cast, *rows_of(spans)[:1], row(20, 30), choice=everybody, intervals=[(0, 30)])
+    assert spans_from(cast, *to_rows(spans), choice=everybody, intervals=[(0, 30)]) == spans
+    (_, asked) = spans_from(cast, *to_rows(spans)[:1], row(20, 30), choice=everybody, intervals=[(0, 30)])
     assert asked.path.boxes[0].left < 640
 
 
@@ -502,5 +513,5 @@ def test_rows_of_everybody_leave_out_whom_the_plan_left_out(second):
 def test_rows_of_people_survive_the_trip(second, scan, choice):
     cast = find_people(scan, second, [(0, 60)], EMBEDDER)
     spans = spans_of(cast, second, choice, [(0, 60)])
-    again = spans_of_rows(rows_of(spans), cast, SIZE, second, [(0, 60)], PLAIN, choice)
+    again = from_rows(to_rows(spans), cast, SIZE, second, [(0, 60)], PLAIN, choice)
     assert again == spans

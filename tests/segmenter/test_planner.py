@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.frame_table import PacketIndex, build_frame_table
+from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.audio.buffer import sample_at
+from media.clips import Span
+from media.faces import FaceBox, FacePath
 from media.info import VideoInfo
+from media.intervals import complement, merge
 from media.orientation import PLAIN
-from media.sound import sample_at
-from media.timeline import FaceBox, FacePath, Span, complement, merge
-from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
-from segmenter.planner import DRIVING_RATE, PROLONGED_REASON, SEAM_REASON, plan_clips
-from stitcher.seams import copied_order, decode_slots
+from media.packets.frame_table import PacketIndex, build_frame_table
+from segmenter.planner import DRIVING_RATE, EXTENDED_REASON, SEAM_REASON, plan_clips
+from stitcher.bitstream_joins import copied_order, decode_slots
 
 TICK = Fraction(1, 1000)
 VIDEO = VideoInfo(
@@ -99,13 +101,13 @@ def cases(draw):
     """Return (table, timeline, spans, driven, longest) as a job may have them."""
     table = draw(tables())
     kind = draw(st.sampled_from(["whole", "ranges", "freeze", "loop", "bounce"]))
-    timeline = lay_out_whole(table)
+    timeline = identity_timeline(table)
     if kind == "ranges":
         part = st.tuples(st.integers(0, len(table)), st.integers(0, len(table))).map(sorted).map(tuple)
         kept = draw(st.lists(part.filter(lambda part: part[0] < part[1]), min_size=1, max_size=3))
-        timeline = lay_out_ranges(table, kept)
+        timeline = concat_ranges(table, kept)
     elif kind != "whole":
-        timeline = prolong(timeline, timeline.seconds(len(table)) * draw(st.integers(1, 3)), kind)
+        timeline = extend_timeline(timeline, timeline.seconds(len(table)) * draw(st.integers(1, 3)), kind)
     spans = []
     for start, stop in intervals_in(draw, len(table)):
         cut = draw(st.integers(start, stop))  # a cut between two face spans that touch
@@ -116,14 +118,14 @@ def cases(draw):
     return table, timeline, spans, intervals_in(draw, len(timeline)), longest
 
 
-def plan(table, timeline, spans, driven, longest=Fraction(10), coded_reason="", driving_start=Fraction(0)):
+def plan(table, timeline, spans, driven, longest=Fraction(10), reencode_reason="", driving_start=Fraction(0)):
     return plan_clips(
         spans,
         table,
         timeline,
         driven=driven,
         driving_start=driving_start,
-        coded_reason=coded_reason,
+        reencode_reason=reencode_reason,
         max_clip_seconds=longest,
     )
 
@@ -195,17 +197,17 @@ def test_copied_clips_are_all_that_packets_allow(case):
 
 
 @given(cases(), st.sampled_from(["", "packets of this codec are not spliced"]))
-def test_every_frame_that_is_neither_rendered_nor_copied_has_a_reason(case, coded_reason):
+def test_every_frame_that_is_neither_rendered_nor_copied_has_a_reason(case, reencode_reason):
     table, timeline, *_ = case
-    clips = plan(*case, coded_reason=coded_reason)
+    clips = plan(*case, reencode_reason=reencode_reason)
     untouched = timeline.is_source and len(timeline.runs) == 1 and not any(clip.rendered for clip in clips)
     for clip in clips:
         if clip.action == "copy":
-            assert not coded_reason or untouched
+            assert not reencode_reason or untouched
             continue
         whole = members(clip.rendered) == set(range(clip.start_frame, clip.stop_frame))
         appended = timeline.is_source and clip.start_frame >= len(table)
-        assert clip.reason == ("" if whole else PROLONGED_REASON if appended else coded_reason or SEAM_REASON)
+        assert clip.reason == ("" if whole else EXTENDED_REASON if appended else reencode_reason or SEAM_REASON)
 
 
 @given(cases())
@@ -280,7 +282,7 @@ def actions(clips):
 
 def whole_plan(groups, faces, codec="h264", **kwargs):
     table = table_of(groups, [40] * 40, codec)
-    timeline = lay_out_whole(table)
+    timeline = identity_timeline(table)
     return plan(table, timeline, faces_of(faces), [(0, len(timeline))], **kwargs)
 
 
@@ -306,7 +308,7 @@ def test_no_face_at_all_is_one_copy():
 
 def test_what_is_not_driven_is_copied():
     table = table_of(CLOSED, [40] * 32)
-    clips = plan(table, lay_out_whole(table), faces_of([(0, 32)]), [(0, 10)])
+    clips = plan(table, identity_timeline(table), faces_of([(0, 32)]), [(0, 10)])
     assert actions(clips) == [(0, 16, "render"), (16, 32, "copy")]
     assert clips[0].rendered == ((0, 10),)
 
@@ -319,26 +321,28 @@ def test_long_spans_are_cut_evenly():
 
 def test_an_extraction_begins_at_any_frame():
     table = table_of(CLOSED, [40] * 32)
-    timeline = lay_out_ranges(table, [(3, 20), (8, 16)])
+    timeline = concat_ranges(table, [(3, 20), (8, 16)])
     clips = plan(table, timeline, [], [])
-    assert actions(clips) == [(0, 5, "code"), (5, 17, "copy"), (17, 25, "copy")]
+    assert actions(clips) == [(0, 5, "reencode"), (5, 17, "copy"), (17, 25, "copy")]
     assert [clip.source_frames[0] for clip in clips] == [3, 8, 8]
     assert clips[0].reason == SEAM_REASON
 
 
 def test_appended_frames_are_coded():
     table = table_of(CLOSED, [40] * 32)
-    clips = plan(table, prolong(lay_out_whole(table), Fraction(2), "bounce"), faces_of([(30, 32)]), [(0, 99)])
+    clips = plan(
+        table, extend_timeline(identity_timeline(table), Fraction(2), "bounce"), faces_of([(30, 32)]), [(0, 99)]
+    )
     assert actions(clips) == [(0, 28, "copy"), (28, 32, "render"), (32, 50, "render")]
     assert list(clips[2].source_frames) == list(range(30, 12, -1))
-    assert clips[2].reason == PROLONGED_REASON
+    assert clips[2].reason == EXTENDED_REASON
     assert clips[2].rendered == ((32, 33),)
 
 
 def test_codecs_that_are_not_spliced_are_coded_as_a_whole():
-    clips = whole_plan(CLOSED, [(10, 14)], coded_reason="packets of vp9 are not spliced", longest=Fraction(1, 2))
-    assert {clip.action for clip in clips} == {"code", "render"}
-    assert next(clip.reason for clip in clips if clip.action == "code") == "packets of vp9 are not spliced"
+    clips = whole_plan(CLOSED, [(10, 14)], reencode_reason="packets of vp9 are not spliced", longest=Fraction(1, 2))
+    assert {clip.action for clip in clips} == {"reencode", "render"}
+    assert next(clip.reason for clip in clips if clip.action == "reencode") == "packets of vp9 are not spliced"
 
 
 @pytest.mark.parametrize("span", [(0, 32), (0, 1), (31, 32)])

@@ -4,7 +4,7 @@ from math import cos, hypot, radians, sin
 
 import pytest
 
-from media.timeline import Face, FaceBox
+from media.faces import Face, FaceBox
 from segmenter.pose import ASPECT, estimate_roll, upright_box
 
 CENTRE = (200.0, 150.0)

@@ -5,17 +5,18 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from media.faces import Face, FaceBox, FrameDetections
 from media.orientation import ORIENTATIONS, UPRIGHT
-from media.packet_scan import scan_packets
+from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
-from media.timeline import Face, FaceBox, FaceSample
 from segmenter import scanner
-from segmenter.detector import build_detector
-from segmenter.runs import SpanSettings
-from segmenter.scanner import Scan, detection_size, join_scans, plan_scan, scan_faces
-from segmenter.spans import find_spans
+from segmenter.detectors.build import build_detector
+from segmenter.scan import Scan
+from segmenter.scanner import detection_size, join_scans, plan_scan, scan_faces
+from segmenter.spans.find import find_spans
+from segmenter.spans.presence import SpanSettings
 
 SIZE = (640, 360)
 
@@ -213,7 +214,7 @@ def test_a_scan_survives_json():
         Face(FaceBox(1.25, 2, 3, 4.5), 0.87, ((1, 2), (3, 4), (5, 6), (7, 8), (9.5, 10))),
         Face(FaceBox(0, 0, 1, 1), 0.3, None, b"who", 0.25, None, 0.5),
     )
-    result = Scan((FaceSample(0, ()), FaceSample(5, faces)), (3,), "retinaface", (1920, 1080))
+    result = Scan((FrameDetections(0, ()), FrameDetections(5, faces)), (3,), "retinaface", (1920, 1080))
     assert Scan.from_json(result.to_json()) == result
 
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.timeline import Face, FaceBox, FaceSample, complement
-from segmenter.runs import SpanSettings
-from segmenter.scanner import Scan
-from segmenter.spans import find_spans
+from media.faces import Face, FaceBox, FrameDetections
+from media.intervals import complement
+from segmenter.scan import Scan
+from segmenter.spans.find import find_spans
+from segmenter.spans.presence import SpanSettings
 from segmenter.tracks import SAME_FACE, box_distance, build_tracks, choose_target, estimate_yaw, nearness_to_centre
 
 SIZE = (1280, 720)
@@ -25,7 +26,7 @@ def face(x=600, y=300, height=120, score=0.9, landmarks=None):
 def scan_of(faces, cuts=()):
     """Return a scan of faces by frame: each a list of faces, one face, or None."""
     lists = {frame: found if isinstance(found, list) else [found] if found else [] for frame, found in faces.items()}
-    return Scan(tuple(FaceSample(frame, tuple(found)) for frame, found in lists.items()), cuts, "drawn", SIZE)
+    return Scan(tuple(FrameDetections(frame, tuple(found)) for frame, found in lists.items()), cuts, "drawn", SIZE)
 
 
 def marked(pattern, cuts=()):
@@ -155,24 +156,26 @@ def test_the_target_is_the_largest_near_the_centre(second):
 
 def test_the_target_is_kept_when_another_one_grows_past_it_for_a_moment():
     near, other = face(640, 360, 200), face(300, 360, 120)
-    samples = [FaceSample(frame, (near, other)) for frame in range(8)] + [FaceSample(8, (face(300, 360, 320), near))]
+    samples = [FrameDetections(frame, (near, other)) for frame in range(8)] + [
+        FrameDetections(8, (face(300, 360, 320), near))
+    ]
     assert by_place(samples)[8] == near
 
 
 def test_who_comes_while_the_target_is_away_takes_its_place():
     first, second, child = face(500, 360, 200), face(900, 360, 180), face(200, 360, 60)
-    samples = [FaceSample(frame, (first, child)) for frame in range(10)]
-    samples += [FaceSample(frame, (second, child)) for frame in range(10, 15)]
+    samples = [FrameDetections(frame, (first, child)) for frame in range(10)]
+    samples += [FrameDetections(frame, (second, child)) for frame in range(10, 15)]
     target = by_place(samples)
     assert [target[frame] for frame in (0, 9, 10, 14)] == [first, first, second, second]
-    together = [FaceSample(20, (first, second))]
+    together = [FrameDetections(20, (first, second))]
     target = by_place(samples + together)
     assert target.keys() == {*range(10), 20}
 
 
 def test_a_face_that_moves_fast_stays_one_track():
     path = [(frame, face(300 + 60 * frame, 300)) for frame in range(10)]  # 0.7 of its width each time
-    tracks = build_tracks(FaceSample(frame, (each, face(1200, 80))) for frame, each in path)
+    tracks = build_tracks(FrameDetections(frame, (each, face(1200, 80))) for frame, each in path)
     assert sorted(len(track) for track in tracks) == [10, 10]
     assert dict(path) in tracks
 

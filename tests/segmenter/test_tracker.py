@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from media.clips import Span
+from media.faces import Face, FaceBox, FacePath
 from media.orientation import ORIENTATIONS, UPRIGHT
-from media.packet_scan import scan_packets
+from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
-from media.timeline import Face, FaceBox, FacePath, Span
-from segmenter.detector import build_detector
+from segmenter.detectors.build import build_detector
 from segmenter.planner import PATH_MARGIN_FRAMES
-from segmenter.runs import SpanSettings
 from segmenter.scanner import scan_faces
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
-from segmenter.spans import find_spans
+from segmenter.spans.find import find_spans
+from segmenter.spans.presence import SpanSettings
 from segmenter.tracker import BoxTracker
 from segmenter.tracks import box_distance
 

@@ -5,13 +5,14 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.timeline import FaceBox, FacePath, Span
-from segmenter.layout import lay_out_whole, prolong, split_held
-from segmenter.turns import Speaker, cut_to_turns, join_turns
-from tests.tables import table_of
+from lipstitch.plan.output_timeline import extend_timeline, identity_timeline, split_held
+from media.clips import Span
+from media.faces import FaceBox, FacePath
+from segmenter.spans.turns import Speaker, cut_to_turns, join_turns
+from tests.support.tables import table_of
 
 TABLE = table_of(range(0, 4000, 40))
-WHOLE = lay_out_whole(TABLE)
+WHOLE = identity_timeline(TABLE)
 
 
 def seconds(*pairs):
@@ -86,7 +87,7 @@ def test_spans_are_those_of_faces_in_their_turns(seen_one, seen_two, turns_one, 
 
 
 def test_a_held_frame_is_held_turn_by_turn():
-    timeline = prolong(WHOLE, Fraction(5), "freeze")
+    timeline = extend_timeline(WHOLE, Fraction(5), "freeze")
     split = split_held(timeline, (10, 100, 110, 125, 130))
     assert [(run.start_frame, run.stop_frame, run.step) for run in split.runs] == [
         (0, 100, 1),

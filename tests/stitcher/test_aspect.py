@@ -8,8 +8,8 @@ import pytest
 
 from media.probe import probe
 from stitcher.display_size import RESERVE, display_size, write_display_size
-from tests.synthetic import make_video, stamps
-from tests.zoo import produce
+from tests.support.synthetic import make_video, stamps
+from tests.support.zoo import produce
 
 WIDE = Fraction(16, 9)
 
@@ -68,7 +68,7 @@ def test_what_the_container_alone_tells_is_kept(tmp_path, name, ending):
 @pytest.mark.parametrize("by_container", [Fraction(1), Fraction(640, 639), Fraction(8, 9)])
 @pytest.mark.parametrize("by_pictures", ["1/1", "40/33"])
 def test_the_container_goes_before_the_pictures(tmp_path, ending, by_container, by_pictures):
-    """A transport stream does not tell; so there the pictures have to, and they are all coded again."""
+    """A transport stream does not tell; so there the pictures have to, and they are all re-encoded."""
     plain = make_video(tmp_path / "plain.mp4", 30, options={"aspect": str(Fraction(by_pictures) * 192 / 108)})
     source = remux(plain, tmp_path / f"source{'.mkv' if ending == '.mkv' else '.mp4'}", by_container)
     output = produce(source, tmp_path / f"out{ending}", [(16, 20)])

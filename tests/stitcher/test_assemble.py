@@ -10,17 +10,17 @@ from pathlib import Path
 import av
 import pytest
 
+from base.errors import StitchError, UnsupportedMedia
+from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
 from media.bitstream import irap_type, length_prefix_size, split_units, unit_type
-from media.errors import StitchError, UnsupportedMedia
+from media.coding.encoder_options import SPLICEABLE
 from media.orientation import Orientation
 from media.probe import probe
-from media.writer import SPLICEABLE
-from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
 from stitcher.assemble import assemble, muxer_of
-from stitcher.soundtrack import Soundtrack
-from tests import zoo
-from tests.jobs import check_clips_from_outside
-from tests.synthetic import (
+from stitcher.audio.soundtrack import Soundtrack
+from tests.support import zoo
+from tests.support.jobs import check_clips_from_outside
+from tests.support.synthetic import (
     SOURCES,
     UNEVEN,
     Sound,
@@ -32,7 +32,7 @@ from tests.synthetic import (
     seek_and_decode,
     stamps,
 )
-from tests.zoo import BOX, FACES, produce
+from tests.support.zoo import BOX, FACES, produce
 
 NUM_FRAMES = 72
 
@@ -300,7 +300,7 @@ def test_a_silent_video_gets_a_soundtrack(tmp_path):
 
 
 def kept(*ranges):
-    return lambda table: lay_out_ranges(table, ranges)
+    return lambda table: concat_ranges(table, ranges)
 
 
 RANGES = {
@@ -356,7 +356,7 @@ def test_an_extraction_takes_the_other_streams_along(rich, tmp_path):
 
 
 def prolonged(seconds, how):
-    return lambda table: prolong(lay_out_whole(table), seconds, how)
+    return lambda table: extend_timeline(identity_timeline(table), seconds, how)
 
 
 @pytest.mark.parametrize(

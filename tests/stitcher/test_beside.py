@@ -7,14 +7,14 @@ import av
 import numpy as np
 import pytest
 
+from base.errors import ContractBroken, UnsupportedMedia
+from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
 from media.bitstream import join_units, length_prefix_size, split_av1_units, split_units
-from media.errors import ContractBroken, UnsupportedMedia
 from media.probe import probe
-from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
-from stitcher.verify_pixels import Marks
-from stitcher.verify_streams import take_inventory, verify_copies
-from tests.synthetic import independent_packets, make_video, stamped_frame, stamps
-from tests.zoo import produce
+from stitcher.verify.pixels import FrameProvenance
+from stitcher.verify.streams import take_inventory, verify_copies
+from tests.support.synthetic import independent_packets, make_video, stamped_frame, stamps
+from tests.support.zoo import produce
 
 FACES = [(16, 20)]
 ALPHA = "matroska_block_additional"
@@ -85,13 +85,13 @@ def test_transparency_is_kept(tmp_path, ending, codec):
 def test_transparency_of_a_range(tmp_path):
     source = make_transparent(tmp_path / "a.webm")
     output = produce(
-        source, tmp_path / "out.webm", FACES, lay_out=lambda table: lay_out_ranges(table, [(24, 30), (12, 20)])
+        source, tmp_path / "out.webm", FACES, lay_out=lambda table: concat_ranges(table, [(24, 30), (12, 20)])
     )
     assert len(alphas(output.path, "libvpx-vp9")) == 14
     whole = alphas(source, "libvpx-vp9")
     assert alphas(output.path, "libvpx-vp9") == whole[24:30] + whole[12:20]
     with pytest.raises(UnsupportedMedia, match=r"cannot begin at 0\.520 s. Begin the range at 0\.480 s or 0\.960 s"):
-        produce(source, tmp_path / "no.webm", FACES, lay_out=lambda table: lay_out_ranges(table, [(13, 20)]))
+        produce(source, tmp_path / "no.webm", FACES, lay_out=lambda table: concat_ranges(table, [(13, 20)]))
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mov", ".ts"])
@@ -104,7 +104,11 @@ def test_transparency_that_cannot_be_held_is_refused(tmp_path, ending):
 def test_appended_frames_are_refused_where_there_is_transparency(tmp_path):
     source = make_transparent(tmp_path / "a.webm")
     with pytest.raises(UnsupportedMedia, match="length_policy"):
-        produce(source, tmp_path / "out.webm", lay_out=lambda table: prolong(lay_out_whole(table), Fraction(2), "loop"))
+        produce(
+            source,
+            tmp_path / "out.webm",
+            lay_out=lambda table: extend_timeline(identity_timeline(table), Fraction(2), "loop"),
+        )
 
 
 # Messages and units of H.264, HEVC and AV1
@@ -204,7 +208,10 @@ def test_what_is_transcoded_or_appended_loses_it_and_says_so(tmp_path):
     output = produce(source, tmp_path / "out.webm", FACES)
     assert [text.split(" of ")[0] for text in output.assembled.dropped_streams] == ["Dolby Vision", "captions"]
     longer = produce(
-        source, tmp_path / "b.mp4", FACES, lay_out=lambda t: prolong(lay_out_whole(t), Fraction(2), "bounce")
+        source,
+        tmp_path / "b.mp4",
+        FACES,
+        lay_out=lambda t: extend_timeline(identity_timeline(t), Fraction(2), "bounce"),
     )
     assert "captions of frames that are appended" in longer.assembled.dropped_streams
     assert beside(longer.path, 30) == beside(source)
@@ -214,7 +221,7 @@ def test_the_check_sees_what_is_gone(tmp_path):
     source = annotate(make_video(tmp_path / "plain.mkv", 20), tmp_path / "a.mkv")
     output = produce(source, tmp_path / "out.mkv", [(3, 6)])
     before, after = (take_inventory(probe(path), without=None) for path in (source, output.path))
-    marks = Marks((((0, 20), None),), (), ())
+    marks = FrameProvenance((((0, 20), None),), (), ())
     verify_copies(before, output.table, output.timeline, after, marks)
     after.beside[sorted(after.beside)[4]] ^= 1
     with pytest.raises(ContractBroken, match="frame 4 lost what source frame 4 has beside its picture"):

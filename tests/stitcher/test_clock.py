@@ -6,12 +6,12 @@ from itertools import pairwise
 import av
 import pytest
 
+from media.audio.reader import first_sample_time
 from media.probe import probe
-from media.sound import first_sample_time
-from stitcher.mix import SoundPiece, SoundPlan
-from stitcher.soundtrack import fit_clock, write_soundtrack
-from stitcher.verify_sound import verify_sound
-from tests.sound_material import voice, write_sound
+from stitcher.audio.mix import SoundPiece, SoundPlan
+from stitcher.audio.soundtrack import fit_clock, write_soundtrack
+from stitcher.verify.audio import verify_sound
+from tests.support.sound_material import voice, write_sound
 
 SECONDS = Fraction(4)
 

@@ -5,15 +5,15 @@ from fractions import Fraction
 import av
 import pytest
 
-from media.errors import UnreadableMedia, WorkspaceError
-from media.packet_scan import scan_packets
+from base.errors import UnreadableMedia, WorkspaceError
+from lipstitch.plan.output_timeline import concat_ranges
+from media.packets.scan import scan_packets
 from media.probe import probe
-from segmenter.layout import lay_out_ranges
 from stitcher.assemble import muxer_of
+from stitcher.audio.soundtrack import Soundtrack
 from stitcher.container import first_time
-from stitcher.soundtrack import Soundtrack
-from tests.synthetic import Sound, independent_times, make_video, stamps
-from tests.zoo import produce
+from tests.support.synthetic import Sound, independent_times, make_video, stamps
+from tests.support.zoo import produce
 
 FRAME = Fraction(1, 25)
 KEPT = [(13, 31), (3, 9)]
@@ -23,7 +23,7 @@ def extract(source, output, faces=(), kept=KEPT, **options):
     """Return an output that shows two ranges, as a job lays them out."""
 
     def lay_out(table):
-        return lay_out_ranges(table, kept, start=first_time(muxer_of(output), table, kept))
+        return concat_ranges(table, kept, start=first_time(muxer_of(output), table, kept))
 
     return produce(source, output, faces, lay_out=lay_out, **options)
 

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from stitcher.verify import verify_full
-from tests.synthetic import make_video
-from tests.zoo import produce
+from stitcher.verify.contract import verify_full
+from tests.support.synthetic import make_video
+from tests.support.zoo import produce
 
 PACKET = 188
 

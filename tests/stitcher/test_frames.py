@@ -8,18 +8,18 @@ import av
 import numpy as np
 import pytest
 
-import tests.zoo
-from media.errors import ContractBroken, UnsupportedMedia
-from media.frame_table import FrameTable
-from media.packet_scan import scan_packets
+import tests.support.zoo
+from base.errors import ContractBroken, UnsupportedMedia
+from media.packets.frame_table import FrameTable
+from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import check_one_format
 from segmenter.planner import FOREIGN_REASON
-from stitcher.verify import verify_full
-from tests.mp4_boxes import trimmed, with_descriptions
-from tests.paff import GOP, make_paff
-from tests.synthetic import (
+from stitcher.verify.contract import verify_full
+from tests.support.mp4_boxes import trimmed, with_descriptions
+from tests.support.paff import GOP, make_paff
+from tests.support.synthetic import (
     decode_all,
     independent_packets,
     make_video,
@@ -27,7 +27,7 @@ from tests.synthetic import (
     stamped_frame,
     with_payload,
 )
-from tests.zoo import produce
+from tests.support.zoo import produce
 
 
 def check(source, output):
@@ -214,7 +214,7 @@ def test_the_check_sees_frames_that_were_copied_under_other_sets(tmp_path, monke
     source = make_two(tmp_path)
     heard = scan_packets(probe(source))
     with monkeypatch.context() as patch:
-        patch.setattr(tests.zoo, "scan_packets", lambda info: replace(scan_packets(info), descriptions=()))
+        patch.setattr(tests.support.zoo, "scan_packets", lambda info: replace(scan_packets(info), descriptions=()))
         output = produce(source, tmp_path / "out.mp4", [(2, 5)])
     output = replace(output, table=heard)
     with pytest.raises(ContractBroken, match=r"^(Same frames|Untouched pixels): "):

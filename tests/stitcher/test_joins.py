@@ -2,20 +2,20 @@
 
 import pytest
 
-from media.errors import UnsupportedMedia
-from media.packet_scan import scan_packets
+from base.errors import UnsupportedMedia
+from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
+from media.coding.output_codec import choose_stream
+from media.packets.scan import scan_packets
 from media.probe import probe
-from media.transcoding import choose_stream
-from segmenter.layout import lay_out_ranges, lay_out_whole
 from stitcher.container import check_container
-from tests.stitcher.test_assemble import produce
-from tests.synthetic import Sound, decode_all, make_video
+from tests.support.synthetic import Sound, decode_all, make_video
+from tests.support.zoo import produce
 
 
 def test_joined_open_groups_of_pictures_stay_in_order(tmp_path):
     source = make_video(tmp_path / "cra.mp4", 96, codec="libx265", open_gop=True, gop=24)
     kept = [(48, 72), (24, 48), (72, 96)]
-    output = produce(source, tmp_path / "out.mp4", faces=[], lay_out=lambda table: lay_out_ranges(table, kept))
+    output = produce(source, tmp_path / "out.mp4", faces=[], lay_out=lambda table: concat_ranges(table, kept))
     assert any(clip.clip.action == "copy" for clip in output.clips)
     assert [stamp for _, stamp, _ in decode_all(output.path)] == [frame for part in kept for frame in range(*part)]
 
@@ -32,14 +32,14 @@ def rich(tmp_path_factory):
 def test_containers_that_hold_everything_are_accepted(rich, muxer):
     info = probe(rich)
     table = scan_packets(info)
-    check_container(info, table, lay_out_whole(table), muxer, replaces_sound=True)
+    check_container(info, table, identity_timeline(table), muxer, replaces_sound=True)
 
 
 def test_packets_that_a_container_does_not_hold_are_refused_before_the_work(rich):
     info = probe(rich)
     table = scan_packets(info)
     with pytest.raises(UnsupportedMedia, match=r"^output: webm files cannot hold the streams of "):
-        check_container(info, table, lay_out_whole(table), "webm", replaces_sound=True)
+        check_container(info, table, identity_timeline(table), "webm", replaces_sound=True)
 
 
 @pytest.mark.parametrize("muxer", ["flv", "avi", "mpeg"])

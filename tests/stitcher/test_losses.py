@@ -4,9 +4,9 @@ import av
 import pytest
 
 from media.probe import probe
-from stitcher.verify_streams import take_inventory, verify_streams
-from tests.synthetic import Sound, make_video
-from tests.zoo import produce
+from stitcher.verify.streams import take_inventory, verify_streams
+from tests.support.synthetic import Sound, make_video
+from tests.support.zoo import produce
 
 KEYS = {
     "com.apple.quicktime.make": "Maker",

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
 from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, irap_type, join_units, parameter_sets, split_units
 from media.probe import probe
-from segmenter.layout import lay_out_ranges, lay_out_whole
-from stitcher.seams import Bitstream, copied_order, decode_slots
+from stitcher.bitstream_joins import Bitstream, copied_order, decode_slots
 from tests.segmenter.test_planner import CLOSED, VIDEO, cases, faces_of, plan, table_of
-from tests.synthetic import independent_packets, make_video
+from tests.support.synthetic import independent_packets, make_video
 
 # Decode times
 
@@ -63,7 +63,7 @@ def test_a_copied_clip_keeps_the_order_of_the_source(case):
         if clip.action == "copy":
             order = copied_order(table, clip)
             assert [place[frame] for frame in order] == sorted(place[frame] for frame in clip.source_frames)
-            # What stands between its packets in the file leads its first picture, and is coded again.
+            # What stands between its packets in the file leads its first picture, and is re-encoded.
             between = set(table.decode_order[place[order[0]] : place[order[-1]] + 1]) - set(order)
             assert all(frame < clip.source_frames[0] for frame in between)
 
@@ -72,7 +72,7 @@ def test_a_copied_clip_keeps_the_order_of_the_source(case):
 def test_a_head_that_an_edit_list_cut_is_copied_whole(leading, step):
     """Its first displayed packets may be led by others, since the keyframe before them is hidden."""
     table = table_of([(leading, False, False), *CLOSED[:4]], [step] * 20)
-    timeline = lay_out_whole(table)
+    timeline = identity_timeline(table)
     (clip,) = plan(table, timeline, [], [])
     assert copied_order(table, clip) == list(table.decode_order)
     assert decode_slots(table, timeline, [clip]) == table.dts
@@ -81,7 +81,7 @@ def test_a_head_that_an_edit_list_cut_is_copied_whole(leading, step):
 def test_joined_ranges_never_step_back():
     """Two ranges out of order: the source's own slots would cross where they meet."""
     table = table_of(CLOSED, [40] * 32, slack=35)
-    timeline = lay_out_ranges(table, [(16, 32), (0, 16)])
+    timeline = concat_ranges(table, [(16, 32), (0, 16)])
     clips = plan(table, timeline, faces_of([(18, 20)]), [(0, 32)])
     slots = decode_slots(table, timeline, clips)
     assert all(a < b for a, b in pairwise(slots))

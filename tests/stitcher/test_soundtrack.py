@@ -10,20 +10,12 @@ import pytest
 import soundfile
 from sound_material import audio_index, decibels, lag, packets_of, read_all, rms, voice, with_edits, write_sound
 
-from media.errors import StitchError, UnreadableMedia, UnsupportedMedia, WorkspaceError
+from base.errors import StitchError, UnreadableMedia, UnsupportedMedia, WorkspaceError
+from media.audio.buffer import sample_at
+from media.audio.reader import sound_length
 from media.probe import probe
-from media.sound import sample_at, sound_length
-from stitcher.soundtrack import (
-    SoundPiece,
-    SoundPlan,
-    can_copy,
-    copy_soundtrack,
-    default_codec,
-    mix,
-    takes,
-    write_driving,
-    write_soundtrack,
-)
+from stitcher.audio.mix import SoundPiece, SoundPlan, mix
+from stitcher.audio.soundtrack import can_copy, copy_soundtrack, default_codec, takes, write_driving, write_soundtrack
 
 RATE = 44100
 SOURCE, DUB = voice(6, RATE), voice(5, RATE, seed=3)
@@ -318,7 +310,7 @@ def test_what_the_encoder_refuses_is_one_sentence(patch, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_dub_whose_file_hides_sound_is_coded_again(folder):
+def test_a_dub_whose_file_hides_sound_is_reencoded(folder):
     """A player would hear what is hidden, once its packets lie in another file."""
     path = write_sound(folder / "cut.m4a", DUB, RATE, "aac", "mp4", bit_rate=128_000)
     assert can_copy(whole(path, 5), probe(path), "mp4") is None
@@ -326,7 +318,7 @@ def test_a_dub_whose_file_hides_sound_is_coded_again(folder):
     assert can_copy(whole(cut, 4), probe(cut), "mp4") == "the dub's file hides packets by an edit list"
 
 
-def test_a_dub_in_another_profile_of_aac_is_coded_again(folder):
+def test_a_dub_in_another_profile_of_aac_is_reencoded(folder):
     path = write_sound(folder / "lc.m4a", DUB, RATE, "aac", "mp4", bit_rate=128_000)
     info = probe(path)
     info = replace(info, audio=(replace(info.require_audio(), profile="HE-AAC"),))

@@ -17,14 +17,15 @@ from sound_material import (
     write_sound,
 )
 
-from media.errors import UnsupportedMedia
+from base.errors import UnsupportedMedia
+from media.audio.buffer import named_layout, sample_at
+from media.audio.reader import sound_length
 from media.info import AudioInfo
 from media.probe import probe
-from media.sound import named_layout, sample_at, sound_length
-from stitcher.aac_joins import _with_sine
-from stitcher.soundtrack import SoundPiece, SoundPlan, mix
-from stitcher.splice import can_splice, splice_soundtrack
-from tests.synthetic import with_payload
+from stitcher.audio.aac_joins import _with_sine
+from stitcher.audio.mix import SoundPiece, SoundPlan, mix
+from stitcher.audio.splice import can_splice, splice_soundtrack
+from tests.support.synthetic import with_payload
 
 LOG = logging.getLogger(__name__)
 RATE = 44100
@@ -305,7 +306,7 @@ def test_what_cannot_be_spliced_is_not_begun(dub, folder):
 
 
 def test_only_the_range_is_decoded_in_a_long_source(dub, folder, monkeypatch):
-    import media.sound_blocks as sound_blocks
+    import media.audio.decoder as sound_blocks
 
     rate = 16000
     path = write_sound(

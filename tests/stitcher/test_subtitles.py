@@ -6,9 +6,9 @@ import subprocess
 import av
 import pytest
 
-from segmenter.layout import lay_out_ranges
-from tests.synthetic import make_video
-from tests.zoo import produce
+from lipstitch.plan.output_timeline import concat_ranges
+from tests.support.synthetic import make_video
+from tests.support.zoo import produce
 
 TEXT = """1
 00:00:00,200 --> 00:00:00,600
@@ -39,7 +39,7 @@ def talk(request, tmp_path):
 
 def extracted(talk, *ranges):
     """Return (begin, end, text) of the subtitles of an extraction, in milliseconds since its first frame."""
-    output = produce(talk, talk.with_name(f"out{talk.suffix}"), [], lay_out=lambda table: lay_out_ranges(table, ranges))
+    output = produce(talk, talk.with_name(f"out{talk.suffix}"), [], lay_out=lambda table: concat_ranges(table, ranges))
     found = []
     with av.open(str(output.path)) as container:
         for packet in container.demux(container.streams.subtitles[0]):

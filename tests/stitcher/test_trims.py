@@ -1,4 +1,4 @@
-"""Files that were trimmed without coding again: an edit list hides packets that shown frames refer to."""
+"""Files that were trimmed without re-encoding: an edit list hides packets that shown frames refer to."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -8,16 +8,16 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import stitcher.assemble
-from media.errors import ContractBroken
-from media.packet_scan import scan_packets
+from base.errors import ContractBroken
+from lipstitch.plan.output_timeline import concat_ranges
+from media.packets.scan import scan_packets
 from media.probe import probe
-from segmenter.layout import lay_out_ranges
 from segmenter.planner import HIDDEN_REASON
-from stitcher.feeds import VideoFeed
-from stitcher.verify import verify_full
-from tests.mp4_boxes import trimmed
-from tests.synthetic import Sound, decode_all, independent_packets, make_video
-from tests.zoo import produce
+from stitcher.packet_sources import VideoPacketSource
+from stitcher.verify.contract import verify_full
+from tests.support.mp4_boxes import trimmed
+from tests.support.synthetic import Sound, decode_all, independent_packets, make_video
+from tests.support.zoo import produce
 
 NUM_FRAMES = 40
 FRAME = Fraction(1, 25)
@@ -94,7 +94,7 @@ def test_what_was_trimmed_away_does_not_come_back(tmp_path, ending):
     assert heard > first - (Fraction(1, 10) if ending == ".mp4" else Fraction(1, 1000))
     if ending == ".mp4":
         assert 0 in output.copied
-        assert any(clip.clip.action == "code" for clip in output.clips)  # the tail, which refers to hidden packets
+        assert any(clip.clip.action == "reencode" for clip in output.clips)  # the tail, which refers to hidden packets
     else:
         assert {clip.reason for clip in output.clips if clip.path} == {HIDDEN_REASON}
         assert output.copied
@@ -119,7 +119,7 @@ def test_several_edits(tmp_path, parts, codec, faces):
 @pytest.mark.parametrize("ranges", [[(0, 9)], [(0, 4), (20, 25)], [(3, 19)], [(12, 25), (0, 3)]])
 def test_extractions_from_a_trimmed_file(tmp_path, ranges):
     source = make_trim(tmp_path, 14, NUM_FRAMES, b_frames=2, gop=12)
-    output = produce(source, tmp_path / "out.mp4", [], lay_out=lambda table: lay_out_ranges(table, ranges))
+    output = produce(source, tmp_path / "out.mp4", [], lay_out=lambda table: concat_ranges(table, ranges))
     wanted = [14 + frame for start, stop in ranges for frame in range(start, stop)]
     assert [stamp for _, stamp, _ in decode_all(output.path)] == wanted
     output.verify()
@@ -138,13 +138,13 @@ def test_a_trim_that_begins_without_an_idr_picture(tmp_path):
 def test_the_check_sees_hidden_packets_behind_a_re_encoded_head(tmp_path, monkeypatch, gop, b_frames, start):
     """What was written before: every hidden packet copied, whatever its frames became."""
 
-    class Copying(VideoFeed):
+    class Copying(VideoPacketSource):
         def __init__(self, *arguments, **keys):
             super().__init__(*arguments, **keys)
             self.keeps_hidden_head = True
             self._beside = None  # nor did coded packets wait for what stands beside the source's
 
-    monkeypatch.setattr(stitcher.assemble, "VideoFeed", Copying)
+    monkeypatch.setattr(stitcher.assemble, "VideoPacketSource", Copying)
     source = make_trim(tmp_path, start, NUM_FRAMES, b_frames=b_frames, gop=gop)
     output = produce(source, tmp_path / "out.mp4", [(0, 8)])
     with pytest.raises(ContractBroken, match=r"^(Same frames|Untouched pixels|Only the mouth): frame "):

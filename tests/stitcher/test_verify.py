@@ -8,15 +8,15 @@ from fractions import Fraction
 import av
 import pytest
 
-from media.errors import ContractBroken, MissingStream
-from media.packet_scan import scan_packets
+from base.errors import ContractBroken, MissingStream
+from lipstitch.plan.output_timeline import identity_timeline
+from media.clips import Clip, RenderedClip
+from media.packets.scan import scan_packets
 from media.probe import probe
-from media.timeline import Clip, RenderedClip
-from segmenter.layout import lay_out_whole
 from stitcher.assemble import Assembled, assemble, muxer_of
-from stitcher.verify import Promised, verify_packets
-from stitcher.verify_pixels import Marks
-from tests.synthetic import Sound, independent_packets, make_video, with_payload
+from stitcher.verify.contract import Contract, verify_packets
+from stitcher.verify.pixels import FrameProvenance
+from tests.support.synthetic import Sound, independent_packets, make_video, with_payload
 
 NUM_FRAMES = 36
 SOUND_SECONDS = Fraction(NUM_FRAMES, 25)
@@ -29,7 +29,7 @@ def written(request, tmp_path_factory):
     source = make_video(folder / request.param, NUM_FRAMES, sounds=(Sound(),))
     info = probe(source)
     table = scan_packets(info)
-    timeline = lay_out_whole(table)
+    timeline = identity_timeline(table)
     clip = Clip(0, 0, NUM_FRAMES, "copy", "", range(NUM_FRAMES), (), (), 0, 0)
     output = folder / f"out{source.suffix}"
     clips = [RenderedClip(clip, None, "copied", "", 0, 0.0)]
@@ -66,7 +66,7 @@ def verify(path, written, sound_seconds=None):
 
 def copied(source, timeline):
     """Return what is promised of a video whose packets are all copied."""
-    return Promised(source, scan_packets(source), timeline, None, Marks((), ()), ())
+    return Contract(source, scan_packets(source), timeline, None, FrameProvenance((), ()), ())
 
 
 def test_a_whole_file_passes(written):
@@ -142,7 +142,7 @@ def test_times_that_stand_still(tmp_path, b_frames, said):
     uneven = [41 * number + number * number for number in range(12)]
     source = make_video(tmp_path / "a.mp4", 12, b_frames=b_frames, pts=uneven, time_base=Fraction(1, 1000))
     info = probe(source)
-    timeline = lay_out_whole(scan_packets(info))
+    timeline = identity_timeline(scan_packets(info))
     content = bytearray(source.read_bytes())
     steps = content.index(b"stts") + 8
     # Each packet has an entry (1, ticks to the next one) of its own; what is shown moves with it.
@@ -165,7 +165,7 @@ def test_a_soundtrack_of_another_length(written, seconds):
 def test_a_soundtrack_that_is_not_there(tmp_path):
     source = make_video(tmp_path / "a.mp4", 10)
     info = probe(source)
-    timeline = lay_out_whole(scan_packets(info))
+    timeline = identity_timeline(scan_packets(info))
     payloads = array("L", [packet.digest for packet in independent_packets(source)])
     with pytest.raises(MissingStream):
         verify_packets(source, copied(info, timeline), Assembled(payloads), Fraction(1))

@@ -9,24 +9,24 @@ import av
 import numpy as np
 import pytest
 
-from media.errors import ContractBroken
+from base.errors import ContractBroken
+from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.clips import Clip, RenderedClip
 from media.info import MediaInfo
-from media.packet_scan import scan_packets
+from media.packets.scan import scan_packets
 from media.probe import probe
-from media.timeline import Clip, RenderedClip
-from segmenter.layout import lay_out_ranges, lay_out_whole, prolong
 from stitcher.assemble import assemble, muxer_of
-from stitcher.mix import SoundPiece, SoundPlan
-from stitcher.soundtrack import write_soundtrack
-from stitcher.verify import Promised, verify_full
-from stitcher.verify_pixels import Marks, verify_pixels
-from tests import synthetic
-from tests.sound_material import voice, write_sound
-from tests.synthetic import Sound, make_video, with_payload
+from stitcher.audio.mix import SoundPiece, SoundPlan
+from stitcher.audio.soundtrack import write_soundtrack
+from stitcher.verify.contract import Contract, verify_full
+from stitcher.verify.pixels import FrameProvenance, verify_pixels
+from tests.support import synthetic
+from tests.support.sound_material import voice, write_sound
+from tests.support.synthetic import Sound, make_video, with_payload
 
 NUM_FRAMES = 100
 SECONDS = Fraction(4)
-COPIED = Marks((), ())
+COPIED = FrameProvenance((), ())
 BOX = (60, 40, 100, 80)
 SUBTITLES = "1\n00:00:00,500 --> 00:00:01,500\nHello\n\n2\n00:00:02,000 --> 00:00:03,000\nWorld\n"
 
@@ -38,7 +38,7 @@ class Case:
     folder: Path
     info: MediaInfo
     output: Path
-    promised: Promised
+    promised: Contract
 
     def check(self, path=None, **changes):
         return verify_full(path or self.output, replace(self.promised, **changes))
@@ -50,7 +50,7 @@ class Case:
     def assembled(self, name, *, anchor):
         """Write an output whose sound begins at another time."""
         table = self.promised.table
-        timeline = lay_out_whole(table)
+        timeline = identity_timeline(table)
         clip = Clip(0, 0, len(table), "copy", "", range(len(table)), (), (), 0, 0)
         output = self.folder / name
         sound = write_soundtrack(self.promised.heard, self.folder / f"{name}.sound.mp4", anchor=anchor)
@@ -74,7 +74,7 @@ def case(request, tmp_path_factory):
     info = probe(source)
     table = scan_packets(info)
     heard = SoundPlan((SoundPiece(str(dub), 0, None, Fraction(0), Fraction(0), SECONDS),), SECONDS)
-    promised = Promised(info, table, lay_out_whole(table), heard, COPIED, ())
+    promised = Contract(info, table, identity_timeline(table), heard, COPIED, ())
     made = Case(folder, info, folder / "none", promised)
     anchor = table.pts[0] * table.time_base
     return replace(made, output=made.assembled(f"out{source.suffix}", anchor=anchor))
@@ -164,7 +164,7 @@ def test_another_picture_size(case):
     assert "the width of the video is 160 instead of 192" in case.broken(other)["same frames"]
 
 
-def coded_again(case, monkeypatch, name, spoil, **options):
+def reencoded(case, monkeypatch, name, spoil, **options):
     """Write the source's frames again, finely coded, after `spoil` of (number, luma plane)."""
     original = synthetic.stamped_frame
 
@@ -191,17 +191,17 @@ def make_reference(case, size=(192, 108)):
     return path if path.exists() else make_video(path, NUM_FRAMES, crf=1, size=size)
 
 
-ALL_CODED = Marks((), ((0, NUM_FRAMES),))
+ALL_CODED = FrameProvenance((), ((0, NUM_FRAMES),))
 
 
-def test_frames_that_were_coded_again_come_near(case, monkeypatch):
-    found = compare(case, coded_again(case, monkeypatch, "coded", lambda number, luma: None), ALL_CODED)
-    assert (found.num_copied, found.num_coded, found.num_rendered) == (0, NUM_FRAMES, 0)
+def test_frames_that_were_reencoded_come_near(case, monkeypatch):
+    found = compare(case, reencoded(case, monkeypatch, "coded", lambda number, luma: None), ALL_CODED)
+    assert (found.num_copied, found.num_reencoded, found.num_rendered) == (0, NUM_FRAMES, 0)
     assert 45 < found.worst_coded < 70
 
 
-def test_frames_that_were_coded_again_too_coarsely(case, monkeypatch):
-    coarse = coded_again(case, monkeypatch, "coarse", lambda number, luma: None, options={"crf": "30"})
+def test_frames_that_were_reencoded_too_coarsely(case, monkeypatch):
+    coarse = reencoded(case, monkeypatch, "coarse", lambda number, luma: None, options={"crf": "30"})
     with pytest.raises(ContractBroken, match=r"^Untouched pixels: frame 0 .* must be 45 dB or more"):
         compare(case, coarse, ALL_CODED)
 
@@ -214,7 +214,7 @@ def test_a_region_that_is_changed_in_one_frame_without_a_face(case, monkeypatch)
             luma[96:112, 192:208] += 20
 
     with pytest.raises(ContractBroken, match=r"^Untouched pixels: frame 33 .* is changed where it was to stay"):
-        compare(case, coded_again(case, monkeypatch, "region", spoil, size=(384, 216)), ALL_CODED)
+        compare(case, reencoded(case, monkeypatch, "region", spoil, size=(384, 216)), ALL_CODED)
 
 
 def new_mouth(number, luma):
@@ -223,22 +223,22 @@ def new_mouth(number, luma):
 
 
 def test_a_rendered_frame_may_change_inside_its_box_alone(case, monkeypatch):
-    written = coded_again(case, monkeypatch, "mouth", new_mouth)
+    written = reencoded(case, monkeypatch, "mouth", new_mouth)
     coded = ((0, 50), (70, NUM_FRAMES))
-    found = compare(case, written, Marks((((50, 70), BOX),), coded))
-    assert (found.num_coded, found.num_rendered) == (80, 20)
+    found = compare(case, written, FrameProvenance((((50, 70), BOX),), coded))
+    assert (found.num_reencoded, found.num_rendered) == (80, 20)
     assert found.worst_rendered > 40
     moved = (BOX[0] + 60, BOX[1], BOX[2] + 60, BOX[3])
     with pytest.raises(ContractBroken, match=r"^Only the mouth: frame 50 "):
-        compare(case, written, Marks((((50, 70), moved),), coded))
+        compare(case, written, FrameProvenance((((50, 70), moved),), coded))
     with pytest.raises(ContractBroken, match=r"^Only the mouth: frame 50 "):
-        compare(case, written, Marks((((50, 70), None),), coded))
+        compare(case, written, FrameProvenance((((50, 70), None),), coded))
     with pytest.raises(ContractBroken, match=r"^Untouched pixels: frame 69 "):
-        compare(case, written, Marks((((50, 69), BOX),), (*coded[:1], (69, NUM_FRAMES))))
+        compare(case, written, FrameProvenance((((50, 69), BOX),), (*coded[:1], (69, NUM_FRAMES))))
 
 
 def test_frames_shown_backwards_are_compared_with_what_they_show(case):
-    timeline = prolong(case.promised.timeline, SECONDS + 1, "bounce")
+    timeline = extend_timeline(case.promised.timeline, SECONDS + 1, "bounce")
     shown = [*range(100), *range(98, 98 - (len(timeline) - 100), -1)]
     pts = list(timeline.pts)
     with pytest.MonkeyPatch.context() as patch:
@@ -247,15 +247,15 @@ def test_frames_shown_backwards_are_compared_with_what_they_show(case):
         path = make_video(case.folder / "bounce.mp4", len(pts), crf=4, pts=pts, time_base=timeline.time_base)
     written = probe(path)
     reference = probe(make_reference(case))
-    marks = Marks((), ((0, len(pts)),))
+    marks = FrameProvenance((), ((0, len(pts)),))
     found = verify_pixels(reference, scan_packets(reference), timeline, written, scan_packets(written), marks)
-    assert found.num_coded == len(shown) == len(pts)
+    assert found.num_reencoded == len(shown) == len(pts)
 
 
 def test_an_extraction_is_compared_with_its_ranges(case):
     table = case.promised.table
-    timeline = lay_out_ranges(table, [(24, 48), (60, 72)])
-    marks = Marks((), ((0, len(timeline)),))
+    timeline = concat_ranges(table, [(24, 48), (60, 72)])
+    marks = FrameProvenance((), ((0, len(timeline)),))
     reference = probe(make_reference(case))
     with pytest.raises(ContractBroken, match=r"^Untouched pixels: frame 0 \(source frame 24\)"):
         verify_pixels(reference, scan_packets(reference), timeline, reference, scan_packets(reference), marks)
@@ -340,7 +340,7 @@ def test_a_picture_of_another_size_or_format(case):
 
 
 def test_a_mouth_that_fills_the_picture_leaves_nothing_to_compare(case, monkeypatch):
-    written = coded_again(case, monkeypatch, "close", new_mouth)
+    written = reencoded(case, monkeypatch, "close", new_mouth)
     coded = ((0, 50), (70, NUM_FRAMES))
-    found = compare(case, written, Marks((((50, 70), (0, 0, 192, 108)),), coded))
+    found = compare(case, written, FrameProvenance((((50, 70), (0, 0, 192, 108)),), coded))
     assert (found.num_rendered, found.worst_rendered) == (20, 99.0)

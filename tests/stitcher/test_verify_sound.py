@@ -5,12 +5,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from media.errors import ContractBroken
+from base.errors import ContractBroken
 from media.probe import probe
-from stitcher.mix import SoundPiece, SoundPlan
-from stitcher.verify_sound import RATE, SEARCH_SAMPLES, verify_sound
-from tests.sound_material import rewrite, voice, write_sound
-from tests.synthetic import with_payload
+from stitcher.audio.mix import SoundPiece, SoundPlan
+from stitcher.verify.audio import RATE, SEARCH_SAMPLES, verify_sound
+from tests.support.sound_material import rewrite, voice, write_sound
+from tests.support.synthetic import with_payload
 
 SECONDS = Fraction(4)
 

@@ -3,17 +3,17 @@
 import av
 import pytest
 
-from media.errors import ContractBroken
-from media.packet_scan import scan_packets
+from base.errors import ContractBroken
+from lipstitch.plan.output_timeline import identity_timeline
+from media.packets.scan import scan_packets
 from media.probe import probe
-from segmenter.layout import lay_out_whole
-from stitcher.verify import Promised, verify_full
-from stitcher.verify_pixels import Marks
-from stitcher.verify_streams import take_inventory, verify_copies
-from tests.synthetic import make_source, with_payload
-from tests.zoo import produce
+from stitcher.verify.contract import Contract, verify_full
+from stitcher.verify.pixels import FrameProvenance
+from stitcher.verify.streams import take_inventory, verify_copies
+from tests.support.synthetic import make_source, with_payload
+from tests.support.zoo import produce
 
-COPIED = Marks((), ())
+COPIED = FrameProvenance((), ())
 
 
 @pytest.mark.parametrize("name", ["vp9.webm", "hevc.mp4", "hevc.mkv", "mpeg4.mp4"])
@@ -22,7 +22,7 @@ def test_packets_of_other_codecs_are_compared(tmp_path, name):
     source = make_source(tmp_path, name)
     info = probe(source)
     table = scan_packets(info)
-    promised = Promised(info, table, lay_out_whole(table), None, COPIED, ())
+    promised = Contract(info, table, identity_timeline(table), None, COPIED, ())
     untouched = {check.promise: check.found for check in verify_full(source, promised)}["untouched packets"]
     assert untouched == "60 of 60 frames are the source's own packets"
 
@@ -40,13 +40,13 @@ def test_packets_of_other_codecs_are_compared(tmp_path, name):
 
 
 def test_a_picture_that_follows_coded_ones_is_the_same_picture(tmp_path):
-    """A CRA of HEVC is a BLA in the output, where what came before it was coded again."""
+    """A CRA of HEVC is a BLA in the output, where what came before it was re-encoded."""
     output = produce(make_source(tmp_path, "hevc.mp4"), tmp_path / "out.mp4")
     whole = [clip.clip for clip in output.clips if clip.path]
     coded = tuple((clip.start_frame, clip.stop_frame) for clip in whole)
     source, written = (take_inventory(probe(path), without=None) for path in (output.info.path, output.path))
     assert source.pictures != written.pictures
-    copied = verify_copies(source, output.table, output.timeline, written, Marks((), coded))
+    copied = verify_copies(source, output.table, output.timeline, written, FrameProvenance((), coded))
     assert copied == len(output.copied) == 60 - sum(stop - start for start, stop in coded)
     with pytest.raises(ContractBroken, match="is not the packet of source frame"):
         verify_copies(source, output.table, output.timeline, written, COPIED)

@@ -1,0 +1,1 @@
+"""Clips to workers, and their results to the finished output."""

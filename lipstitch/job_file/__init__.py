@@ -1,0 +1,1 @@
+"""What users write: the job file, span files and turn files."""

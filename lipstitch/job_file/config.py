@@ -1,0 +1,370 @@
+"""The job file: JobConfig and load_job(). Everything a user can ask for, checked before anything is done.
+
+Unknown keys are refused. Times are seconds, or text like 01:05.2 or 00:01:05.200. Relative paths are relative to the
+folder of the job file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from base.settings import FilePath, load_settings, shown
+from lipstitch.job_file.fields import AudioStart, Checkpoint, Pixels, Reference, Target, Time
+from lipstitch.job_file.speakers import SpeakersConfig
+from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
+
+ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
+MAX_PORTS = 1 << 16
+CLUSTER_LIBRARIES = {"dask": "distributed", "ray": "ray"}
+"""What must be installed for a backend."""
+
+
+Silence = Literal["original", "close", "render"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class InputConfig(_Model):
+    """What goes in."""
+
+    video: FilePath = Field(description="The video. Any file FFmpeg reads.")
+    audio: FilePath | None = Field(
+        default=None, description="The dub: any audio or video file. Omitted: the video's own sound."
+    )
+    drive_audio: FilePath | None = Field(
+        default=None, description="What drives the lips (a clean voice, as long as `audio`); `audio` is what is heard."
+    )
+    speakers: SpeakersConfig | None = Field(
+        default=None, description="A dialogue: who speaks when, and who that is in the picture. See SpeakersConfig."
+    )
+    audio_start: AudioStart = Field(
+        default="auto",
+        description="Where second 0 of the dub (and of drive_audio, stems and turns) lies. video: at the first frame."
+        " sound: where the video's own sound begins, as in a dub made from sound that was taken out of the video."
+        " Seconds since the first frame, negative for before it. auto: told by its length, with a warning where that"
+        " does not tell. Sound inside a video file counts from that video's first frame.",
+    )
+    accept_damaged: bool = Field(
+        default=False, description="Use what is there of a file that is cut off; otherwise such a file is refused."
+    )
+    length_policy: Literal["video", "cut", "error", "freeze", "loop", "bounce"] = Field(
+        default="video",
+        description="When dub and video differ. video: the video's length; a longer dub is trimmed only if what is cut"
+        " is silence. cut: a longer dub is always trimmed. error: more than one frame is an error. freeze, loop,"
+        " bounce: the video is prolonged.",
+    )
+
+
+class RangeConfig(_Model):
+    """A time range of the video."""
+
+    start: Time = Field(description="Seconds or [hh:]mm:ss[.mmm] since the first frame; the range begins here.")
+    end: Time = Field(description="Seconds or [hh:]mm:ss[.mmm]; the range ends before this.")
+    audio: FilePath | None = Field(
+        default=None, description="The dub of this range. Omitted: the same time of input.audio."
+    )
+    audio_start: Time = Field(
+        default=Fraction(0), description="Where in `audio` the range begins, seconds or [hh:]mm:ss[.mmm]."
+    )
+    name: str | None = Field(
+        default=None, pattern=r"^[\w][\w .-]{0,99}$", description="Name of the extracted file. Omitted: its times."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> RangeConfig:
+        if self.end <= self.start:
+            raise ValueError(f"end ({float(self.end):g} s) must lie after start ({float(self.start):g} s)")
+        return self
+
+
+class ExtractConfig(_Model):
+    """How ranges are extracted."""
+
+    join: bool = Field(default=False, description="One output with all ranges in order, instead of one output a range.")
+
+
+class SegmenterConfig(_Model):
+    """Where faces are looked for, and when one counts."""
+
+    detector: Literal["auto", "retinaface", "cascade"] = Field(
+        default="auto", description="auto: RetinaFace if its weights are there or can be had, else OpenCV's cascade."
+    )
+    detector_checkpoint: Checkpoint = Field(
+        default="retinaface_mobilenet",
+        description="Weights of RetinaFace: a name in checkpoints/registry.toml or a path.",
+    )
+    embedder: Checkpoint = Field(
+        default="auto",
+        description="Tells people apart: a name in checkpoints/registry.toml, or the path of any ONNX network of the"
+        " ArcFace convention. auto: SFace if its weights are there or can be had, and faces have landmarks"
+        " (RetinaFace); none: nobody is told apart.",
+    )
+    target: Target = Field(
+        default="main",
+        description="Whose lips move. main: who is on screen longest while the dub speaks. largest: the largest face of"
+        " each shot. all: everybody. {reference: photo.jpg}: who is on a photo. {at: time, point: [x, y]}: whose face"
+        " is there then. A number: a person, as python main.py faces shows them.",
+    )
+    spans: FilePath | None = Field(
+        default=None,
+        description="A span file (--plan --spans writes one), corrected by hand: what it says is rendered, instead of"
+        " what the scan decides.",
+    )
+    samples_per_second: float = Field(
+        default=5, gt=0, le=60, description="Frames a second in which the scan looks for faces."
+    )
+    min_face_px: int = Field(
+        default=64,
+        ge=16,
+        le=4096,
+        description="Least height of a face, in pixels of the video. Smaller ones also make the scan slower.",
+    )
+    onset: float = Field(default=0.6, ge=0, le=1, description="Detector score at which a face appears.")
+    offset: float = Field(default=0.4, ge=0, le=1, description="Detector score below which it is gone.")
+    min_on_seconds: float = Field(default=0.4, ge=0, le=60, description="Shorter appearances are ignored.")
+    min_off_seconds: float = Field(default=0.4, ge=0, le=60, description="Shorter gaps within a shot are filled.")
+    max_yaw_degrees: float = Field(default=60, gt=0, le=90, description="A face turned further away is not rendered.")
+    min_sharpness: float = Field(
+        default=0.04,
+        ge=0,
+        le=1,
+        description="Faces with less fine detail are not rendered: they are out of focus. 0: however blurred.",
+    )
+    min_light: float = Field(
+        default=0.07,
+        ge=0,
+        le=1,
+        description="Darker faces (0 black, 1 white) are not rendered. 0: however dark.",
+    )
+    max_clip_seconds: float = Field(
+        default=10, ge=0.1, le=600, description="Longest clip that is rendered as one piece of work."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> SegmenterConfig:
+        if self.offset > self.onset:
+            raise ValueError(f"offset ({self.offset:g}) must not exceed onset ({self.onset:g})")
+        if self.needs_people and self.embedder == "none":
+            raise ValueError("target names a person, but embedder none tells nobody apart; use embedder auto")
+        if self.needs_people and self.detector == "cascade":
+            raise ValueError("target names a person, whom detector cascade cannot tell apart; use retinaface")
+        return self
+
+    @property
+    def needs_people(self) -> bool:
+        """Whether the target means nothing where people are not told apart."""
+        return isinstance(self.target, int | Reference)
+
+
+class RendererConfig(_Model):
+    """How mouths are drawn."""
+
+    checkpoint: Checkpoint = Field(
+        default="compact", description="The network's weights: a name in checkpoints/registry.toml or a path."
+    )
+    allow_torchscript: bool = Field(default=False, description="Read TorchScript archives, which can hold code.")
+    pads: tuple[Pixels, Pixels, Pixels, Pixels] = Field(
+        default=(0, 10, 0, 0), description="Pixels added to the face box: top, bottom, left, right."
+    )
+    detect_every_frames: int = Field(
+        default=2, ge=1, le=MOST_STEP_FRAMES, description="The face is detected in every n-th frame of a clip."
+    )
+    smoothing_frames: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_WINDOW_FRAMES,
+        description="Window, in frames, of the filter that steadies the face's box and tilt. Omitted: 7 for RetinaFace,"
+        " 9 for the cascade, whose boxes are noisier. 1: no filter.",
+    )
+    align: Literal["box", "similarity"] = Field(
+        default="similarity",
+        description="similarity: the network sees a tilted face upright, turned by eyes and mouth (45 degrees at most),"
+        " and the mouth is turned back; without landmarks (the cascade) it is box. box: as it stands in the picture.",
+    )
+    feather: float = Field(
+        default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."
+    )
+    silence: Silence = Field(
+        default="close",
+        description="What the mouth does while the driving sound holds no speech. close: it is drawn shut, or stays as"
+        " it is where it is shut. original: it stays as it is. render: whatever the network makes of noise and breath.",
+    )
+    fade_seconds: float = Field(
+        default=0.16,
+        ge=0,
+        le=2,
+        description="How long a mouth takes to come or go where rendering begins or ends inside a shot. 0: no time.",
+    )
+    batch_size: int = Field(default=16, ge=1, le=1024, description="Faces in one pass of the network.")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Arithmetic of the network."
+    )
+    on_failure: Literal["pass_through", "stop"] = Field(
+        default="pass_through", description="What becomes of a clip that cannot be rendered even in small batches."
+    )
+    frame_hashes: bool = Field(
+        default=False, description="Note a hash of each frame given to the encoder in the report."
+    )
+
+
+class AudioConfig(_Model):
+    """How the soundtrack is coded, where the dub's own packets cannot be used."""
+
+    codec: Literal["auto", "aac", "mp3", "ac3", "opus", "flac", "pcm_s16le", "pcm_s24le"] = Field(
+        default="auto", description="auto: AAC where the container takes it."
+    )
+    bit_rate: int | None = Field(
+        default=None, ge=16_000, le=1_536_000, description="Bits per second. Omitted: 192000 for two channels."
+    )
+    language: str | None = Field(
+        default=None, pattern="^[a-z]{3}$", description="ISO 639-2 code of the dub, for example hin."
+    )
+
+
+class VideoConfig(_Model):
+    """How frames are coded, where packets cannot be copied."""
+
+    crf: int = Field(
+        default=13,
+        ge=1,  # 0 would be lossless, which the profiles of sources do not allow
+        le=40,
+        description="Constant rate factor of x264 and x265; lower is better.",
+    )
+    preset: Literal["auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
+        default="auto",
+        description="Preset of x264 and x265: slower ones make smaller files. auto: veryfast for H.264, ultrafast for"
+        " HEVC, which cost about the same.",
+    )
+
+
+class StitcherConfig(_Model):
+    """How the output is put together."""
+
+    audio: AudioConfig = AudioConfig()
+    video: VideoConfig = VideoConfig()
+    crossfade_seconds: float = Field(
+        default=0.02, ge=0, le=1, description="Length of the cross-fades where sound is joined."
+    )
+    verify: Literal["packets", "full", "none"] = Field(
+        default="packets",
+        description="How the finished file is checked before it gets its name. packets: every packet, what players are"
+        " told, and the pictures at head, seams and end. full: source and output are decoded whole and compared.",
+    )
+
+
+class ExecutionConfig(_Model):
+    """Where the work is done and what is kept of it."""
+
+    backend: Literal["processes", "threads", "serial", "dask", "ray"] = Field(
+        default="threads", description="Where clips are rendered. dask, ray: on the machines of a cluster."
+    )
+    address: str | None = Field(
+        default=None,
+        description="host:port of the Dask scheduler or of the Ray cluster; tls://host:port for Dask over TLS.",
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default="auto", description="Clips rendered at a time. auto: as many as the machines have use for."
+    )
+    workspace: FilePath | None = Field(
+        default=None, description="Folder for finished clips. Omitted: beside the output."
+    )
+    keep: Literal["none", "scan", "all"] = Field(
+        default="scan", description="What stays in the workspace after success."
+    )
+    checkpoints: FilePath | None = Field(
+        default=None, description="Folder of network weights. Omitted: the project's own."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> ExecutionConfig:
+        library = CLUSTER_LIBRARIES.get(self.backend)
+        if library is None:
+            if self.address is not None:
+                raise ValueError(f"address is for backend dask or ray; backend {self.backend} works on this machine")
+            return self
+        if self.address is None:
+            raise ValueError(f"backend {self.backend} needs address, the host:port of its cluster")
+        match = ADDRESS_TEXT.fullmatch(self.address)
+        if match is None or not 0 < int(match["port"]) < MAX_PORTS:
+            raise ValueError(f"address (now {shown(self.address)}): write it as host:port")
+        if match["scheme"] and self.backend != "dask":
+            raise ValueError(f"address (now {shown(self.address)}): Ray takes host:port alone")
+        if find_spec(library) is None:
+            raise ValueError(f"backend {self.backend} needs `pip install 'lipstitch[{self.backend}]'`")
+        return self
+
+
+class JobConfig(_Model):
+    """One job, checked and complete."""
+
+    input: InputConfig
+    output: FilePath = Field(description="The file to write; its ending chooses the container.")
+    mode: Literal["patch", "extract"] = Field(
+        default="patch", description="patch: the whole video, re-synced inside the ranges. extract: only the ranges."
+    )
+    ranges: tuple[RangeConfig, ...] | None = Field(default=None, description="Omitted: the whole video.")
+    extract: ExtractConfig = ExtractConfig()
+    segmenter: SegmenterConfig = SegmenterConfig()
+    renderer: RendererConfig = RendererConfig()
+    stitcher: StitcherConfig = StitcherConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> JobConfig:
+        if self.mode == "extract" and not self.ranges:
+            raise ValueError("mode extract needs ranges: list at least one {start, end}")
+        if self.ranges == ():
+            raise ValueError("ranges is empty: list at least one {start, end}, or leave it out for the whole video")
+        if self.input.speakers is not None:
+            self._check_speakers()
+        if self.ranges is not None and self.input.length_policy in ("freeze", "loop", "bounce"):
+            raise ValueError(f"length_policy {self.input.length_policy} prolongs the whole video; leave out ranges")
+        if self.mode == "patch":
+            ordered = sorted(self.ranges or (), key=lambda part: part.start)
+            for one, two in pairwise(ordered):
+                if two.start < one.end:
+                    raise ValueError(f"ranges overlap at {float(two.start):g} s; in mode patch they must not")
+        return self
+
+    def _check_speakers(self) -> None:
+        if self.segmenter.target != "main":
+            raise ValueError("input.speakers says whose lips move; leave out segmenter.target")
+        if self.segmenter.embedder == "none" or self.segmenter.detector == "cascade":
+            raise ValueError("input.speakers names people; they are told apart by detector retinaface and an embedder")
+        if any(part.audio for part in self.ranges or ()):
+            raise ValueError("turns of input.speakers are times of input.audio; leave out the audio of ranges")
+
+    @property
+    def needs_people(self) -> bool:
+        """Whether the job means nothing where people are not told apart."""
+        speakers = self.input.speakers.cast.values() if self.input.speakers else ()
+        return self.segmenter.needs_people or any(speaker.person is not None for speaker in speakers)
+
+    @property
+    def references(self) -> dict[str, Path]:
+        """Return the photos that people are recognised by, each with its key path."""
+        keyed = {"segmenter.target": self.segmenter.target}
+        for name, speaker in (self.input.speakers.cast if self.input.speakers else {}).items():
+            keyed[f"input.speakers.cast.{name}.person"] = speaker.person  # type: ignore[assignment]
+        return {f"{key}.reference": person.reference for key, person in keyed.items() if isinstance(person, Reference)}
+
+
+def load_job(path: Path, overrides: Sequence[str] = (), *, output: Path | None = None) -> JobConfig:
+    """Read and check a job file; raise ConfigError with key path, value and what is allowed.
+
+    overrides: key=value with a dotted key path and a YAML value, as --set takes them. output: what a job file may omit
+    where nothing is rendered; None: it may not.
+    """
+    omitted = {} if output is None else {"output": str(output.absolute())}
+    return load_settings(JobConfig, path, overrides, what="job file", omitted=omitted)

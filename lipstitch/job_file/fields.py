@@ -1,0 +1,140 @@
+"""The values of a job file: times, paths, names of weights, whose face is meant. Each says what is allowed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo
+
+from base.settings import resolve_path
+
+TIME_TEXT = re.compile(r"-?(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
+EXPONENT_TEXT = re.compile(r"-?\d+(?:\.\d+)?e-\d{1,2}", re.IGNORECASE)
+"""As programs write numbers close to zero: 1e-05."""
+MAX_TIME_TEXT = 40
+"""Characters of a time: Python refuses to read numbers of thousands of digits."""
+MAX_TIME_SECONDS = 1_000 * 3600
+MAX_PEOPLE = 1_000_000
+PEOPLE = "the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A person, by a photo."""
+
+    reference: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PointedAt:
+    """A person, by a point that shows their face at some moment."""
+
+    at: Fraction
+    """Seconds since the first frame."""
+    point: tuple[float, float]
+    """Pixels of the upright picture, from the left and from the top."""
+
+
+def parse_time(value: Any) -> Fraction:
+    """Return a time in seconds, exactly; value: a number, or text [hh:]mm:ss[.mmm]. Raises ValueError otherwise.
+
+    A comma is as good as a point: SRT and many spreadsheets write it.
+    """
+    if isinstance(value, Fraction):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("give seconds or [hh:]mm:ss[.mmm]")
+    if isinstance(value, float):  # YAML reads 1:08.96 as 68.96000000000001, which would miss the frame at 68.96 s
+        value = round(value, 6)
+    if isinstance(value, int):  # Python refuses to write out numbers of thousands of digits
+        value = min(max(value, -1), MAX_TIME_SECONDS + 1)
+    text = str(value).strip().replace(",", ".", 1)
+    match = TIME_TEXT.fullmatch(text)
+    if len(text) > MAX_TIME_TEXT or (match is None and EXPONENT_TEXT.fullmatch(text) is None):
+        raise ValueError("give seconds or [hh:]mm:ss[.mmm], not negative")
+    hours, minutes, seconds = match.groups("0") if match else ("0", "0", text.lstrip("-"))
+    if (text.count(":") == 2 and int(minutes) >= 60) or (":" in text and Fraction(seconds) >= 60):
+        raise ValueError("give [hh:]mm:ss[.mmm] with minutes and seconds below 60")
+    time = Fraction(int(hours) * 3600 + int(minutes) * 60) + Fraction(seconds)
+    if time and text.startswith("-"):
+        raise ValueError("give seconds or [hh:]mm:ss[.mmm], not negative")
+    if time > MAX_TIME_SECONDS:
+        raise ValueError("give a time below 1000 hours")
+    return time
+
+
+def _parse_audio_start(value: Any) -> str | Fraction:
+    if value in ("auto", "video", "sound"):
+        return str(value)
+    text = str(round(value, 6) if isinstance(value, float) else value).strip()
+    is_before = text.startswith("-") and isinstance(value, int | float | str) and not isinstance(value, bool)
+    try:
+        return -parse_time(text[1:]) if is_before else parse_time(value)
+    except ValueError as exc:
+        raise ValueError("give auto, video, sound, or seconds (or [hh:]mm:ss[.mmm]), negative for before it") from exc
+
+
+def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
+    """Names of the registry stay as they are; what looks like a path is resolved."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("give a name of checkpoints/registry.toml or a path")
+    path = str(resolve_path(value, info))
+    return path if "/" in value or "\\" in value or Path(value).suffix else value
+
+
+def _parse_target(value: Any, info: ValidationInfo) -> Any:
+    if value in ("main", "largest", "all"):
+        return value
+    return _parse_person(value, info, allowed=f"main, largest, all, {PEOPLE}")
+
+
+def _parse_person(value: Any, info: ValidationInfo, allowed: str = PEOPLE) -> int | Reference | PointedAt:
+    if isinstance(value, Reference | PointedAt):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_PEOPLE:
+            raise ValueError("people have numbers from 1 on; python main.py faces shows them")
+        return value
+    if isinstance(value, Mapping) and value.keys() == {"reference"}:
+        return Reference(resolve_path(value["reference"], info))
+    if isinstance(value, Mapping) and value.keys() == {"at", "point"}:
+        return PointedAt(parse_time(value["at"]), _parse_point(value["point"]))
+    raise ValueError(f"give {allowed}")
+
+
+def _parse_point(value: Any) -> tuple[float, float]:
+    numbers = list(value) if isinstance(value, list | tuple) else []
+    if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+        raise ValueError("point is [x, y], in pixels of the video from its left and its top")
+    x, y = (float(min(number, 1e9)) for number in numbers)
+    if not (math.isfinite(x) and math.isfinite(y) and x >= 0 and y >= 0):
+        raise ValueError("point is [x, y], in pixels of the video from its left and its top, not negative")
+    return x, y
+
+
+def _plain_target(target: Any) -> Any:
+    if isinstance(target, Reference):
+        return {"reference": str(target.reference)}
+    if isinstance(target, PointedAt):
+        return {"at": str(target.at), "point": list(target.point)}
+    return target
+
+
+Target = Annotated[
+    Literal["main", "largest", "all"] | int | Reference | PointedAt,
+    PlainValidator(_parse_target),
+    PlainSerializer(_plain_target),
+]
+Person = Annotated[int | Reference | PointedAt, PlainValidator(_parse_person), PlainSerializer(_plain_target)]
+Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
+AudioStart = Annotated[
+    Literal["auto", "video", "sound"] | Fraction, PlainValidator(_parse_audio_start), PlainSerializer(str)
+]
+Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
+Pixels = Annotated[int, Field(ge=-4096, le=4096)]

@@ -1,0 +1,128 @@
+"""The span file: what is rendered and why not elsewhere, as a table that a user corrects in any editor or spreadsheet.
+
+    start,stop,person,kind,reason
+    0,12.48,,no_face,no face
+    12.48,31.2,1,face,
+    31.2,33,,no_face,another person
+
+Times are seconds since the first frame: the time of the first frame of the span, and of the first one behind it.
+Spreadsheets round times of day, or take minutes for hours; numbers they leave alone. [hh:]mm:ss[.mmm] is read as well.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+from base.files import atomic_file
+from base.text import brief
+from lipstitch.job_file.table import Row, UserFile
+from media.clips import Kind
+from media.packets.frame_table import FrameTable
+from segmenter.people.identities import Identities
+from segmenter.spans.table import SpanRow
+
+COLUMNS = ("start", "stop", "person", "kind", "reason")
+NEEDED = ("start", "stop", "kind")
+KINDS = ("face", "no_face")
+
+
+def write_spans(rows: Sequence[SpanRow], table: FrameTable, path: Path) -> None:
+    """Write rows to a file, atomically; raise WorkspaceError if it cannot be written."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        times = (format_time(frame, table) for frame in (row.start_frame, row.stop_frame))
+        writer.writerow([*times, row.person or "", row.kind, row.reason])
+    with atomic_file(path) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8")
+
+
+def format_time(frame: int, table: FrameTable) -> str:
+    """Return the time of a frame in seconds, rounded down, with as many decimals as it takes to find it again."""
+    seconds = table.seconds(frame)
+    for num_decimals in (3, 6, 9, 12):
+        units = seconds * 10**num_decimals // 1
+        text = f"{units // 10**num_decimals}.{units % 10**num_decimals:0{num_decimals}d}".rstrip("0").rstrip(".")
+        if table.frame_at(Fraction(text)) == frame:
+            break
+    return text
+
+
+def read_spans(path: Path, table: FrameTable) -> tuple[SpanRow, ...]:
+    """Return the rows of a span file, in order of time.
+
+    Raises ConfigError that names the line: an unknown kind, a time that is none, that lies beyond the end or runs
+    backwards, rows that overlap.
+    """
+    found = (_row(row, table) for row in _file(path).rows(COLUMNS, NEEDED))
+    rows = sorted(found, key=lambda row: (row.start_frame, row.stop_frame, row.line))
+    _check_overlaps(path, rows)
+    return tuple(rows)
+
+
+def check_people(path: Path, rows: Sequence[SpanRow], people: Identities) -> None:
+    """Raise ConfigError for the first row with a person who is not in the video."""
+    for row in rows:
+        if row.person is not None and row.person > len(people.people):
+            count = len(people.people)
+            there = f"there are {count} people, numbered from 1" if count else "nobody was told apart in this video"
+            problem = f"person {row.person}: {there}; python main.py faces shows who they are"
+            raise _file(path).fault(f"line {row.line}", problem)
+
+
+def _file(path: Path) -> UserFile:
+    return UserFile("segmenter.spans", path, "span file")
+
+
+def _row(row: Row, table: FrameTable) -> SpanRow:
+    start, stop = (_frame(row, name, table) for name in ("start", "stop"))
+    if stop <= start:
+        what = "runs backwards" if stop < start else "holds no frame"
+        given = (brief(row.cells[name]) for name in ("start", "stop"))
+        raise row.fault(f"the span {what}: start {next(given)}, stop {next(given)}")
+    kind = row.cells.get("kind", "").lower()
+    if kind not in KINDS:
+        raise row.fault(f"kind (now {brief(kind)!r}) is face or no_face")
+    person = _person(row, row.cells.get("person", ""))
+    if person is not None and kind != "face":
+        raise row.fault("only a face has a person; leave it empty, or make the kind face")
+    reason = row.cells.get("reason", "") if kind == "no_face" else ""
+    return SpanRow(row.line, start, stop, person, cast(Kind, kind), reason)
+
+
+def _frame(row: Row, name: str, table: FrameTable) -> int:
+    """Return the first frame at or after a time, as ranges of a job file are read."""
+    seconds = row.seconds(name)
+    if seconds > table.seconds(len(table)):
+        end = float(table.seconds(len(table)))
+        raise row.fault(f"{name} (now {brief(row.cells[name])}) lies beyond the end of the video, {end:g} s")
+    return table.frame_at(seconds)
+
+
+def _person(row: Row, text: str) -> int | None:
+    if not text:
+        return None
+    number = text.removesuffix(".0")
+    if not (number.isascii() and number.isdigit() and 1 <= len(number) <= 7 and int(number)):
+        raise row.fault(f"person (now {brief(text)!r}) is a number from 1 on, or empty")
+    return int(number)
+
+
+def _check_overlaps(path: Path, rows: Sequence[SpanRow]) -> None:
+    """Raise ConfigError where rows overlap that must not: all but the faces of two people."""
+    latest: dict[int | None, SpanRow] = {}
+    for row in rows:
+        for person, earlier in latest.items():
+            may_overlap = row.kind == earlier.kind == "face" and person != row.person
+            if row.start_frame < earlier.stop_frame and not may_overlap:
+                first, second = sorted((row.line, earlier.line))
+                raise _file(path).fault(f"line {second}", f"the span overlaps that of line {first}")
+        key = row.person if row.kind == "face" else -1
+        if key not in latest or latest[key].stop_frame < row.stop_frame:
+            latest[key] = row

@@ -1,0 +1,151 @@
+"""Tables that users write and correct in any editor or spreadsheet: text, rows, times; what is wrong by its line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fractions import Fraction
+from pathlib import Path
+
+from base.errors import ConfigError
+from base.text import brief, decode_text
+from lipstitch.job_file.fields import parse_time
+
+MAX_BYTES = 64 << 20
+"""Of such a file; ten hours of one-second rows take 2 MB."""
+DELIMITERS = ",;\t"
+DELIMITER_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', re.IGNORECASE)
+"""What Excel reads, and some programs write, above a table: which character parts its columns."""
+LIKENESS = 0.75
+"""From which on the name of a column counts as another one, misspelled (difflib's ratio): `persn`, `speakers`."""
+
+
+class _Strict(csv.excel):
+    """Refuses what would otherwise hide rows: a quote that is not closed takes in every line behind it."""
+
+    skipinitialspace = True
+    strict = True
+
+
+@dataclass(frozen=True, slots=True)
+class UserFile:
+    """A text file that a job names."""
+
+    key: str
+    """Key path of the job file."""
+    path: Path
+    kind: str
+    """What it should be, in words."""
+
+    def fault(self, where: str, problem: str) -> ConfigError:
+        """Return what is wrong as one sentence; where: the line, or what stands for it."""
+        return ConfigError(f"{self.key}: {self.path}, {where}: {problem}.")
+
+    def text(self) -> str:
+        """Return what is in the file. Raises ConfigError where it cannot be read, or is no text."""
+        try:
+            status = self.path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(f"{self.key}: {self.path} is no regular file. Give a {self.kind}.")
+            if status.st_size > MAX_BYTES:
+                raise ConfigError(
+                    f"{self.key}: {self.path} is larger than 64 MiB, so it is no {self.kind}. Check the path."
+                )
+            return decode_text(self.path.read_bytes())
+        except OSError as exc:
+            raise ConfigError(f"{self.key}: {self.path} cannot be read ({exc.strerror}). Check the path.") from exc
+        except UnicodeDecodeError as exc:
+            line = exc.object.count(b"\n", 0, exc.start) + 1
+            raise self.fault(f"line {line}", "this is no UTF-8 text; save the file in UTF-8") from exc
+
+    def rows(self, columns: Sequence[str], needed: Sequence[str]) -> Iterator[Row]:
+        """Yield the rows of a table that begins with a line of column names. Commas, semicolons or tabs part them.
+
+        needed: columns that must be there; others of `columns` may be. Further ones are left out, unless they look
+        like a misspelled one that is missing. Raises ConfigError.
+        """
+        text = self.text()
+        told = DELIMITER_LINE.match(text)
+        begin = told.end() if told else 0
+        line = 2 if told else 1
+        table = text[begin:]
+        known = set(columns)
+        delimiter = max(told[1] if told else DELIMITERS, key=lambda each: len(known.intersection(_names(table, each))))
+        names: list[str] = []
+        reader = csv.reader(io.StringIO(table, newline=""), _Strict, delimiter=delimiter)
+        try:
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    if names:
+                        yield self._row(line, cells, names)
+                    else:
+                        names = [cell.strip().lower() for cell in cells]
+                        self._check_names(line, names, columns, needed)
+                line = reader.line_num + (2 if told else 1)
+        except csv.Error as exc:
+            raise self.fault(f"line {line}", f"this is no CSV ({exc}); check its quotes") from exc
+        if not names:
+            self._check_names(line, names, columns, needed)
+
+    def _row(self, line: int, cells: Sequence[str], names: Sequence[str]) -> Row:
+        if any(cell.strip() for cell in cells[len(names) :]):
+            problem = f"there are {len(cells)} cells here, and {len(names)} columns"
+            raise self.fault(f"line {line}", f'{problem}; put what holds the delimiter into quotes, as "1,5"')
+        return Row(self, line, {name: cell.strip() for name, cell in zip(names, cells, strict=False)})
+
+    def _check_names(self, line: int, names: Sequence[str], columns: Sequence[str], needed: Sequence[str]) -> None:
+        absent = [name for name in columns if name not in names]
+        allowed = f"this line must name the columns {', '.join(columns)}"
+        if missing := [name for name in needed if name in absent]:
+            given = brief(", ".join(names))
+            raise self.fault(f"line {line}", f"{allowed}; it lacks {', '.join(missing)} (now {given!r})")
+        for name in names:
+            if name in columns:
+                if names.count(name) > 1:
+                    raise self.fault(f"line {line}", f"{allowed}; {name} is named twice")
+                continue
+            close = get_close_matches(name, absent, 1, LIKENESS) or [each for each in absent if name.startswith(each)]
+            if close:
+                raise self.fault(f"line {line}", f"{allowed}; {brief(name)!r} looks like {close[0]}: rename the column")
+
+
+def _names(table: str, delimiter: str) -> list[str]:
+    """Return the cells of the first row that has any, as names of columns."""
+    reader = csv.reader(io.StringIO(table, newline=""), _Strict, delimiter=delimiter)
+    try:
+        cells = next((row for row in reader if any(cell.strip() for cell in row)), [])
+    except csv.Error:  # quotes stand elsewhere where another character parts the columns
+        return []
+    return [cell.strip().lower() for cell in cells]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table."""
+
+    file: UserFile
+    line: int
+    cells: dict[str, str]
+    """By column; columns that the row does not reach are missing."""
+
+    @property
+    def where(self) -> str:
+        """Return how messages name the row."""
+        return f"line {self.line}"
+
+    def fault(self, problem: str) -> ConfigError:
+        """Return what is wrong with the row as one sentence."""
+        return self.file.fault(self.where, problem)
+
+    def seconds(self, name: str) -> Fraction:
+        """Return the time in a column; raise ConfigError if it holds none."""
+        text = self.cells.get(name, "")
+        try:
+            return parse_time(text)
+        except ValueError as exc:
+            raise self.fault(f"{name} (now {brief(text)!r}): {exc}") from exc

@@ -1,0 +1,1 @@
+"""What will be made: outputs, target, dialogue, soundtrack and clips, as values."""

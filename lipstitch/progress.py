@@ -1,0 +1,195 @@
+"""Progress as a listener outside the work: a live line, plain lines, JSON lines, or nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Literal, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_LINE_SECONDS = 5.0
+"""How often a stage reports where there is no terminal to draw on."""
+JSON_LINE_SECONDS = 0.2
+"""How often a stage reports to a machine: some stages advance thousands of times a second."""
+
+
+class Reporter(Protocol):
+    """Hears what the job is doing. Everything but warnings may be ignored."""
+
+    def begin(self, stage: str, total: int, unit: str) -> None:
+        """A stage begins; total: how many units it has, 0 if that is not known."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """`done` units of the stage are finished."""
+
+    def end(self) -> None:
+        """The stage is over."""
+
+    def info(self, text: str) -> None:
+        """Something worth knowing."""
+
+    def warning(self, text: str) -> None:
+        """Something the user should act on, or know."""
+
+
+class Silent:
+    """Shows warnings alone, on stderr."""
+
+    def begin(self, stage: str, total: int, unit: str) -> None:
+        """Ignore it."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Ignore it."""
+
+    def end(self) -> None:
+        """Ignore it."""
+
+    def info(self, text: str) -> None:
+        """Ignore it."""
+
+    def warning(self, text: str) -> None:
+        """Print it."""
+        print(f"Warning: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class JsonLines(Silent):
+    """One JSON object a line on stdout, for machines; warnings on stderr."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        """stream: where to write; stdout if None."""
+        self._stream = stream or sys.stdout
+        self._stage, self._total, self._unit = "", 0, ""
+        self._start = self._last = 0.0
+
+    def begin(self, stage: str, total: int, unit: str) -> None:
+        """Write {"event": "begin", stage, total, unit}."""
+        self._stage, self._total, self._unit = stage, total, unit
+        self._start, self._last = time.monotonic(), 0.0
+        self._write(event="begin", stage=stage, total=total, unit=unit)
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Write {"event": "advance", stage, done, total, seconds, eta_seconds, note}, a few times a second."""
+        now = time.monotonic()
+        if now - self._last < JSON_LINE_SECONDS and done != self._total:
+            return
+        self._last = now
+        seconds = now - self._start
+        eta = seconds * (self._total - done) / done if done and self._total else None
+        self._write(
+            event="advance",
+            stage=self._stage,
+            done=done,
+            total=self._total,
+            seconds=round(seconds, 3),
+            eta_seconds=None if eta is None else round(eta, 1),
+            note=note,
+        )
+
+    def end(self) -> None:
+        """Write {"event": "end", stage, seconds}."""
+        self._write(event="end", stage=self._stage, seconds=round(time.monotonic() - self._start, 3))
+
+    def info(self, text: str) -> None:
+        """Write {"event": "say", text}."""
+        self._write(event="say", text=text)
+
+    def _write(self, **event: Any) -> None:
+        print(json.dumps(event), file=self._stream, flush=True)
+
+
+class PlainLines(Silent):
+    """A line every few seconds, for logs."""
+
+    def __init__(self) -> None:
+        self._stage, self._total, self._unit = "", 0, ""
+        self._start = self._last = 0.0
+        self._done = 0
+
+    def begin(self, stage: str, total: int, unit: str) -> None:
+        """Start the clock."""
+        self._stage, self._total, self._unit, self._done = stage, total, unit, 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Print a line if the last one is some seconds old."""
+        self._done = done
+        now = time.monotonic()
+        if now - self._last >= PLAIN_LINE_SECONDS:
+            self._last = now
+            rate = done / (now - self._start)
+            left = f", {(self._total - done) / rate:.0f} s left" if rate and self._total else ""
+            self.info(f"{self._stage}: {done}/{self._total} {self._unit}, {rate:.1f}/s{left} {note}".rstrip())
+
+    def end(self) -> None:
+        """Print how long the stage took."""
+        self.info(f"{self._stage}: {self._done} {self._unit} in {time.monotonic() - self._start:.1f} s")
+
+    def info(self, text: str) -> None:
+        """Print it."""
+        print(text, flush=True)  # noqa: T201
+
+
+class LiveLine(Silent):
+    """One live line a stage, drawn by rich."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        self._start = 0.0
+
+    def begin(self, stage: str, total: int, unit: str) -> None:
+        """Draw a new line."""
+        self._start = time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+        )
+        self._task = self._progress.add_task(stage, total=total, rate="", note="")
+        self._progress.start()
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Move the line."""
+        if self._progress:
+            rate = done / max(time.monotonic() - self._start, 1e-3)
+            self._progress.update(self._task, completed=done, rate=f"{rate:.1f}/s", note=note)
+
+    def end(self) -> None:
+        """Leave the line standing."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+    def info(self, text: str) -> None:
+        """Print it above the line."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def stage(reporter: Reporter, name: str, total: int, unit: str) -> Iterator[Reporter]:
+    """Bracket a stage with begin and end, whatever happens in it."""
+    reporter.begin(name, total, unit)
+    try:
+        yield reporter
+    finally:
+        reporter.end()
+
+
+def choose_reporter(*, quiet: bool, progress: Literal["auto", "json"]) -> Reporter:
+    """Return the reporter that fits where the output goes; quiet wins over progress."""
+    if quiet:
+        return Silent()
+    if progress == "json":
+        return JsonLines()
+    return LiveLine() if sys.stdout.isatty() else PlainLines()

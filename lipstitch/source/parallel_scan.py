@@ -1,0 +1,89 @@
+"""Scan a video on all cores: parts of it side by side, each thread with a decoder and a detector of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+from lipstitch.execution.machine import num_cores
+from lipstitch.progress import Reporter, stage
+from media.info import MediaInfo
+from media.intervals import Interval
+from media.packets.frame_table import FrameTable
+from media.picture import PictureConverter
+from media.reader import FrameReader
+from segmenter.detectors.build import build_detector
+from segmenter.people.embedder import FaceEmbedder
+from segmenter.scan import Scan
+from segmenter.scanner import ScanPart, join_scans, plan_scan, scan_faces
+
+MOST_THREADS = 16
+"""Each holds some frames and a decoder; more than this many find no more work in the memory's bandwidth."""
+
+
+def scan_in_parts(
+    info: MediaInfo,
+    table: FrameTable,
+    intervals: Sequence[Interval],
+    reporter: Reporter,
+    *,
+    detector: str,
+    detector_weights: Path | None,
+    samples_per_second: float,
+    min_face_px: float,
+    embedder: FaceEmbedder | None = None,
+) -> Scan:
+    """Return the scan of all frames of the intervals; it does not depend on the number of cores.
+
+    embedder: tells whose faces they are, for all threads; None: nobody does.
+    """
+    video = info.require_video()
+    parts = plan_scan(table, intervals)
+    scans: dict[int, Scan] = {}
+    waiting = iter(enumerate(parts))
+    num_done = 0
+    lock, stopped = threading.Lock(), threading.Event()
+
+    def take() -> tuple[int, ScanPart] | None:
+        with lock:
+            return None if stopped.is_set() else next(waiting, None)
+
+    def count(frame: int, part: ScanPart) -> None:
+        nonlocal num_done
+        if stopped.is_set():
+            raise InterruptedError
+        with lock:
+            num_done += frame <= part.stop - part.start  # those behind it are counted by the next part
+            reporter.advance(num_done)
+
+    def work() -> None:
+        finder = build_detector(detector, detector_weights)  # type: ignore[arg-type]
+        converter = PictureConverter(video.orientation)
+        with FrameReader(info, table, num_threads=1, roughly=True) as reader:
+            while taken := take():
+                number, part = taken
+                scans[number] = scan_faces(
+                    reader.read(range(part.start, part.read_stop)),
+                    part=part,
+                    table=table,
+                    detector=finder,
+                    converter=converter,
+                    upright_size=video.upright_size,
+                    samples_per_second=samples_per_second,
+                    min_face_px=min_face_px,
+                    embedder=embedder,
+                    on_progress=partial(count, part=part),
+                )
+
+    num_threads = min(num_cores(), MOST_THREADS, len(parts))
+    num_frames = sum(part.stop - part.start for part in parts)
+    with stage(reporter, "scan", num_frames, "frames"), ThreadPoolExecutor(max(num_threads, 1), "scan") as pool:
+        try:
+            for finished in as_completed([pool.submit(work) for _ in range(num_threads)]):
+                finished.result()
+        finally:
+            stopped.set()  # after a failure, the other threads end at their next frame
+    return join_scans([scans[number] for number in range(len(parts))], detector, video.upright_size)

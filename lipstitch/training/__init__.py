@@ -1,0 +1,1 @@
+"""Training the networks that ship, and adapting them to a speaker."""

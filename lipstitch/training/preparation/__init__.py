@@ -1,0 +1,1 @@
+"""From videos of speaking people to datasets."""

@@ -1,0 +1,141 @@
+"""The folder beside the output: content keys, atomic files, resume, one run at a time.
+
+A file's name is a hash of everything that it depends on, so a file that is there is the right one, and a changed
+setting simply asks for another name (docs/content-keys.md). Nothing is ever changed in place: files are written under
+a partial name, flushed to the disk, and renamed. What is read back is first compared with its checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from base.files import KEY_BYTES, PARTIAL, atomic_file, content_key, hash_bytes, plain, take_lock
+from media.packets.frame_table import FrameTable
+
+OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")
+"""Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""
+Keep = Literal["none", "scan", "all"]
+
+
+class Workspace:
+    """One job's folder, locked while it is open. Use it in a `with` statement."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; it is made and locked by entering."""
+        self.folder = folder
+        self._lock = -1
+
+    def __enter__(self) -> Workspace:
+        self._lock = take_lock(self.folder, "choose another execution.workspace")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._lock)
+
+    def path(self, stage: str, key: str, suffix: str) -> Path:
+        """Return where the file of a stage with a content key belongs."""
+        return self.folder / f"{stage}-{key}{suffix}"
+
+    def load(self, path: Path) -> Any | None:
+        """Return the JSON value of a finished file, or None if it is not there or its checksum is not its value's."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["checksum"] == _checksum(json.dumps(content["value"])):
+                return content["value"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            pass
+        return None
+
+    def store(self, path: Path, value: Any) -> None:
+        """Write a JSON value with its checksum, atomically."""
+        text = json.dumps(value, default=plain)
+        with atomic_file(path) as partial:
+            partial.write_text(f'{{"checksum": "{_checksum(text)}", "value": {text}}}', encoding="utf-8")
+
+    def seal(self, path: Path, known: Mapping[str, Any]) -> None:
+        """Store the checksum of a finished file beside it, with what is known of it. Without, it counts for nothing."""
+        self.store(path.with_suffix(".json"), {"hash": hash_bytes(path), "known": known})
+
+    def sealed(self, path: Path) -> dict[str, Any] | None:
+        """Return what is known of a finished file; None if file or seal are missing, or the file is damaged."""
+        record = self.load(path.with_suffix(".json"))
+        if record is None or not path.is_file() or record["hash"] != hash_bytes(path):
+            return None
+        known: dict[str, Any] = record["known"]
+        return known
+
+    def note_output(self, output: Path, partial: Path, job: str) -> None:
+        """Note, just before an output gets its name, that it is this unfinished job's; job: its content key."""
+        self.store(self._note_of(output), {"job": job, "file": _identity(partial)})
+
+    def wrote_output(self, output: Path, job: str) -> bool:
+        """Tell whether an earlier run of the same job wrote an output and was stopped before all were done."""
+        note = self.load(self._note_of(output))
+        if note is None or not output.exists():  # it may have been stopped between the note and the name
+            return False
+        return bool(note == {"job": job, "file": _identity(output)})
+
+    def _note_of(self, output: Path) -> Path:
+        return self.path("output", content_key(output.name), ".json")
+
+    def num_bytes(self, stage: str) -> int:
+        """Return how much the finished files of a stage hold."""
+        return sum(path.stat().st_size for path, name in self._own_files() if name["stage"] == stage)
+
+    def tidy(self, keep: Keep) -> None:
+        """Remove what is not to be kept after success; the folder too if nothing is left in it."""
+        for path, name in self._own_files():
+            if keep == "none" or (keep == "scan" and name["stage"] != "scan") or name["stage"] == "output":
+                path.unlink(missing_ok=True)
+        if keep == "none":
+            (self.folder / "lock").unlink()
+            with suppress(OSError):  # something else lies there
+                self.folder.rmdir()
+
+    def clear_partial(self) -> None:
+        """Remove what a killed run left half written."""
+        for path, name in self._own_files():
+            if name["partial"]:
+                path.unlink(missing_ok=True)
+
+    def _own_files(self) -> Iterator[tuple[Path, re.Match[str]]]:
+        for path in [*self.folder.iterdir()]:
+            if match := OWN_FILE.fullmatch(path.name):
+                yield path, match
+
+
+def _checksum(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
+
+
+def _identity(path: Path) -> list[int]:
+    """Return what tells a file from every other one, and stays when it is renamed."""
+    status = path.stat()
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
+
+
+def hash_input(path: Path) -> str:
+    """Return the hash of a media file's bytes; each file is read once a run, as long as it is not touched."""
+    return _hash_once(str(path), *_identity(path))
+
+
+@lru_cache(maxsize=64)
+def _hash_once(path: str, *_identity: int) -> str:
+    return hash_bytes(Path(path))
+
+
+def fingerprint(path: Path, table: FrameTable) -> str:
+    """Return what identifies a source video wherever it lies: size, packet index and bytes; not its name or date."""
+    index = hashlib.blake2b(table.pts.tobytes() + table.dts.tobytes() + table.keyframe, digest_size=16).hexdigest()
+    return content_key(path.stat().st_size, index, hash_input(path))

@@ -1,0 +1,211 @@
+"""How frames are re-encoded so that they can stand beside the source's own packets: encoder, options, quality.
+
+The same codec, profile class, pixel format, field order and colour tags as the source; parameter sets that do not
+collide with the source's; no reordering; a quality at which unchanged frames keep 45 dB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import av
+
+from base.errors import UnsupportedMedia
+from media.bitstream import MPEG_SEQUENCE_EXTENSION, free_h264_id, parameter_sets
+from media.info import VideoInfo
+from media.picture import unranged
+
+ENCODER_THREADS = 2
+"""Fixed, since the number of threads changes what encoders write, and results must not depend on workers."""
+X264_THREADS = 1
+"""With more, x264's lookahead runs beside the coding, and on a busy machine the same frames now and then become other
+bytes; the lookahead is off for the same reason. Its thread works beside the renderer's anyway."""
+LAMBDA = 118
+"""FFmpeg's FF_QP2LAMBDA: the unit of its global_quality."""
+FINEST_CRF = 2
+_Options = tuple[tuple[str, str], ...]
+
+H264_PROFILES = {
+    "Constrained Baseline": "baseline",
+    "Baseline": "baseline",
+    "Main": "main",
+    "High": "high",
+    "High 10": "high10",
+    "High 10 Intra": "high10",
+    "High 4:2:2": "high422",
+    "High 4:2:2 Intra": "high422",
+    "High 4:4:4 Predictive": "high444",
+}
+SPLICEABLE = (
+    "h264",
+    "hevc",
+    "vp9",
+    "mpeg1video",
+    "mpeg2video",
+    "mjpeg",
+    "prores",
+    "dnxhd",
+    "dvvideo",
+    "av1",
+)
+"""Codecs whose coded and copied packets may stand in one stream. The others are re-encoded as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoCoding:
+    """How frames are re-encoded: the source's codec, profile class, pixel format and colour tags."""
+
+    codec: str
+    """FFmpeg's decoder name of what is written: the source's unless the stream is transcoded."""
+    encoder: str
+    """FFmpeg's encoder name."""
+    options: tuple[tuple[str, str], ...]
+    pixel_format: str | None = None
+    """Format in which the encoder takes frames, if it is not the source's."""
+    sample_aspect: Fraction | None = None
+    """Width of a pixel divided by its height as the coded pictures tell it; None: as the source's pictures do."""
+
+
+def choose_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding:
+    """Return how frames of a video are re-encoded; raise UnsupportedMedia where its codec has no encoder.
+
+    crf: constant rate factor of x264 and x265, lower is better; preset: theirs, or auto. Other codecs are coded at a
+    fixed, visually lossless quality.
+    """
+    coding = find_coding(video, crf=crf, preset=preset)
+    if coding is None:
+        raise UnsupportedMedia(
+            f"the video is {video.codec} in {video.pixel_format}, for which there is no encoder here."
+            " Convert it to H.264 or HEVC first."
+        )
+    return coding
+
+
+def find_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding | None:
+    """Return as choose_coding, but None where there is no encoder."""
+    if preset == "auto":
+        preset = "ultrafast" if video.codec == "hevc" else "veryfast"
+    if video.codec == "h264" and (pixel_format := _nearest_format("libx264", video.pixel_format)):
+        return VideoCoding("h264", "libx264", _x264_options(video, crf, preset), pixel_format)
+    if video.codec == "hevc" and (pixel_format := _nearest_format("libx265", video.pixel_format)):
+        params = f"bframes=0:keyint=-1:scenecut=0:open-gop=0:pools={ENCODER_THREADS}:frame-threads=1:log-level=none"
+        x265 = (("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("x265-params", params))
+        return VideoCoding("hevc", "libx265", x265, pixel_format)
+    for codec, encoder, options in _FIXED:
+        if codec == "dnxhd" and not (video.profile or "").startswith("DNXHR"):
+            continue  # the older profiles have one bit rate for each size, which is not known here
+        if video.codec == codec and (pixel_format := _nearest_format(encoder, video.pixel_format)):
+            return VideoCoding(codec, encoder, _fitted(video, encoder, options), pixel_format)
+    return None
+
+
+def _nearest_format(encoder: str, pixel_format: str) -> str | None:
+    """Return the format in which an encoder takes frames: theirs, or one that its stream does not tell from theirs.
+
+    ProRes 4444 holds transform coefficients of no certain depth, which FFmpeg decodes to 12 bits and codes from 10. VP9
+    tells of full range elsewhere than in the format's name.
+    """
+    known = av.Codec(encoder, "w").video_formats
+    names = {pixel_format} if known is None else {str(each.name) for each in known}
+    if pixel_format not in names and encoder == "prores_ks":
+        pixel_format = pixel_format.replace("12le", "10le")
+    if pixel_format not in names:
+        pixel_format = unranged(pixel_format)
+    return pixel_format if pixel_format in names else None
+
+
+def _with_fields(video: VideoInfo, encoder: str, options: _Options) -> _Options:
+    """Return an encoder's options with the flags for interlaced video, where the source is interlaced.
+
+    MPEG-2 may also say that no picture need be progressive (progressive_sequence, ISO/IEC 13818-2 6.3.5) and have them
+    all progressive nevertheless. A decoder that meets another value starts anew and loses a frame.
+    """
+    at = video.extradata.find(MPEG_SEQUENCE_EXTENSION)
+    extension = video.extradata[at + 4 : at + 6] if at >= 0 else b""
+    mixed = video.codec == "mpeg2video" and len(extension) == 2 and extension[0] >> 4 == 1 and not extension[1] & 8
+    if encoder not in _INTERLACING or (video.fields == "progressive" and not mixed):
+        return options
+    named = dict(options)
+    return tuple({**named, "flags": named.get("flags", "") + _INTERLACING[encoder]}.items())
+
+
+def _fitted(video: VideoInfo, encoder: str, options: _Options) -> _Options:
+    """Return an encoder's options with what depends on the source."""
+    if encoder == "dnxhd":
+        options = (("profile", (video.profile or "").lower().replace(" ", "_")),)
+    if encoder == "mpeg4" and video.reorders:
+        # AVI stores when packets are decoded. Readers guess the rest from whether B-frames are announced.
+        options = (*options, ("bf", "1"))
+    if encoder == "libsvtav1" and "10" in video.pixel_format:
+        # With preset 8 pictures of 10 bits become the worse the finer they are quantised: 25 dB at the finest.
+        options = tuple({**dict(options), "preset": "6"}.items())
+    return _with_fields(video, encoder, options)
+
+
+def coded_rate(video: VideoInfo, encoder: str) -> Fraction:
+    """Return the frame rate to tell an encoder: the average one, or the nearest that its codec can express."""
+    known = [Fraction(rate.numerator, rate.denominator) for rate in av.Codec(encoder, "w").frame_rates or ()]
+    if known:
+        return min(known, key=lambda rate: abs(rate - video.average_rate))
+    return video.average_rate.limit_denominator(1001) if encoder in ("mpeg4", "flv", "h263") else video.average_rate
+
+
+def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, str], ...]:
+    set_id = free_h264_id(parameter_sets("h264", video.extradata))
+    # All frames are forced to be I or P. Yet B-frames are announced where the source has some: Matroska stores no
+    # decode times, and readers guess them from the depth of reordering that the first parameter set states.
+    b_frames = "bframes=2:b-pyramid=normal:b-adapt=0" if video.reorders else "bframes=0"
+    fields = {"top field first": ":tff=1", "bottom field first": ":bff=1"}.get(video.fields, "")
+    params = (
+        f"sps-id={set_id}:{b_frames}:keyint=infinite:scenecut=0:open-gop=0:threads={X264_THREADS}:rc-lookahead=0:mbtree=0:stitchable=1"
+        + fields
+    )
+    flags = "+psnr+ildct" if fields else "+psnr"
+    options = [("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("flags", flags), ("x264-params", params)]
+    profile = H264_PROFILES.get(video.profile or "")
+    return (*options, ("profile", profile)) if profile else tuple(options)
+
+
+def with_lower_crf(coding: VideoCoding) -> VideoCoding | None:
+    """Return a coding with a rate factor lower by 4, or with the next finer quantiser; None if there is none."""
+    options = dict(coding.options)
+    crf, quantiser = int(options.get("crf", "0")), int(options.get("global_quality", "0")) // LAMBDA
+    if crf > FINEST_CRF:
+        options["crf"] = str(max(crf - 4, FINEST_CRF))
+    elif quantiser > 1:
+        options |= {name: value for name, value in _quantiser(quantiser - 1).items() if name != "flags"}
+    else:
+        return None
+    return replace(coding, options=tuple(options.items()))
+
+
+def _quantiser(number: int) -> dict[str, str]:
+    """Return the options that quantise all pictures alike, 1 being the finest step of the MPEG codecs."""
+    limits = {"qmin": str(number), "qmax": str(number), "lmin": str(number * LAMBDA)}
+    return {"flags": "+qscale", "global_quality": str(number * LAMBDA), **limits}
+
+
+_MPEG: _Options = tuple(_quantiser(2).items())
+_FIXED: tuple[tuple[str, str, _Options], ...] = (
+    # MPEG-1 has no coefficients beyond 255, too few for great changes between pictures: every picture is an I picture.
+    ("mpeg1video", "mpeg1video", (*_MPEG, ("g", "1"))),
+    ("mpeg2video", "mpeg2video", (*_MPEG, ("g", "600"), ("sc_threshold", "1000000000"))),
+    ("mpeg4", "mpeg4", (*_MPEG, ("g", "600"), ("sc_threshold", "1000000000"))),
+    ("flv1", "flv", (*_MPEG, ("g", "600"))),
+    ("mjpeg", "mjpeg", _MPEG),
+    ("prores", "prores_ks", ()),
+    ("dnxhd", "dnxhd", ()),
+    ("dvvideo", "dvvideo", ()),
+    ("ffv1", "ffv1", ()),
+    ("huffyuv", "huffyuv", ()),
+    ("ffvhuff", "ffvhuff", ()),
+    ("utvideo", "utvideo", ()),
+    ("rawvideo", "rawvideo", ()),
+    ("vp8", "libvpx", (("b", "500000000"), ("qmin", "0"), ("qmax", "4"), ("cpu-used", "4"))),
+    ("vp9", "libvpx-vp9", (("crf", "12"), ("b", "0"), ("cpu-used", "5"), ("row-mt", "1"))),
+    ("av1", "libsvtav1", (("crf", "14"), ("preset", "8"), ("svtav1-params", "pred-struct=1"))),
+)
+"""(codec, encoder, options) of the codecs that are coded at a fixed, visually lossless quality."""
+_INTERLACING = {"mpeg2video": "+ildct+ilme", "mpeg4": "+ildct+ilme", "prores_ks": "+ildct", "dnxhd": "+ildct"}
+"""Flags by which an encoder codes both fields of a picture by themselves where that is better."""

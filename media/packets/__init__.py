@@ -1,0 +1,1 @@
+"""Coded packets: what each holds, and which of them make a frame."""

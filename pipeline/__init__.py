@@ -1,1 +1,0 @@
-"""The only package that knows all stages: from the job file to the report."""

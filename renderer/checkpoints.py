@@ -1,0 +1,327 @@
+"""Find, download, verify and load network weights, and execute nothing that a file of weights may bring along.
+
+    name or path --find_checkpoint--> a file that is what the registry says --load_network--> nn.Module
+
+`find_checkpoint` serves every stage's weights, and needs no torch; only `load_network` imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pooch
+
+from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch, UnsupportedCheckpoint
+from media.identity import EmbedderSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SHIPPED_REGISTRY = Path(__file__).resolve().parent.parent / "checkpoints" / "registry.toml"
+"""The registry that comes with the program, beside the weights that ship."""
+READ_TIMEOUT_SECONDS = 30.0
+"""A download that is silent for longer counts as cut."""
+CHUNK_BYTES = 1 << 16
+"""Bytes that are written at once; a cut connection loses fewer than these."""
+
+Progress = Callable[[int, int], None]
+"""Told the bytes that are there, and all bytes of the file, every 64 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredCheckpoint:
+    """A file of weights that a job file may call by name."""
+
+    name: str
+    """What the job file says."""
+    what: str
+    """The network, in one sentence."""
+    file_name: str
+    """Name of the file in the checkpoints folder; a bare name, so it cannot lie elsewhere."""
+    addresses: tuple[str, ...]
+    """Where it can be downloaded, tried in this order; empty for weights that ship with the program."""
+    sha256: str
+    """SHA-256 of the file, 64 hexadecimal digits."""
+    num_bytes: int
+    """Size of the file."""
+    licence: str
+    """What the weights may be used for."""
+    embedder: EmbedderSettings | None = None
+    """For a network that tells faces apart, how it is used; None for others."""
+
+
+def load_registry(path: Path = SHIPPED_REGISTRY) -> dict[str, RegisteredCheckpoint]:
+    """Read a registry: each name with its entry. Raises CheckpointError if the file is not a sound registry."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = {name: _read_entry(name, table) for name, table in tables.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a registry of checkpoints ({error}).") from error
+    for entry in entries.values():
+        if {entry.name, entry.file_name} & {".", ".."} or {"/", "\\"} & {*entry.name, *entry.file_name}:
+            raise CheckpointError(f"{path}: {entry.name}: a name in the registry must not hold a path.")
+    return entries
+
+
+def _read_entry(name: str, table: dict[str, Any]) -> RegisteredCheckpoint:
+    return RegisteredCheckpoint(
+        name=name,
+        what=table["what"],
+        file_name=table["file_name"],
+        addresses=tuple(table["addresses"]),
+        sha256=table["sha256"],
+        num_bytes=table["bytes"],
+        licence=table["licence"],
+        embedder=_read_embedder(table["embedder"]) if "embedder" in table else None,
+    )
+
+
+def _read_embedder(table: dict[str, Any]) -> EmbedderSettings:
+    red, green, blue = (float(value) for value in table["mean"])
+    if table["channels"] not in ("rgb", "bgr"):
+        raise ValueError(f"channels are rgb or bgr, not {table['channels']}")
+    return EmbedderSettings(
+        scale=float(table["scale"]),
+        mean=(red, green, blue),
+        channels=table["channels"],
+        same=float(table["same"]),
+        different=float(table["different"]),
+    )
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits; a file that has not changed is read once a process."""
+    state = path.stat()
+    return _hash(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _hash(path: Path, _num_bytes: int, _changed_ns: int) -> str:
+    digest: str = pooch.file_hash(str(path), alg="sha256")
+    return digest
+
+
+def find_checkpoint(
+    name_or_path: str,
+    *,
+    folder: Path,
+    download: bool = True,
+    connect_timeout_seconds: float = 5.0,
+    on_progress: Progress | None = None,
+    registry: Path = SHIPPED_REGISTRY,
+) -> Path:
+    """Return the file of a checkpoint: a name in the registry, or else a path, which is taken as it is.
+
+    A registered file is looked for in `folder`, then beside the registry, and its SHA-256 checked; where it is in
+    neither, it is downloaded into `folder`, unless `download` is false. A download that was cut is continued by the
+    next call, and the file appears under its name only when it is complete.
+    Raises CheckpointNotFound, ChecksumMismatch, or CheckpointError where `folder` cannot be written.
+    """
+    entries = load_registry(registry)
+    if name_or_path not in entries:
+        return _find_path(name_or_path, entries)
+    entry = entries[name_or_path]
+    for place in (folder, registry.parent):
+        path = place / entry.file_name
+        if path.is_file():
+            return _verified(path, entry)
+    if not download or not entry.addresses:
+        raise CheckpointNotFound(f"Checkpoint {entry.name} is not there: {_how_to_get(entry, folder)}")
+    return _download(entry, folder, connect_timeout_seconds, on_progress)
+
+
+def _find_path(name_or_path: str, entries: dict[str, RegisteredCheckpoint]) -> Path:
+    path = Path(name_or_path).expanduser()
+    if not path.is_file():
+        names = ", ".join(entries)
+        raise CheckpointNotFound(f"Checkpoint {name_or_path!r} is neither a file nor one of the names {names}.")
+    return path
+
+
+def _verified(path: Path, entry: RegisteredCheckpoint) -> Path:
+    if hash_file(path) != entry.sha256:
+        raise ChecksumMismatch(
+            f"{path} is not the file that the registry names {entry.name} (its SHA-256 differs): "
+            "remove it to get the right one, or give its path instead of the name."
+        )
+    return path
+
+
+def _how_to_get(entry: RegisteredCheckpoint, folder: Path) -> str:
+    source = f"from {entry.addresses[0]}" if entry.addresses else "which ships with the program"
+    return f"put {entry.file_name} into {folder}, {source}."
+
+
+def _download(
+    entry: RegisteredCheckpoint, folder: Path, connect_timeout_seconds: float, on_progress: Progress | None
+) -> Path:
+    """Download into `folder`, address by address. What has arrived lies in a `.part` file until it is verified."""
+    part = folder / f"{entry.file_name}.part"
+    problems: dict[str, str] = {}
+    got_another_file = False
+    for address in entry.addresses:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _fetch(address, part, entry.num_bytes, connect_timeout_seconds, on_progress)
+            if hash_file(part) == entry.sha256:
+                return part.replace(folder / entry.file_name)
+            part.unlink()
+            problems[address] = "another file, its SHA-256 differs"
+            got_another_file = True
+        except OSError as error:
+            if _is_local(error):
+                raise CheckpointError(f"{part} cannot be written ({error.strerror}).") from error
+            problems[address] = _describe(error)
+            if part.stat().st_size == 0:
+                part.unlink()
+    kind = ChecksumMismatch if got_another_file else CheckpointNotFound
+    reasons = "; ".join(f"{urlsplit(address).netloc}: {problem}" for address, problem in problems.items())
+    raise kind(f"Checkpoint {entry.name} could not be downloaded ({reasons}): {_how_to_get(entry, folder)}")
+
+
+def _fetch(
+    address: str, part: Path, num_bytes: int, connect_timeout_seconds: float, on_progress: Progress | None
+) -> None:
+    """Fetch what `part` still lacks, again and again for as long as a cut connection brought it further."""
+    while True:
+        had = part.stat().st_size if part.exists() else 0
+        if had == num_bytes:
+            return
+        try:
+            with part.open("wb" if had > num_bytes else "ab") as file:
+                _fetch_rest(address, file, num_bytes, connect_timeout_seconds, on_progress)
+            return
+        except OSError as error:
+            if _is_local(error) or part.stat().st_size <= had:
+                raise
+
+
+def _is_local(error: OSError) -> bool:
+    """Tell an error of this machine's files from one of the network: requests derives its own, without a number."""
+    return isinstance(error.errno, int)
+
+
+def _describe(error: OSError) -> str:
+    """Say in few words what requests says in many."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"HTTP {status}" if status else type(error).__name__
+
+
+def _fetch_rest(
+    address: str, file: IO[bytes], num_bytes: int, connect_timeout_seconds: float, on_progress: Progress | None
+) -> None:
+    """Append to `file` what it lacks; where the server cannot continue a file, begin anew."""
+
+    def begin_anew_unless_continued(response: Any, **_options: Any) -> None:
+        if response.status_code == 200:  # 206 is a continuation; redirects and errors come through here as well
+            file.truncate(0)
+
+    headers = {"Accept-Encoding": "identity"}  # a compressed answer would not continue the file's own bytes
+    if file.tell() > 0:
+        headers["Range"] = f"bytes={file.tell()}-"
+    fetch = pooch.HTTPDownloader(
+        progressbar=_ProgressBar(file, num_bytes, on_progress),
+        chunk_size=CHUNK_BYTES,
+        timeout=(connect_timeout_seconds, READ_TIMEOUT_SECONDS),
+        headers=headers,
+        hooks={"response": begin_anew_unless_continued},
+    )
+    fetch(address, file, None)
+
+
+class _ProgressBar:
+    """What pooch asks of a progress bar; reports the bytes in the file instead of adding them up."""
+
+    def __init__(self, file: IO[bytes], num_bytes: int, on_progress: Progress | None) -> None:
+        self.total = num_bytes
+        self._file, self._num_bytes, self._on_progress = file, num_bytes, on_progress
+
+    def update(self, _num_bytes: int) -> None:
+        if self._on_progress:
+            self._on_progress(self._file.tell(), self._num_bytes)
+
+    def reset(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def load_network(path: Path, *, allow_torchscript: bool = False) -> nn.Module:
+    """Load the network whose weights a file holds, in float32 on the CPU, in eval mode.
+
+    Reads published checkpoints ({"state_dict": {"module.…": tensor}}), plain state dicts and safetensors, without
+    executing anything. A TorchScript archive of the network brings code along; with `allow_torchscript` it is opened,
+    and the weights alone are taken from it. What a file is, is seen from its content, not from its name.
+    Raises CheckpointNotFound, or UnsupportedCheckpoint for anything else than the weights of a network known here.
+    """
+    from renderer.networks.network import build_network
+
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise CheckpointNotFound(f"{path}: there is no such file, or it may not be read.")
+    try:
+        return build_network(_load_state_dict(path, allow_torchscript=allow_torchscript))
+    except UnsupportedCheckpoint as error:
+        raise UnsupportedCheckpoint(f"{path}: {error}.") from error
+
+
+def _load_state_dict(path: Path, *, allow_torchscript: bool) -> dict[str, object]:
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch calls TorchScript deprecated, and marvels at odd bytes
+            if _is_torchscript(path):
+                if not allow_torchscript:
+                    raise UnsupportedCheckpoint(
+                        "this is a TorchScript archive, which brings code along; allow it with "
+                        "renderer.allow_torchscript if you trust where it comes from"
+                    )
+                module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+                return dict(module.state_dict())
+            if _is_safetensors(path):
+                return dict(load_file(path))
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except UnsupportedCheckpoint:
+        raise
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error):  # the pickle names a function or class that is not one of torch's containers
+            raise UnsupportedCheckpoint("this file would have to execute code to load, so it is refused") from error
+        raise UnsupportedCheckpoint("this is not a file of network weights") from error
+    except Exception as error:  # these parse foreign bytes, and may stumble over them in any way
+        raise UnsupportedCheckpoint("this file is damaged, cut short or not one of network weights") from error
+    state_dict = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state_dict, dict):
+        raise UnsupportedCheckpoint(f"this file holds no state dict but a {type(state_dict).__name__}")
+    return state_dict
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Tell whether a file is an archive with TorchScript code, by its list of members alone."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Tell whether a file begins as safetensors do: the length of a JSON header in eight bytes, then the header."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < os.path.getsize(path)

@@ -1,0 +1,1 @@
+"""Lip networks: one file for each architecture."""

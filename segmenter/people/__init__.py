@@ -1,0 +1,1 @@
+"""Who is who: embeddings, identities, and the choice among them."""

@@ -1,0 +1,151 @@
+"""Turn faces into embeddings, by which people are told apart: any ONNX network of the ArcFace convention.
+
+    frame --region, shrunk--> five landmarks --least squares--> 112 x 112, aligned --network--> vector --> bytes
+
+OpenCV's `dnn` computes what is in the file and nothing else: ONNX holds no code, and layers that OpenCV does not know
+are refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.faces import Face
+from media.identity import EmbedderSettings, pack
+from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
+
+ALIGNED_PX = 112
+"""Side of the picture that the network takes."""
+TEMPLATE = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+)
+"""Where the five landmarks belong in it, in pixels: the ArcFace convention."""
+MARGIN = 0.75
+"""How far beyond the box the aligned picture may reach, as a share of its longer side; 45 degrees of tilt included."""
+LEAST_NUMBERS, MOST_NUMBERS = 32, 4096
+"""Length of an embedding; what gives more or fewer is another network."""
+
+
+class FaceEmbedder(Protocol):
+    """Tells faces apart. Several threads may use it."""
+
+    def embed(self, frame: VideoFrame, face: Face, converter: PictureConverter) -> bytes:
+        """Return the packed embedding of a face with landmarks, in upright pixels of the frame."""
+        ...
+
+
+class OnnxEmbedder:
+    """An ONNX network of the ArcFace convention, on the CPU, one face at a time, one thread.
+
+    All threads share one network and take turns: a face takes some milliseconds and is looked at once a second, and
+    a network a thread would take its memory many times.
+    """
+
+    def __init__(self, path: Path, settings: EmbedderSettings) -> None:
+        """Load the network; nothing in the file is executed.
+
+        Raises CheckpointNotFound if there is no such file, UnsupportedCheckpoint if it holds anything else.
+        """
+        cv2.setNumThreads(1)  # faces are small, and the number of threads must play no part
+        self._settings = settings
+        self._lock = Lock()
+        self._network = _load(path)
+
+    def embed(self, frame: VideoFrame, face: Face, converter: PictureConverter) -> bytes:
+        """Return the packed embedding of a face with landmarks; see FaceEmbedder."""
+        return self.embed_aligned(cut_aligned(frame, face, converter))
+
+    def embed_aligned(self, picture: Pixels) -> bytes:
+        """Return the packed embedding of an aligned face, (112, 112, 3) uint8 BGR."""
+        settings = self._settings
+        ordered = picture[:, :, ::-1] if settings.channels == "rgb" else picture
+        values = (ordered.astype(np.float32) - np.array(settings.mean, np.float32)) * np.float32(settings.scale)
+        with self._lock:
+            self._network.setInput(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
+            return pack(np.asarray(self._network.forward(), np.float32).ravel())
+
+
+def cut_aligned(frame: VideoFrame, face: Face, converter: PictureConverter) -> Pixels:
+    """Return a face with landmarks (upright pixels) turned upright and scaled to the template; BGR, 112 x 112."""
+    assert face.landmarks is not None
+    box, margin = face.box, MARGIN * max(face.box.width, face.box.height)
+    corners = (box.left - margin, box.top - margin, box.right + margin, box.bottom + margin)
+    wanted = tuple(round(edge) for edge in corners)
+    orientation = converter.orientation
+    stored = snap_to_chroma(orientation.to_stored(wanted, frame.width, frame.height), frame)  # type: ignore[arg-type]
+    left, top, *_ = orientation.to_upright(stored, frame.width, frame.height)
+    region = converter.region_bgr(frame, stored)
+    return align_face(region, np.array(face.landmarks) - (left, top))
+
+
+def align_face(picture: Pixels, landmarks: NDArray[np.float64]) -> Pixels:
+    """Return the face of a picture (BGR) whose landmarks, (5, 2) in its pixels, come nearest to the template."""
+    turn = fit_similarity(landmarks, TEMPLATE)
+    shrinking = float(np.hypot(turn[0, 0], turn[1, 0]))
+    if 0 < shrinking < 0.5:  # a warp reads four pixels for each of its own, and would leave out the others
+        picture, (x, y) = _shrunk(picture, 2 * shrinking)
+        turn = fit_similarity(landmarks * (x, y), TEMPLATE)
+    return np.asarray(cv2.warpAffine(picture, turn, (ALIGNED_PX, ALIGNED_PX), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def fit_similarity(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the turn, scale and shift, a (2, 3) matrix, that bring points (n, 2) nearest to targets: least squares.
+
+    [a -b c]   a point (x, y) goes to (a x - b y + c, b x + a y + d), which is linear in a, b, c and d
+    [b  a d]
+    """
+    x, y = points.T
+    ones, zeros = np.ones_like(x), np.zeros_like(x)
+    rows = np.concatenate([np.stack([x, -y, ones, zeros], 1), np.stack([y, x, zeros, ones], 1)])
+    a, b, c, d = np.linalg.lstsq(rows, targets.T.ravel(), rcond=None)[0]
+    return np.array([[a, -b, c], [b, a, d]])
+
+
+def _shrunk(picture: Pixels, scale: float) -> tuple[Pixels, tuple[float, float]]:
+    """Return a picture made smaller, every pixel counting, and how much smaller it is across and down."""
+    height, width = picture.shape[:2]
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8), (
+        size[0] / width,
+        size[1] / height,
+    )
+
+
+def _load(path: Path) -> Any:
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise CheckpointNotFound(f"{path}: there is no such file, or it may not be read. Check segmenter.embedder.")
+    refused = UnsupportedCheckpoint(
+        f"{path}: not an ONNX network that takes faces of 112 x 112 and gives one vector. Check segmenter.embedder."
+    )
+    try:
+        with _quiet():
+            network = cv2.dnn.readNetFromONNX(str(path))
+            network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+            network.setInput(np.zeros((1, 3, ALIGNED_PX, ALIGNED_PX), np.float32))
+            vector = np.asarray(network.forward())
+    except Exception as exc:  # OpenCV parses foreign bytes here, and may stumble over them in any way
+        raise refused from exc
+    if not (LEAST_NUMBERS <= vector.size <= MOST_NUMBERS and vector.shape[0] == 1 and np.isfinite(vector).all()):
+        raise refused
+    return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep OpenCV from printing what it thinks of a file; the caller says so in one sentence."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)

@@ -1,0 +1,1 @@
+"""Which frames show whom: spans, and the table that users edit."""

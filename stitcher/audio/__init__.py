@@ -1,0 +1,1 @@
+"""The one soundtrack: mixed, encoded, copied or spliced."""

@@ -1,0 +1,85 @@
+"""The four commands as a user meets them: what is wrong is one sentence with its exit code."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import main
+from tests.support.jobs import ROOT
+from tests.support.synthetic import Sound, make_video
+
+CONFIG, CHECKPOINT, TRAINING = 2, 4, 8
+COMPACT = ROOT / "checkpoints" / "compact.safetensors"
+
+
+class NoSignals:
+    """Stands in for StopSignals, which would change this process's handlers for good."""
+
+    came = False
+
+    def __init__(self, _words):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _no_signals(monkeypatch):
+    monkeypatch.setattr(main, "StopSignals", NoSignals)
+
+
+def refused(exit_code, *arguments):
+    result = CliRunner().invoke(main.app, [str(argument) for argument in arguments])
+    assert result.exit_code == exit_code, result.output
+    error = result.stderr.splitlines()[-1]
+    assert re.fullmatch(r"Error: [^\x00-\x1f]+\.", error), result.stderr
+    return error
+
+
+def test_commands_are_listed_and_answer_without_torch():
+    code = (
+        "import sys; from typer.testing import CliRunner; import main\n"
+        "print(CliRunner().invoke(main.app, ['--help']).output)\n"
+        "for name in ('prepare', 'train', 'finetune', 'assess-network'):\n"
+        "    result = CliRunner().invoke(main.app, [name, '--help'])\n"
+        "    assert result.exit_code == 0 and '--' in result.output, name\n"
+        "print([name for name in ('av', 'torch', 'cv2', 'numpy', 'training') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(name in done.stdout for name in ("prepare", "train", "finetune", "assess-network"))
+
+
+def test_prepare(tmp_path):
+    assert "no file or folder" in refused(CONFIG, "prepare", "--videos", tmp_path / "x", "--out", tmp_path / "out")
+    mute = make_video(tmp_path / "mute.mp4", 30)
+    heard = make_video(tmp_path / "heard.mp4", 30, sounds=[Sound()])
+    arguments = ["prepare", "--videos", mute, heard, "--out", tmp_path / "out", "--detector", "cascade"]
+    result = CliRunner().invoke(main.app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    assert "from 0 of 2 videos" in result.stdout
+    assert (tmp_path / "out" / "prepare.json").exists()
+
+
+def test_train(tmp_path):
+    config = tmp_path / "train.yaml"
+    assert "cannot be read" in refused(CONFIG, "train", "--config", config)
+    config.write_text(f"data: {tmp_path}/data\nout: {tmp_path}/out\n")
+    assert "unknown key" in refused(CONFIG, "train", "--config", config, "--set", "colour=1")
+    assert "Run `prepare`" in refused(TRAINING, "train", "--config", config)
+    assert "device: 'abacus'" in refused(CONFIG, "train", "--config", config, "--set", "device=abacus")
+
+
+def test_finetune_and_assess(tmp_path):
+    video = make_video(tmp_path / "faceless.mp4", 30, sounds=[Sound()])
+    common = ("--videos", video, "--detector", "cascade", "--quiet")
+    out = tmp_path / "a.safetensors"
+    assert "no usable footage" in refused(TRAINING, "finetune", "--checkpoint", COMPACT, "--out", out, *common)
+    assert "no such file" in refused(CHECKPOINT, "finetune", "--checkpoint", tmp_path / "x", "--out", out, *common)
+    assert not out.exists()
+    both = ("--checkpoint", COMPACT, "--against", COMPACT, "--work", tmp_path / "work")
+    assert "nothing to measure on" in refused(TRAINING, "assess-network", *both, *common)
+    assert "no such file of a sync expert" in refused(
+        CHECKPOINT, "assess-network", *both, *common, "--expert", tmp_path / "x"
+    )

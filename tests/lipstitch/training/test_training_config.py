@@ -1,0 +1,65 @@
+"""The training file: what is wrong is named with its key, and what may stand there."""
+
+from pathlib import Path
+
+import pytest
+
+from base.errors import ConfigError
+from lipstitch.training.config import load_training
+from tests.support.jobs import ROOT
+
+
+def load(tmp_path, text, *overrides):
+    path = tmp_path / "train.yaml"
+    path.write_text(text)
+    return load_training(path, overrides)
+
+
+def test_what_ships_is_sound():
+    for path in sorted((ROOT / "configs").glob("train_*.yaml")):
+        config = load_training(path)
+        assert config.data == ROOT / "build" / "dataset"
+        assert config.held_out == ("head_13", "head_14", "interview_4", "speaker_b")
+        assert config.generator.adversarial_from < config.generator.steps
+
+
+def test_paths_are_relative_to_the_file_and_keys_can_be_set(tmp_path):
+    config = load(tmp_path, "data: a\nout: b/../c\nexpert:\n", "expert.steps=7", "generator.windows=4", "held_out=[x]")
+    assert (config.data, config.out) == (tmp_path / "a", tmp_path / "c")
+    assert (config.expert.steps, config.generator.windows, config.held_out) == (7, 4, ("x",))
+    assert config.init is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data: a", "out: this key is needed"),
+        ("data: a\nout: b\ncolour: 1", "colour .now 1.: unknown key; the keys here are data, out, init"),
+        ("data: a\nout: b\nexpert: {stpes: 3}", r"expert\.stpes .now 3.: unknown key; the keys here are .*steps"),
+        ("data: a\nout: b\nexpert: {steps: 0}", r"expert\.steps \(now 0\): input should be greater than or equal to 1"),
+        ("data: a\nout: b\ngenerator: {learning_rate: fast}", r"generator\.learning_rate \(now 'fast'\)"),
+        ("data: a\nout: b\nprecision: float8", r"precision \(now 'float8'\): input should be 'auto'"),
+        ("data: 3\nout: b", "data .now 3.: give a path"),
+        ("- a\n- b", "a list of `key: value` lines"),
+        ("data: [", "line 1: expected the node content, but found '<stream end>'"),
+        ("data: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("", "a list of `key: value` lines"),
+    ],
+)
+def test_a_fault_is_one_sentence_with_its_key(tmp_path, text, expected):
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load(tmp_path, text)
+    assert str(caught.value).startswith(str(tmp_path / "train.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_odd_overrides_and_files(tmp_path):
+    for override in ("seed", "=3", "data.x=1"):
+        with pytest.raises(ConfigError, match="--set"):
+            load(tmp_path, "data: a\nout: b", override)
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(ConfigError):
+            load_training(Path(path))
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="no text file"):
+        load_training(tmp_path / "binary.yaml")

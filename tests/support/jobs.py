@@ -1,0 +1,86 @@
+"""Whole jobs as a user runs them: the command line in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from media.intervals import complement
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_job(folder, **content):
+    """Write a job file into a folder and return its path."""
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(content, default=str))))
+    return path
+
+
+def start_job(job, *arguments, **popen):
+    """Start main.py on a job file."""
+    command = [sys.executable, str(ROOT / "main.py"), "--config", str(job), *arguments]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen
+    )
+
+
+def run_job(job, *arguments, expected=0):
+    """Run main.py on a job file to its end, check the exit code, and return the process's (stdout, stderr)."""
+    process = start_job(job, *arguments)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == expected, f"exit code {process.returncode}\n{out}\n{err}"
+    assert "Traceback" not in err, err
+    return out, err
+
+
+def load_report(output):
+    """Return the report of an output."""
+    return json.loads(Path(f"{output}.report.json").read_text())
+
+
+def rendered_hashes(report):
+    """Return {output frame: hash of the planes given to the encoder} of all frames that were coded."""
+    return {
+        clip["start_frame"] + number: value
+        for clip in report["clips"]
+        for number, value in enumerate(clip.get("frame_hashes", ()))
+    }
+
+
+def check_from_outside(shared, source, output, dub=None, *arguments):
+    """Run the independent checker on an output and return its lines; fail with them if the contract is broken."""
+    return run_checker(
+        shared, source, output, load_report(output)["check"], *(("--dub", dub) if dub else ()), *arguments
+    )
+
+
+def check_clips_from_outside(shared, source, output, clips, box, *arguments):
+    """Run the independent checker on an output without a report; box: what was painted in the rendered frames."""
+    rendered = [part for clip in clips for part in clip.clip.rendered]
+    again = [
+        {"start": start, "end": stop, "reason": clip.reason}
+        for clip in clips
+        if clip.path
+        for start, stop in complement(clip.clip.rendered, clip.clip.start_frame, clip.clip.stop_frame)
+    ]
+    check = {"spans": rendered, "boxes": [box] * len(rendered), "reencoded": again}
+    return run_checker(shared, source, output, check, "--expect-change", *arguments)
+
+
+def run_checker(shared, source, output, check, *arguments):
+    """Run the independent checker with what should be found; return its lines, or fail with them."""
+    path = Path(f"{output}.check.json")
+    path.write_text(json.dumps(check))
+    command = [sys.executable, shared / "tools" / "check_output.py", source, output, "--spans", path, *arguments]
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
