@@ -47,6 +47,7 @@ from media.orientation import Orientation
 from media.packets.truncation import check_complete
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from renderer.checkpoints import load_network
 from segmenter.detectors.build import build_detector
 from tests.support.synthetic import Sound, click_track, make_video
@@ -386,7 +387,7 @@ def do_case(case: Case, stock: Path) -> None:
         return
     with suppress(LipstitchError):
         check_complete(source.info)
-    with suppress(LipstitchError), FrameReader(source.info, source.table, num_threads=1) as reader:
+    with suppress(LipstitchError), FrameReader(SourceVideo(source.info, source.table), num_threads=1) as reader:
         for _ in reader.read(range(min(len(source.table), MAX_FRAMES))):
             pass
     for edit in edits:

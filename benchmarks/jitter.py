@@ -45,6 +45,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from renderer.compositor import FACE_SIZE, Compositor, Pads
 from segmenter.detectors.base import FaceDetector
 from segmenter.detectors.build import build_detector
@@ -171,7 +172,7 @@ def _edges(face: Face) -> tuple[float, float, float, float]:
 def find_face_spans(info: MediaInfo, table: FrameTable, detector: FaceDetector, num_frames: int) -> list[Span]:
     """Return the face spans of the first frames, as a job finds them."""
     video = info.require_video()
-    with FrameReader(info, table, roughly=True) as reader:
+    with FrameReader(SourceVideo(info, table), roughly=True) as reader:
         scan = scan_faces(
             reader.read(range(num_frames)),
             table=table,
@@ -193,7 +194,7 @@ def follow(
     compositor = Compositor(orientation, pads=Pads(0, 0, 0, 0), feather=0.1)
     places = np.array([[x * FACE_SIZE - 0.5, y * FACE_SIZE - 0.5, 1] for x, y in CORNERS])
     found = {id(span): Followed(span) for span in spans}
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         for index, frame, faces in tracker.track(reader.read(range(spans[0].start_frame, spans[-1].stop_frame)), spans):
             for face in faces:
                 followed, path = found[id(face.span)], face.span.path

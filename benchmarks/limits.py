@@ -20,6 +20,7 @@ from lipstitch.execution.machine import num_cores
 from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from renderer.engine import load_engine
 
 NUM_FRAMES = 300
@@ -43,11 +44,11 @@ def main() -> None:
     table = scan_packets(info)
 
     def decode() -> None:
-        with FrameReader(info, table, num_threads=1) as reader:
+        with FrameReader(SourceVideo(info, table), num_threads=1) as reader:
             for _ in reader.read(range(NUM_FRAMES)):
                 pass
 
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         pictures = [frame for _, frame in reader.read(range(30))]
 
     def code() -> None:

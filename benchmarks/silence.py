@@ -38,6 +38,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter, Pixels
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from segmenter.detectors.retinaface import RetinaFaceDetector
 
 RATE = 16_000
@@ -101,7 +102,7 @@ def load_faces(video: Path, boxes: Sequence[FaceBox]) -> list[Pixels]:
     info = probe(video)
     converter = PictureConverter(info.require_video().orientation)
     faces = []
-    with FrameReader(info, scan_packets(info)) as reader:
+    with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
         for box, (_, frame) in zip(boxes, reader.read(range(len(boxes))), strict=True):
             picture = converter.upright_bgr(frame)
             place = (slice(max(round(box.top), 0), round(box.bottom)), slice(max(round(box.left), 0), round(box.right)))
@@ -116,7 +117,7 @@ def find_boxes(video: Path, detector: RetinaFaceDetector, num_frames: int) -> li
     info = probe(video)
     converter = PictureConverter(info.require_video().orientation)
     found = []
-    with FrameReader(info, scan_packets(info)) as reader:
+    with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
         for _, frame in reader.read(range(num_frames)):
             width, height = info.require_video().upright_size
             faces = detector.detect(converter.upright_bgr(frame, (width // 2, height // 2)))

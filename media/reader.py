@@ -17,9 +17,8 @@ from av.video.stream import VideoStream
 from base.errors import UnreadableMedia, UnsupportedMedia
 from media.clips import Span, TrackedFace
 from media.faces import Face, FaceBox
-from media.info import MediaInfo
-from media.packets.frame_table import FrameTable
 from media.probe import open_input
+from media.source_video import SourceVideo
 
 MOST_FORMS = 32
 """Places at which a change of the picture's form is looked for."""
@@ -54,14 +53,14 @@ class FaceTracker(Protocol):
 class FrameReader:
     """Decodes frames of one video by index. Use it in a `with` statement; it is not thread-safe."""
 
-    def __init__(self, info: MediaInfo, table: FrameTable, *, num_threads: int = 0, roughly: bool = False) -> None:
+    def __init__(self, source: SourceVideo, *, num_threads: int = 0, roughly: bool = False) -> None:
         """Open the file. num_threads: decoder threads, 0 for one a core; the frames do not depend on it.
 
         roughly: leave out the smoothing of block edges where a codec has it. H.264 is decoded a third faster then, and
         looks the same where it is made smaller; such frames are for looking at, not for coding.
         """
-        self._info = info
-        self._table = table
+        self._source = source
+        self._table = source.table
         self._num_threads = num_threads
         self._roughly = roughly
         self._stack = ExitStack()
@@ -70,11 +69,11 @@ class FrameReader:
         """A frame that is decoded and not yet asked for."""
         self._shown: VideoFrame | None = None
         """The last frame that was decoded since reading began somewhere, before the one that waits."""
-        self._latest_pts = table.pts[0] - 1
+        self._latest_pts = source.table.pts[0] - 1
         """The latest time of the packets read since reading began somewhere."""
         self._damaged: set[int] = set()
         self._missing: set[int] = set()
-        self._next = len(table)
+        self._next = len(source.table)
         self._container, self._stream = self._open()
 
     def __enter__(self) -> FrameReader:
@@ -146,12 +145,12 @@ class FrameReader:
     def _undecodable(self, frame: int) -> UnreadableMedia:
         seconds = float(self._table.seconds(frame))
         return UnreadableMedia(
-            f"{self._info.path}: frame {frame} ({seconds:.3f} s) cannot be decoded. Repair the file."
+            f"{self._source.info.path}: frame {frame} ({seconds:.3f} s) cannot be decoded. Repair the file."
         )
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
-        container = self._stack.enter_context(open_input(self._info.path))
-        stream = container.streams[self._info.require_video().index]
+        container = self._stack.enter_context(open_input(self._source.info.path))
+        stream = container.streams[self._source.video.index]
         assert isinstance(stream, VideoStream)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._num_threads
@@ -222,22 +221,22 @@ class FrameReader:
                 yield index, frame
 
     def _require_same_format(self, index: int, frame: VideoFrame) -> None:
-        video = self._info.require_video()
+        video = self._source.video
         if (frame.width, frame.height, frame.format.name) != (video.width, video.height, video.pixel_format):
             raise UnsupportedMedia(
-                f"{self._info.path}: at frame {index} ({float(self._table.seconds(index)):.3f} s) the picture changes"
-                f" from {video.width}x{video.height} {video.pixel_format} to {frame.width}x{frame.height}"
+                f"{self._source.info.path}: at frame {index} ({float(self._table.seconds(index)):.3f} s) the picture"
+                f" changes from {video.width}x{video.height} {video.pixel_format} to {frame.width}x{frame.height}"
                 f" {frame.format.name}. Convert the file to one size first, or give its parts one by one."
             )
 
 
-def check_one_format(info: MediaInfo, table: FrameTable) -> None:
+def check_one_format(source: SourceVideo) -> None:
     """Raise UnsupportedMedia, naming the frame, if the size or format of the picture changes midway.
 
     It can only where parameter sets do; the first MOST_FORMS frames of such places are decoded.
     """
-    places = {*table.new_forms, *(description.frames[0] for description in table.descriptions)}
-    with FrameReader(info, table, num_threads=1) as reader:
+    places = {*source.table.new_forms, *(description.frames[0] for description in source.table.descriptions)}
+    with FrameReader(source, num_threads=1) as reader:
         for frame in sorted(places)[:MOST_FORMS]:
             for _ in reader.read((frame,)):
                 pass

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from media.info import MediaInfo, VideoInfo
 from media.packets.frame_table import FrameTable
+from media.packets.scan import scan_packets
+from media.probe import probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +22,9 @@ class SourceVideo:
     def video(self) -> VideoInfo:
         """Return its video stream."""
         return self.info.require_video()
+
+
+def scan_video(path: str | Path) -> SourceVideo:
+    """Probe a file and scan the packets of its video; raise MediaError if it cannot be read."""
+    info = probe(path)
+    return SourceVideo(info, scan_packets(info))

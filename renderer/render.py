@@ -27,6 +27,7 @@ from media.orientation import Rectangle
 from media.packets.frame_table import FrameTable
 from media.picture import Pixels, VideoFrame, plane_views
 from media.reader import FaceTracker, FrameReader
+from media.source_video import SourceVideo
 from renderer.compositor import Compositor, FaceCrop
 from renderer.silence import Engine, generate_lips, silence_of
 from renderer.stream import WriteBehind, read_ahead
@@ -118,7 +119,7 @@ def render_clip(
     work = _Work(job, table, compositor)
     frames = read_frames(job.clip, tracker.reach_frames if tracker else 0)
     with (
-        FrameReader(info, table, num_threads=num_threads) as reader,
+        FrameReader(SourceVideo(info, table), num_threads=num_threads) as reader,
         ClipWriter(path, info.require_video(), coding) as writer,
     ):
         if closes_mouths and tracker:

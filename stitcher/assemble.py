@@ -21,10 +21,9 @@ from av.stream import Stream
 from base.errors import UnsupportedMedia
 from media.bitstream import AnyPacket
 from media.clips import RenderedClip
-from media.info import MediaInfo
 from media.packets.field_pairs import is_hidden, join_fields
-from media.packets.frame_table import FrameTable
 from media.probe import open_input
+from media.source_video import SourceVideo
 from media.timeline import FrameRun, OutputTimeline
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.packet_sources import AudioPacketSource, VideoPacketSource
@@ -79,8 +78,7 @@ def muxer_of(output: Path) -> str:
 
 
 def assemble(
-    source: MediaInfo,
-    table: FrameTable,
+    source: SourceVideo,
     timeline: OutputTimeline,
     clips: Sequence[RenderedClip],
     soundtrack: Soundtrack | None,
@@ -100,19 +98,18 @@ def assemble(
     on_progress: called with the number of frames written so far. Raises WorkspaceError where the disk is full,
     StitchError where muxing fails.
     """
-    video = source.require_video()
     with ExitStack() as stack:
-        reader = stack.enter_context(open_input(source.path))
+        reader = stack.enter_context(open_input(source.info.path))
         sound = AudioPacketSource(stack, soundtrack, timeline.time_base) if soundtrack else None
         coded = next((rendered.path for rendered in clips if rendered.path), None)
-        feed = VideoPacketSource(video, table, timeline, clips, coded, is_new=is_new, is_annex_b=muxer == "mpegts")
+        feed = VideoPacketSource(source, timeline, clips, coded, is_new=is_new, is_annex_b=muxer == "mpegts")
         options = muxer_options(muxer, timeline, sound, reader.metadata)
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:
-            streams = OutputStreams(source, feed, sound, timeline, reader, writer)
+            streams = OutputStreams(source.info, feed, sound, timeline, reader, writer)
             with writing(writer):
                 streams.add(language, sound_keeps_tags=sound_keeps_tags)
-            Assembly(source, feed, sound, timeline, table, streams, writer).run(on_progress)
+            Assembly(source, feed, sound, timeline, streams, writer).run(on_progress)
             with writing(writer):
                 writer.close()  # a full disk is reported only here
                 streams.finish()
@@ -127,16 +124,15 @@ class Assembly:
 
     def __init__(
         self,
-        source: MediaInfo,
+        source: SourceVideo,
         video: VideoPacketSource,
         sound: AudioPacketSource | None,
         timeline: OutputTimeline,
-        table: FrameTable,
         streams: OutputStreams,
         writer: OutputContainer,
     ) -> None:
         self._source, self._video, self._sound = source, video, sound
-        self._timeline, self._table = timeline, table
+        self._timeline, self._table = timeline, source.table
         self._writer, self._targets, self._sound_target = writer, streams.targets, streams.sound
         self._earliest: dict[int, int] = {}
         """For each output stream but the videos the least decode time that its next packet may have."""
@@ -162,14 +158,14 @@ class Assembly:
     def _walk(self, run: FrameRun) -> Iterator[AnyPacket]:
         """Yield the video packets to write as the source goes by; other streams are written on the way."""
         table, whole = self._table, self._timeline.is_source
-        video_index = self._source.require_video().index
+        video_index = self._source.video.index
         source_stop = run.source_frame + run.stop_frame - run.start_frame
         begin, end = table.seconds(run.source_frame), table.seconds(source_stop)
         first = table.pts[0] * table.time_base
         shift = Fraction(0) if whole else self._timeline.pts[run.start_frame] * table.time_base - first - begin
         if not whole:
             subtitles = [index for index, target in self._targets.items() if target.type == "subtitle"]
-            for packet in shown_at(self._source, subtitles, first + begin):
+            for packet in shown_at(self._source.info, subtitles, first + begin):
                 self._mux_shifted(packet, shift)
         for packet in self._read(None if whole else first + begin):
             if packet.size == 0 or packet.stream_index not in self._targets:
@@ -204,12 +200,12 @@ class Assembly:
 
         It is opened anew, so that whoever writes meanwhile does not raise in here.
         """
-        video = self._source.require_video()
-        with open_input(self._source.path) as reader:
+        video = self._source.video
+        with open_input(self._source.info.path) as reader:
             if seconds is None or self._seek(reader, seconds):
                 yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
                 return
-        with open_input(self._source.path) as reader:
+        with open_input(self._source.info.path) as reader:
             yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
 
     def _seek(self, reader: InputContainer, seconds: Fraction) -> bool:
@@ -220,7 +216,7 @@ class Assembly:
         if keyframe == 0:
             return True
         try:
-            reader.seek(table.packet_pts(keyframe), stream=reader.streams[self._source.require_video().index])
+            reader.seek(table.packet_pts(keyframe), stream=reader.streams[self._source.video.index])
         except av.error.FFmpegError:  # some files have nothing to seek by
             return False
         return True
@@ -234,11 +230,11 @@ class Assembly:
             # What an encoder puts before the sound itself is silence.
             if not (self._writer.format.name in WITHOUT_PAST and (sound.dts or 0) < 0):
                 self._mux(sound, self._sound_target)
-        self._mux(packet, self._targets[self._source.require_video().index])
+        self._mux(packet, self._targets[self._source.video.index])
 
     def _skip_to(self, seconds: Fraction) -> None:
         """Write empty chunks where the video begins late: AVI counts them, and its muxer omits them at the start."""
-        target = self._targets[self._source.require_video().index]
+        target = self._targets[self._source.video.index]
         assert target.time_base is not None
         for ticks in range(int(seconds / target.time_base)):
             empty: AnyPacket = av.Packet(b"")

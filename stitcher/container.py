@@ -16,11 +16,11 @@ from base.errors import ContractBroken, MediaError, UnsupportedMedia
 from media.bitstream import AnyPacket
 from media.coding.output_codec import StreamCoding
 from media.coding.writer import write_blank
-from media.info import MediaInfo
 from media.intervals import Interval
 from media.packets.frame_table import FrameTable
 from media.probe import open_input, probe
 from media.side_data import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
+from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
 from stitcher.packet_sources import VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options
@@ -48,8 +48,7 @@ def first_time(muxer: str, table: FrameTable, kept: Sequence[Interval]) -> int:
 
 
 def check_container(
-    source: MediaInfo,
-    table: FrameTable,
+    source: SourceVideo,
     timeline: OutputTimeline,
     muxer: str,
     *,
@@ -62,19 +61,19 @@ def check_container(
     if it is copied. Of a stream that has nothing of the source's, one picture is coded, muxed and read back, since few
     codecs and containers keep all that a player is told.
     """
-    video = source.require_video()
-    _check_beside(source, table, timeline, muxer, coding)
+    video = source.video
+    _check_beside(source, timeline, muxer, coding)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        reader = stack.enter_context(open_input(source.path))
+        reader = stack.enter_context(open_input(source.info.path))
         sample = str(folder / "sample") if coding and coding.is_new else None
         if coding and sample:
             write_blank(Path(sample), video, coding.frames)
         options = muxer_options(muxer, timeline, None, reader.metadata)
         writer = av.open(f"file:{folder / 'container'}", "w", format=muxer, container_options=options)
         try:
-            feed = VideoPacketSource(video, table, timeline, (), sample, is_new=sample is not None)
-            streams = OutputStreams(source, feed, None, timeline, reader, writer)
+            feed = VideoPacketSource(source, timeline, (), sample, is_new=sample is not None)
+            streams = OutputStreams(source.info, feed, None, timeline, reader, writer)
             target = streams.add(None, skips_first_audio=replaces_sound)
             writer.start_encoding()
             if sample:
@@ -87,7 +86,7 @@ def check_container(
         except (av.error.FFmpegError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise UnsupportedMedia(
-                f"output: {muxer} files cannot hold the streams of {source.path} ({reason}). Use the same ending."
+                f"output: {muxer} files cannot hold the streams of {source.info.path} ({reason}). Use the same ending."
             ) from exc
         if coding and sample:
             try:
@@ -102,15 +101,13 @@ def check_container(
     return tuple(streams.dropped)
 
 
-def _check_beside(
-    source: MediaInfo, table: FrameTable, timeline: OutputTimeline, muxer: str, coding: StreamCoding | None
-) -> None:
+def _check_beside(source: SourceVideo, timeline: OutputTimeline, muxer: str, coding: StreamCoding | None) -> None:
     """Raise UnsupportedMedia where what travels beside the pictures is part of the picture, and would be lost."""
-    video = source.require_video()
+    table, video = source.table, source.video
     if LAYERS in video.beside:
         raise UnsupportedMedia(
-            f"{source.path}: the video has a second layer (a second view, or transparency), which would not follow the"
-            " first. Export it with one layer first."
+            f"{source.info.path}: the video has a second layer (a second view, or transparency), which would not follow"
+            " the first. Export it with one layer first."
         )
     if TRANSPARENCY not in video.beside:
         return
@@ -124,7 +121,7 @@ def _check_beside(
             "input.length_policy: the video is transparent, and what is appended to it would not be. Set it to cut."
         )
     starts = [0] if timeline.is_source else [run.source_frame for run in timeline.runs]
-    keys = _alpha_keys(source, table) if any(starts) else [0]
+    keys = _alpha_keys(source) if any(starts) else [0]
     for start in starts:
         if start not in keys:
             earlier = max((key for key in keys if key < start), default=0)
@@ -133,17 +130,17 @@ def _check_beside(
                 f"{float(table.seconds(frame)):.3f} s" for frame in (start, earlier, *([later] if later else []))
             ]
             raise UnsupportedMedia(
-                f"ranges: the transparency of {source.path} cannot begin at {seconds[0]}."
+                f"ranges: the transparency of {source.info.path} cannot begin at {seconds[0]}."
                 f" Begin the range at {' or '.join(seconds[1:])}."
             )
 
 
-def _alpha_keys(source: MediaInfo, table: FrameTable) -> list[int]:
+def _alpha_keys(source: SourceVideo) -> list[int]:
     """Return the frames whose transparency is coded without reference to others."""
-    video = source.require_video()
-    with open_input(source.path) as container:
+    video = source.video
+    with open_input(source.info.path) as container:
         found = [
-            table.frame_of(packet.pts)
+            source.table.frame_of(packet.pts)
             for packet in container.demux(container.streams[video.index])
             if packet.size and packet.pts is not None
             if is_alpha_key(video.codec, read_beside(video.codec, packet, 0).alpha or b"")

@@ -21,6 +21,7 @@ from media.intervals import Interval, contains
 from media.packets.frame_table import FrameTable
 from media.probe import open_input
 from media.side_data import COPIED_KINDS, Beside, is_alpha_key, read_beside
+from media.source_video import SourceVideo
 from media.timeline import FrameRun, OutputTimeline
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.bitstream_joins import Bitstream, copied_order, decode_slots
@@ -64,8 +65,7 @@ class VideoPacketSource:
 
     def __init__(
         self,
-        video: VideoInfo,
-        table: FrameTable,
+        source: SourceVideo,
         timeline: OutputTimeline,
         clips: Sequence[RenderedClip],
         coded: str | None,
@@ -77,6 +77,7 @@ class VideoPacketSource:
 
         is_annex_b: as for the Bitstream.
         """
+        video, table = source.video, source.table
         self._table, self._timeline, self._clips = table, timeline, clips
         self._slots: Sequence[int] = decode_slots(table, timeline, [rendered.clip for rendered in clips])
         codec, extradata = _coded_form(coded) if coded else (video.codec, None)

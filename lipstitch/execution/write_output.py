@@ -30,6 +30,7 @@ from lipstitch.workspace import Workspace
 from media.audio.reader import sound_length
 from media.clips import Clip, RenderedClip, Span
 from media.intervals import Interval, intersect
+from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file, load_network
 from renderer.compositor import Pads
 from renderer.engine import choose_device, choose_precision
@@ -69,8 +70,7 @@ def write_output(
     with atomic_file(edit.output) as partial:
         with source.timed("assemble"), stage(reporter, "assemble", len(edit.timeline), "frames"):
             assembled = assemble(
-                source.info,
-                source.table,
+                SourceVideo(source.info, source.table),
                 edit.timeline,
                 clips,
                 soundtrack,
@@ -141,7 +141,9 @@ def _verify(
         marks = load_provenance(build_check(clips))
         codec = _written_codec(source, clips)
         lower = quality_allowance_db(config, codec)
-        promised = Contract(source.info, source.table, edit.timeline, edit.heard, marks, dropped, codec, lower)
+        promised = Contract(
+            SourceVideo(source.info, source.table), edit.timeline, edit.heard, marks, dropped, codec, lower
+        )
         if config.stitcher.verify == "packets":
             return verify_packets(written, promised, assembled, seconds, Sampling(_seams(clips), source.fingerprint))
         checks = verify_packets(written, promised, assembled, seconds)

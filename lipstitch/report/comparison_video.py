@@ -27,6 +27,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from stitcher.assemble import muxer_of
 
 EXCERPT_SECONDS, REEL_SECONDS = 6, 75
@@ -125,8 +126,8 @@ def _pictures(
         result = probe(output)
         after = PictureConverter(result.require_video().orientation)
         with (
-            FrameReader(source, table) as source_reader,
-            FrameReader(result, scan_packets(result)) as result_reader,
+            FrameReader(SourceVideo(source, table)) as source_reader,
+            FrameReader(SourceVideo(result, scan_packets(result))) as result_reader,
         ):
             for excerpt in group:
                 clip, timeline = excerpt.clip.clip, excerpt.edit.timeline

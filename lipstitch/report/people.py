@@ -23,6 +23,7 @@ from lipstitch.workspace import Workspace
 from media.faces import Face
 from media.picture import PictureConverter, snap_to_chroma
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from segmenter.people.identities import Identities, Person
 
 THUMBNAIL_PX = 200
@@ -95,7 +96,7 @@ def crop_thumbnails(source: Footage, people: Sequence[Person], reporter: Reporte
     orientation = source.video.orientation
     converter = PictureConverter(orientation)
     portraits: dict[int, bytes] = {}
-    with FrameReader(source.info, source.table) as reader:
+    with FrameReader(SourceVideo(source.info, source.table)) as reader:
         for person in sorted(people, key=lambda person: person.best_frame):
             (_, frame), *_ = reader.read([person.best_frame])
             square = _square_around(person.best_face)

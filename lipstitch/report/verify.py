@@ -14,6 +14,7 @@ from lipstitch.report.report import load_provenance, lost_streams, report_path
 from lipstitch.workspace import fingerprint
 from media.packets.scan import scan_packets
 from media.probe import probe
+from media.source_video import SourceVideo
 from stitcher.verify.contract import Check, Contract, verify_full
 
 
@@ -30,8 +31,7 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     for edit in plan_outputs(config, source, table):
         report = _load_report(edit.output, source_hash)
         promised = Contract(
-            source,
-            table,
+            SourceVideo(source, table),
             edit.timeline,
             edit.heard,
             load_provenance(report["check"]),

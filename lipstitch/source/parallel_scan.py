@@ -15,6 +15,7 @@ from media.intervals import Interval
 from media.packets.frame_table import FrameTable
 from media.picture import PictureConverter
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from segmenter.detectors.build import build_detector
 from segmenter.people.embedder import FaceEmbedder
 from segmenter.scan import Scan
@@ -62,7 +63,7 @@ def scan_in_parts(
     def work() -> None:
         finder = build_detector(detector, detector_weights)  # type: ignore[arg-type]
         converter = PictureConverter(video.orientation)
-        with FrameReader(info, table, num_threads=1, roughly=True) as reader:
+        with FrameReader(SourceVideo(info, table), num_threads=1, roughly=True) as reader:
             while taken := take():
                 number, part = taken
                 scans[number] = scan_faces(

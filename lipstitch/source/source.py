@@ -37,6 +37,7 @@ from media.packets.truncation import check_complete
 from media.picture import Pixels, is_composable
 from media.probe import probe
 from media.reader import check_one_format
+from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
 from segmenter.detectors.build import build_detector
 from segmenter.people.embedder import OnnxEmbedder
@@ -116,7 +117,7 @@ def _open_video(config: JobConfig) -> tuple[MediaInfo, VideoInfo, FrameTable]:
     if not is_composable(video.pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {video.pixel_format}. Convert it to yuv420p first.")
     table = scan_packets(info)
-    check_one_format(info, table)
+    check_one_format(SourceVideo(info, table))
     return info, video, table
 
 
@@ -138,13 +139,15 @@ def open_source(
     info, video, table = _open_video(config)
     muxer = muxer_of(config.output)  # those of all edits have the same ending
     settings = config.stitcher.video
-    coding = choose_stream(info, table, crf=settings.crf, preset=settings.preset, muxer=muxer)
+    coding = choose_stream(SourceVideo(info, table), crf=settings.crf, preset=settings.preset, muxer=muxer)
     edits = assign_speakers(config, info, table, plan_outputs(config, info, table), reporter)
     _tell(edits, reporter, plan_only=plan_only)
     losses = {}
     for edit in edits:
         replaces = edit.heard is not None
-        losses[edit.output] = check_container(info, table, edit.timeline, muxer, replaces_sound=replaces, coding=coding)
+        losses[edit.output] = check_container(
+            SourceVideo(info, table), edit.timeline, muxer, replaces_sound=replaces, coding=coding
+        )
         check_output(config, edit.output, force=force)
     try:
         checkpoint = find_weights(config.renderer.checkpoint, config, reporter, download=not plan_only)

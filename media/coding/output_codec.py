@@ -15,6 +15,7 @@ from media.info import MediaInfo, VideoInfo
 from media.orientation import PLAIN, UPRIGHT
 from media.packets.frame_table import FrameTable, PacketsTell
 from media.probe import open_input
+from media.source_video import SourceVideo
 
 FALLBACKS = {
     "mp4": ("h264", "hevc"),
@@ -72,7 +73,7 @@ class StreamCoding:
         return self.frames.codec
 
 
-def choose_stream(info: MediaInfo, table: FrameTable, *, crf: int, preset: str, muxer: str) -> StreamCoding:
+def choose_stream(source: SourceVideo, *, crf: int, preset: str, muxer: str) -> StreamCoding:
     """Return how the video of a file is coded for an output of FFmpeg's muxer of that name.
 
     The codec is the source's. Where that has no encoder for the pixel format, or the muxer does not take it, it is the
@@ -80,7 +81,7 @@ def choose_stream(info: MediaInfo, table: FrameTable, *, crf: int, preset: str, 
     codec of the muxer takes the pixel format or the order of fields, or the muxer takes nothing from such a container,
     or cannot say how the picture is shown.
     """
-    video = info.require_video()
+    info, table, video = source.info, source.table, source.video
     if muxer not in ORIENTED and video.display_matrix != PLAIN and video.orientation != UPRIGHT:
         raise UnsupportedMedia(
             f"output: {muxer} files cannot say that the picture of {info.path} is {video.orientation}."

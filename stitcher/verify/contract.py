@@ -15,6 +15,7 @@ from media.info import MediaInfo, VideoInfo
 from media.packets.frame_table import FrameTable
 from media.packets.scan import scan_packets
 from media.probe import open_input, probe
+from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
 from stitcher.assemble import Assembled
 from stitcher.audio.mix import SoundPlan
@@ -47,8 +48,7 @@ class Check:
 class Contract:
     """What a finished file has to be."""
 
-    source: MediaInfo
-    table: FrameTable
+    source: SourceVideo
     timeline: OutputTimeline
     heard: SoundPlan | None
     """What its soundtrack was made from; None if the source's own sound was kept."""
@@ -65,8 +65,7 @@ class Contract:
 class _Written:
     """The finished file, as its packets tell it."""
 
-    info: MediaInfo
-    table: FrameTable
+    video: SourceVideo
     dts: array[int]
     """Decode times in ticks of the packets that have one."""
     payloads: array[int]
@@ -88,17 +87,17 @@ def verify_packets(
     compared with the source's; None: nowhere.
     """
     file = _open(written, promised)
-    video = file.info.require_video()
-    checks = [_check_times(file.table, promised.timeline)]
+    info, video = file.video.info, file.video.video
+    checks = [_check_times(file.video.table, promised.timeline)]
     # Matroska stores no decode times and program streams few: what is read there is a guess.
-    if not file.info.container.startswith(("matroska", "mpeg,")) and file.info.container != "mpeg":
+    if not info.container.startswith(("matroska", "mpeg,")) and info.container != "mpeg":
         checks.append(_check_decode_times(file.dts))
     if _keeps_payload(assembled, video):
         checks.append(_check_payloads(file.payloads, assembled))
     if sound_seconds is not None:
         first_frame = promised.timeline.pts[0] * promised.timeline.time_base
-        checks.append(_check_sound(written, file.info, sound_seconds, first_frame))
-    checks.append(_check_streams(file.info, promised))
+        checks.append(_check_sound(written, info, sound_seconds, first_frame))
+    checks.append(_check_streams(info, promised))
     if sampling is not None:
         checks.append(_check_samples(file, promised, sampling))
     return tuple(checks)
@@ -118,15 +117,17 @@ def _open(path: Path, promised: Contract) -> _Written:
         table = scan_packets(info, note)
     except MediaError as exc:
         raise ContractBroken(f"Same frames: {exc}") from exc
-    source = promised.source.require_video()
+    source = promised.source.video
     verify_format(source, info.require_video(), promised.codec or source.codec)
     if promised.timeline.is_source:  # other frames of the source may differ from its first ones
         verify_fields(source, info.require_video())
-    return _Written(info, table, dts, payloads)
+    return _Written(SourceVideo(info, table), dts, payloads)
 
 
 def _check_streams(info: MediaInfo, promised: Contract) -> Check:
-    source, written = (list_streams(each, without=_soundtrack_of(each, promised)) for each in (promised.source, info))
+    source, written = (
+        list_streams(each, without=_soundtrack_of(each, promised)) for each in (promised.source.info, info)
+    )
     streams, tags, chapters = verify_streams(source, written, promised.dropped, is_whole=promised.timeline.is_source)
     return Check("streams and tags", f"{streams} other streams, {tags} tags, {chapters} chapters")
 
@@ -136,13 +137,11 @@ def _soundtrack_of(info: MediaInfo, promised: Contract) -> int | None:
 
 
 def _check_samples(file: _Written, promised: Contract, sampling: Sampling) -> Check:
-    frames = choose_frames(file.table, promised.table, promised.timeline, promised.marks, sampling)
+    frames = choose_frames(file.video.table, promised.source.table, promised.timeline, promised.marks, sampling)
     found = verify_pixels(
         promised.source,
-        promised.table,
         promised.timeline,
-        file.info,
-        file.table,
+        file.video,
         promised.marks,
         quality_allowance_db=promised.quality_allowance_db,
         frames=frames,
@@ -193,23 +192,22 @@ class _Full:
 
     def __init__(self, written: Path, promised: Contract) -> None:
         self._path, self._promised = written, promised
-        self._info = promised.source
-        self._table = promised.table
+        self._video = promised.source
 
     def frames(self) -> str:
         """Check count and times of the frames, and what players are told of them."""
         file = _open(self._path, self._promised)
-        self._info, self._table = file.info, file.table
-        return _check_times(self._table, self._promised.timeline).found
+        self._video = file.video
+        return _check_times(file.video.table, self._promised.timeline).found
 
     def packets(self) -> str:
         """Check that copied packets are the source's."""
         promised = self._promised
-        self._before = take_inventory(promised.source, without=_soundtrack_of(promised.source, promised))
-        self._after = take_inventory(self._info, without=_soundtrack_of(self._info, promised))
-        count = verify_copies(self._before, promised.table, promised.timeline, self._after, promised.marks)
-        codec = self._info.require_video().codec
-        transcoded = f": transcoded to {codec}" if codec != promised.source.require_video().codec else ""
+        self._before = take_inventory(promised.source.info, without=_soundtrack_of(promised.source.info, promised))
+        self._after = take_inventory(self._video.info, without=_soundtrack_of(self._video.info, promised))
+        count = verify_copies(self._before, promised.source.table, promised.timeline, self._after, promised.marks)
+        codec = self._video.video.codec
+        transcoded = f": transcoded to {codec}" if codec != promised.source.video.codec else ""
         return f"{count} of {len(promised.timeline)} frames are the source's own packets{transcoded}"
 
     def pixels(self, on_progress: Callable[[int], None]) -> str:
@@ -217,10 +215,8 @@ class _Full:
         promised = self._promised
         found = verify_pixels(
             promised.source,
-            promised.table,
             promised.timeline,
-            self._info,
-            self._table,
+            self._video,
             promised.marks,
             on_progress,
             quality_allowance_db=promised.quality_allowance_db,
@@ -232,10 +228,10 @@ class _Full:
         heard = self._promised.heard
         if heard is None:
             return "the source's own sound, packet by packet"
-        if not self._info.audio:
+        if not self._video.info.audio:
             raise ContractBroken("The dub is whole: the output has no sound. Please report this.")
-        video = self._info.require_video()
-        found = verify_sound(self._path, self._info.audio[0], heard, self._table.pts[0] * video.time_base)
+        first_frame = self._video.table.pts[0] * self._video.video.time_base
+        found = verify_sound(self._path, self._video.info.audio[0], heard, first_frame)
         offset, drift = (round(1000 * seconds, 2) + 0.0 for seconds in (found.offset_seconds, found.drift_seconds))
         return (
             f"{found.num_seconds} s compared: {offset:+.2f} ms off at most, drift {drift:+.2f} ms,"

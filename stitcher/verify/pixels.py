@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import ContractBroken, UnreadableMedia
-from media.info import MediaInfo
 from media.intervals import Interval, contains
 from media.orientation import Rectangle
-from media.packets.frame_table import FrameTable
 from media.picture import VideoFrame, plane_views, unranged
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
 
 CODED_PSNR, RENDERED_PSNR = 45.0, 40.0
@@ -92,11 +91,9 @@ def source_frames(timeline: OutputTimeline) -> Sequence[int]:
 
 
 def verify_pixels(
-    source: MediaInfo,
-    table: FrameTable,
+    source: SourceVideo,
     timeline: OutputTimeline,
-    written: MediaInfo,
-    written_table: FrameTable,
+    written: SourceVideo,
     marks: FrameProvenance,
     on_progress: Callable[[int], None] = lambda num_frames: None,
     *,
@@ -112,10 +109,10 @@ def verify_pixels(
     frames: the output frames to compare, increasing; None: all.
     """
     comparison = _Comparison(marks, quality_allowance_db)
-    damage = _Damage(source, table)
+    damage = _Damage(source)
     shown = source_frames(timeline)
     numbers = range(len(shown)) if frames is None else frames
-    with FrameReader(source, table) as before, FrameReader(written, written_table) as after:
+    with FrameReader(source) as before, FrameReader(written) as after:
         pairs = zip(before.read([shown[number] for number in numbers]), _decoded(after, numbers), strict=True)
         for done, ((source_frame, wanted), (number, got)) in enumerate(pairs, start=1):
             place = f"frame {number} (source frame {source_frame})"
@@ -164,8 +161,8 @@ class _Comparison:
 class _Damage:
     """Where the source is damaged, looked up only where a picture differs."""
 
-    def __init__(self, source: MediaInfo, table: FrameTable) -> None:
-        self._source, self._table = source, table
+    def __init__(self, source: SourceVideo) -> None:
+        self._source = source
         self._known: dict[Interval, bool] = {}
 
     def is_near(self, frame: int) -> bool:
@@ -173,13 +170,13 @@ class _Damage:
 
         Not all that a decoder makes up is told as damaged, but something in a group is.
         """
-        table = self._table
+        table = self._source.table
         start = table.keyframe_before(max(table.keyframe_before(frame) - 1, 0))
         following = table.keyframe.find(1, frame + 1)
         stop = table.keyframe.find(1, following + 1) if following >= 0 else -1
         part = (start, stop if stop >= 0 else len(table))
         if part not in self._known:
-            with FrameReader(self._source, table) as reader:
+            with FrameReader(self._source) as reader:
                 for _ in reader.read(range(*part)):
                     pass
                 self._known[part] = bool(reader.damaged)

@@ -17,6 +17,7 @@ from media.coding.output_codec import choose_stream
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from media.packets.scan import scan_packets
 from media.probe import probe
+from media.source_video import SourceVideo
 from tests.support.display import message, patch_matrix, with_message
 from tests.support.synthetic import make_video
 
@@ -233,4 +234,4 @@ def test_an_output_that_cannot_say_it_is_refused(video, matrix):
     info = probe(patch_matrix(video, matrix))
     words = f"output: mpegts files cannot say that the picture of {video} is {QUARTERS[matrix]}. Use .mp4, .mov or .mkv"
     with pytest.raises(UnsupportedMedia, match=words):
-        choose_stream(info, scan_packets(info), crf=13, preset="auto", muxer="mpegts")
+        choose_stream(SourceVideo(info, scan_packets(info)), crf=13, preset="auto", muxer="mpegts")

@@ -11,6 +11,7 @@ from base.errors import UnreadableMedia
 from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import REVERSE_CHUNK_FRAMES, FrameReader
+from media.source_video import SourceVideo
 from tests.support.synthetic import SOURCES, decode_all, digest, make_source, make_video, read_stamp
 
 
@@ -53,20 +54,20 @@ def orders(num_frames):
 def test_the_frames_asked_for(source, order):
     info, table, truth = source
     frames = orders(len(table))[order]
-    with FrameReader(info, table, num_threads=1) as reader:
+    with FrameReader(SourceVideo(info, table), num_threads=1) as reader:
         assert read(reader, frames) == wanted(truth, frames)
 
 
 def test_a_reader_can_be_asked_again_and_again(source):
     info, table, truth = source
-    with FrameReader(info, table, num_threads=2) as reader:
+    with FrameReader(SourceVideo(info, table), num_threads=2) as reader:
         for frames in orders(len(table)).values():
             assert read(reader, frames) == wanted(truth, frames)
 
 
 def test_reading_may_be_given_up(source):
     info, table, truth = source
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         for start in (0, 13, 13, 40, 2):
             frames = reader.read(range(start, len(table)))
             index, frame = next(frames)
@@ -78,7 +79,7 @@ def test_frames_are_decoded_as_they_are_asked_for(tmp_path):
     path = make_video(tmp_path / "a.mp4", 120, gop=10, b_frames=0)
     info = probe(path)
     table = scan_packets(info)
-    with FrameReader(info, table, num_threads=1) as reader:
+    with FrameReader(SourceVideo(info, table), num_threads=1) as reader:
         decoded = []
         inner = reader._indexed
         reader._indexed = lambda packet: (decoded.append(packet.pts), inner(packet))[1]
@@ -97,7 +98,7 @@ def test_a_frame_that_is_gone_is_named(tmp_path):
     (tmp_path / "cut.ts").write_bytes(content[: len(content) // 2 // 188 * 188])
     seen = []
     with (
-        FrameReader(replace(info, path=str(tmp_path / "cut.ts")), table) as reader,
+        FrameReader(SourceVideo(replace(info, path=str(tmp_path / "cut.ts")), table)) as reader,
         pytest.raises(UnreadableMedia, match=r"cut\.ts: frame \d+ \(\d+\.\d+ s\) cannot be decoded"),
     ):
         seen.extend(index for index, _ in reader.read(range(60)))
@@ -107,7 +108,7 @@ def test_a_frame_that_is_gone_is_named(tmp_path):
 
 def test_the_file_is_closed(tmp_path):
     info = probe(make_source(tmp_path, "closed.mp4"))
-    with FrameReader(info, scan_packets(info)) as reader:
+    with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
         next(reader.read([0]))
         container = reader._container
     with pytest.raises(AssertionError, match="not open"):
@@ -120,7 +121,7 @@ def test_nothing_of_a_reader_outlives_it(tmp_path):
     gc.collect()
     gc.disable()  # what only a search for circles of references finds stays for minutes in a long job
     try:
-        with FrameReader(info, table) as reader:
+        with FrameReader(SourceVideo(info, table)) as reader:
             assert len(list(reader.read(range(10)))) == 10
         left = weakref.ref(reader)
         del reader

@@ -20,6 +20,7 @@ from media.packets.scan import scan_packets
 from media.picture import plane_views, unranged
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from stitcher.container import check_container
 from tests.media.test_zoo import decode, equal, make, outside_psnr, packets_of, properties
 from tests.support.synthetic import read_stamp
@@ -52,7 +53,7 @@ def test_one_stream_with_all_of_the_source(result):
     assert {clip.outcome for clip in output.clips} <= {"rendered", "reencoded"}
     for clip in output.clips:
         assert clip.clip.rendered == ((clip.clip.start_frame, clip.clip.stop_frame),) or clip.reason
-    choice = choose_stream(output.info, output.table, crf=13, preset="auto", muxer=muxer(output))
+    choice = choose_stream(SourceVideo(output.info, output.table), crf=13, preset="auto", muxer=muxer(output))
     assert re.search(reason, choice.reason)
     check_times(packets_of(source), packets_of(output.path))
     check_frames(decode(source), decode(output.path))
@@ -128,7 +129,7 @@ def test_frames_in_the_order_in_which_they_are_shown(zoo, name):
     steps = [(table.seconds(frame) - table.seconds(frame - 1)) * 25 for frame in range(1, len(table))]
     # A pause is told where decoding pauses, as many frames late as pictures are reordered.
     assert steps == [6 if name == "late.avi" and frame == 22 else 1 for frame in range(1, len(table))]
-    with FrameReader(info, table, num_threads=1) as reader:
+    with FrameReader(SourceVideo(info, table), num_threads=1) as reader:
         for start in (0, 30, 13, 47, 25, 11):  # forwards and backwards, also where pictures lead a keyframe
             assert [(index, read_stamp(frame)) for index, frame in reader.read(range(start, start + 9))] == [
                 (index, index) for index in range(start, start + 9)
@@ -206,9 +207,11 @@ def test_a_size_that_no_encoder_takes_is_refused(zoo):
     info = probe(make(zoo, "theora.ogv", TRANSCODED["theora.ogv"][0]))
     info = replace(info, video=replace(info.video, width=1 << 15, height=16))
     table = scan_packets(info)
-    coding = choose_stream(info, table, crf=13, preset="auto", muxer="matroska")
+    coding = choose_stream(SourceVideo(info, table), crf=13, preset="auto", muxer="matroska")
     with pytest.raises(UnsupportedMedia, match=r"32768x16 pixels, which cannot be coded as h264 here"):
-        check_container(info, table, identity_timeline(table), "matroska", replaces_sound=True, coding=coding)
+        check_container(
+            SourceVideo(info, table), identity_timeline(table), "matroska", replaces_sound=True, coding=coding
+        )
 
 
 def test_hdr_metadata_is_said_to_be_gone(zoo, tmp_path):

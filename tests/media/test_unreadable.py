@@ -11,6 +11,7 @@ from media.orientation import Orientation
 from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from tests.support.synthetic import Sound, independent_packets, make_video
 
 
@@ -64,7 +65,7 @@ def test_what_makes_no_sense_to_a_decoder_is_damage(tmp_path):
     header = bytes.fromhex("860040781f037df566c2")
     path.write_bytes(path.read_bytes().replace(payload, header + payload[len(header) :], 1))
     info = probe(path)
-    with FrameReader(info, scan_packets(info)) as reader:
+    with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
         assert [index for index, _ in reader.read(range(20))] == list(range(20))
         assert min(reader.damaged) == 5
 

@@ -17,6 +17,7 @@ from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from tests.support.synthetic import independent_packets, make_video, planes, read_stamp
 
 KINDS = {
@@ -48,7 +49,10 @@ def coded(request, tmp_path_factory):
 
 def write_clip(info, path, crf=6):
     coding = choose_coding(info.require_video(), crf=crf, preset="auto")
-    with FrameReader(info, scan_packets(info)) as reader, ClipWriter(path, info.require_video(), coding) as writer:
+    with (
+        FrameReader(SourceVideo(info, scan_packets(info))) as reader,
+        ClipWriter(path, info.require_video(), coding) as writer,
+    ):
         for number, (_, frame) in enumerate(reader.read(range(5, 25))):
             writer.write(frame, keyframe=number in KEYFRAMES)
     return writer.psnr
@@ -93,7 +97,7 @@ def test_the_picture_stays_as_it_was_stored(coded):
 
 def test_quality_is_high_and_noted_as_it_is(coded):
     info, path, psnr = coded
-    with FrameReader(info, scan_packets(info)) as reader:
+    with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
         originals = [planes(frame) for _, frame in reader.read(range(5, 25))]
     peak = 1023 if "10" in info.require_video().pixel_format else 255
     measured = [
@@ -129,7 +133,10 @@ def test_a_frame_may_be_written_again_and_again(tmp_path):
     info = probe(make_video(tmp_path / "a.mp4", 10))
     video = info.require_video()
     coding = choose_coding(video, crf=6, preset="auto")
-    with FrameReader(info, scan_packets(info)) as reader, ClipWriter(tmp_path / "b.nut", video, coding) as writer:
+    with (
+        FrameReader(SourceVideo(info, scan_packets(info))) as reader,
+        ClipWriter(tmp_path / "b.nut", video, coding) as writer,
+    ):
         for _, frame in reader.read([9, 9, 9, 9]):
             writer.write(frame, keyframe=False)
     assert [read_stamp(frame) for frame in decode(tmp_path / "b.nut")] == [9, 9, 9, 9]
@@ -138,7 +145,7 @@ def test_a_frame_may_be_written_again_and_again(tmp_path):
 def test_sample_aspect_and_rates_of_long_fractions(tmp_path):
     info = probe(make_video(tmp_path / "a.mp4", 30, rate=Fraction(30000, 1001)))
     video = replace(info.require_video(), coded_aspect=Fraction(40, 33))
-    with FrameReader(info, scan_packets(info)) as reader:
+    with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
         coding = choose_coding(video, crf=6, preset="auto")
         with ClipWriter(tmp_path / "b.nut", video, coding) as writer:
             for _, frame in reader.read(range(5)):

@@ -24,6 +24,7 @@ from media.packets.truncation import check_complete
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from stitcher.assemble import muxer_of
 from stitcher.container import check_container
 from tests.support.synthetic import independent_packets, read_stamp
@@ -128,7 +129,9 @@ def test_the_contract(result):
     """One test a kind, since making and decoding take the time; each promise has its own function below."""
     kind, source, output = result
     check_complete(output.info)
-    check_container(output.info, output.table, output.timeline, muxer_of(output.path), replaces_sound=False)
+    check_container(
+        SourceVideo(output.info, output.table), output.timeline, muxer_of(output.path), replaces_sound=False
+    )
     before, after = packets_of(source), packets_of(output.path)
     check_times(before, after)
     check_copied(kind, output, before, after)
@@ -236,7 +239,7 @@ def open_fully(path):
     """Do with a source what is done before the long work."""
     info = probe(path)
     info.require_video()
-    choose_stream(info, scan_packets(info), crf=13, preset="auto", muxer="mp4")
+    choose_stream(SourceVideo(info, scan_packets(info)), crf=13, preset="auto", muxer="mp4")
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -349,7 +352,7 @@ def test_a_frame_that_is_gone_is_shown_by_its_neighbour(zoo, tmp_path):
     path = tmp_path / "a.mov"
     path.write_bytes(content)
     info = probe(path)
-    with FrameReader(info, scan_packets(info), num_threads=1) as reader:
+    with FrameReader(SourceVideo(info, scan_packets(info)), num_threads=1) as reader:
         assert [read_stamp(frame) for _, frame in reader.read(range(27, 33))] == [27, 28, 29, 29, 31, 32]
         assert reader.damaged == {30}
         assert [read_stamp(frame) for _, frame in reader.read([30])] in ([29], [31])

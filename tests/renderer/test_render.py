@@ -19,6 +19,7 @@ from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from renderer import render
 from renderer.compositor import Compositor, Pads
 from renderer.render import ClipJob, hash_planes, read_frames, render_clip
@@ -144,7 +145,7 @@ def in_one_piece(source, tmp_path_factory):
 
 
 def source_hashes(source):
-    with FrameReader(*source) as reader:
+    with FrameReader(SourceVideo(*source)) as reader:
         return [hash_planes(frame) for _, frame in reader.read(range(NUM_FRAMES))]
 
 
@@ -183,7 +184,7 @@ def test_outside_its_box_a_frame_is_the_source(source, tmp_path, monkeypatch):
     monkeypatch.setattr(render.ClipWriter, "write", noting)
     result = run(source, clip_of(range(40, 56)), tmp_path / "a.nut")
     left, top, right, bottom = result.boxes[0]
-    with FrameReader(*source) as reader:
+    with FrameReader(SourceVideo(*source)) as reader:
         for number, (_, frame) in enumerate(reader.read(range(40, 56))):
             for index, (old, new) in enumerate(zip(plane_views(frame), given[number], strict=True)):
                 step = 2 if index else 1

@@ -9,6 +9,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from tests.support import tables
 
 
@@ -47,7 +48,7 @@ def clip_pictures(shared):
     def pictures(name, frames, size=None):
         info = probe(shared / "clips" / name)
         converter = PictureConverter(info.video.orientation)
-        with FrameReader(info, scan_packets(info)) as reader:
+        with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
             for _, frame in reader.read(frames):
                 picture = converter.upright_bgr(frame)
                 yield _boxed(picture, size) if size else picture

@@ -11,6 +11,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from segmenter import scanner
 from segmenter.detectors.build import build_detector
 from segmenter.scan import Scan
@@ -262,7 +263,7 @@ def footage(tmp_path_factory, clip_pictures, scenery, write_video):
 def test_spans_of_real_footage_begin_and_end_at_its_cuts(footage, retinaface_weights, choice):
     info, table = footage
     detector = build_detector(choice, retinaface_weights)
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         result = scan(reader.read(range(len(table))), table, detector, min_face_px=48)
     borders = [0, *(int(border) for border in np.cumsum([length for _, length in FOOTAGE]))]
     assert list(result.cuts) == borders[1:-1]
@@ -279,7 +280,7 @@ def test_spans_of_real_footage_begin_and_end_at_its_cuts(footage, retinaface_wei
 def test_a_range_of_real_footage_gives_the_same_spans(footage, retinaface_weights):
     info, table = footage
     intervals = [(20, 90), (160, 200)]
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         frames = (frame for start, stop in intervals for frame in reader.read(range(start, stop)))
         result = scan(frames, table, build_detector("retinaface", retinaface_weights), min_face_px=48)
     spans = find_spans(result, table, intervals, SpanSettings(min_face_px=48))

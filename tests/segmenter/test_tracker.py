@@ -12,6 +12,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from segmenter.detectors.build import build_detector
 from segmenter.planner import PATH_MARGIN_FRAMES
 from segmenter.scanner import scan_faces
@@ -292,7 +293,7 @@ def speaker(request, shared, retinaface_weights):
     info = probe(shared / "clips" / request.param)
     table = scan_packets(info)
     detector = build_detector("retinaface", retinaface_weights)
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         frames = list(reader.read(range(50)))
     size = info.video.upright_size
     scan = scan_faces(frames, table=table, detector=detector, converter=PictureConverter(UPRIGHT), upright_size=size)

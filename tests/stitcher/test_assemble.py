@@ -16,6 +16,7 @@ from media.bitstream import irap_type, length_prefix_size, split_units, unit_typ
 from media.coding.encoder_options import SPLICEABLE
 from media.orientation import Orientation
 from media.probe import probe
+from media.source_video import SourceVideo
 from stitcher.assemble import assemble, muxer_of
 from stitcher.audio.soundtrack import Soundtrack
 from tests.support import zoo
@@ -392,17 +393,19 @@ def test_unknown_endings_are_refused():
 def test_streams_that_a_container_refuses(tmp_path):
     made = produce(make_video(tmp_path / "a.mp4", 20), tmp_path / "out.mp4", [])
     with pytest.raises(StitchError, match=r"out\.webm: webm cannot hold these streams"):
-        assemble(made.info, made.table, made.timeline, made.clips, None, tmp_path / "out.webm", muxer="webm")
+        assemble(
+            SourceVideo(made.info, made.table), made.timeline, made.clips, None, tmp_path / "out.webm", muxer="webm"
+        )
 
 
 def test_a_clip_with_too_few_frames_is_noticed(tmp_path, monkeypatch):
     source = make_video(tmp_path / "a.mp4", 40)
 
-    def short(info, table, clip, coding, path, damaged):
-        finished = paint_all(info, table, clip, coding, path, damaged)
+    def short(video, clip, coding, path, damaged):
+        finished = paint_all(video, clip, coding, path, damaged)
         if clip.action == "render":
             less = replace(clip, stop_frame=clip.start_frame + 2, source_frames=[17, 18])
-            paint_all(info, table, less, coding, path, damaged)
+            paint_all(video, less, coding, path, damaged)
         return finished
 
     paint_all = zoo.paint
@@ -414,8 +417,8 @@ def test_a_clip_with_too_few_frames_is_noticed(tmp_path, monkeypatch):
 def test_a_source_that_shrank_meanwhile_is_noticed(tmp_path, monkeypatch):
     source = make_video(tmp_path / "a.ts", 60)
 
-    def cut(info, table, clip, coding, path, damaged):
-        finished = paint_once(info, table, clip, coding, path, damaged)
+    def cut(video, clip, coding, path, damaged):
+        finished = paint_once(video, clip, coding, path, damaged)
         if clip.index == 1:
             content = source.read_bytes()
             source.write_bytes(content[: len(content) // 2 // 188 * 188])

@@ -15,6 +15,7 @@ from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import check_one_format
+from media.source_video import SourceVideo
 from segmenter.planner import FOREIGN_REASON
 from stitcher.verify.contract import verify_full
 from tests.support.mp4_boxes import trimmed, with_descriptions
@@ -182,9 +183,9 @@ def test_another_size_midway_is_refused(tmp_path):
     parts = [make_video(tmp_path / f"{width}.mp4", 24, size=(width, 108)) for width in (192, 320)]
     info = probe(with_descriptions(parts, tmp_path / "both.mp4"))
     with pytest.raises(UnsupportedMedia, match=r"at frame 24 .* the picture changes from 192x108 .* to 320x108"):
-        check_one_format(info, scan_packets(info))
+        check_one_format(SourceVideo(info, scan_packets(info)))
     info = probe(make_two(tmp_path))
-    check_one_format(info, scan_packets(info))
+    check_one_format(SourceVideo(info, scan_packets(info)))
 
 
 def as_flv(path, output):
@@ -216,7 +217,7 @@ def test_the_check_sees_frames_that_were_copied_under_other_sets(tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(tests.support.zoo, "scan_packets", lambda info: replace(scan_packets(info), descriptions=()))
         output = produce(source, tmp_path / "out.mp4", [(2, 5)])
-    output = replace(output, table=heard)
+    output = replace(output, source=replace(output.source, table=heard))
     with pytest.raises(ContractBroken, match=r"^(Same frames|Untouched pixels): "):
         output.verify()
     assert {"untouched pixels"} <= {
@@ -245,7 +246,7 @@ def test_another_size_inside_the_stream_is_refused(tmp_path, codec):
     parts = [make_video(tmp_path / f"{width}.ts", 24, size=size, codec=codec) for width, size in sizes.items()]
     info = probe(join(parts, tmp_path / "both.ts"))
     with pytest.raises(UnsupportedMedia, match=r"at frame 2\d .* the picture changes from 192x112 .* to 320x176"):
-        check_one_format(info, scan_packets(info))
+        check_one_format(SourceVideo(info, scan_packets(info)))
 
 
 @pytest.mark.parametrize("ending", [".ts", ".mkv"])
@@ -257,7 +258,7 @@ def test_parameter_sets_that_change_inside_the_stream(tmp_path, ending):
     ]
     source = join(parts, tmp_path / f"both{ending}")
     info = probe(source)
-    check_one_format(info, scan_packets(info))
+    check_one_format(SourceVideo(info, scan_packets(info)))
     output = produce(source, tmp_path / f"out{ending}", [(2, 5), (30, 33)])
     check(source, output)
     assert {12, 23, 40, 47} <= output.copied

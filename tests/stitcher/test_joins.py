@@ -7,6 +7,7 @@ from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
 from media.coding.output_codec import choose_stream
 from media.packets.scan import scan_packets
 from media.probe import probe
+from media.source_video import SourceVideo
 from stitcher.container import check_container
 from tests.support.synthetic import Sound, decode_all, make_video
 from tests.support.zoo import produce
@@ -32,21 +33,21 @@ def rich(tmp_path_factory):
 def test_containers_that_hold_everything_are_accepted(rich, muxer):
     info = probe(rich)
     table = scan_packets(info)
-    check_container(info, table, identity_timeline(table), muxer, replaces_sound=True)
+    check_container(SourceVideo(info, table), identity_timeline(table), muxer, replaces_sound=True)
 
 
 def test_packets_that_a_container_does_not_hold_are_refused_before_the_work(rich):
     info = probe(rich)
     table = scan_packets(info)
     with pytest.raises(UnsupportedMedia, match=r"^output: webm files cannot hold the streams of "):
-        check_container(info, table, identity_timeline(table), "webm", replaces_sound=True)
+        check_container(SourceVideo(info, table), identity_timeline(table), "webm", replaces_sound=True)
 
 
 @pytest.mark.parametrize("muxer", ["flv", "avi", "mpeg"])
 def test_containers_that_do_not_are_refused_before_the_work(rich, muxer):
     info = probe(rich)
     with pytest.raises(UnsupportedMedia, match=r"^output: only a source of the same kind"):
-        choose_stream(info, scan_packets(info), crf=13, preset="auto", muxer=muxer)
+        choose_stream(SourceVideo(info, scan_packets(info)), crf=13, preset="auto", muxer=muxer)
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mov"])

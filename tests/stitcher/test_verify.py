@@ -13,6 +13,7 @@ from lipstitch.plan.output_timeline import identity_timeline
 from media.clips import Clip, RenderedClip
 from media.packets.scan import scan_packets
 from media.probe import probe
+from media.source_video import SourceVideo
 from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.verify.contract import Contract, verify_packets
 from stitcher.verify.pixels import FrameProvenance
@@ -33,7 +34,7 @@ def written(request, tmp_path_factory):
     clip = Clip(0, 0, NUM_FRAMES, "copy", "", range(NUM_FRAMES), (), (), 0, 0)
     output = folder / f"out{source.suffix}"
     clips = [RenderedClip(clip, None, "copied", "", 0, 0.0)]
-    assembled = assemble(info, table, timeline, clips, None, output, muxer=muxer_of(output))
+    assembled = assemble(SourceVideo(info, table), timeline, clips, None, output, muxer=muxer_of(output))
     return output, info, timeline, assembled
 
 
@@ -66,7 +67,7 @@ def verify(path, written, sound_seconds=None):
 
 def copied(source, timeline):
     """Return what is promised of a video whose packets are all copied."""
-    return Contract(source, scan_packets(source), timeline, None, FrameProvenance((), ()), ())
+    return Contract(SourceVideo(source, scan_packets(source)), timeline, None, FrameProvenance((), ()), ())
 
 
 def test_a_whole_file_passes(written):

@@ -15,6 +15,7 @@ from media.clips import Clip, RenderedClip
 from media.info import MediaInfo
 from media.packets.scan import scan_packets
 from media.probe import probe
+from media.source_video import SourceVideo, scan_video
 from stitcher.assemble import assemble, muxer_of
 from stitcher.audio.mix import SoundPiece, SoundPlan
 from stitcher.audio.soundtrack import write_soundtrack
@@ -49,13 +50,13 @@ class Case:
 
     def assembled(self, name, *, anchor):
         """Write an output whose sound begins at another time."""
-        table = self.promised.table
+        table = self.promised.source.table
         timeline = identity_timeline(table)
         clip = Clip(0, 0, len(table), "copy", "", range(len(table)), (), (), 0, 0)
         output = self.folder / name
         sound = write_soundtrack(self.promised.heard, self.folder / f"{name}.sound.mp4", anchor=anchor)
         copied = [RenderedClip(clip, None, "copied", "", 0, 0.0)]
-        assemble(self.info, table, timeline, copied, sound, output, muxer=muxer_of(output))
+        assemble(self.promised.source, timeline, copied, sound, output, muxer=muxer_of(output))
         return output
 
 
@@ -74,7 +75,7 @@ def case(request, tmp_path_factory):
     info = probe(source)
     table = scan_packets(info)
     heard = SoundPlan((SoundPiece(str(dub), 0, None, Fraction(0), Fraction(0), SECONDS),), SECONDS)
-    promised = Contract(info, table, identity_timeline(table), heard, COPIED, ())
+    promised = Contract(SourceVideo(info, table), identity_timeline(table), heard, COPIED, ())
     made = Case(folder, info, folder / "none", promised)
     anchor = table.pts[0] * table.time_base
     return replace(made, output=made.assembled(f"out{source.suffix}", anchor=anchor))
@@ -181,9 +182,8 @@ def reencoded(case, monkeypatch, name, spoil, **options):
 
 def compare(case, written, marks):
     video = written.require_video()
-    reference = probe(make_reference(case, (video.width, video.height)))
-    timeline = case.promised.timeline
-    return verify_pixels(reference, scan_packets(reference), timeline, written, scan_packets(written), marks)
+    reference = scan_video(make_reference(case, (video.width, video.height)))
+    return verify_pixels(reference, case.promised.timeline, SourceVideo(written, scan_packets(written)), marks)
 
 
 def make_reference(case, size=(192, 108)):
@@ -245,20 +245,18 @@ def test_frames_shown_backwards_are_compared_with_what_they_show(case):
         original = synthetic.stamped_frame
         patch.setattr(synthetic, "stamped_frame", lambda number, *rest: original(shown[number], *rest))
         path = make_video(case.folder / "bounce.mp4", len(pts), crf=4, pts=pts, time_base=timeline.time_base)
-    written = probe(path)
-    reference = probe(make_reference(case))
     marks = FrameProvenance((), ((0, len(pts)),))
-    found = verify_pixels(reference, scan_packets(reference), timeline, written, scan_packets(written), marks)
+    found = verify_pixels(scan_video(make_reference(case)), timeline, scan_video(path), marks)
     assert found.num_reencoded == len(shown) == len(pts)
 
 
 def test_an_extraction_is_compared_with_its_ranges(case):
-    table = case.promised.table
+    table = case.promised.source.table
     timeline = concat_ranges(table, [(24, 48), (60, 72)])
     marks = FrameProvenance((), ((0, len(timeline)),))
-    reference = probe(make_reference(case))
+    reference = scan_video(make_reference(case))
     with pytest.raises(ContractBroken, match=r"^Untouched pixels: frame 0 \(source frame 24\)"):
-        verify_pixels(reference, scan_packets(reference), timeline, reference, scan_packets(reference), marks)
+        verify_pixels(reference, timeline, reference, marks)
 
 
 # Sound
@@ -266,7 +264,7 @@ def test_an_extraction_is_compared_with_its_ranges(case):
 
 @pytest.mark.parametrize(("late", "word"), [(Fraction(5, 1000), "late"), (Fraction(-5, 1000), "early")])
 def test_sound_that_is_shifted(case, late, word):
-    table = case.promised.table
+    table = case.promised.source.table
     path = case.assembled(f"shifted{case.output.suffix}", anchor=table.pts[0] * table.time_base + late)
     assert set(broken := case.broken(path)) == {"the dub is whole"}
     # Matroska's clock counts milliseconds.
@@ -318,25 +316,22 @@ def test_chapters_that_are_lost(case):
 
 def test_a_picture_that_no_decoder_takes(case):
     path = make_video(case.folder / "none.mp4", NUM_FRAMES)
-    written = probe(path)
-    table = scan_packets(written)
+    written = scan_video(path)
     content = path.read_bytes()
     at = content.index(b"mdat") + 4
     size = int.from_bytes(content[at - 8 : at - 4], "big") - 8
     path.write_bytes(content[:at] + bytes(size) + content[at + size :])
     with pytest.raises(ContractBroken, match=r"^Same frames: .*none\.mp4: frame 0 .* cannot be decoded"):
-        verify_pixels(case.info, case.promised.table, case.promised.timeline, written, table, COPIED)
+        verify_pixels(case.promised.source, case.promised.timeline, written, COPIED)
 
 
 def test_a_picture_of_another_size_or_format(case):
-    small = probe(make_video(case.folder / "small.mp4", NUM_FRAMES, size=(160, 90)))
-    deep = probe(make_video(case.folder / "deep.mp4", NUM_FRAMES, pixel_format="yuv420p10le"))
+    small = scan_video(make_video(case.folder / "small.mp4", NUM_FRAMES, size=(160, 90)))
+    deep = scan_video(make_video(case.folder / "deep.mp4", NUM_FRAMES, pixel_format="yuv420p10le"))
     for written, kind in ((small, "yuv420p 160x90"), (deep, "yuv420p10le 192x108")):
         for marks in (COPIED, ALL_CODED):
             with pytest.raises(ContractBroken, match=rf"frame 0 .* is {kind} instead of yuv420p 192x108"):
-                verify_pixels(
-                    case.info, case.promised.table, case.promised.timeline, written, scan_packets(written), marks
-                )
+                verify_pixels(case.promised.source, case.promised.timeline, written, marks)
 
 
 def test_a_mouth_that_fills_the_picture_leaves_nothing_to_compare(case, monkeypatch):

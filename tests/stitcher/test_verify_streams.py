@@ -7,6 +7,7 @@ from base.errors import ContractBroken
 from lipstitch.plan.output_timeline import identity_timeline
 from media.packets.scan import scan_packets
 from media.probe import probe
+from media.source_video import SourceVideo
 from stitcher.verify.contract import Contract, verify_full
 from stitcher.verify.pixels import FrameProvenance
 from stitcher.verify.streams import take_inventory, verify_copies
@@ -22,7 +23,7 @@ def test_packets_of_other_codecs_are_compared(tmp_path, name):
     source = make_source(tmp_path, name)
     info = probe(source)
     table = scan_packets(info)
-    promised = Contract(info, table, identity_timeline(table), None, COPIED, ())
+    promised = Contract(SourceVideo(info, table), identity_timeline(table), None, COPIED, ())
     untouched = {check.promise: check.found for check in verify_full(source, promised)}["untouched packets"]
     assert untouched == "60 of 60 frames are the source's own packets"
 

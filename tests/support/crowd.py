@@ -16,6 +16,7 @@ from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from renderer.render import _Work
 
 SIZE = (640, 360)
@@ -144,7 +145,7 @@ def watching_changes(video, parts=None):
     """
     info = probe(video)
     table = scan_packets(info)
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         source = [[plane.copy() for plane in plane_views(frame)] for _, frame in reader.read(range(len(table)))]
     found = {}
     write = _Work.write

@@ -22,13 +22,12 @@ from media.coding.encoder_options import with_lower_crf
 from media.coding.output_codec import choose_stream
 from media.coding.writer import ClipWriter
 from media.faces import FaceBox, FacePath
-from media.info import MediaInfo
 from media.intervals import contains
-from media.packets.frame_table import FrameTable
 from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from segmenter.planner import plan_clips
 from stitcher.assemble import HIDING, Assembled, assemble, muxer_of
 from stitcher.container import check_container
@@ -335,13 +334,22 @@ class Output:
     """A finished output and what it was made from."""
 
     path: Path
-    info: MediaInfo
-    table: FrameTable
+    source: SourceVideo
     timeline: object
     clips: list
     assembled: Assembled
     damaged: set
     codec: str
+
+    @property
+    def info(self):
+        """What the source holds."""
+        return self.source.info
+
+    @property
+    def table(self):
+        """The source's frames."""
+        return self.source.table
 
     @property
     def copied(self):
@@ -358,17 +366,17 @@ class Output:
         marks = load_provenance(build_check(self.clips))
         dropped = lost_streams({"dropped_streams": self.assembled.dropped_streams})
         codec = self.codec if any(clip.path for clip in self.clips) else ""
-        return Contract(self.info, self.table, self.timeline, None, marks, dropped, codec)
+        return Contract(self.source, self.timeline, None, marks, dropped, codec)
 
 
-def produce(source, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=None, language=None, driven=None):
+def produce(path, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=None, language=None, driven=None):
     """Go from a source to an output as a job does, but paint instead of rendering."""
-    info = probe(source)
-    table = scan_packets(info)
+    info = probe(path)
+    source = SourceVideo(info, table := scan_packets(info))
     timeline = lay_out(table)
     muxer = muxer_of(output)
-    coding = choose_stream(info, table, crf=13, preset="auto", muxer=muxer)
-    check_container(info, table, timeline, muxer, replaces_sound=soundtrack is not None, coding=coding)
+    coding = choose_stream(source, crf=13, preset="auto", muxer=muxer)
+    check_container(source, timeline, muxer, replaces_sound=soundtrack is not None, coding=coding)
     spans = [
         Span(start, min(stop, len(table)), "face", path=FacePath((start,), (FaceBox(0, 0, 9, 9),)))
         for start, stop in faces
@@ -387,29 +395,29 @@ def produce(source, output, faces=FACES, *, lay_out=identity_timeline, soundtrac
     )
     damaged = set()
     finished = [
-        paint(info, table, clip, coding.frames, output.with_name(f"{output.stem}.{clip.index}.nut"), damaged)
+        paint(source, clip, coding.frames, output.with_name(f"{output.stem}.{clip.index}.nut"), damaged)
         for clip in clips
     ]
     assembled = assemble(
-        info, table, timeline, finished, soundtrack, output, muxer=muxer, is_new=coding.is_new, language=language
+        source, timeline, finished, soundtrack, output, muxer=muxer, is_new=coding.is_new, language=language
     )
-    return Output(output, info, table, timeline, finished, assembled, damaged, coding.codec)
+    return Output(output, source, timeline, finished, assembled, damaged, coding.codec)
 
 
-def paint(info, table, clip, coding, path, damaged):
+def paint(source, clip, coding, path, damaged):
     """Make the coded file of a clip, again and again until what is not painted has 45 dB."""
     if clip.action == "copy":
         return RenderedClip(clip, None, "copied", clip.reason, 0, 0.0)
     while coding:
         with (
-            FrameReader(info, table, num_threads=1) as reader,
-            ClipWriter(path, info.require_video(), coding) as writer,
+            FrameReader(source, num_threads=1) as reader,
+            ClipWriter(path, source.video, coding) as writer,
         ):
             for number, (index, frame) in enumerate(reader.read(clip.source_frames), clip.start_frame):
                 if contains(clip.rendered, number):
                     frame.make_writable()
                     paint_box(frame)
-                writer.write(frame, keyframe=bool(table.keyframe[index]))
+                writer.write(frame, keyframe=bool(source.table.keyframe[index]))
         kept = [
             decibels
             for number, decibels in enumerate(writer.psnr, clip.start_frame)

@@ -38,6 +38,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter, is_composable
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from renderer.mel import COLUMNS_PER_SECOND, MEL_BANDS, SAMPLE_RATE, WINDOW_COLUMNS, MelTrack, window_start
 from segmenter.detectors.base import FaceDetector
 from segmenter.scanner import scan_faces
@@ -129,7 +130,7 @@ def _seconds(segments: list[Segment]) -> float:
 def _find_faces(info: MediaInfo, table: FrameTable, detector: FaceDetector, min_face_px: int) -> tuple[Span, ...]:
     video = info.require_video()
     whole = (0, len(table))
-    with FrameReader(info, table, num_threads=1, roughly=True) as reader:
+    with FrameReader(SourceVideo(info, table), num_threads=1, roughly=True) as reader:
         scan = scan_faces(
             reader.read(range(*whole)),
             table=table,
@@ -190,7 +191,7 @@ def _write_crops(
     first = 0
     orientation = info.require_video().orientation
     cutter, tracker = CropCutter(orientation), BoxTracker(detector, PictureConverter(orientation))
-    with FrameReader(info, table, num_threads=1) as reader:
+    with FrameReader(SourceVideo(info, table), num_threads=1) as reader:
         for span, segments in plan:
             stop = first + sum(map(len, segments))
             if segments:

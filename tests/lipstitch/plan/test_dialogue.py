@@ -15,6 +15,7 @@ from media.intervals import merge
 from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from tests.support import two_people
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import make_talk, quick_jobs
@@ -132,7 +133,7 @@ def levels_in(path):
     info = probe(path)
     table = scan_packets(info)
     levels = {who: [] for who in BOXES}
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         for _, frame in reader.read(range(len(table))):
             grey = frame.to_ndarray(format="gray")
             for who, box in BOXES.items():

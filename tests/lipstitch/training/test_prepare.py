@@ -26,6 +26,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from renderer.compositor import Compositor, Pads
 from renderer.mel import MelTrack
 from renderer.render import ClipJob, render_clip
@@ -58,7 +59,7 @@ def rendered_inputs(video, folder):
     table = scan_packets(info)
     detector = CascadeDetector()
     converter = PictureConverter(UPRIGHT)
-    with FrameReader(info, table, roughly=True) as reader:
+    with FrameReader(SourceVideo(info, table), roughly=True) as reader:
         scan = scan_faces(
             reader.read(range(len(table))),
             table=table,
