@@ -21,9 +21,9 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 
 from base.errors import RenderError, WorkspaceError
+from base.machine import num_cores
 from lipstitch.execution.cluster_errors import Cluster
 from lipstitch.execution.dask_cluster import open_dask
-from lipstitch.execution.machine import num_cores
 from lipstitch.execution.ray_cluster import open_ray
 from lipstitch.execution.worker import WorkerSetup, load_finished, run_clip
 from lipstitch.job_file.config import ExecutionConfig

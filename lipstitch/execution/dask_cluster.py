@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from base.errors import RenderError
+from base.machine import num_cores
 from lipstitch.execution.cluster_errors import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
@@ -25,7 +26,6 @@ from lipstitch.execution.cluster_errors import (
     no_workers,
     within,
 )
-from lipstitch.execution.machine import num_cores
 from lipstitch.job_file.config import ExecutionConfig
 
 WAITING_CLIPS = 64

@@ -14,8 +14,9 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from base.errors import RenderError
+from base.machine import num_cores
 from lipstitch.execution.cluster import run_on_cluster
-from lipstitch.execution.machine import choose_workers, num_cores
+from lipstitch.execution.machine import choose_workers
 from lipstitch.execution.stop import follow_parent
 from lipstitch.execution.worker import WorkerSetup, run_clip
 from lipstitch.job_file.config import ExecutionConfig

@@ -1,18 +1,12 @@
-"""What this machine offers, and how many workers it has use for."""
+"""How many workers this machine has use for."""
 
 from __future__ import annotations
 
-import os
-
+from base.machine import num_cores
 from lipstitch.job_file.config import ExecutionConfig
 
 AUTO_WORKERS = 8
 """Clips rendered at a time on one machine, where the job does not say."""
-
-
-def num_cores() -> int:
-    """Return the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_workers(config: ExecutionConfig, num_clips: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from base.errors import OutOfMemory, RenderError
 from base.files import atomic_file
-from lipstitch.execution.machine import num_cores
+from base.machine import num_cores
 from lipstitch.workspace import Workspace
 from media.clips import Clip, Outcome, RenderedClip
 from media.coding.encoder_options import VideoCoding, with_lower_crf

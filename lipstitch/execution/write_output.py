@@ -13,9 +13,9 @@ from typing import Any
 
 from base.errors import ContractBroken
 from base.files import atomic_file, content_key
+from base.machine import num_cores
 from lipstitch.execution.cluster_errors import check_cluster
 from lipstitch.execution.executor import run_clips
-from lipstitch.execution.machine import num_cores
 from lipstitch.execution.worker import WorkerSetup, load_finished, share_source
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs import OutputSpec

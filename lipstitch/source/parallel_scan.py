@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
-from lipstitch.execution.machine import num_cores
+from base.machine import num_cores
 from lipstitch.progress import Reporter, stage
 from media.info import MediaInfo
 from media.intervals import Interval

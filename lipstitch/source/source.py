@@ -14,7 +14,8 @@ from threading import Thread, main_thread
 
 from base.errors import CheckpointNotFound, UnsupportedMedia
 from base.files import content_key
-from lipstitch.execution.machine import choose_workers, num_cores
+from base.machine import num_cores
+from lipstitch.execution.machine import choose_workers
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.span_file import read_spans
 from lipstitch.plan.dialogue import assign_speakers, borders_of, build_shares

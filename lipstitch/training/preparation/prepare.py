@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from base.errors import CheckpointNotFound, ConfigError
 from base.files import locked, write_json
+from base.machine import num_cores
 from lipstitch.progress import Reporter, stage
 from lipstitch.training.dataset.facts import VideoFacts
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
@@ -131,7 +131,7 @@ def prepare_dataset(
     choice, weights = (detector or DetectorSource()).find(reporter)
     with locked(out, "choose another --out"):
         prepared = Prepared(out)
-        num_workers = max(min(workers or _num_cores(), MOST_WORKERS, len(videos)), 1)
+        num_workers = max(min(workers or num_cores(), MOST_WORKERS, len(videos)), 1)
         own = threading.local()
 
         def work(path: Path) -> tuple[VideoFacts, bool]:
@@ -192,7 +192,3 @@ def _tell(prepared: Prepared, reporter: Reporter) -> None:
         prepared.folder / "prepare.json",
         {**prepared.totals(), "rejected_seconds": prepared.rejected(), "by_video": videos},
     )
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
