@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from base.settings import FilePath, load_settings, shown
+from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.fields import AudioStart, Checkpoint, Pixels, Reference, Target, Time
 from lipstitch.job_file.speakers import SpeakersConfig
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
@@ -215,51 +216,6 @@ class RendererConfig(_Model):
     )
     frame_hashes: bool = Field(
         default=False, description="Note a hash of each frame given to the encoder in the report."
-    )
-
-
-class AudioConfig(_Model):
-    """How the soundtrack is coded, where the dub's own packets cannot be used."""
-
-    codec: Literal["auto", "aac", "mp3", "ac3", "opus", "flac", "pcm_s16le", "pcm_s24le"] = Field(
-        default="auto", description="auto: AAC where the container takes it."
-    )
-    bit_rate: int | None = Field(
-        default=None, ge=16_000, le=1_536_000, description="Bits per second. Omitted: 192000 for two channels."
-    )
-    language: str | None = Field(
-        default=None, pattern="^[a-z]{3}$", description="ISO 639-2 code of the dub, for example hin."
-    )
-
-
-class VideoConfig(_Model):
-    """How frames are coded, where packets cannot be copied."""
-
-    crf: int = Field(
-        default=13,
-        ge=1,  # 0 would be lossless, which the profiles of sources do not allow
-        le=40,
-        description="Constant rate factor of x264 and x265; lower is better.",
-    )
-    preset: Literal["auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
-        default="auto",
-        description="Preset of x264 and x265: slower ones make smaller files. auto: veryfast for H.264, ultrafast for"
-        " HEVC, which cost about the same.",
-    )
-
-
-class StitcherConfig(_Model):
-    """How the output is put together."""
-
-    audio: AudioConfig = AudioConfig()
-    video: VideoConfig = VideoConfig()
-    crossfade_seconds: float = Field(
-        default=0.02, ge=0, le=1, description="Length of the cross-fades where sound is joined."
-    )
-    verify: Literal["packets", "full", "none"] = Field(
-        default="packets",
-        description="How the finished file is checked before it gets its name. packets: every packet, what players are"
-        " told, and the pictures at head, seams and end. full: source and output are decoded whole and compared.",
     )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from base.errors import UnsupportedMedia
 from base.files import content_key, plain
-from lipstitch.job_file.config import AudioConfig, Silence
+from lipstitch.job_file.coding import AudioConfig
+from lipstitch.job_file.config import Silence
 from lipstitch.plan.outputs import OutputSpec
 from lipstitch.progress import Reporter
 from lipstitch.workspace import Workspace, hash_input

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ConfigError, ContractBroken
-from lipstitch.job_file.config import JobConfig, VideoConfig
+from lipstitch.job_file.coding import VideoConfig
+from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs import plan_outputs
 from lipstitch.progress import Reporter, stage
 from lipstitch.report.report import load_provenance, lost_streams, report_path

@@ -15,7 +15,7 @@ import pytest
 
 from base.errors import WorkspaceError
 from base.files import atomic_file, content_key, disk_errors, hash_bytes
-from lipstitch.job_file.config import AudioConfig
+from lipstitch.job_file.coding import AudioConfig
 from lipstitch.workspace import Workspace, fingerprint
 from media.packets.frame_table import FrameTable
 

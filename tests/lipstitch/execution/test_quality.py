@@ -11,7 +11,8 @@ import stitcher.verify.pixels
 from base.errors import ContractBroken
 from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
-from lipstitch.job_file.config import VideoConfig, load_job
+from lipstitch.job_file.coding import VideoConfig
+from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.report import load_provenance, report_path
 from lipstitch.report.verify import verify_job
