@@ -147,3 +147,8 @@ def brief(text: str) -> str:
     """Return text of the user's on one line, cut where it is long."""
     line = text if text.isprintable() else repr(text)[1:-1]
     return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."
+
+
+def size_text(num_bytes: int) -> str:
+    """Return a size as people read it, in decimal units: 12 MB, 3.4 GB."""
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"

@@ -39,15 +39,14 @@ import numpy as np
 import yaml
 
 from base.errors import LipstitchError
+from lipstitch.job import open_job
 from lipstitch.job_file.config import JobConfig, load_job
 from lipstitch.progress import Silent
-from lipstitch.source.source import open_source
 from media.audio.reader import read_samples
 from media.orientation import Orientation
 from media.packets.truncation import check_complete
 from media.probe import probe
 from media.reader import FrameReader
-from media.source_video import SourceVideo
 from renderer.checkpoints import load_network
 from segmenter.detectors.build import build_detector
 from tests.support.synthetic import Sound, click_track, make_video
@@ -382,16 +381,17 @@ def do_case(case: Case, stock: Path) -> None:
                 "output": case.path.with_name("out.mkv"),
             }
         )
-    source, edits = open_source(config, Silent(), plan_only=True, force=True)
+    opened = open_job(config, Silent(), force=True)
+    source = opened.video
     if case.kind == "job":
         return
     with suppress(LipstitchError):
         check_complete(source.info)
-    with suppress(LipstitchError), FrameReader(SourceVideo(source.info, source.table), num_threads=1) as reader:
+    with suppress(LipstitchError), FrameReader(source, num_threads=1) as reader:
         for _ in reader.read(range(min(len(source.table), MAX_FRAMES))):
             pass
-    for edit in edits:
-        for piece in edit.driving.pieces:
+    for spec in opened.specs:
+        for piece in spec.drive_audio.main.pieces:
             audio = probe(piece.path).require_audio()
             for _ in read_samples(
                 piece.path, stream_index=audio.index, rate=16000, layout="mono", stop=MAX_SECONDS, zero=piece.zero

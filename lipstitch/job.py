@@ -1,27 +1,54 @@
 """run_job(): the story on one page.
 
-job.yaml -> open_source -> scan_source -> select_targets -> plan_output (--plan stops here) -> write_output
--> output and report
+job.yaml -> open_job -> scan -> select_targets -> plan_output (--plan stops here) -> write_output -> output and report
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from base.files import clear_leftovers
+from lipstitch.execution.machine import measure_capacity
 from lipstitch.job_file.config import JobConfig
-from lipstitch.job_file.span_file import write_spans
-from lipstitch.plan.plan import check_disk, describe_plan
+from lipstitch.job_file.span_file import read_spans, write_spans
+from lipstitch.plan.audio.inputs import open_audio_inputs
+from lipstitch.plan.audio.notes import SoundNote
+from lipstitch.plan.describe import describe_plan
+from lipstitch.plan.outputs.dialogue import Dialogue, open_dialogue
+from lipstitch.plan.outputs.plan_outputs import plan_outputs
+from lipstitch.plan.outputs.spec import OutputSpec
+from lipstitch.plan.plan import check_disk, plan_output
+from lipstitch.plan.streams import StreamPlan, check_outputs
 from lipstitch.plan.target import select_targets
-from lipstitch.progress import Reporter, stage
+from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.report import report_path
-from lipstitch.source.checks import check_reel, check_side_file, workspace_folder
-from lipstitch.source.source import open_source, plan_output, scan_source, span_settings
-from lipstitch.workspace import Workspace
+from lipstitch.source.checks import check_output_name, check_reel, check_side_file, check_sounds_complete
+from lipstitch.source.import_ahead import import_ahead
+from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
+from lipstitch.source.source import Source, choose_coding, identify_source, open_source
+from lipstitch.source.weights import find_local_network, find_network
+from lipstitch.workspace import Workspace, workspace_folder
+from media.clips import RenderedClip
 from media.intervals import merge
-from segmenter.spans.table import to_rows
+from media.source_video import SourceVideo
+from segmenter.spans.table import SpanRow, to_rows
 
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedJob:
+    """A job whose files were all opened and checked."""
+
+    config: JobConfig
+    video: SourceVideo
+    specs: tuple[OutputSpec, ...]
+    streams: tuple[StreamPlan, ...]
+    """Of each output, what becomes of the source's own streams."""
+    rows: tuple[SpanRow, ...] | None
+    """What the job's span file says; None if it has none."""
 
 
 def run_job(
@@ -38,42 +65,109 @@ def run_job(
     plan_only: say what would be done and stop. force: existing outputs are replaced. reel: where to write a
     comparison reel. spans: where a plan writes the span file.
     """
-    source, edits = open_source(config, reporter, plan_only=plan_only, force=force or plan_only)
+    job, timings = open_job(config, reporter, force=force or plan_only), Timings()
     if reel is not None:
-        check_reel(config, reel, [edit.output for edit in edits], force=force or plan_only)
+        check_reel(config, reel, [spec.output for spec in job.specs], force=force or plan_only)
     if spans is not None:
         check_side_file(config, "--spans", spans, (".csv",), force=force)
-    if not plan_only:
+    network = None if plan_only else find_network(config, reporter)
+    if network is None:
+        source = identify_source(job.video)
+    else:
+        _mention_sounds(job.specs, reporter)
+        with import_ahead():
+            source = identify_source(job.video)
         from lipstitch.execution.write_output import check_renderer, write_output
 
-        check_renderer(config, source)
+        check_renderer(config, network)
+    capacity = measure_capacity(config.execution, network or find_local_network(config, reporter))
     with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
-        for path in [*(edit.output for edit in edits), *([reel] if reel else [])]:
+        for path in [*(spec.output for spec in job.specs), *([reel] if reel else [])]:
             clear_leftovers(path)
             clear_leftovers(report_path(path))
-        shown = merge(part for edit in edits for part in edit.scanned)
-        scan = scan_source(config, source, shown, workspace, reporter)
-        casting = select_targets(config, source, edits, scan, source.rows, workspace)
-        plans = [plan_output(config, source, edit, casting, workspace) for edit in edits]
-        if plan_only:
+        scanned = scan_job(job, source, workspace, reporter, timings)
+        target = select_targets(config, scanned, job.specs, job.rows, workspace)
+        plans = [
+            plan_output(config, scanned, spec, streams, target, capacity, workspace)
+            for spec, streams in zip(job.specs, job.streams, strict=True)
+        ]
+        if network is None:
             for plan in plans:
                 reporter.info(describe_plan(plan))
             if spans is not None:
-                found = casting.spoken(casting.spans(source.table, shown, span_settings(config)), edits)
-                write_spans(to_rows(found), source.table, spans)
+                write_spans(to_rows(target.spans_of(job.specs)), source.table, spans)
                 reporter.info(f"Spans: {spans}")
             return EXIT_COMPLETE
         check_disk(plans, workspace)
-        finished = [write_output(config, source, plan, workspace, reporter) for plan in plans]
+        finished = [write_output(config, scanned, plan, network, workspace, reporter, timings) for plan in plans]
         if reel is not None:
             from lipstitch.report.comparison_video import write_reel
 
             with stage(reporter, "reel", 1, "reels"):
-                has_reel = write_reel(reel, source.info, source.table, list(zip(edits, finished, strict=True)))
+                has_reel = write_reel(reel, source.info, source.table, list(zip(job.specs, finished, strict=True)))
                 reporter.advance(1)
-            reporter.info(f"Reel: {reel}" if has_reel else "There is no reel, since nothing was rendered.")
+            reporter.info(f"Reel: {reel}" if has_reel else "No reel was written, since nothing was rendered.")
         workspace.tidy(config.execution.keep)
+    return _exit_code(finished, reporter)
+
+
+def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob:
+    """Open the files of a job and check all that can be checked before the work, cheapest first.
+
+    force: existing outputs may be replaced. Raises ConfigError or MediaError.
+    """
+    check_output_name(config, force=force)
+    check_sounds_complete(config)
+    video = open_source(config)
+    coding = choose_coding(config, video)
+    inputs = open_audio_inputs(config, video)
+    dialogue = open_dialogue(config, video, inputs)
+    specs = plan_outputs(config, video, inputs, dialogue)
+    _warn_of_sounds(config, specs, dialogue, reporter)
+    streams = check_outputs(config, video, specs, coding, force=force)
+    check_photos(config)
+    rows = read_spans(config.segmenter.spans, video.table) if config.segmenter.spans else None
+    return OpenedJob(config, video, specs, streams, rows)
+
+
+def scan_job(job: OpenedJob, source: Source, workspace: Workspace, reporter: Reporter, timings: Timings) -> Scanned:
+    """Find the faces in all frames that the outputs show, and embed the photos by which the job names people."""
+    config = job.config
+    shown = merge(part for spec in job.specs for part in spec.scanned_frames)
+    needs_people = config.needs_people or any(row.person for row in job.rows or ())
+    finder = choose_finder(config, source, shown, workspace, reporter, needs_people=needs_people)
+    references = embed_references(config, finder)
+    return Scanned(source, finder, scan_source(config, source, finder, shown, workspace, reporter, timings), references)
+
+
+def _warn_of_sounds(
+    config: JobConfig, specs: Sequence[OutputSpec], dialogue: Dialogue | None, reporter: Reporter
+) -> None:
+    for speaker in dialogue.speakers if dialogue else ():
+        if not speaker.stretches:
+            assert config.input.speakers is not None
+            reporter.warning(
+                f"input.speakers.cast.{speaker.name}: {config.input.speakers.turns} holds no turn of this speaker."
+            )
+    for note in _sound_notes(specs):
+        if note.is_warning:
+            reporter.warning(f"{note.text}.")
+
+
+def _mention_sounds(specs: Sequence[OutputSpec], reporter: Reporter) -> None:
+    """Say what is worth knowing of the sounds; a plan holds it anyway."""
+    for note in _sound_notes(specs):
+        if not note.is_warning:
+            reporter.info(f"Sound: {note.text}.")
+
+
+def _sound_notes(specs: Sequence[OutputSpec]) -> dict[SoundNote, None]:
+    """Return each note once, in order: outputs of one job share their sounds."""
+    return dict.fromkeys(note for spec in specs for note in spec.sound_notes)
+
+
+def _exit_code(finished: Sequence[Sequence[RenderedClip]], reporter: Reporter) -> int:
     fell_back = sum(clip.outcome == "fell_back" for clips in finished for clip in clips)
     if fell_back:
         reporter.warning(

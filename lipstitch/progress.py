@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import IO, Any, Literal, Protocol
 
 from rich.console import Console
@@ -176,12 +176,29 @@ class LiveLine(Silent):
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+class Timings:
+    """Wall time of a job's stages, in seconds by name; stages of one name add up."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+
+
 @contextmanager
-def stage(reporter: Reporter, name: str, total: int, unit: str) -> Iterator[Reporter]:
-    """Bracket a stage with begin and end, whatever happens in it."""
+def stage(reporter: Reporter, name: str, total: int, unit: str, timings: Timings | None = None) -> Iterator[Reporter]:
+    """Bracket a stage with begin and end, whatever happens in it. timings: also takes the time that it took."""
     reporter.begin(name, total, unit)
     try:
-        yield reporter
+        with timings.measure(name) if timings else nullcontext():
+            yield reporter
     finally:
         reporter.end()
 

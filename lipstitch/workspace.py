@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from base.files import KEY_BYTES, PARTIAL, atomic_file, content_key, hash_bytes, plain, take_lock
+from lipstitch.job_file.config import JobConfig
 from media.packets.frame_table import FrameTable
 
 OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")
@@ -139,3 +140,13 @@ def fingerprint(path: Path, table: FrameTable) -> str:
     """Return what identifies a source video wherever it lies: size, packet index and bytes; not its name or date."""
     index = hashlib.blake2b(table.pts.tobytes() + table.dts.tobytes() + table.keyframe, digest_size=16).hexdigest()
     return content_key(path.stat().st_size, index, hash_input(path))
+
+
+def workspace_folder(config: JobConfig) -> Path:
+    """Return the folder of the job's workspace: beside the output unless the job says otherwise."""
+    return config.execution.workspace or config.output.with_name(f"{config.output.name}.lipstitch")
+
+
+def job_key(config: JobConfig) -> str:
+    """Return the content key of a job file: the same job, wherever and however it is worked on."""
+    return content_key(config.model_dump(mode="json", exclude={"execution"}))

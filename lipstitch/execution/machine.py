@@ -1,9 +1,13 @@
-"""How many workers this machine has use for."""
+"""How many workers this machine has use for, and what it renders with."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from base.machine import num_cores
 from lipstitch.job_file.config import ExecutionConfig
+from lipstitch.plan.estimate import Capacity
 
 AUTO_WORKERS = 8
 """Clips rendered at a time on one machine, where the job does not say."""
@@ -21,3 +25,13 @@ def choose_workers(config: ExecutionConfig, num_clips: int) -> int:
         return 1
     wanted = min(num_cores(), AUTO_WORKERS) if config.workers == "auto" else config.workers
     return max(1, min(wanted, num_clips))
+
+
+def measure_capacity(config: ExecutionConfig, checkpoint: Path | None) -> Capacity:
+    """Return what a job renders with on this machine. checkpoint: weights of its network; None: still missing."""
+    return Capacity(
+        num_cores=num_cores(),
+        max_workers=choose_workers(config, sys.maxsize),
+        has_processes=config.backend == "processes",
+        checkpoint_bytes=checkpoint.stat().st_size if checkpoint else 0,
+    )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from base.errors import ConfigError
-from lipstitch.job_file.config import JobConfig
+from lipstitch.job_file.config import JobConfig, SegmenterConfig
 from lipstitch.job_file.fields import PointedAt, Reference
 from lipstitch.job_file.span_file import check_people
 from lipstitch.job_file.speakers import SpeakersConfig
-from lipstitch.plan.outputs import OutputSpec
-from lipstitch.plan.soundtrack import find_spoken, frames_hearing
+from lipstitch.plan.outputs.dialogue import split_at_turns
+from lipstitch.plan.outputs.spec import OutputSpec
+from lipstitch.plan.speech import find_spoken, frames_hearing
+from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
 from media.clips import Span
 from media.identity import EmbedderSettings
@@ -20,14 +21,10 @@ from media.intervals import Interval, intersect, merge
 from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Identities, find_people
 from segmenter.people.targets import Choice, choose_at, choose_like, choose_main
-from segmenter.scan import Scan
 from segmenter.spans.find import find_target_spans
 from segmenter.spans.presence import SpanSettings
 from segmenter.spans.table import SpanRow, from_rows
 from segmenter.spans.turns import Speaker, cut_to_turns
-
-if TYPE_CHECKING:
-    from lipstitch.source.source import Footage, Source
 
 NOBODY = Choice("people")
 
@@ -36,32 +33,41 @@ NOBODY = Choice("people")
 class TargetSelection:
     """Who is in the video, and who of them is rendered where."""
 
-    cast: Identities
+    table: FrameTable
+    """The frames of the video."""
+    identities: Identities
     upright_size: tuple[int, int]
+    settings: SpanSettings
+    """When a face counts as seen."""
     choice: Choice
     target: str
     """The target, in the words of the job file."""
     rows: tuple[SpanRow, ...] | None
     """What the user's span file says; None: the choice decides."""
-    parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    """In a dialogue, each speaker's name and the numbers of the people that they are."""
+    people_of_speakers: Mapping[str, tuple[int, ...]]
+    """In a dialogue, the numbers of the people that each speaker is, by name; else empty."""
 
-    def spans(self, table: FrameTable, intervals: Sequence[Interval], settings: SpanSettings) -> tuple[Span, ...]:
+    def seen_spans(self, intervals: Sequence[Interval]) -> tuple[Span, ...]:
         """Return the spans of some frames of the source; in a dialogue, wherever speakers are seen."""
         if self.rows is not None:
-            return from_rows(self.rows, self.cast, self.upright_size, table, intervals, settings, self.choice)
-        return find_target_spans(self.cast, self.upright_size, table, intervals, settings, self.choice)
+            return from_rows(
+                self.rows, self.identities, self.upright_size, self.table, intervals, self.settings, self.choice
+            )
+        return find_target_spans(self.identities, self.upright_size, self.table, intervals, self.settings, self.choice)
 
-    def speakers(self, edit: OutputSpec) -> tuple[Speaker, ...]:
-        """Return who speaks when in an edit, and who they are in the picture."""
-        people = dict(self.parts)
-        return tuple(replace(speaker, people=people[speaker.name]) for speaker in edit.speakers)
+    def speakers(self, spec: OutputSpec) -> tuple[Speaker, ...]:
+        """Return who speaks when in an output, and who they are in the picture."""
+        return tuple(
+            Speaker(each.name, each.voice, each.turns, self.people_of_speakers[each.name]) for each in spec.speakers
+        )
 
-    def spoken(self, spans: Sequence[Span], edits: Sequence[OutputSpec]) -> tuple[Span, ...]:
-        """Return spans of the source, those of speakers cut to the turns that they have in the edits."""
-        if not self.parts:
-            return tuple(spans)
-        return cut_to_turns(spans, [(edit.timeline, self.speakers(edit)) for edit in edits])
+    def spans_of(self, specs: Sequence[OutputSpec]) -> tuple[Span, ...]:
+        """Return the spans of all frames that outputs show, those of speakers cut to the turns that they have there."""
+        spans = self.seen_spans(merge(part for spec in specs for part in spec.scanned_frames))
+        if not self.people_of_speakers:
+            return spans
+        dialogues = [(spec.timeline, self.speakers(spec)) for spec in specs]
+        return cut_to_turns(spans, [(split_at_turns(timeline, speakers), speakers) for timeline, speakers in dialogues])
 
     def describe(self) -> str:
         """Return in one line who is meant."""
@@ -75,35 +81,62 @@ class TargetSelection:
                 "track": "one face",
             }[self.choice.kind]
             return f"{self.target}: {'person 1, else ' if self.choice.people else ''}{by}"
-        if self.parts:
+        if self.people_of_speakers:
             return "the speakers, each in their own turns"
         people = ", ".join(f"person {number}" for number in self.choice.people) or "nobody"
-        return f"{self.target}: {people} of {len(self.cast.people)}"
+        return f"{self.target}: {people} of {len(self.identities.people)}"
 
 
 def select_targets(
     config: JobConfig,
-    source: Source,
-    edits: Sequence[OutputSpec],
-    scan: Scan,
+    scanned: Scanned,
+    specs: Sequence[OutputSpec],
     rows: tuple[SpanRow, ...] | None,
     workspace: Workspace,
 ) -> TargetSelection:
-    """Find the people of a scan and choose among them, as the job says. Raises ConfigError where it cannot."""
-    cast = people_of(source, merge(part for edit in edits for part in edit.scanned), scan)
+    """Find the people of a scan and choose among them, as the job says. Raises ConfigError where it cannot.
+
+    rows: what the job's span file says.
+    """
+    people = people_of(scanned, merge(part for spec in specs for part in spec.scanned_frames))
     if rows is not None:
         assert config.segmenter.spans is not None
-        check_people(config.segmenter.spans, rows, cast)
+        check_people(config.segmenter.spans, rows, people)
     if config.input.speakers is not None:
-        parts, choice = select_speakers(config.input.speakers, source, cast)
-        return TargetSelection(cast, scan.upright_size, choice, "speakers", rows, parts)
-    choice = _choose(config, source, edits, cast, workspace, by_rows=rows is not None)
-    return TargetSelection(cast, scan.upright_size, choice, _name(config), rows)
+        target, (people_of_speakers, choice) = "speakers", _select_speakers(config.input.speakers, scanned, people)
+    else:
+        choice = _choose(config, scanned, specs, people, workspace, by_rows=rows is not None)
+        target, people_of_speakers = _name(config), {}
+    return TargetSelection(
+        table=scanned.source.table,
+        identities=people,
+        upright_size=scanned.scan.upright_size,
+        settings=span_settings(config.segmenter),
+        choice=choice,
+        target=target,
+        rows=rows,
+        people_of_speakers=people_of_speakers,
+    )
 
 
-def people_of(source: Footage, intervals: Sequence[Interval], scan: Scan) -> Identities:
+def people_of(scanned: Scanned, intervals: Sequence[Interval]) -> Identities:
     """Return who is seen in the frames of the intervals."""
-    return find_people(scan, source.table, intervals, source.embedder_settings or EmbedderSettings())
+    settings = scanned.finder.embedder_settings or EmbedderSettings()
+    return find_people(scanned.scan, scanned.source.table, intervals, settings)
+
+
+def span_settings(settings: SegmenterConfig) -> SpanSettings:
+    """Return when a face counts as seen."""
+    return SpanSettings(
+        onset=settings.onset,
+        offset=settings.offset,
+        min_on_seconds=settings.min_on_seconds,
+        min_off_seconds=settings.min_off_seconds,
+        min_face_px=settings.min_face_px,
+        max_yaw_degrees=settings.max_yaw_degrees,
+        min_sharpness=settings.min_sharpness,
+        min_light=settings.min_light,
+    )
 
 
 def _name(config: JobConfig) -> str:
@@ -117,9 +150,9 @@ def _name(config: JobConfig) -> str:
 
 def _choose(
     config: JobConfig,
-    source: Source,
-    edits: Sequence[OutputSpec],
-    cast: Identities,
+    scanned: Scanned,
+    specs: Sequence[OutputSpec],
+    people: Identities,
     workspace: Workspace,
     *,
     by_rows: bool,
@@ -128,31 +161,33 @@ def _choose(
     if target == "all" or target == "largest":
         return Choice(target)
     if target == "main":
-        needs_speech = len(cast.people) > 1 and not by_rows
-        speech = heard_speech(edits, workspace) if needs_speech else []
+        needs_speech = len(people.people) > 1 and not by_rows
+        speech = _frames_with_speech(specs, workspace) if needs_speech else []
         settings = config.segmenter
-        return choose_main(cast, source.table, speech, least_px=settings.min_face_px, least_score=settings.offset)
-    return _choose_person("segmenter.target", target, source, cast)
+        return choose_main(
+            people, scanned.source.table, speech, least_px=settings.min_face_px, least_score=settings.offset
+        )
+    return _choose_person("segmenter.target", target, scanned, people)
 
 
-def _choose_person(key: str, person: int | Reference | PointedAt, source: Source, cast: Identities) -> Choice:
-    """Return whom a key of the job file means."""
+def _choose_person(key: str, person: int | Reference | PointedAt, scanned: Scanned, people: Identities) -> Choice:
+    """Return the person that a key of the job file means."""
     if isinstance(person, Reference):
-        vector = source.references[person.reference]
-        return choose_like(cast, vector, source.embedder_settings or EmbedderSettings(), key=key)
+        vector = scanned.references[person.reference]
+        return choose_like(people, vector, scanned.finder.embedder_settings or EmbedderSettings(), key=key)
     if isinstance(person, PointedAt):
-        return _pointed_at(key, person, source, cast)
-    if person > len(cast.people):
+        return _choose_pointed_at(key, person, scanned.source.table, people)
+    if person > len(people.people):
         raise ConfigError(
-            f"{key} (now {person}): there are {len(cast.people)} people in this video;"
+            f"{key} (now {person}): there are {len(people.people)} people in this video;"
             " python main.py faces shows who they are."
         )
     return Choice("people", (person,))
 
 
-def _pointed_at(key: str, person: PointedAt, source: Source, cast: Identities) -> Choice:
-    frame = source.table.frame_at(person.at)
-    choice = choose_at(cast, source.table, frame, person.point, key=key) if frame < len(source.table) else None
+def _choose_pointed_at(key: str, person: PointedAt, table: FrameTable, people: Identities) -> Choice:
+    frame = table.frame_at(person.at)
+    choice = choose_at(people, table, frame, person.point, key=key) if frame < len(table) else None
     if choice is None:
         x, y = person.point
         raise ConfigError(
@@ -162,28 +197,28 @@ def _pointed_at(key: str, person: PointedAt, source: Source, cast: Identities) -
     return choice
 
 
-def select_speakers(
-    dialogue: SpeakersConfig, source: Source, cast: Identities
-) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], Choice]:
+def _select_speakers(
+    dialogue: SpeakersConfig, scanned: Scanned, people: Identities
+) -> tuple[dict[str, tuple[int, ...]], Choice]:
     """Return the numbers of the people that each speaker is, and all of them as one choice. Raises ConfigError.
 
-    Somebody whom two references are like, beside those whom they mean, is neither.
+    A person who looks like two references, but is meant by neither, belongs to no speaker.
     """
     choices: dict[str, Choice] = {}
     for name, speaker in dialogue.cast.items():
         key = f"input.speakers.cast.{name}.person"
-        choices[name] = _choose_person(key, speaker.person, source, cast) if speaker.person else NOBODY
+        choices[name] = _choose_person(key, speaker.person, scanned, people) if speaker.person else NOBODY
         if choices[name].kind == "track":
             raise ConfigError(
                 f"{key}.at: whose face that is cannot be told. Give a moment that shows it larger, or from the front."
             )
     _require_distinct(choices)
-    parts = []
+    numbers: dict[str, tuple[int, ...]] = {}
     for name, choice in choices.items():
         others = {number for other in choices.values() if other is not choice for number in other.people}
-        parts.append((name, (*choice.people[:1], *(number for number in choice.people[1:] if number not in others))))
+        numbers[name] = (*choice.people[:1], *(number for number in choice.people[1:] if number not in others))
     note = "; ".join(choice.note for choice in choices.values() if choice.note)
-    return tuple(parts), Choice("people", tuple(number for _, people in parts for number in people), note=note)
+    return numbers, Choice("people", tuple(number for each in numbers.values() for number in each), note=note)
 
 
 def _require_distinct(choices: Mapping[str, Choice]) -> None:
@@ -198,12 +233,12 @@ def _require_distinct(choices: Mapping[str, Choice]) -> None:
                 )
 
 
-def heard_speech(edits: Sequence[OutputSpec], workspace: Workspace) -> list[Interval]:
-    """Return the source frames during which the sound that drives the lips speaks."""
-    return merge(part for edit in edits for part in _shown_with(edit, find_spoken(edit.driving, workspace)))
-
-
-def _shown_with(edit: OutputSpec, speech: Sequence[Interval]) -> list[Interval]:
-    """Return the source frames that an edit shows while samples of its driving sound are heard."""
-    timeline = edit.timeline
-    return timeline.source_intervals(intersect(frames_hearing(edit, speech), edit.driven))
+def _frames_with_speech(specs: Sequence[OutputSpec], workspace: Workspace) -> list[Interval]:
+    """Return the source frames that outputs show while the sound that drives the lips speaks."""
+    return merge(
+        part
+        for spec in specs
+        for part in spec.timeline.source_intervals(
+            intersect(frames_hearing(spec, find_spoken(spec.drive_audio.main, workspace)), spec.driven_frames)
+        )
+    )

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from base.errors import MediaError, StitchError
 from base.files import atomic_file
-from lipstitch.plan.outputs import OutputSpec
+from lipstitch.plan.outputs.spec import OutputSpec
 from media.audio.buffer import Samples
 from media.audio.reader import read_samples
 from media.clips import RenderedClip

@@ -15,11 +15,13 @@ from PIL import Image
 
 from base.files import atomic_file
 from lipstitch.job_file.config import JobConfig
+from lipstitch.plan.outputs.ranges import frames_to_scan
 from lipstitch.plan.target import people_of
-from lipstitch.progress import Reporter, stage
-from lipstitch.source.checks import check_side_file, workspace_folder
-from lipstitch.source.source import Footage, open_footage, scan_source
-from lipstitch.workspace import Workspace
+from lipstitch.progress import Reporter, Timings, stage
+from lipstitch.source.checks import check_side_file
+from lipstitch.source.scan import Scanned, choose_finder, scan_source
+from lipstitch.source.source import identify_source, open_source
+from lipstitch.workspace import Workspace, workspace_folder
 from media.faces import Face
 from media.picture import PictureConverter, snap_to_chroma
 from media.reader import FrameReader
@@ -44,11 +46,14 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
     data = out.with_suffix(".json")
     check_side_file(config, "--out", out, (".html", ".htm"), force=force)
     check_side_file(config, "--out", data, (".json",), force=force)
-    source, shown = open_footage(config)
+    video = open_source(config)
+    shown = frames_to_scan(config, video)
+    source = identify_source(video)
     with Workspace(_workspace_folder(config, out)) as workspace:
         workspace.clear_partial()
-        scan = scan_source(config, source, shown, workspace, reporter, needs_people=True)
-    cast = people_of(source, shown, scan)
+        finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True)
+        scan = scan_source(config, source, finder, shown, workspace, reporter, Timings())
+    cast = people_of(Scanned(source, finder, scan, references={}), shown)
     with stage(reporter, "faces", min(len(cast.people), MAX_THUMBNAILS), "people"):
         portraits = crop_thumbnails(source, cast.people[:MAX_THUMBNAILS], reporter)
     listed = [_entry(person, cast, source) for person in cast.people]
@@ -69,7 +74,7 @@ def _workspace_folder(config: JobConfig, out: Path) -> Path:
     return workspace_folder(config) if has_folder else out.with_name(f"{out.name}.lipstitch")
 
 
-def _entry(person: Person, cast: Identities, source: Footage) -> dict[str, Any]:
+def _entry(person: Person, cast: Identities, source: SourceVideo) -> dict[str, Any]:
     table = source.table
     shots = [shot for shot in cast.shots if person.number in shot.people]
     return {
@@ -91,12 +96,12 @@ def _entry(person: Person, cast: Identities, source: Footage) -> dict[str, Any]:
     }
 
 
-def crop_thumbnails(source: Footage, people: Sequence[Person], reporter: Reporter) -> dict[int, bytes]:
+def crop_thumbnails(source: SourceVideo, people: Sequence[Person], reporter: Reporter) -> dict[int, bytes]:
     """Return the best picture of each person as a JPEG file, by number."""
     orientation = source.video.orientation
     converter = PictureConverter(orientation)
     portraits: dict[int, bytes] = {}
-    with FrameReader(SourceVideo(source.info, source.table)) as reader:
+    with FrameReader(source) as reader:
         for person in sorted(people, key=lambda person: person.best_frame):
             (_, frame), *_ = reader.read([person.best_frame])
             square = _square_around(person.best_face)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from base.files import atomic_file
-from lipstitch.plan.dialogue import Share
-from lipstitch.plan.outputs import OutputSpec
+from lipstitch.plan.outputs.dialogue import Share
+from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.target import TargetSelection
 from media.clips import Outcome, ReencodedSpan, RenderedClip, Span
 from media.info import MediaInfo
@@ -180,7 +180,7 @@ def _target(casting: TargetSelection) -> dict[str, Any]:
         "target": casting.target,
         "chosen": casting.describe(),
         "people": list(casting.choice.people),
-        "num_people": len(casting.cast.people),
+        "num_people": len(casting.identities.people),
         "note": casting.choice.note,
     }
 

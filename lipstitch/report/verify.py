@@ -9,13 +9,12 @@ from typing import Any
 from base.errors import ConfigError, ContractBroken
 from lipstitch.job_file.coding import VideoConfig
 from lipstitch.job_file.config import JobConfig
-from lipstitch.plan.outputs import plan_outputs
+from lipstitch.plan.audio.inputs import open_audio_inputs
+from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.progress import Reporter, stage
 from lipstitch.report.report import load_provenance, lost_streams, report_path
 from lipstitch.workspace import fingerprint
-from media.packets.scan import scan_packets
-from media.probe import probe
-from media.source_video import SourceVideo
+from media.source_video import scan_video
 from stitcher.verify.contract import Check, Contract, verify_full
 
 
@@ -25,24 +24,23 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     Raises ContractBroken, naming the promise, if one is broken; ConfigError if a report is missing or another video's;
     MediaError if a file cannot be read.
     """
-    source = probe(config.input.video)
-    table = scan_packets(source)
-    source_hash = fingerprint(Path(source.path), table)
+    source = scan_video(config.input.video)
+    source_hash = fingerprint(Path(source.info.path), source.table)
     broken: list[str] = []
-    for edit in plan_outputs(config, source, table):
-        report = _load_report(edit.output, source_hash)
+    for spec in plan_outputs(config, source, open_audio_inputs(config, source)):
+        report = _load_report(spec.output, source_hash)
         promised = Contract(
-            SourceVideo(source, table),
-            edit.timeline,
-            edit.heard,
+            source,
+            spec.timeline,
+            spec.soundtrack,
             load_provenance(report["check"]),
             lost_streams(report["output"]),
             codec := report.get("video", {}).get("codec", ""),
-            quality_allowance_db(config, codec or source.require_video().codec),
+            quality_allowance_db(config, codec or source.video.codec),
         )
-        checks = verify_output(edit.output, promised, reporter)
-        reporter.info(describe_checks(edit.output, checks))
-        broken += [f"{edit.output}: {check.found}" for check in checks if not check.is_kept]
+        checks = verify_output(spec.output, promised, reporter)
+        reporter.info(describe_checks(spec.output, checks))
+        broken += [f"{spec.output}: {check.found}" for check in checks if not check.is_kept]
     if broken:
         raise ContractBroken(broken[0])
     return 0

@@ -6,18 +6,15 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from pathlib import Path
 
 from base.machine import num_cores
-from lipstitch.progress import Reporter, stage
-from media.info import MediaInfo
+from lipstitch.job_file.config import SegmenterConfig
+from lipstitch.progress import Reporter, Timings, stage
+from lipstitch.source.weights import FaceFinder
 from media.intervals import Interval
-from media.packets.frame_table import FrameTable
 from media.picture import PictureConverter
 from media.reader import FrameReader
 from media.source_video import SourceVideo
-from segmenter.detectors.build import build_detector
-from segmenter.people.embedder import FaceEmbedder
 from segmenter.scan import Scan
 from segmenter.scanner import ScanPart, join_scans, plan_scan, scan_faces
 
@@ -26,22 +23,16 @@ MOST_THREADS = 16
 
 
 def scan_in_parts(
-    info: MediaInfo,
-    table: FrameTable,
+    source: SourceVideo,
     intervals: Sequence[Interval],
+    finder: FaceFinder,
+    settings: SegmenterConfig,
     reporter: Reporter,
-    *,
-    detector: str,
-    detector_weights: Path | None,
-    samples_per_second: float,
-    min_face_px: float,
-    embedder: FaceEmbedder | None = None,
+    timings: Timings,
 ) -> Scan:
-    """Return the scan of all frames of the intervals; it does not depend on the number of cores.
-
-    embedder: tells whose faces they are, for all threads; None: nobody does.
-    """
-    video = info.require_video()
+    """Return the scan of all frames of the intervals; it does not depend on the number of cores."""
+    table, video = source.table, source.video
+    embedder = finder.load_embedder()  # one for all threads
     parts = plan_scan(table, intervals)
     scans: dict[int, Scan] = {}
     waiting = iter(enumerate(parts))
@@ -61,30 +52,33 @@ def scan_in_parts(
             reporter.advance(num_done)
 
     def work() -> None:
-        finder = build_detector(detector, detector_weights)  # type: ignore[arg-type]
+        detector = finder.build_detector()
         converter = PictureConverter(video.orientation)
-        with FrameReader(SourceVideo(info, table), num_threads=1, roughly=True) as reader:
+        with FrameReader(source, num_threads=1, roughly=True) as reader:
             while taken := take():
                 number, part = taken
                 scans[number] = scan_faces(
                     reader.read(range(part.start, part.read_stop)),
                     part=part,
                     table=table,
-                    detector=finder,
+                    detector=detector,
                     converter=converter,
                     upright_size=video.upright_size,
-                    samples_per_second=samples_per_second,
-                    min_face_px=min_face_px,
+                    samples_per_second=settings.samples_per_second,
+                    min_face_px=settings.min_face_px,
                     embedder=embedder,
                     on_progress=partial(count, part=part),
                 )
 
     num_threads = min(num_cores(), MOST_THREADS, len(parts))
     num_frames = sum(part.stop - part.start for part in parts)
-    with stage(reporter, "scan", num_frames, "frames"), ThreadPoolExecutor(max(num_threads, 1), "scan") as pool:
+    with (
+        stage(reporter, "scan", num_frames, "frames", timings),
+        ThreadPoolExecutor(max(num_threads, 1), "scan") as pool,
+    ):
         try:
             for finished in as_completed([pool.submit(work) for _ in range(num_threads)]):
                 finished.result()
         finally:
             stopped.set()  # after a failure, the other threads end at their next frame
-    return join_scans([scans[number] for number in range(len(parts))], detector, video.upright_size)
+    return join_scans([scans[number] for number in range(len(parts))], finder.detector, video.upright_size)

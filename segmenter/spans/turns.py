@@ -38,8 +38,8 @@ class Speaker:
     """What drives their lips: 0 the dub, n the n-th stem."""
     turns: tuple[Interval, ...]
     """Output frames: sorted, disjoint."""
-    people: tuple[int, ...] = ()
-    """The numbers that they have in the picture; none for somebody who is not seen."""
+    people: tuple[int, ...]
+    """The numbers that they have in the picture; none for a speaker who is not seen."""
 
 
 def join_turns(own: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stretch]:

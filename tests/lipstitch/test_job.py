@@ -16,7 +16,6 @@ from demo.make_material import DUB_FILE, make_material
 from lipstitch.job import run_job as run_in_process
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.source.source import open_source
 from renderer.engine import LipSyncEngine
 from tests.support.jobs import load_report, run_job, start_job, write_job
 
@@ -263,8 +262,16 @@ def test_libraries_are_loaded_before_anything_else_may_load_them(material, tmp_p
         time.sleep(0.2)
         loaded.append(name)
 
-    monkeypatch.setattr("lipstitch.source.source.import_module", load_slowly)
-    open_source(load_job(job_of(tmp_path, material)), Silent(), plan_only=False, force=False)
+    class Checked(Exception):
+        pass
+
+    def check(*_):
+        raise Checked
+
+    monkeypatch.setattr("lipstitch.source.import_ahead.import_module", load_slowly)
+    monkeypatch.setattr("lipstitch.execution.write_output.check_renderer", check)
+    with pytest.raises(Checked):
+        run_in_process(load_job(job_of(tmp_path, material)), Silent())
     assert loaded == ["renderer.engine", "torchvision.models", "librosa.feature.spectral"]
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import lipstitch.execution.executor
+import lipstitch.execution.sound
 import lipstitch.execution.worker
 import lipstitch.execution.write_output
-import lipstitch.plan.soundtrack
-import lipstitch.source.source
+import lipstitch.source.parallel_scan
+import lipstitch.source.weights
 from lipstitch.execution.worker import run_clip
 from media.clips import TrackedFace
 from media.faces import Face, FaceBox, FrameDetections
@@ -101,15 +102,14 @@ def quick_jobs(scan=canned_scan):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lipstitch.source.parallel_scan, "scan_faces", noting("scanned", scan))
-        patch.setattr(lipstitch.source.parallel_scan, "build_detector", lambda *_: None)
+        patch.setattr(lipstitch.source.weights, "build_detector", lambda *_: None)
         patch.setattr(lipstitch.execution.executor, "run_clip", noted_work)
         patch.setattr(lipstitch.execution.worker, "_engine", lambda *_: DarkMouths())
         patch.setattr(lipstitch.execution.worker, "build_detector", lambda *_: None)
         patch.setattr(lipstitch.execution.worker, "BoxTracker", lambda *_, **__: StillFaces())
         patch.setattr(lipstitch.execution.worker, "MelTrack", lambda *_: NoMel())
         patch.setattr(lipstitch.execution.write_output, "check_renderer", lambda *_: None)
-        patch.setattr(
-            lipstitch.plan.soundtrack, "write_driving", noting("driving", lipstitch.plan.soundtrack.write_driving)
-        )
-        patch.setattr(lipstitch.plan.soundtrack, "_write", noting("sound", lipstitch.plan.soundtrack._write))
+        sound = lipstitch.execution.sound
+        patch.setattr(sound, "write_driving", noting("driving", sound.write_driving))
+        patch.setattr(sound, "encode_soundtrack", noting("sound", sound.encode_soundtrack))
         yield redone

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
+import lipstitch.execution.clips
 import lipstitch.execution.cluster
 import lipstitch.execution.cluster_errors
 import lipstitch.execution.dask_cluster
-import lipstitch.execution.write_output
 import lipstitch.job_file.config
 from base.errors import ConfigError, RenderError, WorkspaceError
 from demo.make_material import make_material
@@ -338,7 +338,7 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
     address = f"127.0.0.1:{free_port()}"
     job = load_job(quick_job(tmp_path, talk, backend="dask", address=address))
     with pytest.raises(ConfigError, match=said.format(address)):
-        check_renderer(job, source=None)  # before the workspace is made
+        check_renderer(job, checkpoint=None)  # before the workspace is made
     monkeypatch.setattr(lipstitch.execution.dask_cluster, "CONNECT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections and says nothing
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -362,7 +362,7 @@ def errand(serial, tmp_path, monkeypatch):
         raise RenderError("taken")
         yield
 
-    monkeypatch.setattr(lipstitch.execution.write_output, "run_clips", take)
+    monkeypatch.setattr(lipstitch.execution.clips, "run_clips", take)
     with pytest.raises(RenderError, match="taken"):
         run_quick(quick_job(tmp_path, talk, backend="serial"))
     setup, job, target = asked[0]

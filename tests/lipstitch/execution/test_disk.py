@@ -123,7 +123,7 @@ def test_a_disk_that_is_full_in_a_stage(disk, job, redone, moment, stage, left):
 
 def test_space_is_counted_before_the_work(disk, job, redone, tmp_path, monkeypatch):
     config = job(tmp_path, disk / "work")
-    monkeypatch.setattr("lipstitch.plan.plan.CODED_BITS_PER_PIXEL", 8 * DISK_BYTES / (192 * 108 * 30))
+    monkeypatch.setattr("lipstitch.plan.estimate.CODED_BITS_PER_PIXEL", 8 * DISK_BYTES / (192 * 108 * 30))
     with pytest.raises(WorkspaceError, match=r"disk/work: about \d+ MB are needed and 1\d MB are free\. Make space"):
         run_job(config, Silent())
     assert redone.clips == set()
@@ -132,7 +132,7 @@ def test_space_is_counted_before_the_work(disk, job, redone, tmp_path, monkeypat
 
 def test_the_disk_of_the_output_is_counted_too(disk, job, redone, tmp_path, monkeypatch):
     config = job(disk, tmp_path / "work")
-    monkeypatch.setattr("lipstitch.plan.plan.CODED_BITS_PER_PIXEL", 8 * DISK_BYTES / (192 * 108 * 30))
+    monkeypatch.setattr("lipstitch.plan.estimate.CODED_BITS_PER_PIXEL", 8 * DISK_BYTES / (192 * 108 * 30))
     with pytest.raises(WorkspaceError, match=r"/disk: about \d+ MB are needed and 1\d MB are free\. Make space"):
         run_job(config, Silent())
 
@@ -150,7 +150,7 @@ def test_clips_that_are_there_need_no_space(disk, job, redone, monkeypatch):
     original = lipstitch.job.check_disk
 
     def check(plans, workspace):
-        needed.append(sum(plan.disk_bytes for plan in plans))
+        needed.append(sum(plan.estimate.disk_bytes for plan in plans))
         with (disk / "filler").open("wb") as file:
             file.write(bytes(shutil.disk_usage(disk).free - needed[0] + held // 2))
         original(plans, workspace)

@@ -9,12 +9,12 @@ import pytest
 import soundfile
 
 from base.errors import ConfigError, UnreadableMedia, UnsupportedMedia
-from lipstitch.job import run_job
+from lipstitch.job import open_job, run_job
 from lipstitch.job_file.config import JobConfig
-from lipstitch.plan.audio_inputs import open_audio_inputs
-from lipstitch.plan.audio_notes import note_other_tracks
-from lipstitch.plan.dialogue import assign_speakers
-from lipstitch.plan.outputs import plan_outputs
+from lipstitch.plan.audio.inputs import open_audio_inputs
+from lipstitch.plan.audio.notes import note_other_tracks
+from lipstitch.plan.outputs.dialogue import open_dialogue
+from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.source.source import open_source
 from media.audio.reader import first_sample_time
 from media.packets.scan import scan_packets
@@ -78,15 +78,15 @@ def folder(tmp_path_factory):
 
 
 def parts(folder, video, **content):
-    """Return (config, source, table) of a job."""
+    """Return (config, video) of a job."""
     given = {"input": {"video": video, **content.pop("input", {})}, "output": "out.mp4", **content}
     config = JobConfig.model_validate(given, context={"folder": folder})
-    info = probe(config.input.video)
-    return config, info, scan_packets(info)
+    return config, open_source(config)
 
 
 def plan(folder, video, **content):
-    return plan_outputs(*parts(folder, video, **content))[0]
+    job = parts(folder, video, **content)
+    return plan_outputs(*job, open_audio_inputs(*job))[0]
 
 
 def lead_of(video):
@@ -103,14 +103,15 @@ def tone(path, seconds, rate=16000):
 
 @pytest.mark.parametrize("video", ["late.mp4", "late.mov", "late.mkv", "early.mov"])
 def test_a_dub_made_from_extracted_sound_begins_where_that_sound_began(folder, video):
-    edit = plan(folder, video, input={"audio": f"{video}.wav", "length_policy": "cut"})
+    spec = plan(folder, video, input={"audio": f"{video}.wav", "length_policy": "cut"})
     own = plan(folder, video)
     heard, wanted = (
-        np.concatenate([*mix(each, rate=RATE, layout="mono")], axis=1)[0] for each in (edit.heard, own.driving)
+        np.concatenate([*mix(each, rate=RATE, layout="mono")], axis=1)[0]
+        for each in (spec.soundtrack, own.drive_audio.main)
     )
     assert abs(lead_of(folder / video)) > Fraction(2, 5)
     np.testing.assert_allclose(heard, wanted, atol=1e-3)
-    (note,) = edit.sound_notes
+    (note,) = spec.sound_notes
     assert not note.is_warning
     assert "it is as long as that sound" in note.text
 
@@ -120,7 +121,9 @@ def test_ranges_take_such_a_dub_from_the_same_time(folder, mode):
     ranges = [{"start": 1, "end": 2}]
     (piece,) = (
         piece
-        for piece in plan(folder, "late.mov", input={"audio": "late.mov.wav"}, ranges=ranges, mode=mode).heard.pieces
+        for piece in plan(
+            folder, "late.mov", input={"audio": "late.mov.wav"}, ranges=ranges, mode=mode
+        ).soundtrack.pieces
         if piece.path.endswith("wav")
     )
     assert (piece.start, piece.zero) == (1, -lead_of(folder / "late.mov"))
@@ -128,23 +131,23 @@ def test_ranges_take_such_a_dub_from_the_same_time(folder, mode):
 
 def test_drive_audio_begins_with_the_dub(folder):
     given = {"audio": "late.mov.wav", "drive_audio": "late.mov.wav"}
-    edit = plan(folder, "late.mov", input=given)
-    assert edit.driving.pieces[0].zero == edit.heard.pieces[0].zero == -lead_of(folder / "late.mov")
+    spec = plan(folder, "late.mov", input=given)
+    assert spec.drive_audio.main.pieces[0].zero == spec.soundtrack.pieces[0].zero == -lead_of(folder / "late.mov")
     alone = plan(folder, "late.mov", input={"drive_audio": "late.mov.wav"})
-    assert alone.driving.pieces[0].zero == -lead_of(folder / "late.mov")
+    assert alone.drive_audio.main.pieces[0].zero == -lead_of(folder / "late.mov")
 
 
 def test_a_dub_as_long_as_the_picture_begins_with_it(folder):
-    edit = plan(folder, "late.mov", input={"audio": tone(folder / "four.wav", 4)})
-    assert edit.heard.pieces[0].zero is None
-    (note,) = edit.sound_notes
+    spec = plan(folder, "late.mov", input={"audio": tone(folder / "four.wav", 4)})
+    assert spec.soundtrack.pieces[0].zero is None
+    (note,) = spec.sound_notes
     assert not note.is_warning
     assert "begins with the first frame" in note.text
 
 
 def test_a_length_that_tells_nothing_is_a_warning(folder):
-    edit = plan(folder, "late.mov", input={"audio": tone(folder / "three.wav", 3)})
-    (note,) = edit.sound_notes
+    spec = plan(folder, "late.mov", input={"audio": tone(folder / "three.wav", 3)})
+    (note,) = spec.sound_notes
     assert note.is_warning
     assert "begins with the first frame" in note.text
     assert "input.audio_start: sound" in note.text
@@ -152,23 +155,23 @@ def test_a_length_that_tells_nothing_is_a_warning(folder):
 
 def test_a_length_that_fits_both_is_taken_for_the_sound_and_a_warning(folder):
     given = {"audio": tone(folder / "four.wav", 4), "length_policy": "cut"}
-    edit = plan(folder, "whole.late.mov", input=given)
-    (note,) = edit.sound_notes
+    spec = plan(folder, "whole.late.mov", input=given)
+    (note,) = spec.sound_notes
     assert note.is_warning
     assert "begins where the video's own sound begins" in note.text
-    assert edit.heard.pieces[0].zero == -APART
+    assert spec.soundtrack.pieces[0].zero == -APART
 
 
 def test_nothing_is_said_where_sound_and_picture_begin_together(folder):
-    edit = plan(folder, "even.mov", input={"audio": tone(folder / "three.wav", 3)})
-    assert edit.sound_notes == ()
-    assert edit.heard.pieces[0].zero is None
+    spec = plan(folder, "even.mov", input={"audio": tone(folder / "three.wav", 3)})
+    assert spec.sound_notes == ()
+    assert spec.soundtrack.pieces[0].zero is None
 
 
 def test_a_dub_with_a_picture_of_its_own_counts_from_that(folder):
-    edit = plan(folder, "even.mov", input={"audio": "late.mov"})
-    assert edit.heard.pieces[0].zero == 0
-    assert edit.sound_notes == ()
+    spec = plan(folder, "even.mov", input={"audio": "late.mov"})
+    assert spec.soundtrack.pieces[0].zero == 0
+    assert spec.sound_notes == ()
 
 
 @pytest.mark.parametrize(
@@ -177,8 +180,7 @@ def test_a_dub_with_a_picture_of_its_own_counts_from_that(folder):
 @pytest.mark.parametrize("audio", ["late.mov.wav", "late.mov"])
 def test_the_setting_places_second_0(folder, setting, start, audio):
     given = {"audio": audio, "audio_start": setting, "length_policy": "cut"}
-    config, info, table = parts(folder, "late.mov", input=given)
-    dub = open_audio_inputs(config, info, table).dub
+    dub = open_audio_inputs(*parts(folder, "late.mov", input=given)).dub
     is_second_0_its_picture = audio == "late.mov" and setting != "sound"
     first = Fraction(str(start)) if start != APART else lead_of(folder / "late.mov")
     assert dub.lead == first + (lead_of(folder / "late.mov") if is_second_0_its_picture else 0)
@@ -205,11 +207,12 @@ def test_another_setting_is_refused(folder, value):
 def test_turns_are_times_of_the_dub(folder):
     (folder / "turns.csv").write_text("start,stop,speaker\n1,2,anna\n")
     speakers = {"turns": "turns.csv", "cast": {"anna": {"person": 1, "stem": "late.mov.wav"}}}
-    config, info, table = parts(folder, "late.mov", input={"audio": "late.mov.wav", "speakers": speakers})
-    (edit,) = assign_speakers(config, info, table, plan_outputs(config, info, table), Heard())
+    config, video = parts(folder, "late.mov", input={"audio": "late.mov.wav", "speakers": speakers})
+    inputs, table = open_audio_inputs(config, video), video.table
+    (spec,) = plan_outputs(config, video, inputs, open_dialogue(config, video, inputs))
     lead = lead_of(folder / "late.mov")
-    assert edit.speakers[0].turns == ((table.frame_at(1 + lead), table.frame_at(2 + lead)),)
-    assert edit.stems[0].pieces[0].zero == edit.driving.pieces[0].zero
+    assert spec.speakers[0].turns == ((table.frame_at(1 + lead), table.frame_at(2 + lead)),)
+    assert spec.drive_audio.stems[0].pieces[0].zero == spec.drive_audio.main.pieces[0].zero
 
 
 # Whole jobs
@@ -287,8 +290,8 @@ def test_what_will_be_clipped_is_a_warning(folder):
 
 def test_other_tracks_are_named(folder):
     make_video(folder / "four.mov", 100, size=(64, 48), sounds=[Sound("pcm_s16le")] * 4)
-    edit = plan(folder, "four.mov", input={"audio": "late.mov.wav", "length_policy": "cut"})
-    assert any("track 1 of 4 alone; tracks 2, 3 and 4 stay" in note.text for note in edit.sound_notes)
+    spec = plan(folder, "four.mov", input={"audio": "late.mov.wav", "length_policy": "cut"})
+    assert any("track 1 of 4 alone; tracks 2, 3 and 4 stay" in note.text for note in spec.sound_notes)
     assert plan(folder, "four.mov").sound_notes == ()
 
 
@@ -308,5 +311,5 @@ def test_a_plan_is_told_the_start(talk):
     }
     config = JobConfig.model_validate({**content, "output": "out.mp4"}, context={"folder": talk})
     reporter = Heard()
-    _, (edit,) = open_source(config, reporter, plan_only=True, force=True)
-    assert "second 0 of input.audio lies 0.500 s after the first frame" in edit.sound_notes[0].text
+    (spec,) = open_job(config, reporter, force=True).specs
+    assert "second 0 of input.audio lies 0.500 s after the first frame" in spec.sound_notes[0].text

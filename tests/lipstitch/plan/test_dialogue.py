@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 import lipstitch.execution.worker
-import lipstitch.source.source
+import lipstitch.source.weights
 from base.errors import ConfigError
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
@@ -65,8 +65,8 @@ class Painted:
 @pytest.fixture(scope="module")
 def patched():
     with quick_jobs(canned_scan) as redone, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lipstitch.source.source, "OnnxEmbedder", NamedPhotos)
-        patch.setattr(lipstitch.source.source, "build_detector", lambda *_: OneFace())
+        patch.setattr(lipstitch.source.weights, "OnnxEmbedder", NamedPhotos)
+        patch.setattr(lipstitch.source.weights, "build_detector", lambda *_: OneFace())
         patch.setattr(lipstitch.execution.worker, "MelTrack", Level)
         patch.setattr(lipstitch.execution.worker, "_engine", lambda *_: Painted())
         yield redone

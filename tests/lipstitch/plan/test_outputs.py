@@ -10,9 +10,9 @@ import soundfile
 
 from base.errors import ConfigError, MissingStream, UnreadableMedia
 from lipstitch.job_file.config import JobConfig
-from lipstitch.plan.outputs import plan_outputs
-from media.packets.scan import scan_packets
-from media.probe import probe
+from lipstitch.plan.audio.inputs import open_audio_inputs
+from lipstitch.plan.outputs.plan_outputs import plan_outputs
+from lipstitch.source.source import open_source
 from renderer.mel import MelTrack
 from stitcher.audio.soundtrack import write_driving
 from tests.support.synthetic import Sound, make_video
@@ -56,8 +56,8 @@ def plan(folder):
         if ranges is not None:
             content["ranges"] = ranges
         config = JobConfig.model_validate(content, context={"folder": folder})
-        info = probe(config.input.video)
-        return plan_outputs(config, info, scan_packets(info))
+        video = open_source(config)
+        return plan_outputs(config, video, open_audio_inputs(config, video))
 
     return plan_job
 
@@ -71,13 +71,13 @@ def _pieces(plan):
 
 
 def test_without_a_dub_the_own_sound_stays_and_drives(plan):
-    (edit,) = plan()
-    assert edit.heard is None
-    assert _pieces(edit.driving) == [("talk.mp4", 0, 0, LENGTH)]
-    assert (edit.scanned, edit.driven) == (((0, 100),), ((0, 100),))
-    assert edit.driving_seconds(25) == 1
-    assert edit.timeline.is_source
-    assert len(edit.timeline) == NUM_FRAMES
+    (spec,) = plan()
+    assert spec.soundtrack is None
+    assert _pieces(spec.drive_audio.main) == [("talk.mp4", 0, 0, LENGTH)]
+    assert (spec.scanned_frames, spec.driven_frames) == (((0, 100),), ((0, 100),))
+    assert spec.drive_seconds(25) == 1
+    assert spec.timeline.is_source
+    assert len(spec.timeline) == NUM_FRAMES
 
 
 def test_without_any_sound_the_message_says_what_to_give(plan):
@@ -97,26 +97,26 @@ def test_a_missing_file_is_named(plan, key):
 
 
 def test_a_dub_as_long_as_the_video_is_heard_and_drives(plan, sound):
-    (edit,) = plan("mute.mp4", audio=sound("dub4.wav", 4))
-    assert _pieces(edit.heard) == _pieces(edit.driving) == [("dub4.wav", 0, 0, LENGTH)]
-    assert edit.heard.duration == LENGTH
-    assert edit.driven == ((0, 100),)
-    assert edit.patched == ()
+    (spec,) = plan("mute.mp4", audio=sound("dub4.wav", 4))
+    assert _pieces(spec.soundtrack) == _pieces(spec.drive_audio.main) == [("dub4.wav", 0, 0, LENGTH)]
+    assert spec.soundtrack.duration == LENGTH
+    assert spec.driven_frames == ((0, 100),)
+    assert spec.patched_seconds == ()
 
 
 @pytest.mark.parametrize("policy", ["video", "cut", "freeze", "loop", "bounce"])
 def test_a_shorter_dub_ends_in_silence_and_frames_after_it_keep_their_mouths(plan, sound, policy):
-    (edit,) = plan(audio=sound("dub3.wav", 3), length_policy=policy)
-    assert _pieces(edit.heard) == [("dub3.wav", 0, 0, LENGTH)]
-    assert edit.driven == ((0, 75),)
-    assert len(edit.timeline) == NUM_FRAMES
+    (spec,) = plan(audio=sound("dub3.wav", 3), length_policy=policy)
+    assert _pieces(spec.soundtrack) == [("dub3.wav", 0, 0, LENGTH)]
+    assert spec.driven_frames == ((0, 75),)
+    assert len(spec.timeline) == NUM_FRAMES
 
 
 def test_sound_of_a_video_counts_from_its_first_frame(plan):
-    (edit,) = plan("late.mp4", audio="late.mp4")
-    (piece,) = edit.heard.pieces
+    (spec,) = plan("late.mp4", audio="late.mp4")
+    (piece,) = spec.soundtrack.pieces
     assert (piece.zero, piece.start) == (2, 0)
-    assert edit.driven == ((0, 100),)
+    assert spec.driven_frames == ((0, 100),)
 
 
 # Length policies
@@ -124,9 +124,9 @@ def test_sound_of_a_video_counts_from_its_first_frame(plan):
 
 @pytest.mark.parametrize("peak", [0.0, 0.003])
 def test_the_silent_end_of_a_longer_dub_is_trimmed(plan, sound, peak):
-    (edit,) = plan(audio=sound("silent_end.wav", 4, tail_seconds=1, peak=peak))
-    assert len(edit.timeline) == NUM_FRAMES
-    assert _pieces(edit.heard) == [("silent_end.wav", 0, 0, LENGTH)]
+    (spec,) = plan(audio=sound("silent_end.wav", 4, tail_seconds=1, peak=peak))
+    assert len(spec.timeline) == NUM_FRAMES
+    assert _pieces(spec.soundtrack) == [("silent_end.wav", 0, 0, LENGTH)]
 
 
 @pytest.mark.parametrize("peak", [0.0036, 0.5])
@@ -141,14 +141,14 @@ def test_a_longer_dub_that_would_lose_sound_is_refused(plan, sound, peak):
 
 
 def test_one_frame_more_is_no_difference(plan, sound):
-    (edit,) = plan(audio=sound("frame_more.wav", 4.04))
-    assert len(edit.timeline) == NUM_FRAMES
+    (spec,) = plan(audio=sound("frame_more.wav", 4.04))
+    assert len(spec.timeline) == NUM_FRAMES
 
 
 def test_cut_trims_whatever_it_is(plan, sound):
-    (edit,) = plan(audio=sound("dub5.wav", 5), length_policy="cut")
-    assert len(edit.timeline) == NUM_FRAMES
-    assert edit.heard.duration == LENGTH
+    (spec,) = plan(audio=sound("dub5.wav", 5), length_policy="cut")
+    assert len(spec.timeline) == NUM_FRAMES
+    assert spec.soundtrack.duration == LENGTH
 
 
 @pytest.mark.parametrize("seconds", [3.9, 4.1])
@@ -171,28 +171,28 @@ def test_error_takes_a_difference_of_one_frame(plan, sound, seconds):
     ],
 )
 def test_policies_that_prolong_append_frames_as_long_as_there_is_sound(plan, sound, policy, appended):
-    (edit,) = plan(audio=sound("dub5.wav", 5), length_policy=policy)
-    timeline = edit.timeline
+    (spec,) = plan(audio=sound("dub5.wav", 5), length_policy=policy)
+    timeline = spec.timeline
     shown = [frame for run in timeline.runs for frame in run.source_frames(run.start_frame, run.stop_frame)]
     assert shown == [*range(100), *appended]
-    assert timeline.seconds(len(timeline)) == edit.heard.duration == 5
-    assert edit.driven == ((0, 125),)
+    assert timeline.seconds(len(timeline)) == spec.soundtrack.duration == 5
+    assert spec.driven_frames == ((0, 125),)
 
 
 # What drives the lips
 
 
 def test_a_clean_voice_drives_while_the_dub_is_heard(plan, sound):
-    (edit,) = plan(audio=sound("mix.wav", 4), drive_audio=sound("voice.wav", 3.95))
-    assert _pieces(edit.heard) == [("mix.wav", 0, 0, LENGTH)]
-    assert _pieces(edit.driving) == [("voice.wav", 0, 0, LENGTH)]
-    assert edit.driven == ((0, 99),)
+    (spec,) = plan(audio=sound("mix.wav", 4), drive_audio=sound("voice.wav", 3.95))
+    assert _pieces(spec.soundtrack) == [("mix.wav", 0, 0, LENGTH)]
+    assert _pieces(spec.drive_audio.main) == [("voice.wav", 0, 0, LENGTH)]
+    assert spec.driven_frames == ((0, 99),)
 
 
 def test_a_clean_voice_can_stand_beside_the_own_sound(plan, sound):
-    (edit,) = plan(drive_audio=sound("voice4.wav", 4))
-    assert edit.heard is None
-    assert _pieces(edit.driving) == [("voice4.wav", 0, 0, LENGTH)]
+    (spec,) = plan(drive_audio=sound("voice4.wav", 4))
+    assert spec.soundtrack is None
+    assert _pieces(spec.drive_audio.main) == [("voice4.wav", 0, 0, LENGTH)]
 
 
 @pytest.mark.parametrize("seconds", [3.5, 4.5])
@@ -208,42 +208,42 @@ LINES = [{"start": 3, "end": 3.5}, {"start": "0:01", "end": 2, "audio": "line.wa
 
 def test_pieces_of_sound_tile_the_patched_video(plan, sound):
     sound("line.wav", 1.5)
-    (edit,) = plan(audio=sound("dub4.wav", 4), ranges=LINES)
+    (spec,) = plan(audio=sound("dub4.wav", 4), ranges=LINES)
     half = Fraction(1, 2)
-    assert _pieces(edit.heard) == [
+    assert _pieces(spec.soundtrack) == [
         ("talk.mp4", 0, 0, 1),
         ("line.wav", half, 1, 2),
         ("talk.mp4", 2, 2, 3),
         ("dub4.wav", 3, 3, 3 + half),
         ("talk.mp4", 3 + half, 3 + half, 4),
     ]
-    assert edit.heard.duration == LENGTH
-    assert edit.patched == ((1, 2), (3, 3 + half))
+    assert spec.soundtrack.duration == LENGTH
+    assert spec.patched_seconds == ((1, 2), (3, 3 + half))
 
 
 def test_lips_move_inside_the_ranges_alone(plan, sound):
     sound("line.wav", 1.5)
-    (edit,) = plan(audio=sound("dub4.wav", 4), ranges=LINES)
-    assert edit.scanned == edit.driven == ((25, 50), (75, 88))
+    (spec,) = plan(audio=sound("dub4.wav", 4), ranges=LINES)
+    assert spec.scanned_frames == spec.driven_frames == ((25, 50), (75, 88))
     half = Fraction(1, 2)
     # Half a second more on either side, as far as there is sound before.
-    assert _pieces(edit.driving) == [("line.wav", 0, 0, 2), ("dub4.wav", 2 + half, 2, 3 + half)]
-    assert [edit.driving_seconds(frame) for frame in (25, 75)] == [half, 2 + half]
-    assert (len(edit.timeline), edit.timeline.is_source) == (NUM_FRAMES, True)
+    assert _pieces(spec.drive_audio.main) == [("line.wav", 0, 0, 2), ("dub4.wav", 2 + half, 2, 3 + half)]
+    assert [spec.drive_seconds(frame) for frame in (25, 75)] == [half, 2 + half]
+    assert (len(spec.timeline), spec.timeline.is_source) == (NUM_FRAMES, True)
 
 
 def test_lips_stop_where_the_line_ends(plan, sound):
-    (edit,) = plan(ranges=[{"start": 1, "end": 2, "audio": sound("short_line.wav", 0.6)}])
-    assert edit.scanned == ((25, 50),)
-    assert edit.driven == ((25, 40),)
-    assert _pieces(edit.heard)[1] == ("short_line.wav", 0, 1, 2)
+    (spec,) = plan(ranges=[{"start": 1, "end": 2, "audio": sound("short_line.wav", 0.6)}])
+    assert spec.scanned_frames == ((25, 50),)
+    assert spec.driven_frames == ((25, 40),)
+    assert _pieces(spec.soundtrack)[1] == ("short_line.wav", 0, 1, 2)
 
 
 def test_ranges_without_a_dub_leave_the_sound_as_it_is(plan):
-    (edit,) = plan(ranges=[{"start": 1, "end": 2}])
-    assert edit.heard is None
-    assert _pieces(edit.driving) == [("talk.mp4", Fraction(1, 2), 0, 2)]
-    assert edit.driven == ((25, 50),)
+    (spec,) = plan(ranges=[{"start": 1, "end": 2}])
+    assert spec.soundtrack is None
+    assert _pieces(spec.drive_audio.main) == [("talk.mp4", Fraction(1, 2), 0, 2)]
+    assert spec.driven_frames == ((25, 50),)
 
 
 @pytest.mark.parametrize("mode", ["patch", "extract"])
@@ -253,38 +253,38 @@ def test_mel_windows_of_ranges_are_those_of_the_whole_dub(plan, folder, mode, tm
     ranges = [{"start": 0.5, "end": 1.213}, {"start": 2.009, "end": 3.2}]
     (whole,) = plan(audio="noise.wav")
     (cut,) = plan(audio="noise.wav", ranges=ranges, mode=mode, join=True)
-    for name, edit in (("whole", whole), ("cut", cut)):
-        write_driving(edit.driving, tmp_path / name)
+    for name, spec in (("whole", whole), ("cut", cut)):
+        write_driving(spec.drive_audio.main, tmp_path / name)
     compared = 0
     with MelTrack(tmp_path / "whole") as whole_mel, MelTrack(tmp_path / "cut") as cut_mel:
         for run in cut.timeline.runs:
             for frame in range(run.start_frame, run.stop_frame):
                 source = run.source_frame + frame - run.start_frame
                 if any(start <= source < stop for start, stop in cut.scanned):
-                    expected = whole_mel.window(whole.driving_seconds(source))
-                    np.testing.assert_allclose(cut_mel.window(cut.driving_seconds(frame)), expected, atol=1e-4)
+                    expected = whole_mel.window(whole.drive_seconds(source))
+                    np.testing.assert_allclose(cut_mel.window(cut.drive_seconds(frame)), expected, atol=1e-4)
                     compared += 1
     assert compared == 18 + 29
 
 
 @pytest.mark.parametrize("ends", [[(0, 1), (3, 4)], [(0, 4)], [(0, 2), (2, 4)], [(0, 4.04)]])
 def test_ranges_at_the_ends_leave_no_empty_piece(plan, sound, ends):
-    (edit,) = plan(audio=sound("dub4.wav", 4), ranges=[{"start": start, "end": end} for start, end in ends])
-    pieces = _pieces(edit.heard)
+    (spec,) = plan(audio=sound("dub4.wav", 4), ranges=[{"start": start, "end": end} for start, end in ends])
+    pieces = _pieces(spec.soundtrack)
     assert all(start < stop for _, _, start, stop in pieces)
     assert (pieces[0][2], pieces[-1][3]) == (0, LENGTH)
     assert all(left[3] == right[2] for left, right in pairwise(pieces))
 
 
 def test_outside_the_ranges_of_a_mute_video_it_stays_silent(plan, sound):
-    (edit,) = plan("mute.mp4", audio=sound("dub4.wav", 4), ranges=[{"start": 1, "end": 2}])
-    assert _pieces(edit.heard) == [("dub4.wav", 1, 1, 2)]
-    assert edit.heard.duration == LENGTH
+    (spec,) = plan("mute.mp4", audio=sound("dub4.wav", 4), ranges=[{"start": 1, "end": 2}])
+    assert _pieces(spec.soundtrack) == [("dub4.wav", 1, 1, 2)]
+    assert spec.soundtrack.duration == LENGTH
 
 
 def test_a_mute_video_can_be_patched_by_lines_alone(plan, sound):
-    (edit,) = plan("mute.mp4", ranges=[{"start": 1, "end": 2, "audio": sound("line1.wav", 1)}])
-    assert _pieces(edit.heard) == [("line1.wav", 0, 1, 2)]
+    (spec,) = plan("mute.mp4", ranges=[{"start": 1, "end": 2, "audio": sound("line1.wav", 1)}])
+    assert _pieces(spec.soundtrack) == [("line1.wav", 0, 1, 2)]
 
 
 def test_a_mute_video_needs_a_dub_for_a_range_without_a_line(plan):
@@ -293,8 +293,8 @@ def test_a_mute_video_needs_a_dub_for_a_range_without_a_line(plan):
 
 
 def test_a_range_holds_the_frames_that_begin_inside_it(plan):
-    (edit,) = plan(ranges=[{"start": 1.01, "end": 1.12}])
-    assert edit.scanned == ((26, 28),)
+    (spec,) = plan(ranges=[{"start": 1.01, "end": 1.12}])
+    assert spec.scanned_frames == ((26, 28),)
 
 
 @pytest.mark.parametrize(("start", "end"), [(5, 6), (3, 4.5), (4.1, 4.2)])
@@ -322,8 +322,8 @@ def test_a_line_longer_than_its_range_follows_the_length_policy(plan, sound):
     ranges = [{"start": 1, "end": 2, "audio": sound("long_line.wav", 1.5)}]
     with pytest.raises(ConfigError, match=r"ranges\.0\.audio lasts 1\.500 s.*1\.000 s"):
         plan(ranges=ranges)
-    (edit,) = plan(ranges=ranges, length_policy="cut")
-    assert _pieces(edit.heard)[1] == ("long_line.wav", 0, 1, 2)
+    (spec,) = plan(ranges=ranges, length_policy="cut")
+    assert _pieces(spec.soundtrack)[1] == ("long_line.wav", 0, 1, 2)
     ranges[0]["audio"] = sound("quiet_line.wav", 1, tail_seconds=0.5)
     assert len(plan(ranges=ranges)) == 1
 
@@ -336,27 +336,27 @@ def test_each_range_becomes_a_file_named_after_it(plan, sound, folder):
     one, two = plan(mode="extract", audio=sound("dub4.wav", 4), ranges=ranges)
     assert one.output == folder / "out.00.00.02.000-00.00.03.250.mp4"
     assert two.output == folder / "out.answer.mp4"
-    assert (one.scanned, two.scanned) == (((50, 82),), ((25, 50),))
-    assert (one.driven, two.driven) == (((0, 32),), ((0, 25),))
-    assert _pieces(two.heard) == [("dub4.wav", 1, 0, 1)]
-    assert two.driving_seconds(0) == Fraction(1, 2)  # half a second of the dub stands before it
+    assert (one.scanned_frames, two.scanned_frames) == (((50, 82),), ((25, 50),))
+    assert (one.driven_frames, two.driven_frames) == (((0, 32),), ((0, 25),))
+    assert _pieces(two.soundtrack) == [("dub4.wav", 1, 0, 1)]
+    assert two.drive_seconds(0) == Fraction(1, 2)  # half a second of the dub stands before it
     assert (two.timeline.pts[0], two.timeline.seconds(25), two.timeline.is_source) == (0, 1, False)
 
 
 def test_joined_ranges_follow_each_other_in_their_order(plan, sound, folder):
     ranges = [{"start": 2, "end": 3}, {"start": 1, "end": 2, "audio": sound("line1.wav", 0.5)}]
-    (edit,) = plan(mode="extract", join=True, ranges=ranges)
-    assert edit.output == folder / "out.mp4"
-    shown = [frame for run in edit.timeline.runs for frame in run.source_frames(run.start_frame, run.stop_frame)]
+    (spec,) = plan(mode="extract", join=True, ranges=ranges)
+    assert spec.output == folder / "out.mp4"
+    shown = [frame for run in spec.timeline.runs for frame in run.source_frames(run.start_frame, run.stop_frame)]
     assert shown == [*range(50, 75), *range(25, 50)]
-    assert _pieces(edit.heard) == [("talk.mp4", 2, 0, 1), ("line1.wav", 0, 1, 2)]
-    assert edit.driven == ((0, 38),)  # the line lasts half a second, in which 13 frames begin
-    assert edit.scanned == ((25, 75),)
+    assert _pieces(spec.soundtrack) == [("talk.mp4", 2, 0, 1), ("line1.wav", 0, 1, 2)]
+    assert spec.driven_frames == ((0, 38),)  # the line lasts half a second, in which 13 frames begin
+    assert spec.scanned_frames == ((25, 75),)
 
 
 def test_sound_of_an_extract_begins_with_its_first_frame(plan):
-    (edit,) = plan(mode="extract", ranges=[{"start": 1.01, "end": 2}])
-    assert _pieces(edit.heard) == [("talk.mp4", Fraction("1.04"), 0, Fraction(24, 25))]
+    (spec,) = plan(mode="extract", ranges=[{"start": 1.01, "end": 2}])
+    assert _pieces(spec.soundtrack) == [("talk.mp4", Fraction("1.04"), 0, Fraction(24, 25))]
 
 
 def test_two_ranges_of_one_name_are_refused(plan):

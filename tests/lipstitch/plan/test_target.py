@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-import lipstitch.source.source
+import lipstitch.source.weights
 import main
 from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 from demo.make_material import DUB_FILE
@@ -28,8 +28,8 @@ from tests.support.two_people import NamedPhotos, OneFace, Said, canned_scan, ve
 @pytest.fixture(scope="module")
 def patched():
     with quick_jobs(canned_scan) as redone, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lipstitch.source.source, "OnnxEmbedder", NamedPhotos)
-        patch.setattr(lipstitch.source.source, "build_detector", lambda *_: OneFace())
+        patch.setattr(lipstitch.source.weights, "OnnxEmbedder", NamedPhotos)
+        patch.setattr(lipstitch.source.weights, "build_detector", lambda *_: OneFace())
         yield redone
 
 

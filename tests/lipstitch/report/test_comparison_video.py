@@ -11,7 +11,7 @@ import pytest
 
 from base.errors import StitchError, WorkspaceError
 from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
-from lipstitch.plan.outputs import OutputSpec
+from lipstitch.plan.outputs.spec import DriveAudio, OutputSpec
 from lipstitch.report import comparison_video as reel
 from lipstitch.report.comparison_video import Excerpt, choose_excerpts, write_reel
 from media.clips import Clip, RenderedClip
@@ -27,7 +27,7 @@ CAPTION_PX = reel.CAPTION_HEIGHT_PX
 
 def _edit(output, timeline):
     silence = SoundPlan((), Fraction(1))
-    return OutputSpec(output, timeline, (), (), silence, (), silence, Fraction(0))
+    return OutputSpec(output, "mp4", timeline, (), (), silence, (), DriveAudio(silence, ()))
 
 
 def _clip(timeline, index, start, stop, rendered, outcome="rendered"):

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from base.errors import ConfigError
+from lipstitch.job import open_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.source.source import open_source
 from tests.support.jobs import write_job
 from tests.support.synthetic import make_video
 
@@ -33,8 +33,7 @@ def opened(stock, tmp_path):
         job = write_job(
             tmp_path, input=content, output=output, mode="extract", ranges=[{"start": 0, "end": 1, "name": "a"}], **keys
         )
-        _, edits = open_source(load_job(job), Silent(), plan_only=True, force=False)
-        return [edit.output.name for edit in edits]
+        return [spec.output.name for spec in open_job(load_job(job), Silent(), force=False).specs]
 
     return open_it
 

@@ -1,4 +1,4 @@
-"""A dialogue in the edits of a job: who speaks when in each output, and the sound of each stem laid like the dub's."""
+"""A dialogue: who speaks when in each output, the sound of each stem, and how much of it is seen."""
 
 from __future__ import annotations
 
@@ -8,49 +8,76 @@ from fractions import Fraction
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.turn_file import Turn, check_end, read_turns
-from lipstitch.plan.audio_inputs import AudioInput, check_same_length, open_audio_inputs, open_beside, turns_start
+from lipstitch.plan.audio.inputs import AudioInput, AudioInputs, check_same_length, open_beside, turns_start
+from lipstitch.plan.audio.notes import SoundNote
 from lipstitch.plan.output_timeline import split_held
-from lipstitch.plan.outputs import OutputSpec
-from lipstitch.progress import Reporter
+from lipstitch.plan.outputs.spec import SpeakerTurns
 from media.clips import Span
-from media.info import MediaInfo
 from media.intervals import Interval, intersect, merge
 from media.packets.frame_table import FrameTable
+from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
 from segmenter.spans.turns import Speaker, Stretch, in_turns, join_turns
 from stitcher.audio.mix import SoundPlan
 
 
-def assign_speakers(
-    config: JobConfig, source: MediaInfo, table: FrameTable, edits: Sequence[OutputSpec], reporter: Reporter
-) -> tuple[OutputSpec, ...]:
-    """Return the edits with who speaks when in them, if the job has a dialogue; warn of speakers who have no turn.
+@dataclass(frozen=True, slots=True)
+class DialogueSpeaker:
+    """One speaker of a dialogue."""
+
+    name: str
+    voice: int
+    """What drives their lips: 0 the dub, n the n-th stem."""
+    stretches: tuple[Stretch, ...]
+    """When they speak, in seconds on the clock of the video: sorted, disjoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """Who speaks when, and the sound of each stem."""
+
+    speakers: tuple[DialogueSpeaker, ...]
+    stems: tuple[AudioInput, ...]
+    notes: tuple[SoundNote, ...]
+    """Where turns and stems begin and why, and what is wrong with the stems."""
+
+    def turns_in(self, timeline: OutputTimeline, table: FrameTable) -> tuple[SpeakerTurns, ...]:
+        """Return when each speaker speaks in an output."""
+        return tuple(
+            SpeakerTurns(speaker.name, speaker.voice, _frames(timeline, table, speaker.stretches))
+            for speaker in self.speakers
+        )
+
+    def lay_stems(self, drive: SoundPlan) -> tuple[SoundPlan, ...]:
+        """Return the sound of each stem at the very times at which the dub drives."""
+        return tuple(_laid_like(drive, stem) for stem in self.stems)
+
+
+def open_dialogue(config: JobConfig, video: SourceVideo, inputs: AudioInputs) -> Dialogue | None:
+    """Read the turns of a job and open its stems; None if the job has no dialogue.
 
     Raises ConfigError for what is wrong with the turns or the length of a stem, MediaError for a stem without sound.
     """
-    dialogue = config.input.speakers
-    if dialogue is None:
-        return tuple(edits)
-    turns = read_turns(dialogue.turns, dialogue.cast)
-    heard = open_audio_inputs(config, source, table).heard
+    settings = config.input.speakers
+    if settings is None:
+        return None
+    turns = read_turns(settings.turns, settings.cast)
+    heard = inputs.heard
     start, notes = turns_start(config, heard)
-    check_end(dialogue.turns, turns, heard.length - start)
+    check_end(settings.turns, turns, heard.length - start)
     stems: list[AudioInput] = []
-    speakers: list[tuple[str, int, list[Stretch]]] = []
-    for name, speaker in dialogue.cast.items():
+    speakers: list[DialogueSpeaker] = []
+    for name, speaker in settings.cast.items():
         voice = 0
         if speaker.stem is not None:
             key = f"input.speakers.cast.{name}.stem"
-            stem, found = open_beside(config, key, speaker.stem, heard, table.seconds(len(table)))
+            stem, found = open_beside(config, key, speaker.stem, heard, video.table.seconds(len(video.table)))
             check_same_length(key, stem, heard)
             stems.append(stem)
             notes += found
             voice = len(stems)
-        speakers.append((name, voice, _stretches(name, turns, start)))
-        if not speakers[-1][2]:
-            reporter.warning(f"input.speakers.cast.{name}: {dialogue.turns} holds no turn of this speaker.")
-    assigned = (_assign(edit, table, speakers, stems) for edit in edits)
-    return tuple(replace(edit, sound_notes=(*edit.sound_notes, *notes)) for edit in assigned)
+        speakers.append(DialogueSpeaker(name, voice, tuple(_stretches(name, turns, start))))
+    return Dialogue(tuple(speakers), tuple(stems), tuple(notes))
 
 
 def _stretches(name: str, turns: Sequence[Turn], start: Fraction) -> list[Stretch]:
@@ -61,24 +88,9 @@ def _stretches(name: str, turns: Sequence[Turn], start: Fraction) -> list[Stretc
     return [(begin, end) for begin, end in moved if begin < end]
 
 
-def _assign(
-    edit: OutputSpec,
-    table: FrameTable,
-    speakers: Sequence[tuple[str, int, Sequence[Stretch]]],
-    stems: Sequence[AudioInput],
-) -> OutputSpec:
-    found = tuple(Speaker(name, voice, _frames(edit.timeline, table, own)) for name, voice, own in speakers)
-    return replace(
-        edit,
-        timeline=split_held(edit.timeline, borders_of(found)),
-        speakers=found,
-        stems=tuple(_laid_like(edit.driving, stem) for stem in stems),
-    )
-
-
-def borders_of(speakers: Sequence[Speaker]) -> list[int]:
-    """Return where turns begin or end, sorted: in output frames."""
-    return sorted({border for speaker in speakers for turn in speaker.turns for border in turn})
+def split_at_turns(timeline: OutputTimeline, speakers: Sequence[SpeakerTurns | Speaker]) -> OutputTimeline:
+    """Return a timeline whose held frames are split wherever a turn begins or ends."""
+    return split_held(timeline, sorted({border for each in speakers for turn in each.turns for border in turn}))
 
 
 def _frames(timeline: OutputTimeline, table: FrameTable, own: Sequence[Stretch]) -> tuple[Interval, ...]:
@@ -92,15 +104,10 @@ def _frames(timeline: OutputTimeline, table: FrameTable, own: Sequence[Stretch])
     return tuple(merge(run.output_interval(*part) for run in timeline.runs for part in frames))
 
 
-def _laid_like(driving: SoundPlan, stem: AudioInput) -> SoundPlan:
-    """Return the sound of a stem at the very times at which the dub drives."""
+def _laid_like(drive: SoundPlan, stem: AudioInput) -> SoundPlan:
     index = stem.info.require_audio().index
-    return replace(
-        driving,
-        pieces=tuple(
-            replace(piece, path=stem.info.path, stream_index=index, zero=stem.zero) for piece in driving.pieces
-        ),
-    )
+    pieces = (replace(piece, path=stem.info.path, stream_index=index, zero=stem.zero) for piece in drive.pieces)
+    return replace(drive, pieces=tuple(pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +132,24 @@ class Share:
 
 
 def build_shares(
-    edit: OutputSpec, speakers: Sequence[Speaker], speaking: Sequence[Speaker], seen: Sequence[Span]
+    timeline: OutputTimeline,
+    driven: Sequence[Interval],
+    speakers: Sequence[Speaker],
+    moving: Sequence[Speaker],
+    seen: Sequence[Span],
 ) -> tuple[Share, ...]:
     """Return what each speaker has of an output.
 
-    speakers: cast; speaking: the same, without those pauses of their turns in which mouths stay as they are. seen: the
-    face spans, not yet cut to turns.
+    driven: output frames with sound to move lips. moving: the speakers without those pauses of their turns in which
+    mouths stay as they are. seen: the face spans, not yet cut to turns.
     """
-    timeline = edit.timeline
     shares = []
-    for speaker, moving in zip(speakers, speaking, strict=True):
+    for speaker, mover in zip(speakers, moving, strict=True):
         own = [span for span in seen if span.person in speaker.people]
-        parts = merge(part for run in timeline.runs for span in own for part, _ in in_turns(span, run, [moving]))
+        parts = merge(part for run in timeline.runs for span in own for part, _ in in_turns(span, run, [mover]))
         spoken, rendered = (
             float(sum((timeline.seconds(stop) - timeline.seconds(start) for start, stop in frames), Fraction(0)))
-            for frames in (speaker.turns, intersect(parts, edit.driven))
+            for frames in (speaker.turns, intersect(parts, driven))
         )
         shares.append(Share(speaker, spoken, rendered))
     return tuple(shares)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from base.errors import ConfigError, MediaError, MissingStream, UnreadableMedia
 from lipstitch.job_file.config import JobConfig
-from lipstitch.plan.audio_notes import SoundNote, check_samples
+from lipstitch.plan.audio.notes import SoundNote, check_samples
 from media.audio.reader import SoundLength, first_sample_time, measure_sound
 from media.info import MediaInfo
-from media.packets.frame_table import FrameTable
 from media.probe import probe
+from media.source_video import SourceVideo
 from stitcher.audio.mix import SoundPiece
 
 LENGTH_TOLERANCE_SECONDS = Fraction(1, 10)
@@ -110,11 +110,12 @@ class AudioInputs:
         return self.drive or self.heard
 
 
-def open_audio_inputs(config: JobConfig, source: MediaInfo, table: FrameTable) -> AudioInputs:
+def open_audio_inputs(config: JobConfig, video: SourceVideo) -> AudioInputs:
     """Return the sounds of a job but for those of its ranges and speakers.
 
-    Raises ConfigError or MediaError for a file that cannot be used, and for a start that cannot be had.
+    Raises MediaError for a file that cannot be used, ConfigError for a start at which nothing would be heard.
     """
+    source, table = video.info, video.table
     own = AudioInput(source, table.pts[0] * table.time_base) if source.audio else None
     picture, notes = table.seconds(len(table)), []
     dub = drive = None

@@ -1,0 +1,122 @@
+"""The clips of an output: what each needs, what its file depends on, and which ones an earlier run has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from base.files import content_key
+from lipstitch.execution.executor import run_clips
+from lipstitch.execution.worker import WorkerSetup, load_finished, share_source
+from lipstitch.job_file.config import JobConfig
+from lipstitch.plan.plan import Plan
+from lipstitch.progress import Reporter, stage
+from lipstitch.workspace import Workspace
+from media.clips import Clip, RenderedClip, Span
+from media.intervals import Interval, intersect
+from media.source_video import SourceVideo
+from renderer.checkpoints import hash_file
+from renderer.engine import choose_device, choose_precision
+from renderer.mel import hash_driving, window_start
+from renderer.render import ClipJob
+
+RENDER_VERSION = 3
+"""Raised when rendering the same clip gives other pixels than before."""
+
+
+def finish_clips(
+    config: JobConfig, source: SourceVideo, plan: Plan, setup: WorkerSetup, workspace: Workspace, reporter: Reporter
+) -> list[RenderedClip]:
+    """Return every clip of a plan, finished; those that an earlier run finished are reused."""
+    clips = {clip.index: RenderedClip(clip, None, "copied", clip.reason, 0, 0.0) for clip in plan.clips}
+    todo: list[tuple[ClipJob, Path]] = []
+    reused = 0
+    for job in _clip_jobs(config, plan):
+        target = workspace.path("clip", _clip_key(job, setup), ".nut")
+        finished = load_finished(job.clip, target)
+        if finished is None:
+            todo.append((job, target))
+        else:
+            clips[job.clip.index] = finished
+            reused += len(job.clip)
+    if reused:
+        reporter.info(f"{reused} frames were rendered by an earlier run.")
+    if todo:
+        share_source(setup.video_hash, source.info, source.table)
+        with stage(reporter, "render", sum(len(job.clip) for job, _ in todo), "frames"):
+            done = 0
+            with closing(run_clips(setup, todo, config.execution)) as results:
+                for rendered in results:
+                    clips[rendered.clip.index] = rendered
+                    done += len(rendered.clip)
+                    reporter.advance(done, f"clip {rendered.clip.index}, last is {len(plan.clips) - 1}")
+                    if rendered.outcome == "fell_back":
+                        reporter.warning(
+                            f"clip {rendered.clip.index} falls back to the original frames: {rendered.reason}"
+                        )
+    return [clips[index] for index in sorted(clips)]
+
+
+def _clip_jobs(config: JobConfig, plan: Plan) -> Iterator[ClipJob]:
+    for clip in plan.clips:
+        if clip.action != "copy":
+            seconds = tuple(plan.spec.drive_seconds(frame) for frame in range(clip.start_frame, clip.stop_frame))
+            yield ClipJob(clip, seconds, wants_hashes=config.renderer.frame_hashes)
+
+
+def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
+    """Return the content key of a clip's coded file: all that its bytes depend on, and nothing else."""
+    clip = job.clip
+    # Which number a person has plays no part: it may change while the frames stay.
+    faces = [(face.start_frame, face.stop_frame, face.path) for face in clip.faces]
+    fades = [(fade.frame - clip.start_frame, fade.face, fade.strength) for fade in clip.fades]
+    rendered = [(a - clip.start_frame, b - clip.start_frame) for a, b in clip.rendered]
+    what = (clip.source_frames, faces, rendered, fades)
+    shown = (setup.video_hash, setup.coding, job.wants_hashes)
+    if clip.action == "reencode":
+        return content_key(RENDER_VERSION, what, shown)
+    drawn = (
+        setup.checkpoint_hash,
+        _arithmetic(setup),
+        setup.detector,
+        hash_file(Path(setup.detector_weights)) if setup.detector_weights else None,
+        setup.detect_every_frames,
+        setup.smoothing_frames,
+        setup.align,
+        setup.pads,
+        setup.feather,
+        [_at_rest(face) for face in clip.faces if setup.closes_mouths],
+        [_driving_key(setup.driving[face.voice], job, part) for face in clip.faces for part in _shown(face, clip)],
+    )
+    return content_key(RENDER_VERSION, what, shown, drawn)
+
+
+def _at_rest(face: Span) -> list[Any]:
+    """Return what tells how a face looks at rest; who it is plays no part."""
+    return [face.shut, [(rest.frame, rest.face.box, rest.face.landmarks) for rest in face.rests]]
+
+
+def _shown(face: Span, clip: Clip) -> list[Interval]:
+    """Return the output frames of a clip in which a face gets a new mouth. A clip runs one way through the source."""
+    numbers = [
+        number
+        for number, frame in enumerate(clip.source_frames, start=clip.start_frame)
+        if face.start_frame <= frame < face.stop_frame
+    ]
+    return intersect(clip.rendered, [(numbers[0], numbers[-1] + 1)] if numbers else [])
+
+
+def _driving_key(driving: str, job: ClipJob, rendered: Interval) -> list[Any]:
+    """Return what the mel windows of rendered frames depend on: the sound there, and where each frame lies in it."""
+    seconds = job.seconds[rendered[0] - job.clip.start_frame : rendered[1] - job.clip.start_frame]
+    columns = [window_start(second) - window_start(seconds[0]) for second in seconds]
+    return [columns, hash_driving(Path(driving), min(seconds), max(seconds))]
+
+
+def _arithmetic(setup: WorkerSetup) -> list[Any]:
+    """Return what the last bits of a mouth depend on: not the number of the GPU, nor, on a CPU, the batch."""
+    device = choose_device(setup.device)
+    batch_size = None if device.type == "cpu" else setup.batch_size
+    return [device.type, str(choose_precision(setup.precision, device)), batch_size]

@@ -1,0 +1,1 @@
+"""The sounds of a job: where each begins, and what is wrong with it."""

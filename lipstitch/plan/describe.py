@@ -1,0 +1,52 @@
+"""The plan as text: what --plan prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from base.text import size_text
+from lipstitch.plan.plan import Plan
+from media.clips import Span
+from media.intervals import Interval
+
+
+def describe_plan(plan: Plan) -> str:
+    """Return the plan as lines of text."""
+    spec, estimate, note = plan.spec, plan.estimate, plan.target.choice.note
+    total = float(spec.timeline.seconds(len(spec.timeline)))
+    lines = [
+        f"Plan for {spec.output}",
+        f"  frames   {len(spec.timeline)} ({total:.3f} s): {estimate.num_rendered} rendered,"
+        f" {estimate.num_reencoded} re-encoded unchanged, {estimate.num_copied} copied",
+        *([f"  video    {plan.whole_reason}"] if plan.whole_reason else []),
+        *(f"  lost     {loss}" for loss in plan.streams.losses),
+        f"  sound    {plan.sound.describe()}",
+        *(f"  sound    {sound_note.text}" for sound_note in spec.sound_notes),
+        f"  silence  {plan.mouths.describe_silence()}",
+        f"  target   {plan.target.describe()}",
+        *(f"  speaker  {share.describe()}" for share in plan.shares),
+        *([f"  note     {note}"] if note else []),
+        f"  align    {plan.mouths.describe_align()}",
+        f"  about    {estimate.seconds:.0f} s of work after the scan, {size_text(estimate.disk_bytes)} of disk,"
+        f" {size_text(estimate.memory_bytes)} of memory",
+        "  spans (frames of the source)",
+    ]
+    lines += [
+        f"    {span.start_frame:>8} - {span.stop_frame - 1:<8} {span.kind:8} {_person(span)}{span.reason}".rstrip()
+        for span in plan.spans
+    ]
+    lines.append("  clips (frames of the output)")
+    lines += [
+        f"    {clip.index:>5}  {clip.start_frame:>8} - {clip.stop_frame - 1:<8} {clip.action:7}"
+        f" {_mouths(clip.rendered)}{clip.reason}"
+        for clip in plan.clips
+    ]
+    return "\n".join(lines)
+
+
+def _person(span: Span) -> str:
+    return f"person {span.person}" if span.person is not None else ""
+
+
+def _mouths(rendered: Sequence[Interval]) -> str:
+    return f"mouths in {', '.join(f'{start}-{stop - 1}' for start, stop in rendered)}  " if rendered else ""

@@ -1,0 +1,92 @@
+"""What an output will cost: time, disk and memory, by figures that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lipstitch.plan.outputs.spec import OutputSpec
+from media.clips import Clip
+from media.info import MediaInfo
+
+LARGE_CHECKPOINT_BYTES = 100_000_000
+RENDER_FRAMES_PER_SECOND = {"small": 45.0, "large": 20.0}
+"""Face frames a second on two cores, tracking and coding included, for a compact and a full-size network."""
+CODE_FRAMES_PER_SECOND = 100.0
+COPY_FRAMES_PER_SECOND = 3000.0
+CODED_BITS_PER_PIXEL = 0.6
+"""Upper end of what x264 needs at the default quality; grain needs more."""
+VOICE_BYTES_PER_SECOND, TRACK_BYTES_PER_SECOND = 4 * 16_000, 24_000
+"""Of each sound that drives lips, and of a soundtrack of 192 kbit/s."""
+PROCESS_MEGABYTES, FIRST_PROCESS_MEGABYTES = 900, 400
+"""Of each worker process, and of the one that starts them."""
+THREAD_MEGABYTES, FIRST_THREAD_MEGABYTES = 130, 1250
+"""Of each worker thread, and of the process that they share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What renders on this machine."""
+
+    num_cores: int
+    max_workers: int
+    """Clips rendered at a time at most; 0 where a cluster renders them."""
+    has_processes: bool
+    """Whether each worker is a process with a network of its own."""
+    checkpoint_bytes: int
+    """Size of the network's weights; 0 where they are still missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the clips of an output hold, and what they cost."""
+
+    num_rendered: int
+    """Frames with a new mouth."""
+    num_reencoded: int
+    """Frames re-encoded unchanged."""
+    num_copied: int
+    seconds: float
+    """Of work after the scan."""
+    workspace_bytes: int
+    """What clips and sound take in the workspace."""
+    output_bytes: int
+    memory_bytes: int
+
+    @property
+    def disk_bytes(self) -> int:
+        """What is written in all."""
+        return self.workspace_bytes + self.output_bytes
+
+
+def estimate_cost(spec: OutputSpec, source: MediaInfo, clips: Sequence[Clip], capacity: Capacity) -> Estimate:
+    """Count what the clips hold and estimate what they cost."""
+    video, timeline = source.require_video(), spec.timeline
+    rendered = sum(stop - start for clip in clips for start, stop in clip.rendered)
+    coded = sum(len(clip) for clip in clips if clip.action != "copy") - rendered
+    copied = len(timeline) - rendered - coded
+    speed = RENDER_FRAMES_PER_SECOND["large" if capacity.checkpoint_bytes > LARGE_CHECKPOINT_BYTES else "small"]
+    scale = capacity.num_cores / 2
+    seconds = rendered / (speed * scale) + coded / (CODE_FRAMES_PER_SECOND * scale) + copied / COPY_FRAMES_PER_SECOND
+    clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL / 8)
+    output_bytes = int(source.size_bytes * copied / max(len(timeline), 1)) + clip_bytes
+    sound_rate = len(spec.drive_audio.voices) * VOICE_BYTES_PER_SECOND + TRACK_BYTES_PER_SECOND
+    sound_bytes = int(timeline.seconds(len(timeline)) * sound_rate)
+    return Estimate(
+        num_rendered=rendered,
+        num_reencoded=coded,
+        num_copied=copied,
+        seconds=seconds,
+        workspace_bytes=clip_bytes + sound_bytes,
+        output_bytes=output_bytes + sound_bytes,
+        memory_bytes=_memory_bytes(clips, capacity),
+    )
+
+
+def _memory_bytes(clips: Sequence[Clip], capacity: Capacity) -> int:
+    num_clips = max(sum(clip.action != "copy" for clip in clips), 1)  # one worker starts even where nothing is to do
+    num_workers = min(capacity.max_workers, num_clips)
+    first, each, num_networks = FIRST_THREAD_MEGABYTES, THREAD_MEGABYTES, 1
+    if capacity.has_processes:
+        first, each, num_networks = FIRST_PROCESS_MEGABYTES, PROCESS_MEGABYTES, max(num_workers, 1)
+    return (first + num_workers * each) * 1_000_000 + 2 * num_networks * capacity.checkpoint_bytes

@@ -1,0 +1,59 @@
+"""How mouths are drawn in an output: how faces are cropped, and what mouths do while nothing is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lipstitch.job_file.config import JobConfig, Silence
+from lipstitch.plan.outputs.spec import OutputSpec
+from lipstitch.plan.speech import find_voice_pauses, shared_pauses
+from lipstitch.workspace import Workspace
+from media.intervals import Interval
+from stitcher.audio.soundtrack import DRIVING_RATE
+
+BOX_INSTEAD = "box instead of similarity: the cascade finds no eyes by which faces could be turned upright"
+
+
+@dataclass(frozen=True, slots=True)
+class MouthPlan:
+    """How mouths are drawn."""
+
+    align: Literal["box", "similarity"]
+    """How the job file wants faces to be cropped."""
+    has_landmarks: bool
+    """Whether the detector finds the eyes by which faces are turned upright."""
+    silence: Silence
+    """What mouths do in pauses."""
+    pauses: tuple[tuple[Interval, ...], ...]
+    """Samples of each voice that hold no speech; empty where pauses play no part."""
+    has_speech: bool
+    """Whether any voice ever speaks, as far as anything was looked for: the dub may be music, or the wrong file."""
+
+    def describe_align(self) -> str:
+        """Return how faces are cropped: the word of the job file, or why that is impossible."""
+        return BOX_INSTEAD if self.align == "similarity" and not self.has_landmarks else self.align
+
+    def describe_silence(self) -> str:
+        """Return in one line what mouths do in pauses."""
+        if self.silence == "render":
+            return "mouths are drawn from whatever is heard"
+        does = "mouths are drawn shut" if self.silence == "close" else "mouths stay as they are"
+        if not self.has_speech:
+            return f"no speech was found in the sound that drives the lips: {does} throughout"
+        seconds = sum(stop - start for start, stop in shared_pauses(self.pauses)) / DRIVING_RATE
+        return f"{does} while nobody speaks, {seconds:.1f} s in all"
+
+
+def plan_mouths(config: JobConfig, spec: OutputSpec, workspace: Workspace, *, has_landmarks: bool) -> MouthPlan:
+    """Return how the mouths of an output are drawn. workspace: keeps where the sounds that drive lips speak."""
+    silence, voices = config.renderer.silence, spec.drive_audio.voices
+    pauses = [[] if silence == "render" else find_voice_pauses(voice, workspace) for voice in voices]
+    num_silent = sum(stop - start for start, stop in shared_pauses(pauses))
+    return MouthPlan(
+        align=config.renderer.align,
+        has_landmarks=has_landmarks,
+        silence=silence,
+        pauses=tuple(map(tuple, pauses)),
+        has_speech=num_silent < spec.drive_audio.main.duration * DRIVING_RATE,
+    )

@@ -1,0 +1,1 @@
+"""What each output shows and hears, as values."""
