@@ -260,7 +260,7 @@ def test_mel_windows_of_ranges_are_those_of_the_whole_dub(plan, folder, mode, tm
         for run in cut.timeline.runs:
             for frame in range(run.start_frame, run.stop_frame):
                 source = run.source_frame + frame - run.start_frame
-                if any(start <= source < stop for start, stop in cut.scanned):
+                if any(start <= source < stop for start, stop in cut.scanned_frames):
                     expected = whole_mel.window(whole.drive_seconds(source))
                     np.testing.assert_allclose(cut_mel.window(cut.drive_seconds(frame)), expected, atol=1e-4)
                     compared += 1
