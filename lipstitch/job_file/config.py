@@ -1,4 +1,4 @@
-"""The job file: JobConfig and load_job(). Everything a user can ask for, checked before anything is done.
+"""The job file: JobConfig and load_job(). All that a user can ask for, checked before any work.
 
 Unknown keys are refused. Times are seconds, or text like 01:05.2 or 00:01:05.200. Relative paths are relative to the
 folder of the job file.
@@ -98,7 +98,8 @@ class SegmenterConfig(_Model):
     """Where faces are looked for, and when one counts."""
 
     detector: Literal["auto", "retinaface", "cascade"] = Field(
-        default="auto", description="auto: RetinaFace if its weights are there or can be had, else OpenCV's cascade."
+        default="auto",
+        description="auto: RetinaFace if its weights are here or can be downloaded, else OpenCV's cascade.",
     )
     detector_checkpoint: Checkpoint = Field(
         default="retinaface_mobilenet",
@@ -107,8 +108,8 @@ class SegmenterConfig(_Model):
     embedder: Checkpoint = Field(
         default="auto",
         description="Tells people apart: a name in checkpoints/registry.toml, or the path of any ONNX network of the"
-        " ArcFace convention. auto: SFace if its weights are there or can be had, and faces have landmarks"
-        " (RetinaFace); none: nobody is told apart.",
+        " ArcFace convention. auto: SFace if its weights are here or can be downloaded, and faces have landmarks"
+        " (RetinaFace). none: people are not told apart.",
     )
     target: Target = Field(
         default="main",
@@ -156,14 +157,14 @@ class SegmenterConfig(_Model):
         if self.offset > self.onset:
             raise ValueError(f"offset ({self.offset:g}) must not exceed onset ({self.onset:g})")
         if self.needs_people and self.embedder == "none":
-            raise ValueError("target names a person, but embedder none tells nobody apart; use embedder auto")
+            raise ValueError("target names a person, but embedder none cannot tell people apart; use embedder auto")
         if self.needs_people and self.detector == "cascade":
-            raise ValueError("target names a person, whom detector cascade cannot tell apart; use retinaface")
+            raise ValueError("target names a person, but detector cascade cannot tell people apart; use retinaface")
         return self
 
     @property
     def needs_people(self) -> bool:
-        """Whether the target means nothing where people are not told apart."""
+        """Whether the target makes sense only where people are told apart."""
         return isinstance(self.target, int | Reference)
 
 
@@ -303,13 +304,13 @@ class JobConfig(_Model):
 
     @property
     def needs_people(self) -> bool:
-        """Whether the job means nothing where people are not told apart."""
+        """Whether the job makes sense only where people are told apart."""
         speakers = self.input.speakers.cast.values() if self.input.speakers else ()
         return self.segmenter.needs_people or any(speaker.person is not None for speaker in speakers)
 
     @property
     def references(self) -> dict[str, Path]:
-        """Return the photos that people are recognised by, each with its key path."""
+        """Return the photos by which the job names people, each with its key path."""
         keyed = {"segmenter.target": self.segmenter.target}
         for name, speaker in (self.input.speakers.cast if self.input.speakers else {}).items():
             keyed[f"input.speakers.cast.{name}.person"] = speaker.person  # type: ignore[assignment]
@@ -319,8 +320,8 @@ class JobConfig(_Model):
 def load_job(path: Path, overrides: Sequence[str] = (), *, output: Path | None = None) -> JobConfig:
     """Read and check a job file; raise ConfigError with key path, value and what is allowed.
 
-    overrides: key=value with a dotted key path and a YAML value, as --set takes them. output: what a job file may omit
-    where nothing is rendered; None: it may not.
+    overrides: key=value with a dotted key path and a YAML value, as --set takes them. output: used if the job file
+    omits its own, as it may where nothing is rendered; None: it may not.
     """
     omitted = {} if output is None else {"output": str(output.absolute())}
     return load_settings(JobConfig, path, overrides, what="job file", omitted=omitted)

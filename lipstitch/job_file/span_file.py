@@ -5,7 +5,7 @@
     12.48,31.2,1,face,
     31.2,33,,no_face,another person
 
-Times are seconds since the first frame: the time of the first frame of the span, and of the first one behind it.
+Times are seconds since the first frame: the time of the first frame of the span, and of the first one after it.
 Spreadsheets round times of day, or take minutes for hours; numbers they leave alone. [hh:]mm:ss[.mmm] is read as well.
 """
 
@@ -57,8 +57,8 @@ def format_time(frame: int, table: FrameTable) -> str:
 def read_spans(path: Path, table: FrameTable) -> tuple[SpanRow, ...]:
     """Return the rows of a span file, in order of time.
 
-    Raises ConfigError that names the line: an unknown kind, a time that is none, that lies beyond the end or runs
-    backwards, rows that overlap.
+    Raises ConfigError that names the line: for an unknown kind, a time that cannot be read, lies beyond the end or runs
+    backwards, and for rows that overlap.
     """
     found = (_row(row, table) for row in _file(path).rows(COLUMNS, NEEDED))
     rows = sorted(found, key=lambda row: (row.start_frame, row.stop_frame, row.line))
@@ -71,7 +71,7 @@ def check_people(path: Path, rows: Sequence[SpanRow], people: Identities) -> Non
     for row in rows:
         if row.person is not None and row.person > len(people.people):
             count = len(people.people)
-            there = f"there are {count} people, numbered from 1" if count else "nobody was told apart in this video"
+            there = f"there are {count} people, numbered from 1" if count else "people were not told apart here"
             problem = f"person {row.person}: {there}; python main.py faces shows who they are"
             raise _file(path).fault(f"line {row.line}", problem)
 

@@ -1,4 +1,4 @@
-"""input.speakers: a dialogue. Who speaks when, and who each speaker is in the picture."""
+"""input.speakers: who speaks when in a dialogue, and who each speaker is in the picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SpeakerConfig(BaseModel, frozen=True, extra="forbid"):
     person: Person | None = Field(
         default=None,
         description="Whose lips: a number that python main.py faces shows, {reference: photo.jpg} or {at: time, point:"
-        " [x, y]}. Omitted: somebody who is never seen, a narrator.",
+        " [x, y]}. Omitted: a speaker who is never seen, such as a narrator.",
     )
     stem: FilePath | None = Field(
         default=None,
@@ -47,7 +47,7 @@ class SpeakersConfig(BaseModel, frozen=True, extra="forbid"):
         numbers: dict[int, str] = {}
         for name, speaker in self.cast.items():
             if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
-                raise ValueError(f"cast: {brief(repr(name))} is no name; give one of 1 to {MAX_NAME} characters")
+                raise ValueError(f"cast: {brief(repr(name))} cannot be a name; give one of 1 to {MAX_NAME} characters")
             other = known.setdefault(fold(name), name)
             if other != name:
                 raise ValueError(f"cast: {brief(other)} and {brief(name)} are the same name")

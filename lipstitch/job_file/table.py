@@ -1,4 +1,4 @@
-"""Tables that users write and correct in any editor or spreadsheet: text, rows, times; what is wrong by its line."""
+"""Tables that users write and correct in any editor or spreadsheet. Messages name the line that is wrong."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MAX_BYTES = 64 << 20
 """Of such a file; ten hours of one-second rows take 2 MB."""
 DELIMITERS = ",;\t"
 DELIMITER_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', re.IGNORECASE)
-"""What Excel reads, and some programs write, above a table: which character parts its columns."""
+"""What Excel reads, and some programs write, above a table: the character between its columns."""
 LIKENESS = 0.75
-"""From which on the name of a column counts as another one, misspelled (difflib's ratio): `persn`, `speakers`."""
+"""Above this (difflib's ratio) a column name counts as a misspelled known one: `persn`, `speakers`."""
 
 
 class _Strict(csv.excel):
-    """Refuses what would otherwise hide rows: a quote that is not closed takes in every line behind it."""
+    """Refuses what would otherwise hide rows: an unclosed quote swallows every line after it."""
 
     skipinitialspace = True
     strict = True
@@ -47,27 +47,27 @@ class UserFile:
         return ConfigError(f"{self.key}: {self.path}, {where}: {problem}.")
 
     def text(self) -> str:
-        """Return what is in the file. Raises ConfigError where it cannot be read, or is no text."""
+        """Return the text of the file. Raises ConfigError where it cannot be read, or is not text."""
         try:
             status = self.path.stat()
             if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"{self.key}: {self.path} is no regular file. Give a {self.kind}.")
+                raise ConfigError(f"{self.key}: {self.path} is not a regular file. Give a {self.kind}.")
             if status.st_size > MAX_BYTES:
                 raise ConfigError(
-                    f"{self.key}: {self.path} is larger than 64 MiB, so it is no {self.kind}. Check the path."
+                    f"{self.key}: {self.path} is larger than 64 MiB, so it cannot be a {self.kind}. Check the path."
                 )
             return decode_text(self.path.read_bytes())
         except OSError as exc:
             raise ConfigError(f"{self.key}: {self.path} cannot be read ({exc.strerror}). Check the path.") from exc
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
-            raise self.fault(f"line {line}", "this is no UTF-8 text; save the file in UTF-8") from exc
+            raise self.fault(f"line {line}", "this is not UTF-8 text; save the file in UTF-8") from exc
 
     def rows(self, columns: Sequence[str], needed: Sequence[str]) -> Iterator[Row]:
-        """Yield the rows of a table that begins with a line of column names. Commas, semicolons or tabs part them.
+        """Yield the rows of a table that begins with a line of column names. Commas, semicolons or tabs separate them.
 
-        needed: columns that must be there; others of `columns` may be. Further ones are left out, unless they look
-        like a misspelled one that is missing. Raises ConfigError.
+        needed: columns that must be there; others of `columns` may be. Other columns are ignored, unless they look
+        like a missing one, misspelled. Raises ConfigError.
         """
         text = self.text()
         told = DELIMITER_LINE.match(text)
@@ -88,7 +88,7 @@ class UserFile:
                         self._check_names(line, names, columns, needed)
                 line = reader.line_num + (2 if told else 1)
         except csv.Error as exc:
-            raise self.fault(f"line {line}", f"this is no CSV ({exc}); check its quotes") from exc
+            raise self.fault(f"line {line}", f"this is not CSV ({exc}); check its quotes") from exc
         if not names:
             self._check_names(line, names, columns, needed)
 
@@ -119,7 +119,7 @@ def _names(table: str, delimiter: str) -> list[str]:
     reader = csv.reader(io.StringIO(table, newline=""), _Strict, delimiter=delimiter)
     try:
         cells = next((row for row in reader if any(cell.strip() for cell in row)), [])
-    except csv.Error:  # quotes stand elsewhere where another character parts the columns
+    except csv.Error:  # with the wrong delimiter, quotes stand inside cells
         return []
     return [cell.strip().lower() for cell in cells]
 
@@ -143,7 +143,7 @@ class Row:
         return self.file.fault(self.where, problem)
 
     def seconds(self, name: str) -> Fraction:
-        """Return the time in a column; raise ConfigError if it holds none."""
+        """Return the time in a column; raise ConfigError if it does not hold one."""
         text = self.cells.get(name, "")
         try:
             return parse_time(text)

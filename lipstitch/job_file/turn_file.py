@@ -37,13 +37,13 @@ LEAST_FIELDS, MOST_FIELDS, NAME_FIELD = 8, 10, 7
 ABSENT, ABSENT_FIELD = "<NA>", 5
 NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE)
 CONFIDENCE = re.compile(rf"<NA>|[01]|(?!-?\d+$){NUMBER.pattern}", re.IGNORECASE)
-"""What may stand behind a name; another whole number is part of it, as in `Speaker 2`."""
+"""What may follow a name; any other whole number is part of it, as in `Speaker 2`."""
 CUE_NUMBER = re.compile(r"\s*-?\d+\.?\d*\s*")
 CUE_TIMES = re.compile(r"\s*(-?\d[\d:.,，．：]*)\s*-[- ]*>\s*(-?\d[\d:.,，．：]*)(?:\s.*)?")
 """Times, and what some programs write behind them: where the text stands."""
 COLON_MILLISECONDS = re.compile(r"(\d+:\d+:\d+):(\d{3})")
 WIDE = str.maketrans("，．：", ",.:")
-"""FrameProvenance as wide as a letter of Chinese or Japanese, which editors there write."""
+"""Punctuation as wide as a Chinese or Japanese letter, which editors there write."""
 SPEAKER_TEXT = re.compile(r"\s*(?:[-–—>]+\s*)?(?:\[([^\[\]]+)\]|([^:：\[\]]+)[:：])")
 MARKUP = re.compile(r"<[^<>]*>|\{[^{}]*\}")
 END_TOLERANCE_SECONDS = Fraction(1, 10)
@@ -52,7 +52,7 @@ END_TOLERANCE_SECONDS = Fraction(1, 10)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One stretch of somebody's speech."""
+    """One stretch of a speaker's speech."""
 
     where: str
     """How messages name it: its line, and its cue."""
@@ -66,8 +66,8 @@ class Turn:
 def read_turns(path: Path, cast: Mapping[str, SpeakerConfig]) -> tuple[Turn, ...]:
     """Return the turns of a file in order of time.
 
-    Raises ConfigError that names the line: what cannot be read, an unknown name, a turn that runs backwards, and turns
-    of two that overlap while one of them would be driven by what both say. Those of one speaker may overlap.
+    Raises ConfigError that names the line: for what cannot be read, an unknown name, a turn that runs backwards, and
+    overlapping turns of two speakers of whom the dub drives one. Turns of one speaker may overlap.
     """
     readers = {".rttm": _read_rttm, ".srt": _read_srt, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
@@ -100,14 +100,14 @@ def check_end(path: Path, turns: Sequence[Turn], seconds: Fraction) -> None:
 
 
 def _check_overlaps(file: UserFile, turns: Sequence[Turn], cast: Mapping[str, SpeakerConfig]) -> None:
-    """Raise ConfigError where two speak at once of whom one would be driven by what both say.
+    """Raise ConfigError where two speakers overlap and the dub, which holds both voices, would drive one of them.
 
-    Turns of one speaker may overlap, as subtitles and diarizers write them: whoever lays them out joins them.
+    Turns of one speaker may overlap, as subtitles and diarizers write them; they are joined later.
     """
     latest: dict[str, Turn] = {}
     for turn in turns:
         for other in latest.values():
-            needy = [each.speaker for each in (turn, other) if hears_all(cast[each.speaker])]
+            needy = [each.speaker for each in (turn, other) if is_driven_by_dub(cast[each.speaker])]
             if needy and turn.speaker != other.speaker and turn.start < other.stop:
                 problem = f"the turn overlaps that of {other.where}, and the dub, which holds both voices, would drive"
                 raise file.fault(turn.where, f"{problem} {brief(needy[0])}; give {brief(needy[0])} a stem")
@@ -115,8 +115,8 @@ def _check_overlaps(file: UserFile, turns: Sequence[Turn], cast: Mapping[str, Sp
             latest[turn.speaker] = turn
 
 
-def hears_all(speaker: SpeakerConfig) -> bool:
-    """Tell whether a speaker is seen and driven by the dub, with whatever else is heard in it."""
+def is_driven_by_dub(speaker: SpeakerConfig) -> bool:
+    """Tell whether a speaker is seen, and driven by the dub with all the voices in it."""
     return speaker.person is not None and speaker.stem is None
 
 
@@ -135,14 +135,14 @@ def _read_rttm(file: UserFile, names: Mapping[str, str]) -> Iterator[Turn]:
             continue
         if fields[0] != "SPEAKER" or len(fields) < LEAST_FIELDS:
             form = "SPEAKER file channel start duration <NA> <NA> name"
-            raise file.fault(where, f"this is no line of an RTTM file ({form}): {brief(line)!r}")
+            raise file.fault(where, f"this is not a line of an RTTM file ({form}): {brief(line)!r}")
         _check_spaces(file, where, fields, names)
         if fields[NAME_FIELD] == ABSENT:
             raise file.fault(where, "the name of the speaker, the eighth field, is missing")
         recording = recording or fields[1]
         if fields[1] != recording:
             both = f"{brief(recording)!r} and {brief(fields[1])!r}"
-            raise file.fault(where, f"there are turns of two recordings here, {both}; keep those of one")
+            raise file.fault(where, f"the turns of two recordings stand here, {both}; keep those of one")
         try:
             start, duration = parse_time(fields[3]), parse_time(fields[4])
         except ValueError as exc:
@@ -151,9 +151,9 @@ def _read_rttm(file: UserFile, names: Mapping[str, str]) -> Iterator[Turn]:
 
 
 def _check_spaces(file: UserFile, where: str, fields: Sequence[str], names: Mapping[str, str]) -> None:
-    """Raise ConfigError if the name of the recording or of the speaker holds a space, which parts the fields.
+    """Raise ConfigError if the name of the recording or of the speaker holds a space, which separates fields.
 
-    names: the cast, folded; a number behind a name is no confidence where it makes the name of somebody in the cast.
+    names: the cast, folded; a number after a name is not a confidence where both together are a name in the cast.
     """
     absent = next((n for n in range(ABSENT_FIELD, len(fields) - 1) if fields[n : n + 2] == [ABSENT, ABSENT]), 0)
     if absent > ABSENT_FIELD and all(NUMBER.fullmatch(time) for time in fields[absent - 2 : absent]):
@@ -167,7 +167,7 @@ def _check_spaces(file: UserFile, where: str, fields: Sequence[str], names: Mapp
         words = next((each for each in longer if fold(" ".join(each)) in names), words)
     if len(words) > 1:
         name, better = brief(" ".join(words)), brief("_".join(words))
-        problem = f"the name of the {what}, {name!r}, holds a space, which parts the fields of an RTTM file"
+        problem = f"the name of the {what}, {name!r}, holds a space, which separates the fields of an RTTM file"
         raise file.fault(where, f"{problem}; write {better}{advice}")
 
 
@@ -177,7 +177,7 @@ def _read_srt(file: UserFile, names: Mapping[str, str]) -> Iterator[Turn]:
     borders = [*(_number_line(lines, head) for head in heads), len(lines)]
     for number, line in enumerate(lines[: borders[0]], start=1):
         if line.strip():
-            raise file.fault(f"line {number}", "this is no SRT, which has a number, a line of times and text")
+            raise file.fault(f"line {number}", "this is not SRT; a cue has a number, a line of times and text")
     for head, (number, stop) in zip(heads, pairwise(borders), strict=True):
         where = f"line {head + 1}" + (f", cue {brief(lines[number].strip())}" if number < head else "")
         start, end = _cue_times(file, where, lines[head])
@@ -195,7 +195,9 @@ def _cue_times(file: UserFile, where: str, line: str) -> tuple[Fraction, Fractio
     match = CUE_TIMES.fullmatch(line)
     texts = [COLON_MILLISECONDS.sub(r"\1.\2", text.translate(WIDE)) for text in match.groups()] if match else []
     if not texts or not all(":" in text for text in texts):
-        raise file.fault(where, f"these are no times of a cue, {brief(line)!r}; write 00:00:12,480 --> 00:00:15,630")
+        raise file.fault(
+            where, f"these are not the times of a cue, {brief(line)!r}; write 00:00:12,480 --> 00:00:15,630"
+        )
     try:
         return parse_time(texts[0]), parse_time(texts[1])
     except ValueError as exc:
@@ -203,7 +205,7 @@ def _cue_times(file: UserFile, where: str, line: str) -> tuple[Fraction, Fractio
 
 
 def _speakers_of(file: UserFile, where: str, text: str, names: Mapping[str, str]) -> list[str]:
-    """Return who speaks in a cue: whom its first line names, and whom others name that are in the cast."""
+    """Return who speaks in a cue: whoever its first line names, and those of the cast that other lines name."""
     lines = [line for line in MARKUP.sub("", text.replace("\\N", "\n")).split("\n") if line.strip()]
     matches = [SPEAKER_TEXT.match(line) for line in lines]
     if not matches or matches[0] is None:

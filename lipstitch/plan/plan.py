@@ -86,7 +86,7 @@ def plan_output(
     return Plan(
         spec=spec,
         target=target,
-        spans=target.spans_of([spec]),
+        spans=target.cut_spans(seen, [spec]),
         clips=clips,
         shares=build_shares(timeline, spec.driven_frames, speakers, moving, seen),
         streams=streams,

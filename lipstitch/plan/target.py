@@ -61,13 +61,16 @@ class TargetSelection:
             Speaker(each.name, each.voice, each.turns, self.people_of_speakers[each.name]) for each in spec.speakers
         )
 
-    def spans_of(self, specs: Sequence[OutputSpec]) -> tuple[Span, ...]:
-        """Return the spans of all frames that outputs show, those of speakers cut to the turns that they have there."""
-        spans = self.seen_spans(merge(part for spec in specs for part in spec.scanned_frames))
+    def cut_spans(self, seen: Sequence[Span], specs: Sequence[OutputSpec]) -> tuple[Span, ...]:
+        """Return spans of the source, those of speakers cut to the turns that they have in the outputs."""
         if not self.people_of_speakers:
-            return spans
+            return tuple(seen)
         dialogues = [(spec.timeline, self.speakers(spec)) for spec in specs]
-        return cut_to_turns(spans, [(split_at_turns(timeline, speakers), speakers) for timeline, speakers in dialogues])
+        return cut_to_turns(seen, [(split_at_turns(timeline, speakers), speakers) for timeline, speakers in dialogues])
+
+    def spans_of(self, specs: Sequence[OutputSpec]) -> tuple[Span, ...]:
+        """Return the spans of all frames that outputs show, as their plans have them."""
+        return self.cut_spans(self.seen_spans(merge(part for spec in specs for part in spec.scanned_frames)), specs)
 
     def describe(self) -> str:
         """Return in one line who is meant."""

@@ -23,7 +23,7 @@ SLICES = (1, 2, 5)
 
 
 class _Hidden:
-    """FrameProvenance a packet of which nothing is shown, since the flag of a packet cannot be set.
+    """Marks a packet of which nothing is shown, since the flag of a packet cannot be set.
 
     Each packet has a mark of its own: PyAV forgets a shared one with the first packet that goes.
     """

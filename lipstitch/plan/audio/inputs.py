@@ -1,4 +1,4 @@
-"""The sounds of a job, and where each of them begins on the clock of the video.
+"""The sounds of a job, and where each begins on the clock of the video.
 
 Sound inside a video file counts from that video's first frame. A sound file has no such clock: it was made either on
 the picture's clock (an editor's export), or from the sound that was taken out of the video, whose second 0 is that
@@ -111,7 +111,7 @@ class AudioInputs:
 
 
 def open_audio_inputs(config: JobConfig, video: SourceVideo) -> AudioInputs:
-    """Return the sounds of a job but for those of its ranges and speakers.
+    """Return the sounds of a job, without those of its ranges and speakers.
 
     Raises MediaError for a file that cannot be used, ConfigError for a start at which nothing would be heard.
     """
@@ -138,7 +138,7 @@ def open_audio_inputs(config: JobConfig, video: SourceVideo) -> AudioInputs:
 def open_audio_input(key: str, path: Path) -> tuple[AudioInput, list[SoundNote]]:
     """Probe a file for its sound, as it stands on its own clock; return it with what is wrong with its samples.
 
-    key: of the job file, for what is said of it.
+    key: of the job file, for messages about it.
     """
     info = probe(path)
     info.require_audio()
@@ -148,7 +148,7 @@ def open_audio_input(key: str, path: Path) -> tuple[AudioInput, list[SoundNote]]
 def open_beside(
     config: JobConfig, key: str, path: Path, heard: AudioInput, picture: Fraction
 ) -> tuple[AudioInput, list[SoundNote]]:
-    """Open a sound that drives lips in place of the one that is heard; return it placed, with what is to be said.
+    """Open a sound that drives lips in place of the one that is heard; return it placed, with notes on it.
 
     Beside a dub that is a sound file it begins where that begins: both are versions of one recording. picture: seconds
     of the source's picture.
@@ -161,7 +161,7 @@ def open_beside(
 
 
 def turns_start(config: JobConfig, heard: AudioInput) -> tuple[Fraction, list[SoundNote]]:
-    """Return where second 0 of the turns of speakers lies on the clock of the video, and what is to be said of it.
+    """Return where second 0 of the turns of speakers lies on the clock of the video, and notes on that.
 
     They are times of the dub. Those of a video count from its first frame, unless input.audio_start says otherwise.
     """
@@ -219,7 +219,7 @@ def _placed(
 ) -> tuple[AudioInput, list[SoundNote]]:
     """Return a voice where input.audio_start says, and a note where that is not the first frame or not certain.
 
-    other: the sound beside which it stands; None if there is none. picture: seconds of the source's picture.
+    other: the sound beside which it is heard, or None. picture: seconds of the source's picture.
     """
     setting = config.input.audio_start
     if setting == "auto":

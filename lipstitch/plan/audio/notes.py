@@ -1,4 +1,4 @@
-"""What is to be said of the sounds of a job: broken samples, clipping, tracks that keep the source's voice."""
+"""Notes on the sounds of a job: broken samples, clipping, tracks that keep the source's voice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from media.info import MediaInfo
 PLAYS_TOGETHER = "mov,mp4,m4a,3gp,3g2,mj2"
 """Container in which all enabled tracks are heard at once; elsewhere such tracks are a choice."""
 MOST_BROKEN = 0.01
-"""Share of a sound's samples that may be no numbers; more is no accident."""
+"""Share of a sound's samples that may be broken; more than that is not an accident."""
 CLIPPED_PEAK, ABSURD_PEAK = 10 ** (1 / 20), 10 ** (40 / 20)
 """Times full scale: a peak that is worth a word, and one that no gain explains (integers written as floats)."""
 
@@ -29,7 +29,7 @@ class SoundNote:
 
 
 def note_other_tracks(source: MediaInfo) -> list[SoundNote]:
-    """Return what is to be said where the dub takes the place of one of several sound tracks."""
+    """Return notes where the dub replaces one of several sound tracks."""
     others = range(2, len(source.audio) + 1)
     if not others:
         return []
@@ -52,9 +52,9 @@ def _enumerated(numbers: Sequence[int]) -> str:
 
 
 def check_samples(key: str, info: MediaInfo, *, stays: bool = False) -> list[SoundNote]:
-    """Return what is to be said of a sound's samples; raise MediaError where they cannot be meant.
+    """Return notes on a sound's samples; raise MediaError where they cannot be intended.
 
-    stays: whether the output has the sound as it is, so that nothing is mended but what drives the lips.
+    stays: whether the output has the sound as it is, so that only what drives the lips is repaired.
     """
     faults = survey_samples(info.path, info.require_audio().index)
     if faults is None:

@@ -120,7 +120,7 @@ def test_an_empty_table_renders_nothing(read):
         ("1,5,2,5,1,face,", "line 2: there are 7 cells here, and 5 columns"),
         ("00:00:01,500,00:00:02,500,,face,", "line 2: there are 7 cells here, and 5 columns; put what holds"),
         ('1,2,,no_face,"a\nb"\n\n3,4,,mouth,', "line 5: kind"),
-        ('1,2,,no_face,"a\nb"\n3,4,,face,"he\n4,5,,face,', "line 4: this is no CSV"),
+        ('1,2,,no_face,"a\nb"\n3,4,,face,"he\n4,5,,face,', "line 4: this is not CSV"),
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(refusal, lines, expected):
@@ -138,8 +138,8 @@ def test_a_wrong_row_is_named_by_its_line(refusal, lines, expected):
         ("start,start,stop,kind\n", "stop, person, kind, reason; start is named twice"),
         ("start,stop,kind,persn\n", "'persn' looks like person: rename the column"),
         ("start,stop,kind,Person no.\n", "'person no.' looks like person: rename the column"),
-        (b"start,stop,kind\n\xff\xfe,1,face\n", "line 2: this is no UTF-8 text"),
-        ("start,stop,kind\n".encode("utf-32"), "line 1: this is no UTF-8 text; save the file in UTF-8"),
+        (b"start,stop,kind\n\xff\xfe,1,face\n", "line 2: this is not UTF-8 text"),
+        ("start,stop,kind\n".encode("utf-32"), "line 1: this is not UTF-8 text; save the file in UTF-8"),
         ("start,stop,kind\n" + "9" * 200_000 + ",1,face", "line 2"),
         (HEADER + "1,2," + "9" * 5000 + ",face,", "line 2: person"),
     ],
