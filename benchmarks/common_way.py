@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from benchmarks.material import RATE
-from renderer.checkpoints import load_network
 from renderer.mel import MelTrack
+from renderer.networks.base import load_module
 from segmenter.detectors.build import build_detector
 
 
@@ -30,7 +30,7 @@ def draw_frames(
     video: Path, dub: Path, weights: Path, target: Path, num_frames: int, detector_weights: Path | None
 ) -> None:
     """Write the pictures with new mouths."""
-    network = load_network(weights)
+    network = load_module(weights)
     detector = build_detector("auto", detector_weights)
     with av.open(str(video)) as source, av.open(str(target), "w") as pictures, MelTrack(dub) as mel:
         stream = pictures.add_stream("mpeg4", rate=RATE)

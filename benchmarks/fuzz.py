@@ -47,7 +47,7 @@ from media.orientation import Orientation
 from media.packets.truncation import check_complete
 from media.probe import probe
 from media.reader import FrameReader
-from renderer.checkpoints import load_network
+from renderer.networks.base import load_network
 from segmenter.detectors.build import build_detector
 from tests.support.synthetic import Sound, click_track, make_video
 

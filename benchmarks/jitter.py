@@ -46,7 +46,8 @@ from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
-from renderer.compositor import FACE_SIZE, Compositor, Pads
+from renderer.compositor import Compositor, Pads
+from renderer.networks.base import WAV2LIP_SPEC
 from segmenter.detectors.base import FaceDetector
 from segmenter.detectors.build import build_detector
 from segmenter.pose import estimate_roll, upright_box
@@ -191,8 +192,9 @@ def follow(
     converter = PictureConverter(orientation)
     tracker = BoxTracker(detector, converter, every_frames=EVERY_FRAMES, align=align)
     dense = BoxTracker(detector, PictureConverter(orientation))
-    compositor = Compositor(orientation, pads=Pads(0, 0, 0, 0), feather=0.1)
-    places = np.array([[x * FACE_SIZE - 0.5, y * FACE_SIZE - 0.5, 1] for x, y in CORNERS])
+    compositor = Compositor(orientation, pads=Pads(0, 0, 0, 0))
+    side = WAV2LIP_SPEC.face_px
+    places = np.array([[x * side - 0.5, y * side - 0.5, 1] for x, y in CORNERS])
     found = {id(span): Followed(span) for span in spans}
     with FrameReader(SourceVideo(info, table)) as reader:
         for index, frame, faces in tracker.track(reader.read(range(spans[0].start_frame, spans[-1].stop_frame)), spans):
@@ -204,7 +206,7 @@ def follow(
                 followed.box.append((face.box.left, face.box.top, face.box.right, face.box.bottom))
                 crop = compositor.crop(frame, face.box, face.roll_degrees)
                 assert crop is not None, "a span's face lies in the picture"
-                followed.crop.append(tuple((crop.places @ places.T + 0.5).T.ravel()))
+                followed.crop.append(tuple((crop.affine @ places.T + 0.5).T.ravel()))
     return list(found.values())
 
 

@@ -68,7 +68,7 @@ def full_size_checkpoint() -> Path:
 def _write_random_weights(path: Path) -> None:
     import torch
 
-    from renderer.networks.network import Wav2Lip
+    from renderer.networks.wav2lip import Wav2Lip
 
     torch.manual_seed(0)
     torch.save({"state_dict": Wav2Lip().state_dict()}, path)

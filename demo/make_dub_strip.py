@@ -13,7 +13,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
 from demo.make_material import DUB_FILE
@@ -23,8 +22,8 @@ from lipstitch.training.dataset.dataset import FaceData
 from lipstitch.training.evaluation.measures import draw_faces
 from lipstitch.training.evaluation.pictures import draw_rows
 from lipstitch.training.preparation.prepare import DetectorSource, prepare_dataset
-from renderer.checkpoints import load_network
-from renderer.mel import WINDOW_COLUMNS, mel_spectrogram, window_start
+from renderer.mel import MelTrack
+from renderer.networks.base import load_module
 
 VIDEO, FACES = Path("build/demo/talk.mp4"), Path("build/demo/faces")
 DUBS = (Fraction(12), Fraction(40))
@@ -39,14 +38,13 @@ def make_dub_strip(weights: Path, picture: Path) -> None:
     data = FaceData(FACES, names=[VIDEO.stem])
     rows = data.tracks[-1].start + np.arange(NUM_FACES) * STEP_ROWS
     faces = plain_faces(data.crops_at(rows))
-    network = load_network(weights)
-    spoken, _ = soundfile.read(DUB_FILE, dtype="float32")
-    mel = mel_spectrogram(spoken)
+    network = load_module(weights)
     strips = [("source", [faces])]
-    for number, start in enumerate(DUBS, start=1):
-        first = [window_start(start + Fraction(each * STEP_ROWS, 25)) for each in range(NUM_FACES)]
-        windows = torch.from_numpy(np.stack([mel[None, :, at : at + WINDOW_COLUMNS] for at in first]))
-        strips.append((f"dub {number}", [draw_faces(network, faces, faces, windows)]))
+    with MelTrack(DUB_FILE) as mel:
+        for number, start in enumerate(DUBS, start=1):
+            windows = [mel.window(start + Fraction(each * STEP_ROWS, 25)) for each in range(NUM_FACES)]
+            mels = torch.from_numpy(np.stack(windows)[:, None])
+            strips.append((f"dub {number}", [draw_faces(network, faces, faces, mels)]))
     draw_rows(picture, strips)
 
 

@@ -1,36 +1,29 @@
-"""Find, download, verify and load network weights, and execute nothing that a file of weights may bring along.
+"""The registry of network weights: find a checkpoint by name or path, download it, verify it.
 
-    name or path --find_checkpoint--> a file that is what the registry says --load_network--> nn.Module
+    name or path --find_checkpoint--> a file that is what the registry says
 
-`find_checkpoint` serves every stage's weights, and needs no torch; only `load_network` imports it.
+It serves the weights of every stage, and needs no torch.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
 import sys
-import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import pooch
 
-from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch, UnsupportedCheckpoint
+from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
 from media.identity import EmbedderSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
-
-if TYPE_CHECKING:
-    from torch import nn
 
 SHIPPED_REGISTRY = Path(__file__).resolve().parent.parent / "checkpoints" / "registry.toml"
 """The registry that comes with the program, beside the weights that ship."""
@@ -260,68 +253,3 @@ class _ProgressBar:
 
     def close(self) -> None:
         pass
-
-
-def load_network(path: Path, *, allow_torchscript: bool = False) -> nn.Module:
-    """Load the network whose weights a file holds, in float32 on the CPU, in eval mode.
-
-    Reads published checkpoints ({"state_dict": {"module.…": tensor}}), plain state dicts and safetensors, without
-    executing anything. A TorchScript archive of the network brings code along; with `allow_torchscript` it is opened,
-    and the weights alone are taken from it. What a file is, is seen from its content, not from its name.
-    Raises CheckpointNotFound, or UnsupportedCheckpoint for anything else than the weights of a network known here.
-    """
-    from renderer.networks.network import build_network
-
-    if not (path.is_file() and os.access(path, os.R_OK)):
-        raise CheckpointNotFound(f"{path}: there is no such file, or it may not be read.")
-    try:
-        return build_network(_load_state_dict(path, allow_torchscript=allow_torchscript))
-    except UnsupportedCheckpoint as error:
-        raise UnsupportedCheckpoint(f"{path}: {error}.") from error
-
-
-def _load_state_dict(path: Path, *, allow_torchscript: bool) -> dict[str, object]:
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch calls TorchScript deprecated, and marvels at odd bytes
-            if _is_torchscript(path):
-                if not allow_torchscript:
-                    raise UnsupportedCheckpoint(
-                        "this is a TorchScript archive, which brings code along; allow it with "
-                        "renderer.allow_torchscript if you trust where it comes from"
-                    )
-                module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-                return dict(module.state_dict())
-            if _is_safetensors(path):
-                return dict(load_file(path))
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except UnsupportedCheckpoint:
-        raise
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error):  # the pickle names a function or class that is not one of torch's containers
-            raise UnsupportedCheckpoint("this file would have to execute code to load, so it is refused") from error
-        raise UnsupportedCheckpoint("this is not a file of network weights") from error
-    except Exception as error:  # these parse foreign bytes, and may stumble over them in any way
-        raise UnsupportedCheckpoint("this file is damaged, cut short or not one of network weights") from error
-    state_dict = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(state_dict, dict):
-        raise UnsupportedCheckpoint(f"this file holds no state dict but a {type(state_dict).__name__}")
-    return state_dict
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Tell whether a file is an archive with TorchScript code, by its list of members alone."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
-
-
-def _is_safetensors(path: Path) -> bool:
-    """Tell whether a file begins as safetensors do: the length of a JSON header in eight bytes, then the header."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < os.path.getsize(path)

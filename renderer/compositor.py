@@ -1,19 +1,17 @@
-"""Crop the face, blend the new mouth back into the planes of the frame.
+"""Cut the face out of a frame, blend the drawn one back into the planes of the frame.
 
-One affine map leads from the pixels of the crop to those of the frame, exact to fractions of a pixel, and turned where
-the face is tilted. The crop is sampled through it, mouth and mask come back through it: a steady box gives a steady
-mouth.
+One affine map leads from the pixels of the face to those of the frame, exact to fractions of a pixel, and turned where
+the face is tilted. The crop is sampled through it, the drawn face and its mask come back through it: a steady box gives
+a steady mouth.
 
-Only the region of the face is ever converted to BGR, and only inside a feathered mask over the lower face is anything
-written back: every other sample of the frame stays what the decoder gave.
+Only the region of the face is ever converted to BGR, and only where the mask is not zero is anything written back:
+every other sample of the frame stays what the decoder gave.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from math import ceil, cos, floor, radians, sin
-from typing import Any
+from math import cos, radians, sin
 
 import cv2
 import numpy as np
@@ -22,19 +20,16 @@ from numpy.typing import NDArray
 from media.faces import FaceBox
 from media.orientation import Orientation, Plane, Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views, snap_to_chroma
+from renderer.affine import Affine, Size, bounds, sample, shifted
+from renderer.face_stages.base import FaceCrop, FacePatch
+from renderer.networks.base import WAV2LIP_SPEC, NetworkSpec
 
-FACE_SIZE = 96
-"""Height and width in pixels of the face crop that Wav2Lip takes."""
 LEAST_FACE_PX = 8
 """A box smaller than this holds no mouth worth changing."""
 ENLARGED = 3
-"""How much larger a mouth is made before it is turned and set into the frame."""
-ROUNDING = 1e-6
-"""Of a pixel: by so much a box may miss a whole one without taking in another row."""
-MASK_TOP, MASK_SIDE, MASK_BOTTOM = 0.46, 0.04, 0.02
-"""Where the mask begins, as shares of the box. The network redraws rows 48 to 95 of 96; its upper half is a copy."""
-MASK_TOP_PX = MASK_TOP * FACE_SIZE - 2
-"""Pixels of the face above everything that the mask, once it is sampled, touches."""
+"""How much larger a patch is made before it is turned and set into the frame."""
+MOST_ENLARGED_PX = 768
+"""A patch that would become larger is fine enough as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +42,17 @@ class Pads:
     right: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FaceCrop:
-    """One face cut out of one frame."""
-
-    face: Pixels
-    """(96, 96, 3) uint8 BGR, upright."""
-    places: NDArray[np.float64]
-    """(2, 3): where the pixel (x, y, 1) of the face lies in the upright picture; centres are whole numbers."""
-    region: Rectangle
-    """The face's region in stored pixels of the frame, on whole chroma samples."""
-
-
 class Compositor:
-    """Cuts faces out of frames and blends mouths in. Keep one for each thread."""
+    """Cuts faces out of frames and blends patches in. Keep one for each thread."""
 
-    def __init__(self, orientation: Orientation, *, pads: Pads, feather: float) -> None:
-        """orientation: of every frame that is given. feather: width of the mask's edge, share of the box."""
+    def __init__(self, orientation: Orientation, *, pads: Pads, spec: NetworkSpec = WAV2LIP_SPEC) -> None:
+        """orientation: of every frame that is given. spec: of the network that the crops are for."""
         # Faces are small: OpenCV's threads would only get in the way of the other workers'.
         cv2.setNumThreads(1)
         self._converter = PictureConverter(orientation)
         self._orientation = orientation
         self._pads = pads
-        self._mask = build_mask(feather)
+        self._spec = spec
 
     def crop(self, frame: VideoFrame, box: FaceBox, roll_degrees: float = 0.0) -> FaceCrop | None:
         """Return the face in a box (upright pixels), or None if hardly any of it is inside the frame.
@@ -80,14 +63,29 @@ class Compositor:
         width, height = frame.width, frame.height
         upright = self._orientation.upright_size(width, height)
         padded = self._padded(box, None if roll_degrees else upright)
-        places = _places(padded, box, roll_degrees)
-        outline = bounds(places, upright)
+        side = self._spec.face_px
+        affine = _affine(self._with_margins(padded), box, roll_degrees, side)
+        outline = bounds(affine, (side, side), upright)
         if min(padded.width, padded.height, outline[2] - outline[0], outline[3] - outline[1]) < LEAST_FACE_PX:
             return None
         region = snap_to_chroma(self._orientation.to_stored(outline, width, height), frame)
-        pixels = self._converter.region_bgr(frame, region)
-        corner = self._orientation.to_upright(region, width, height)
-        return FaceCrop(sample(pixels, moved(places, -corner[0], -corner[1]), FACE_SIZE), places, region)
+        return FaceCrop(self._sample_region(frame, region, affine, (side, side)), affine, region)
+
+    def sample(self, frame: VideoFrame, affine: Affine, size: Size) -> Pixels:
+        """Return pixels (height, width, 3) of a frame, of a (width, height), taken through any map.
+
+        Beyond the frame its last pixels repeat. Raises ValueError if the map leads nowhere into the frame.
+        """
+        width, height = frame.width, frame.height
+        outline = bounds(affine, size, self._orientation.upright_size(width, height), rim=1)
+        region = snap_to_chroma(self._orientation.to_stored(outline, width, height), frame)
+        if region[0] >= region[2] or region[1] >= region[3]:
+            raise ValueError("the map leads nowhere into the frame")
+        return self._sample_region(frame, region, affine, size)
+
+    def _sample_region(self, frame: VideoFrame, region: Rectangle, affine: Affine, size: Size) -> Pixels:
+        corner = self._orientation.to_upright(region, frame.width, frame.height)
+        return sample(self._converter.region_bgr(frame, region), shifted(affine, -corner[0], -corner[1]), size)
 
     def _padded(self, box: FaceBox, size: tuple[int, int] | None) -> FaceBox:
         """Return a box with its pads, inside a picture of a size."""
@@ -98,22 +96,37 @@ class Compositor:
             return FaceBox(left, top, right, bottom)
         return FaceBox(max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1]))
 
-    def blend(self, frame: VideoFrame, crop: FaceCrop, mouth: Pixels, strength: float = 1.0) -> VideoFrame:
-        """Return the frame with a mouth, (96, 96, 3) uint8 BGR, blended in where the face was cropped from.
+    def _with_margins(self, box: FaceBox) -> FaceBox:
+        """Return a box with what the network sees around it, beyond the picture's edge if need be."""
+        margins = self._spec.margins
+        width, height = box.width / (1 - margins.left - margins.right), box.height / (1 - margins.top - margins.bottom)
+        return FaceBox(
+            box.left - margins.left * width,
+            box.top - margins.top * height,
+            box.right + margins.right * width,
+            box.bottom + margins.bottom * height,
+        )
+
+    def area(self, frame: VideoFrame, patch: FacePatch) -> Rectangle | None:
+        """Return the stored rectangle that blending a patch may change; None if it lies beyond the frame."""
+        width, height = frame.width, frame.height
+        upright = bounds(patch.affine, patch.size, self._orientation.upright_size(width, height), top=patch.top_px)
+        area = snap_to_chroma(self._orientation.to_stored(upright, width, height), frame)
+        return area if area[0] < area[2] and area[1] < area[3] else None
+
+    def blend(self, frame: VideoFrame, patch: FacePatch, strength: float = 1.0) -> VideoFrame:
+        """Return the frame with a patch blended in, as far as its mask lets it be seen.
 
         strength: how much of it is seen, in [0, 1]; at 0 nothing changes. The frame given stays as it is. Nothing
-        changes outside crop.region; only what lies under the mask is converted.
+        changes outside the patch's area; only what lies in it is converted.
         """
-        width, height = frame.width, frame.height
-        upright = self._orientation.upright_size(width, height)
-        under = self._orientation.to_stored(bounds(crop.places, upright, top=MASK_TOP_PX), width, height)
-        area = snap_to_chroma(under, frame)
-        left, top, right, bottom = self._orientation.to_upright(area, width, height)
-        places, size = moved(crop.places, -left, -top), (right - left, bottom - top)
-        if strength <= 0 or min(size) <= 0:  # unseen, or beyond the frame
+        area = self.area(frame, patch)
+        if strength <= 0 or area is None:
             return frame
-        pixels = cv2.warpAffine(*_enlarged(mouth, places), size, borderMode=cv2.BORDER_REPLICATE)
-        mask = strength * cv2.warpAffine(self._mask, places, size, flags=cv2.INTER_LINEAR)
+        left, top, right, bottom = self._orientation.to_upright(area, frame.width, frame.height)
+        affine, size = shifted(patch.affine, -left, -top), (right - left, bottom - top)
+        pixels = cv2.warpAffine(*_enlarged(patch.pixels, affine), size, borderMode=cv2.BORDER_REPLICATE)
+        mask = strength * cv2.warpAffine(patch.mask, affine, size, flags=cv2.INTER_LINEAR)
         stored_mask = self._orientation.turn_back(np.asarray(mask, np.float32))
         blended = copy_frame(frame)
         new_planes = self._converter.native_planes(np.asarray(pixels, np.uint8), frame)
@@ -122,60 +135,32 @@ class Compositor:
         return blended
 
 
-def _places(padded: FaceBox, box: FaceBox, roll_degrees: float) -> NDArray[np.float64]:
-    """Return the (2, 3) map from pixels of the face to pixels of the picture: padded, turned about the box's centre.
+def _affine(crop: FaceBox, box: FaceBox, roll_degrees: float, side: int) -> Affine:
+    """Return the map from `side` x `side` pixels of a crop to the picture, turned about the centre of the face's box.
 
-    Pixel i of n covers [i, i + 1) / n of the box, so its centre lies at (i + 1/2) / n, as cv2.resize has it.
+    Pixel i of n covers [i, i + 1) / n of the crop, so its centre lies at (i + 1/2) / n, as cv2.resize has it.
     """
     x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
     cosine, sine = cos(radians(roll_degrees)), sin(radians(roll_degrees))
     turned = np.array([[cosine, -sine], [sine, cosine]])
-    scale_x, scale_y = padded.width / FACE_SIZE, padded.height / FACE_SIZE
-    first = np.array([padded.left - x + scale_x / 2, padded.top - y + scale_y / 2])
+    scale_x, scale_y = crop.width / side, crop.height / side
+    first = np.array([crop.left - x + scale_x / 2, crop.top - y + scale_y / 2])
     shift = turned @ first + (x - 0.5, y - 0.5)
     return np.column_stack([turned * (scale_x, scale_y), shift])
 
 
-def moved(places: NDArray[np.float64], right: float, down: float) -> NDArray[np.float64]:
-    """Return a map that leads to places so many pixels further right and down."""
-    shift = np.array([[0, 0, right], [0, 0, down]], np.float64)
-    return np.asarray(places + shift, np.float64)
+def _enlarged(pixels: Pixels, affine: Affine) -> tuple[Pixels, Affine]:
+    """Return a patch ENLARGED times as large, and where its pixels lie.
 
-
-def bounds(places: NDArray[np.float64], size: tuple[int, int], *, rim: float = 0.0, top: float = 0.0) -> Rectangle:
-    """Return the whole pixels of a picture of a size that show a face.
-
-    rim: pixels of the face by which it is taken wider. top: pixels of the face that are left out above.
+    Taken from there to first order it is as smooth as taken to third order from the patch itself, in a sixth of the
+    time. The factor is odd, so that the patch's own pixels are among the new ones.
     """
-    low, high = -0.5 - rim, FACE_SIZE - 0.5 + rim
-    above = low + top
-    corners = places @ np.array([[low, high, low, high], [above, above, high, high], [1, 1, 1, 1]]) + 0.5
-    (left, top), (right, bottom) = corners.min(axis=1), corners.max(axis=1)
-    return (
-        max(floor(left + ROUNDING), 0),
-        max(floor(top + ROUNDING), 0),
-        min(ceil(right - ROUNDING), size[0]),
-        min(ceil(bottom - ROUNDING), size[1]),
-    )
-
-
-def _enlarged(mouth: Pixels, places: NDArray[np.float64]) -> tuple[Pixels, NDArray[np.float64]]:
-    """Return a mouth ENLARGED times as large, and where its pixels lie.
-
-    Taken from there to first order it is as smooth as taken to third order from the mouth itself, in a sixth of the
-    time. The factor is odd, so that the mouth's own pixels are among the new ones.
-    """
-    side = ENLARGED * FACE_SIZE
-    finer = places / (ENLARGED, ENLARGED, 1)
-    finer[:, 2] += places[:, :2].sum(axis=1) * (1 / ENLARGED - 1) / 2
-    return np.asarray(cv2.resize(mouth, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8), finer
-
-
-def sample(pixels: Pixels, places: NDArray[np.float64], side: int) -> Pixels:
-    """Return (side, side, 3) pixels taken from the places that a map gives them; beyond the edge, from the edge."""
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    taken = cv2.warpAffine(pixels, places, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(taken, np.uint8)
+    height, width = (ENLARGED * side for side in pixels.shape[:2])
+    if max(height, width) > MOST_ENLARGED_PX:
+        return pixels, affine
+    finer = affine / (ENLARGED, ENLARGED, 1)
+    finer[:, 2] += affine[:, :2].sum(axis=1) * (1 / ENLARGED - 1) / 2
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8), finer
 
 
 def _window(plane: Plane, region: Rectangle, frame: VideoFrame) -> Plane:
@@ -195,26 +180,3 @@ def blend_plane(target: Plane, new: Plane, mask: NDArray[np.float32]) -> None:
     old = target.astype(np.float32)
     mixed = np.rint(old + (new.astype(np.float32) - old) * mask)
     np.copyto(target, mixed.astype(target.dtype), where=mask > 0)
-
-
-@lru_cache(maxsize=4)
-def build_mask(feather: float) -> NDArray[np.float32]:
-    """Return the mask of the lower face over its box, (96, 96) float32 in [0, 1], zero on its outermost pixels.
-
-    feather: width of the soft edge as a share of the box, (0, 0.4]. Below half its height the outline narrows as a
-    jaw does (an ellipse), so that the corners of the box, which often show background, stay as they are.
-    """
-    across = (np.arange(FACE_SIZE, dtype=np.float32) + 0.5) / FACE_SIZE
-    x, y = across[None, :], across[:, None]
-    below_top = _ramp((y - MASK_TOP) / feather)
-    # The ellipse's half axes: it touches both sides at the top of the mask and the bottom edge in the middle.
-    radius_x, radius_y = 0.5 - MASK_SIDE, 1.0 - MASK_BOTTOM - MASK_TOP
-    distance = np.sqrt(((x - 0.5) / radius_x) ** 2 + (np.maximum(y - MASK_TOP, 0) / radius_y) ** 2)
-    inside = _ramp((1.0 - distance) * radius_x / feather)
-    return np.asarray(below_top * inside, np.float32)
-
-
-def _ramp(value: NDArray[Any]) -> NDArray[np.float32]:
-    """Return a smooth step: 0 below 0, 1 above 1, with level ends (3t^2 - 2t^3)."""
-    clipped = np.clip(value, 0, 1)
-    return np.asarray(clipped * clipped * (3 - 2 * clipped), np.float32)

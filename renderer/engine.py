@@ -20,16 +20,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from base.errors import ConfigError, OutOfMemory, RenderError
-from renderer.checkpoints import load_network
-from renderer.networks.network import FACE_PX, fold_normalisation
+from renderer.networks.base import LipNetwork, NetworkSpec, load_network
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_FIRST_MASKED_ROW = FACE_PX // 2
 
 FACES_A_THREAD = 8
 """Faces of a pass on the CPU. Fixed, because pixels may depend on it; from 4 to 32 the speed is the same."""
@@ -73,7 +71,7 @@ class LipSyncEngine:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: LipNetwork,
         *,
         device: str = "auto",
         precision: Precision = "auto",
@@ -81,7 +79,7 @@ class LipSyncEngine:
         num_threads: int | None = None,
         takes_over: bool = False,
     ) -> None:
-        """Take a network in eval mode with float32 weights; it is copied and left as it is, unless taken over.
+        """Take a network that is not placed yet; it is copied and left as it is, unless taken over.
 
         `num_threads` is how many passes may run side by side on the CPU, by default torch's number of threads.
         Raises OutOfMemory if the device has no room for the network, ConfigError for a device that is not there.
@@ -95,10 +93,15 @@ class LipSyncEngine:
         self._pool = self._passes_side_by_side(num_threads)
         self._stream = self._queue_of_its_own()
         with _failures_translated(batch_size):
-            folded = fold_normalisation(network if takes_over else copy.deepcopy(network))
-            self._network = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+            self._network = network if takes_over else copy.deepcopy(network)
+            self._network.place(self.device, self.dtype)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # other queues do not wait for the one that brings the weights
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """Return the spec of the network."""
+        return self._network.spec
 
     def _passes_side_by_side(self, num_threads: int | None) -> ThreadPoolExecutor:
         num_passes = (num_threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
@@ -131,7 +134,7 @@ class LipSyncEngine:
         mel_windows: npt.NDArray[np.float32],
         references: npt.NDArray[np.uint8] | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Return faces (n, 96, 96, 3), BGR, whose lower halves say what mel windows (n, 80, 16) sound like.
+        """Return faces (n, face_px, face_px, 3), BGR, whose lips say what mel windows (n, bands, columns) sound like.
 
         references: faces of the same people, from which the network takes what their mouths look like; None: the faces
         themselves. Any n, 0 included. Raises OutOfMemory, with the batch size in the message.
@@ -158,15 +161,7 @@ class LipSyncEngine:
         pass_size: int,
     ) -> npt.NDArray[np.uint8]:
         with torch.cuda.stream(self._stream) if self._stream else nullcontext():
-            images = self._padded(faces, pass_size).float() / 255
-            sound = self._padded(mel_windows, pass_size)[:, None]
-            known = self._padded(references, pass_size).float() / 255
-            masked = images.clone()
-            masked[:, _FIRST_MASKED_ROW:] = 0
-            # Channels lie last in memory and first in the shape: the layout that the convolutions are fastest in.
-            stacked = torch.cat((masked, known), dim=3).permute(0, 3, 1, 2)
-            output: Tensor = self._network(sound.to(self.dtype), stacked.to(self.dtype))
-            pixels = (output.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+            pixels = self._network.run(*(self._padded(each, pass_size) for each in (faces, mel_windows, references)))
             mouths: npt.NDArray[np.uint8] = pixels[: len(faces)].cpu().numpy()  # waits for this queue alone
         return mouths
 

@@ -4,19 +4,22 @@
     columns, 80/s     | | | | | | | | | | | | | | | | | | | | | | | | | | | | | | |     each sees 800 samples
     window of a frame shown at t                [ 16 columns from floor(80 t) )
 
-Constants and formulas are those that the published Wav2Lip checkpoints were trained with; any change is heard by the
-network as another voice. librosa is imported when first needed, because its import takes seconds.
+Constants and formulas are those that the published Wav2Lip checkpoints were trained with; to the network any change is
+another voice. A network with a spectrogram of its own says so in a MelSpec. librosa is imported when first needed,
+because its import takes seconds.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import floor
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +50,6 @@ WINDOW_COLUMNS = 16
 BLOCK_COLUMNS = 256
 """Columns that are computed at once, 3.2 s, counted from the start of the track."""
 
-_SHORTEST_SAMPLES = (WINDOW_COLUMNS - 1) * HOP_SAMPLES
-"""Samples of one window; a shorter track is continued with silence."""
 _CACHED_BLOCKS = 4
 
 _Samples = npt.NDArray[np.float32]
@@ -56,30 +57,47 @@ _ReadSamples = Callable[[int, int], _Samples]
 """Read samples [start, stop) of a track; both lie inside it."""
 
 
-def window_start(seconds: Fraction, *, num_columns: int | None = None) -> int:
+@dataclass(frozen=True, slots=True)
+class MelSpec:
+    """The spectrogram that a network takes. The defaults are Wav2Lip's."""
+
+    sample_rate: int = SAMPLE_RATE
+    """Samples a second of the driving sound; a job makes it with 16 kHz."""
+    fft_samples: int = FFT_SAMPLES
+    """Samples a column sees."""
+    hop_samples: int = HOP_SAMPLES
+    """Samples from one column to the next."""
+    bands: int = MEL_BANDS
+    lowest_hz: float = LOWEST_HZ
+    highest_hz: float = HIGHEST_HZ
+    window_columns: int = WINDOW_COLUMNS
+    """Columns of the window of one frame."""
+
+    @property
+    def shortest_samples(self) -> int:
+        """Samples of one window; a shorter track is continued with silence."""
+        return (self.window_columns - 1) * self.hop_samples
+
+
+WAV2LIP_MEL = MelSpec()
+
+
+class Mel(Protocol):
+    """A driving sound, as a network takes it."""
+
+    def window(self, seconds: Fraction) -> npt.NDArray[np.float32]:
+        """Return the mel window (bands, columns) of a frame shown `seconds` after the sound's first sample."""
+        ...
+
+
+def window_start(seconds: Fraction, *, num_columns: int | None = None, spec: MelSpec = WAV2LIP_MEL) -> int:
     """Return the first column of the window of a frame shown `seconds` after the track's first sample.
 
     floor(80 * seconds) in exact arithmetic, 0 at the least. With the number of columns of the track, a window that
     would reach past the end is moved back to end there, as in Wav2Lip.
     """
-    start = max(floor(COLUMNS_PER_SECOND * Fraction(seconds)), 0)
-    return start if num_columns is None else min(start, num_columns - WINDOW_COLUMNS)
-
-
-def mel_spectrogram(samples: _Samples) -> npt.NDArray[np.float32]:
-    """Return the mel spectrogram (80, T) in [-4, 4] of mono samples (n,) in [-1, 1] at 16 kHz.
-
-    T = 1 + n // 200; a track of less than one window (3000 samples) is continued with silence. Bit for bit what
-    `MelTrack` gives.
-    """
-    num_samples = max(len(samples), _SHORTEST_SAMPLES)
-    track = np.zeros(num_samples, np.float32)
-    track[: len(samples)] = samples
-    num_columns = _count_columns(num_samples)
-    starts = range(0, num_columns, BLOCK_COLUMNS)
-    blocks = [_compute_block(lambda start, stop: track[start:stop], num_samples, start) for start in starts]
-    spectrogram: npt.NDArray[np.float32] = np.hstack(blocks)
-    return spectrogram
+    start = max(floor(Fraction(spec.sample_rate, spec.hop_samples) * Fraction(seconds)), 0)
+    return start if num_columns is None else min(start, num_columns - spec.window_columns)
 
 
 class MelTrack:
@@ -90,30 +108,33 @@ class MelTrack:
     Holds a few blocks, never the track. Not for use by several threads at once.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open a mono 16 kHz WAV file. Raises UnreadableMedia, or UnsupportedMedia for another layout or rate."""
+    def __init__(self, path: Path, spec: MelSpec = WAV2LIP_MEL) -> None:
+        """Open a mono WAV file. Raises UnreadableMedia, or UnsupportedMedia for another layout or rate."""
+        self._spec = spec
         try:
             self._file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, OSError) as error:
             raise UnreadableMedia(f"{path}: the sound cannot be opened ({error}).") from error
-        if (self._file.samplerate, self._file.channels) != (SAMPLE_RATE, 1):
+        if (self._file.samplerate, self._file.channels) != (spec.sample_rate, 1):
             self.close()
-            raise UnsupportedMedia(f"{path}: the sound that drives the lips must be mono, {SAMPLE_RATE} samples/s.")
-        self._num_samples = max(self._file.frames, _SHORTEST_SAMPLES)
+            raise UnsupportedMedia(
+                f"{path}: the sound that drives the lips must be mono, {spec.sample_rate} samples/s."
+            )
+        self._num_samples = max(self._file.frames, spec.shortest_samples)
         self._block = lru_cache(maxsize=_CACHED_BLOCKS)(self._load_block)
 
     @property
     def num_columns(self) -> int:
-        """Columns of the whole track, 80 a second: 16 or more."""
-        return _count_columns(self._num_samples)
+        """Columns of the whole track: those of one window or more."""
+        return _count_columns(self._num_samples, self._spec)
 
     def window(self, seconds: Fraction) -> npt.NDArray[np.float32]:
-        """Return the window (80, 16) of a frame shown `seconds` after the track's first sample.
+        """Return the window (bands, columns) of a frame shown `seconds` after the track's first sample.
 
         Before the track it is the first window, after it the last. The caller may write into it.
         """
-        start = window_start(seconds, num_columns=self.num_columns)
-        stop = start + WINDOW_COLUMNS
+        start = window_start(seconds, num_columns=self.num_columns, spec=self._spec)
+        stop = start + self._spec.window_columns
         first_block, last_block = start // BLOCK_COLUMNS, (stop - 1) // BLOCK_COLUMNS
         columns = np.hstack([self._block(block) for block in range(first_block, last_block + 1)])
         offset = first_block * BLOCK_COLUMNS
@@ -132,7 +153,7 @@ class MelTrack:
         self.close()
 
     def _load_block(self, block: int) -> npt.NDArray[np.float32]:
-        return _compute_block(self._read, self._num_samples, block * BLOCK_COLUMNS)
+        return _compute_block(self._read, self._num_samples, block * BLOCK_COLUMNS, self._spec)
 
     def _read(self, start: int, stop: int) -> _Samples:
         """Read samples [start, stop), silence after the file's end."""
@@ -141,22 +162,24 @@ class MelTrack:
         return samples
 
 
-def _count_columns(num_samples: int) -> int:
-    return 1 + num_samples // HOP_SAMPLES
+def _count_columns(num_samples: int, spec: MelSpec) -> int:
+    return 1 + num_samples // spec.hop_samples
 
 
-def _compute_block(read: _ReadSamples, num_samples: int, first_column: int) -> npt.NDArray[np.float32]:
-    """Compute the columns of the block that begins at `first_column`: (80, 256), fewer at the end of the track."""
+def _compute_block(read: _ReadSamples, num_samples: int, first_column: int, spec: MelSpec) -> npt.NDArray[np.float32]:
+    """Compute the columns of the block that begins at `first_column`: (bands, 256), fewer at the end of the track."""
     from librosa.core.spectrum import stft
 
-    stop_column = min(first_column + BLOCK_COLUMNS, _count_columns(num_samples))
-    half = FFT_SAMPLES // 2
+    stop_column = min(first_column + BLOCK_COLUMNS, _count_columns(num_samples, spec))
+    half = spec.fft_samples // 2
     samples = _read_emphasised(
-        read, num_samples, first_column * HOP_SAMPLES - half, (stop_column - 1) * HOP_SAMPLES + half
+        read, num_samples, first_column * spec.hop_samples - half, (stop_column - 1) * spec.hop_samples + half
     )
-    spectrum: npt.NDArray[np.complex128] = stft(samples, n_fft=FFT_SAMPLES, hop_length=HOP_SAMPLES, center=False)
+    spectrum: npt.NDArray[np.complex128] = stft(
+        samples, n_fft=spec.fft_samples, hop_length=spec.hop_samples, center=False
+    )
     # A plain einsum, not a matrix product: BLAS may add in another order when it has another number of threads.
-    mel: npt.NDArray[np.float64] = np.einsum("bf,ft->bt", _filter_bank(), np.abs(spectrum), optimize=False)
+    mel: npt.NDArray[np.float64] = np.einsum("bf,ft->bt", _filter_bank(spec), np.abs(spectrum), optimize=False)
     level = 20 * np.log10(np.maximum(10 ** (FLOOR_DB / 20), mel)) - REFERENCE_DB
     scaled = 2 * LARGEST_VALUE * (level - FLOOR_DB) / -FLOOR_DB - LARGEST_VALUE
     return np.clip(scaled, -LARGEST_VALUE, LARGEST_VALUE).astype(np.float32)
@@ -172,29 +195,30 @@ def _read_emphasised(read: _ReadSamples, num_samples: int, start: int, stop: int
     return emphasised
 
 
-@lru_cache(maxsize=1)
-def _filter_bank() -> npt.NDArray[np.float32]:
-    """Return the mel filters (80, 401)."""
+@lru_cache(maxsize=4)
+def _filter_bank(spec: MelSpec) -> npt.NDArray[np.float32]:
+    """Return the mel filters (bands, 1 + fft_samples / 2)."""
     from librosa.filters import mel
 
     filters: npt.NDArray[np.float32] = mel(
-        sr=SAMPLE_RATE, n_fft=FFT_SAMPLES, n_mels=MEL_BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ
+        sr=spec.sample_rate, n_fft=spec.fft_samples, n_mels=spec.bands, fmin=spec.lowest_hz, fmax=spec.highest_hz
     )
     return filters
 
 
-def hash_driving(path: Path, first: Fraction, last: Fraction) -> str:
+def hash_driving(path: Path, first: Fraction, last: Fraction, *, spec: MelSpec = WAV2LIP_MEL) -> str:
     """Return a hash of all samples that the windows of frames shown from `first` to `last` (seconds) depend on.
 
     Near the end of the track windows are moved back to it, so there the hash also covers the track's length.
     """
+    hop, columns, fft = spec.hop_samples, spec.window_columns, spec.fft_samples
     with soundfile.SoundFile(path) as file:
-        start = window_start(first) * HOP_SAMPLES - FFT_SAMPLES
-        stop = (window_start(last) + WINDOW_COLUMNS) * HOP_SAMPLES + FFT_SAMPLES
+        start = window_start(first, spec=spec) * hop - fft
+        stop = (window_start(last, spec=spec) + columns) * hop + fft
         digest = hashlib.blake2b(digest_size=12)
         if stop >= file.frames:
             digest.update(f"{start - file.frames}".encode())
-            start = min(start, file.frames - WINDOW_COLUMNS * HOP_SAMPLES - 2 * FFT_SAMPLES)
+            start = min(start, file.frames - columns * hop - 2 * fft)
         file.seek(max(start, 0))
         digest.update(file.read(max(stop - max(start, 0), 0), dtype="float32").tobytes())
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from media.intervals import Interval, intersect
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
 from renderer.engine import choose_device, choose_precision
-from renderer.mel import hash_driving, window_start
+from renderer.mel import MelSpec, hash_driving, window_start
 from renderer.render import ClipJob
 
 RENDER_VERSION = 3
@@ -86,9 +86,14 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         setup.smoothing_frames,
         setup.align,
         setup.pads,
-        setup.feather,
+        *(stage.key for stage in setup.face_stages()),
         [_at_rest(face) for face in clip.faces if setup.closes_mouths],
-        [_driving_key(setup.driving[face.voice], job, part) for face in clip.faces for part in _shown(face, clip)],
+        [
+            _driving_key(setup.driving[face.voice], job, part, setup.network.mel)
+            for face in clip.faces
+            for part in _shown(face, clip)
+        ],
+        *setup.network.key,
     )
     return content_key(RENDER_VERSION, what, shown, drawn)
 
@@ -108,11 +113,11 @@ def _shown(face: Span, clip: Clip) -> list[Interval]:
     return intersect(clip.rendered, [(numbers[0], numbers[-1] + 1)] if numbers else [])
 
 
-def _driving_key(driving: str, job: ClipJob, rendered: Interval) -> list[Any]:
+def _driving_key(driving: str, job: ClipJob, rendered: Interval, spec: MelSpec) -> list[Any]:
     """Return what the mel windows of rendered frames depend on: the sound there, and where each frame lies in it."""
     seconds = job.seconds[rendered[0] - job.clip.start_frame : rendered[1] - job.clip.start_frame]
-    columns = [window_start(second) - window_start(seconds[0]) for second in seconds]
-    return [columns, hash_driving(Path(driving), min(seconds), max(seconds))]
+    columns = [window_start(second, spec=spec) - window_start(seconds[0], spec=spec) for second in seconds]
+    return [columns, hash_driving(Path(driving), min(seconds), max(seconds), spec=spec)]
 
 
 def _arithmetic(setup: WorkerSetup) -> list[Any]:

@@ -19,10 +19,14 @@ from media.packets.frame_table import FrameTable
 from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
+from media.source_video import SourceVideo
+from renderer.clip_frames import ClipResult
 from renderer.compositor import Compositor, Pads
 from renderer.engine import LipSyncEngine, Precision, choose_device, load_engine
+from renderer.face_stages.base import FaceStage, StageSettings, build_stages
 from renderer.mel import MelTrack
-from renderer.render import ClipJob, ClipResult, render_clip
+from renderer.networks.base import NetworkSpec
+from renderer.render import ClipJob, ClipRenderer, LipSync
 from segmenter.detectors.build import build_detector
 from segmenter.tracker import Align, BoxTracker
 from stitcher.verify.pixels import CODED_PSNR
@@ -40,6 +44,7 @@ class WorkerSetup:
     """The source's fingerprint: a worker that outlives a job must not take another file for this one."""
     checkpoint: str
     checkpoint_hash: str
+    network: NetworkSpec
     allow_torchscript: bool
     device: str
     precision: Precision
@@ -51,6 +56,8 @@ class WorkerSetup:
     align: Align
     pads: Pads
     feather: float
+    stages: tuple[str, ...]
+    """What happens to a drawn face before it is blended, by name."""
     driving: tuple[str, ...]
     """Paths of the sounds that drive lips, by the number of the voice."""
     coding: VideoCoding
@@ -62,6 +69,10 @@ class WorkerSetup:
     """Whether mouths are drawn shut while the driving sound is silent."""
     passes_through: bool
     """Whether a clip that cannot be rendered is re-encoded unchanged; otherwise the job stops."""
+
+    def face_stages(self) -> tuple[FaceStage, ...]:
+        """Return the stages, ready to be used or to be asked for their keys."""
+        return build_stages(self.stages, StageSettings(self.network, self.feather))
 
 
 @dataclass(slots=True)
@@ -75,6 +86,7 @@ class _Tools:
     """By device, those used so far, with threads of this worker's own."""
     tracker: BoxTracker
     compositor: Compositor
+    stages: tuple[FaceStage, ...]
     mels: tuple[MelTrack, ...]
     """Of each voice."""
 
@@ -152,7 +164,8 @@ def _tools(setup: WorkerSetup) -> _Tools:
                 smoothing_frames=setup.smoothing_frames,
                 align=setup.align,
             ),
-            compositor=Compositor(video.orientation, pads=setup.pads, feather=setup.feather),
+            compositor=Compositor(video.orientation, pads=setup.pads, spec=setup.network),
+            stages=setup.face_stages(),
             mels=_open_voices(setup),
         )
         _loaded.tools = tools
@@ -160,11 +173,11 @@ def _tools(setup: WorkerSetup) -> _Tools:
 
 
 def _open_voices(setup: WorkerSetup) -> tuple[MelTrack, ...]:
-    return tuple(MelTrack(Path(path)) for path in setup.driving)
+    return tuple(MelTrack(Path(path), setup.network.mel) for path in setup.driving)
 
 
 def run_clip(setup: WorkerSetup, job: ClipJob, target: str) -> RenderedClip:
-    """Make the coded file of a clip and the record beside it. Raises RenderError and what render_clip raises."""
+    """Make the coded file of a clip and the record beside it. Raises RenderError and what ClipRenderer raises."""
     start = time.monotonic()
     tools = _tools(setup)
     with atomic_file(Path(target)) as partial:
@@ -211,21 +224,15 @@ def _coded_finely(tools: _Tools, job: ClipJob, path: Path, engine: LipSyncEngine
 
     The bound is that of the full check, which takes the report's word where the codec at its finest stays below it.
     """
+    lips = (
+        LipSync(tools.tracker, tools.compositor, engine, tools.mels, tools.stages, tools.setup.closes_mouths)
+        if engine
+        else None
+    )
+    video = SourceVideo(tools.info, tools.table)
     coding: VideoCoding | None = tools.setup.coding
     while coding:
-        result = render_clip(
-            job,
-            path,
-            info=tools.info,
-            table=tools.table,
-            coding=coding,
-            compositor=tools.compositor,
-            tracker=tools.tracker if engine else None,
-            engine=engine,
-            mels=tools.mels if engine else (),
-            closes_mouths=tools.setup.closes_mouths,
-            num_threads=tools.setup.num_threads,
-        )
+        result = ClipRenderer(video, coding, lips, tools.setup.num_threads).render(job, path)
         if result.least_psnr >= CODED_PSNR:
             return result
         coding = with_lower_crf(coding)

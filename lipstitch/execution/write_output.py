@@ -27,9 +27,11 @@ from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace, job_key
 from media.audio.reader import sound_length
 from media.clips import RenderedClip
-from renderer.checkpoints import hash_file, load_network
+from renderer.checkpoints import hash_file
 from renderer.compositor import Pads
 from renderer.engine import choose_device
+from renderer.face_stages.base import DEFAULT_STAGES
+from renderer.networks.base import load_network, read_spec
 from stitcher.assemble import Assembled, assemble
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.verify.contract import Check, Contract, verify_packets
@@ -187,6 +189,7 @@ def _worker_setup(
         video_hash=source.fingerprint,
         checkpoint=str(checkpoint),
         checkpoint_hash=hash_file(checkpoint),
+        network=read_spec(checkpoint, allow_torchscript=renderer.allow_torchscript),
         allow_torchscript=renderer.allow_torchscript,
         device=renderer.device,
         precision=renderer.precision,
@@ -198,6 +201,7 @@ def _worker_setup(
         align=renderer.align,
         pads=Pads(top, bottom, left, right),
         feather=renderer.feather,
+        stages=DEFAULT_STAGES,
         driving=tuple(str(path) for path in driving),
         coding=plan.streams.coding.frames,
         num_threads=num_cores(),

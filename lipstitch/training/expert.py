@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from lipstitch.training.dataset.dataset import WINDOW_ROWS
-from renderer.networks.network import FACE_PX, CompactBlock
+from renderer.networks.compact import FACE_PX, CompactBlock
 
 EMBEDDING = 256
 """Length of the vectors."""

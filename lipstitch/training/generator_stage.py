@@ -49,7 +49,7 @@ from lipstitch.training.losses import (
     weighted_l1,
 )
 from lipstitch.training.machine import Machine
-from renderer.networks.network import FACE_PX
+from renderer.networks.compact import FACE_PX
 
 COARSE_PX = 4
 """Side of the squares over which a dub is compared with what it is taught."""

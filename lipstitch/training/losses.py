@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from renderer.compositor import build_mask
-from renderer.networks.network import FACE_PX
+from renderer.face_stages.blend_mask import build_mask
+from renderer.networks.base import WAV2LIP_SPEC
+from renderer.networks.compact import FACE_PX
 
 MOUTH_ROW, MOUTH_COLUMN = 73, 48
 """Where the mouth's middle lies in a face, in pixels: the mean over the real clips that the project is tested with."""
@@ -38,7 +39,7 @@ def face_weights(*, mouth: float) -> Tensor:
 
     mouth: how much more the middle of the mouth weighs than the lower face around it.
     """
-    mask = torch.from_numpy(np.array(build_mask(0.1)))
+    mask = torch.from_numpy(np.array(build_mask(0.1, WAV2LIP_SPEC)))
     bell = mouth_bell()
     weights = BACKGROUND + (1 - BACKGROUND) * mask + mouth * bell
     return weights / weights.mean()

@@ -21,7 +21,7 @@ from lipstitch.training.generator_stage import GeneratorStage
 from lipstitch.training.loop import Schedule, run_stage
 from lipstitch.training.machine import Machine, choose_machine
 from lipstitch.training.weights import exaggerate_sound, hash_weights, load_trainable, write_network, write_weights
-from renderer.networks.network import CompactNetwork
+from renderer.networks.compact import CompactNetwork
 
 EXPERT_FILE, NETWORK_FILE = "expert.safetensors", "compact.safetensors"
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from base.errors import TrainingError, UnsupportedCheckpoint
 from base.files import KEY_BYTES, atomic_file
-from renderer.checkpoints import load_network
-from renderer.networks.network import CompactNetwork
+from renderer.networks.base import load_module
+from renderer.networks.compact import CompactNetwork
 
 
 def write_weights(network: nn.Module, path: Path, *, kind: str, version: str, licence: str) -> None:
@@ -58,8 +58,8 @@ def exaggerate_sound(network: CompactNetwork, mels: Tensor, gain: float) -> None
 
 
 def load_trainable(path: Path) -> nn.Module:
-    """Load weights to go on from. Raises what load_network does."""
-    network = load_network(path)
+    """Load weights to go on from. Raises what load_module does."""
+    network = load_module(path)
     if not all(parameter.isfinite().all() for parameter in network.parameters()):
         raise UnsupportedCheckpoint(f"{path}: these weights are not finite. Give others.")
     return network

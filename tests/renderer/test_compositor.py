@@ -1,5 +1,8 @@
 """Mouths into frames: only inside the mask, in the frame's own planes, whatever the orientation and position."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from av import VideoFrame
@@ -9,12 +12,24 @@ from hypothesis import strategies as st
 from media.faces import FaceBox
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import chroma_step, plane_views
-from renderer.compositor import FACE_SIZE, MASK_TOP, Compositor, Pads, blend_plane, build_mask
+from renderer.affine import shifted
+from renderer.compositor import Compositor, Pads, blend_plane
+from renderer.face_stages.base import FacePatch
+from renderer.face_stages.blend_mask import MASK_TOP, build_mask, hidden_rows
+from renderer.networks.base import WAV2LIP_SPEC, Margins, NetworkSpec
 from tests.support.synthetic import planes, stamped_frame
 
 NO_PADS = Pads(0, 0, 0, 0)
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le"]
 SIZE = (190, 134)
+
+
+FACE_PX = WAV2LIP_SPEC.face_px
+
+
+def masked(crop, mouth, feather=0.1):
+    """Return a mouth as the default stages let it be seen."""
+    return FacePatch(mouth, crop.affine, build_mask(feather, WAV2LIP_SPEC), hidden_rows(WAV2LIP_SPEC))
 
 
 def changed_samples(before, after):
@@ -25,10 +40,10 @@ def changed_samples(before, after):
 def composed(orientation, pixel_format, box, *, pads=NO_PADS, feather=0.1, mouth=None, size=SIZE, full=False, roll=0.0):
     frame = stamped_frame(5, size, pixel_format)
     frame.colorspace, frame.color_range = 1, 2 if full else 1
-    compositor = Compositor(orientation, pads=pads, feather=feather)
+    compositor = Compositor(orientation, pads=pads)
     crop = compositor.crop(frame, FaceBox(*box), roll)
-    mouth = np.full((FACE_SIZE, FACE_SIZE, 3), (30, 60, 220), np.uint8) if mouth is None else mouth
-    return frame, crop, compositor.blend(frame, crop, mouth)
+    mouth = np.full((FACE_PX, FACE_PX, 3), (30, 60, 220), np.uint8) if mouth is None else mouth
+    return frame, crop, compositor.blend(frame, masked(crop, mouth, feather))
 
 
 def stored_lower_face(box, orientation, size=SIZE):
@@ -86,13 +101,13 @@ def test_boxes_anywhere(data, pixel_format, orientation):
     left, top = data.draw(st.integers(-30, width)), data.draw(st.integers(-30, height))
     box = (left, top, left + data.draw(st.integers(1, 90)), top + data.draw(st.integers(1, 90)))
     frame = stamped_frame(5, size, pixel_format)
-    compositor = Compositor(orientation, pads=NO_PADS, feather=0.12)
+    compositor = Compositor(orientation, pads=NO_PADS)
     crop = compositor.crop(frame, FaceBox(*box))
     seen = (max(left, 0), max(top, 0), min(box[2], width), min(box[3], height))
     assert (crop is None) == (seen[2] - seen[0] < 8 or seen[3] - seen[1] < 8)
     if crop is None:
         return
-    blended = compositor.blend(frame, crop, np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8))
+    blended = compositor.blend(frame, masked(crop, np.zeros((FACE_PX, FACE_PX, 3), np.uint8), feather=0.12))
     left, top, right, bottom = stored_lower_face(seen, orientation, size)
     step_x, step_y = chroma_step(frame.format)
     for index, changed in enumerate(changed_samples(frame, blended)):
@@ -114,9 +129,9 @@ def test_an_unchanged_mouth_changes_next_to_nothing(pixel_format, orientation):
     """At 96 pixels there is no scaling, and what is left is the trip through BGR: one level at most."""
     box = (31, 20, 127, 116)
     frame = stamped_frame(5, SIZE, pixel_format)
-    compositor = Compositor(orientation, pads=NO_PADS, feather=0.1)
+    compositor = Compositor(orientation, pads=NO_PADS)
     crop = compositor.crop(frame, FaceBox(*box))
-    blended = compositor.blend(frame, crop, crop.face)
+    blended = compositor.blend(frame, masked(crop, crop.face))
     scale = 4 if "10" in pixel_format else 1
     for old, new in zip(planes(frame), planes(blended), strict=True):
         assert np.abs(old.astype(int) - new).max() <= 1.25 * scale
@@ -188,11 +203,11 @@ def test_tilted_boxes_anywhere(data, pixel_format, orientation):
     box = (left, top, left + data.draw(st.floats(1, 90)), top + data.draw(st.floats(1, 90)))
     roll = data.draw(st.floats(-45, 45).filter(bool))
     frame = stamped_frame(5, size, pixel_format)
-    compositor = Compositor(orientation, pads=NO_PADS, feather=0.12)
+    compositor = Compositor(orientation, pads=NO_PADS)
     crop = compositor.crop(frame, FaceBox(*box), roll)
     if crop is None:
         return
-    blended = compositor.blend(frame, crop, np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8))
+    blended = compositor.blend(frame, masked(crop, np.zeros((FACE_PX, FACE_PX, 3), np.uint8), feather=0.12))
     for changed, inside in zip(
         changed_samples(frame, blended), covered(frame, box, roll, orientation, size), strict=True
     ):
@@ -220,7 +235,7 @@ def soft_frame(roll, pixel_format="yuv444p"):
 def test_a_tilted_face_is_cropped_upright(roll):
     """The picture is turned about the middle of the box: the crop is that of the picture as it was."""
     box = FaceBox(60, 27, 130, 107)
-    compositor = Compositor(UPRIGHT, pads=Pads(3, 10, 2, 1), feather=0.1)
+    compositor = Compositor(UPRIGHT, pads=Pads(3, 10, 2, 1))
     upright = compositor.crop(soft_frame(0), box).face.astype(int)
     tilted = compositor.crop(soft_frame(roll), box, roll).face.astype(int)
     assert np.abs(upright - tilted).max() <= 6
@@ -233,16 +248,16 @@ def test_a_tilted_face_is_cropped_upright(roll):
 def test_an_unchanged_mouth_of_a_tilted_face_changes_next_to_nothing(roll, box):
     """What is left is one trip to 96 pixels and back, which a picture without sharp edges survives."""
     frame = soft_frame(roll)
-    compositor = Compositor(UPRIGHT, pads=NO_PADS, feather=0.1)
+    compositor = Compositor(UPRIGHT, pads=NO_PADS)
     crop = compositor.crop(frame, FaceBox(*box), roll)
-    for old, new in zip(planes(frame), planes(compositor.blend(frame, crop, crop.face)), strict=True):
+    for old, new in zip(planes(frame), planes(compositor.blend(frame, masked(crop, crop.face))), strict=True):
         assert np.abs(old.astype(int) - new).max() <= 4
 
 
 def test_a_little_tilt_moves_a_crop_a_little():
     """There is no step between a box that is not turned and one that hardly is."""
     box = FaceBox(60.4, 27.3, 129.8, 106.9)
-    compositor = Compositor(UPRIGHT, pads=Pads(), feather=0.1)
+    compositor = Compositor(UPRIGHT, pads=Pads())
     still, turned = (compositor.crop(soft_frame(0), box, roll).face.astype(int) for roll in (0.0, 0.01))
     assert np.abs(still - turned).max() <= 1
 
@@ -260,8 +275,8 @@ def test_the_crop_is_upright(orientation):
         rows = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
         rows[:] = 60
         rows[top:bottom, left:right] = 235
-    crop = Compositor(orientation, pads=NO_PADS, feather=0.1).crop(frame, FaceBox(*box))
-    assert crop.face.shape == (FACE_SIZE, FACE_SIZE, 3)
+    crop = Compositor(orientation, pads=NO_PADS).crop(frame, FaceBox(*box))
+    assert crop.face.shape == (FACE_PX, FACE_PX, 3)
     brightness = crop.face.mean(axis=(1, 2))
     assert brightness[:22].min() > 180
     assert brightness[27:].max() < 110
@@ -282,35 +297,89 @@ def stored_frame(upright, orientation):
 @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
 def test_how_a_picture_is_stored_changes_neither_crop_nor_mouth(orientation, roll):
     upright, box = soft_frame(8), FaceBox(60.3, 27.8, 130.1, 107.4)
-    mouth = np.ascontiguousarray(soft_picture(0, (30, 40))[:FACE_SIZE, :FACE_SIZE])
-    usual, turned = (Compositor(each, pads=NO_PADS, feather=0.1) for each in (UPRIGHT, orientation))
+    mouth = np.ascontiguousarray(soft_picture(0, (30, 40))[:FACE_PX, :FACE_PX])
+    usual, turned = (Compositor(each, pads=NO_PADS) for each in (UPRIGHT, orientation))
     stored = stored_frame(upright, orientation)
     expected, crop = usual.crop(upright, box, roll), turned.crop(stored, box, roll)
     assert np.array_equal(crop.face, expected.face)
-    blended = turned.blend(stored, crop, mouth)
-    for seen, wanted in zip(planes(blended), planes(usual.blend(upright, expected, mouth)), strict=True):
+    blended = turned.blend(stored, masked(crop, mouth))
+    for seen, wanted in zip(planes(blended), planes(usual.blend(upright, masked(expected, mouth))), strict=True):
         assert np.abs(orientation.turn(seen).astype(int) - wanted).max() <= 1
 
 
 def edges_of(crop):
     """Return the edges of a crop that is not turned, in upright pixels of the picture."""
-    corners = crop.places @ np.array([[-0.5, FACE_SIZE - 0.5], [-0.5, FACE_SIZE - 0.5], [1, 1]]) + 0.5
+    corners = crop.affine @ np.array([[-0.5, FACE_PX - 0.5], [-0.5, FACE_PX - 0.5], [1, 1]]) + 0.5
     return [*corners[:, 0], *corners[:, 1]]
 
 
 def test_pads_grow_the_box_and_edges_are_fractions():
     frame = stamped_frame(5, SIZE)
-    crop = Compositor(UPRIGHT, pads=Pads(top=3, bottom=10, left=5, right=-4), feather=0.1).crop(
+    crop = Compositor(UPRIGHT, pads=Pads(top=3, bottom=10, left=5, right=-4)).crop(
         frame, FaceBox(40.4, 30.6, 99.6, 90.4)
     )
     assert edges_of(crop) == pytest.approx([35.4, 27.6, 95.6, 100.4])
 
 
+def test_a_network_may_see_more_than_the_box():
+    """Of a crop of 200 px with a quarter of margin on three sides, the box is the middle."""
+    spec = NetworkSpec(face_px=200, margins=Margins(top=0.25, left=0.25, right=0.25))
+    compositor = Compositor(UPRIGHT, pads=Pads(top=3, bottom=10), spec=spec)
+    crop = compositor.crop(stamped_frame(5, SIZE), FaceBox(60, 40, 110, 90))
+    assert crop.face.shape == (200, 200, 3)
+    corners = crop.affine @ np.array([[-0.5, 199.5], [-0.5, 199.5], [1, 1]]) + 0.5
+    assert [*corners[:, 0], *corners[:, 1]] == pytest.approx([35, 37 - 21, 135, 100])
+    (left, top, right, bottom) = crop.region
+    assert left <= 35 < 135 <= right
+    assert top <= 16 < 100 <= bottom
+
+
+@pytest.mark.parametrize("roll", [0.0, 17.0])
+def test_a_finer_patch_is_seen_where_the_crop_was(roll):
+    """What a restorer returns: the face at twice the pixels, on a grid that shows the same place."""
+    frame, compositor = soft_frame(0), Compositor(UPRIGHT, pads=NO_PADS)
+    crop = compositor.crop(frame, FaceBox(40.3, 30.2, 100.7, 104.4), roll)
+    finer = crop.affine @ np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
+    coarse = masked(crop, compositor.sample(frame, crop.affine, (96, 96)))
+    pixels = compositor.sample(frame, finer, (192, 192))
+    fine = FacePatch(pixels, finer, cv2.resize(coarse.mask, (192, 192)))
+    for patch in (coarse, fine):
+        for old, new in zip(planes(frame), planes(compositor.blend(frame, patch)), strict=True):
+            assert np.abs(old.astype(int) - new).max() <= 4
+    black, white = (np.full((192, 192, 3), value, np.uint8) for value in (0, 255))
+    for wanted in (black, white):
+        a = compositor.blend(frame, FacePatch(wanted[:96, :96], crop.affine, coarse.mask, coarse.top_px))
+        b = compositor.blend(frame, FacePatch(wanted, finer, fine.mask))
+        assert np.abs(planes(a)[0].astype(int) - planes(b)[0]).max() <= 4
+
+
+def test_a_patch_changes_nothing_outside_its_area():
+    frame, compositor = stamped_frame(5, SIZE), Compositor(UPRIGHT, pads=NO_PADS)
+    affine = np.array([[0.5, 0, 60.0], [0, 0.5, 40.0]])
+    patch = FacePatch(np.zeros((40, 80, 3), np.uint8), affine, np.ones((40, 80), np.float32))
+    left, top, right, bottom = compositor.area(frame, patch)
+    assert (left, top, right, bottom) == (60, 40, 102, 62)
+    changed = changed_samples(frame, compositor.blend(frame, patch))[0]
+    assert changed[top + 2 : bottom - 2, left + 2 : right - 2].mean() > 0.9
+    changed[top:bottom, left:right] = False
+    assert not changed.any()
+    assert compositor.area(frame, replace(patch, affine=shifted(affine, 500, 0))) is None
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_a_frame_can_be_looked_at_anywhere(orientation):
+    frame, compositor = stored_frame(soft_frame(8), orientation), Compositor(orientation, pads=NO_PADS)
+    crop = compositor.crop(frame, FaceBox(60.3, 27.8, 130.1, 107.4))
+    wide = compositor.sample(frame, shifted(crop.affine, *(crop.affine[:, :2] @ (-10, -20))), (116, 136))
+    assert wide.shape == (136, 116, 3)
+    assert np.abs(wide[21:115, 11:105].astype(int) - crop.face[1:-1, 1:-1]).max() <= 1
+    with pytest.raises(ValueError, match="nowhere"):
+        compositor.sample(frame, shifted(crop.affine, 1000, 0), (10, 10))
+
+
 def test_pads_are_cut_at_the_frame():
     width, height = SIZE
-    crop = Compositor(UPRIGHT, pads=Pads(50, 50, 50, 50), feather=0.1).crop(
-        stamped_frame(5, SIZE), FaceBox(10, 10, 180, 130)
-    )
+    crop = Compositor(UPRIGHT, pads=Pads(50, 50, 50, 50)).crop(stamped_frame(5, SIZE), FaceBox(10, 10, 180, 130))
     assert crop.region == (0, 0, width, height)
 
 
@@ -319,21 +388,21 @@ def test_pads_are_cut_at_the_frame():
 
 @pytest.mark.parametrize("feather", [0.01, 0.05, 0.12, 0.25, 0.4])
 def test_the_mask_is_a_soft_lower_face(feather):
-    mask = build_mask(feather)
-    assert mask.shape == (FACE_SIZE, FACE_SIZE)
+    mask = build_mask(feather, WAV2LIP_SPEC)
+    assert mask.shape == (FACE_PX, FACE_PX)
     assert mask.dtype == np.float32
     assert (mask.min(), mask[0].max(), mask[-1].max(), mask[:, 0].max(), mask[:, -1].max()) == (0, 0, 0, 0, 0)
-    assert not mask[: int(MASK_TOP * FACE_SIZE)].any()
+    assert not mask[: int(MASK_TOP * FACE_PX)].any()
     assert np.allclose(mask, mask[:, ::-1], atol=1e-3)
     assert 0.3 < mask.max() <= 1
     if feather < 0.2:
         assert mask.max() == 1
     steps = max(np.abs(np.diff(mask, axis=axis)).max() for axis in (0, 1))
-    assert steps <= 2.2 / (feather * FACE_SIZE)
+    assert steps <= 2.2 / (feather * FACE_PX)
 
 
 def test_a_narrow_feather_covers_more():
-    covered = [build_mask(feather).mean() for feather in (0.02, 0.1, 0.2, 0.4)]
+    covered = [build_mask(feather, WAV2LIP_SPEC).mean() for feather in (0.02, 0.1, 0.2, 0.4)]
     assert covered == sorted(covered, reverse=True)
 
 
@@ -350,12 +419,12 @@ def test_blending_planes(old, new):
 
 
 def test_a_mouth_in_part_lies_between_the_old_and_the_new():
-    frame, compositor = stamped_frame(5, SIZE, "yuv420p"), Compositor(UPRIGHT, pads=NO_PADS, feather=0.1)
+    frame, compositor = stamped_frame(5, SIZE, "yuv420p"), Compositor(UPRIGHT, pads=NO_PADS)
     crop = compositor.crop(frame, FaceBox(40, 30, 100, 104))
     mouth = np.full((96, 96, 3), 255, np.uint8)
     old, none, half, whole = (
         planes(shown)[0].astype(int)
-        for shown in (frame, *(compositor.blend(frame, crop, mouth, strength) for strength in (0.0, 0.5, 1.0)))
+        for shown in (frame, *(compositor.blend(frame, masked(crop, mouth), strength) for strength in (0.0, 0.5, 1.0)))
     )
     assert np.array_equal(none, old)
     assert np.abs(half - (old + whole) / 2).max() <= 1

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from base.errors import ConfigError, OutOfMemory, RenderError
-from renderer.checkpoints import load_network
 from renderer.engine import LipSyncEngine, choose_device, choose_precision, load_engine
+from renderer.networks._torch import TorchLipNetwork
+from renderer.networks.base import load_network
 
 COMPACT = Path(__file__).resolve().parents[2] / "checkpoints" / "compact.safetensors"
 PRECISIONS = ("float32", "bfloat16")
@@ -44,8 +45,10 @@ class Echo(nn.Module):
 
 def test_the_network_sees_the_masked_and_the_full_face():
     faces, mels = draw_inputs(3)
-    masked = LipSyncEngine(Echo(0), device="cpu", precision="float32", batch_size=2).render(faces, mels)
-    full = LipSyncEngine(Echo(3), device="cpu", precision="float32", batch_size=2).render(faces, mels)
+    masked = LipSyncEngine(TorchLipNetwork(Echo(0)), device="cpu", precision="float32", batch_size=2).render(
+        faces, mels
+    )
+    full = LipSyncEngine(TorchLipNetwork(Echo(3)), device="cpu", precision="float32", batch_size=2).render(faces, mels)
     assert np.array_equal(full, faces)
     assert np.array_equal(masked[:, :48], faces[:, :48])
     assert not masked[:, 48:].any()
@@ -54,7 +57,7 @@ def test_the_network_sees_the_masked_and_the_full_face():
 def test_every_pass_has_the_same_size_and_one_thread():
     echo = Echo(0)
     num_threads = torch.get_num_threads()
-    engine = LipSyncEngine(echo, device="cpu", precision="float32", batch_size=4, num_threads=2)
+    engine = LipSyncEngine(TorchLipNetwork(echo), device="cpu", precision="float32", batch_size=4, num_threads=2)
     for num_faces in (9, 1, 0, 16):
         assert engine.render(*draw_inputs(num_faces)).shape == (num_faces, 96, 96, 3)
     assert set(echo.shapes) == {(8, 1, 80, 16, 8, 6, 96, 96)}
@@ -64,7 +67,7 @@ def test_every_pass_has_the_same_size_and_one_thread():
 
 
 def test_with_batch_size_shares_the_network():
-    engine = LipSyncEngine(Echo(0), device="cpu", batch_size=4)
+    engine = LipSyncEngine(TorchLipNetwork(Echo(0)), device="cpu", batch_size=4)
     smaller = engine.with_batch_size(2)
     assert (smaller.batch_size, engine.batch_size) == (2, 4)
     assert smaller._network is engine._network
@@ -76,14 +79,16 @@ def test_pixels_are_rounded_and_clamped():
             values = torch.tensor([-0.1, 100.6 / 255, 1.1])
             return values[None, :, None, None].expand(len(faces), 3, 96, 96)
 
-    mouths = LipSyncEngine(Constant(), device="cpu", precision="float32", batch_size=1).render(*draw_inputs(1))
+    mouths = LipSyncEngine(TorchLipNetwork(Constant()), device="cpu", precision="float32", batch_size=1).render(
+        *draw_inputs(1)
+    )
     assert np.array_equal(mouths[0, 5, 5], [0, 101, 255])
 
 
 def test_the_network_is_left_as_it_is(compact):
-    before = {name: tensor.clone() for name, tensor in compact.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in compact.module.state_dict().items()}
     LipSyncEngine(compact, device="cpu", precision="bfloat16", batch_size=1)
-    after = compact.state_dict()
+    after = compact.module.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) and after[name].dtype == before[name].dtype for name in before)
 
@@ -166,7 +171,7 @@ def raise_error(error: Exception):
     ],
 )
 def test_out_of_memory_is_translated(fail, message):
-    engine = LipSyncEngine(Failing(fail), device="cpu", batch_size=3)
+    engine = LipSyncEngine(TorchLipNetwork(Failing(fail)), device="cpu", batch_size=3)
     with pytest.raises(OutOfMemory, match=message):
         engine.render(*draw_inputs(2))
 
@@ -174,11 +179,13 @@ def test_out_of_memory_is_translated(fail, message):
 def test_failures_of_the_libraries_below_are_translated():
     fail = Failing(lambda: raise_error(RuntimeError("could not create a primitive descriptor")))
     with pytest.raises(RenderError, match=r"the network failed \(could not create a primitive descriptor\)"):
-        LipSyncEngine(fail, device="cpu", batch_size=3).render(*draw_inputs(2))
+        LipSyncEngine(TorchLipNetwork(fail), device="cpu", batch_size=3).render(*draw_inputs(2))
 
 
 def test_bugs_are_not_translated():
-    engine = LipSyncEngine(Failing(lambda: raise_error(RuntimeError("shapes differ"))), device="cpu", batch_size=3)
+    engine = LipSyncEngine(
+        TorchLipNetwork(Failing(lambda: raise_error(RuntimeError("shapes differ")))), device="cpu", batch_size=3
+    )
     with pytest.raises(RuntimeError, match="shapes differ"):
         engine.render(*draw_inputs(2))
 

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from base.errors import UnreadableMedia, UnsupportedMedia
-from renderer.mel import BLOCK_COLUMNS, MelTrack, mel_spectrogram, window_start
+from renderer.mel import BLOCK_COLUMNS, MelSpec, MelTrack, window_start
 
 RATES = {
     "25": Fraction(25),
@@ -23,10 +23,19 @@ def write_noise(path: Path, num_samples: int, rate: int = 16_000, channels: int 
     return samples
 
 
+def mel_of(path: Path) -> np.ndarray:
+    """Return the spectrogram (80, T) of a file, from windows side by side."""
+    with MelTrack(path) as track:
+        last = track.num_columns - 16
+        mel = np.empty((80, track.num_columns), np.float32)
+        for start in [*range(0, last, 16), last]:
+            mel[:, start : start + 16] = track.window(Fraction(start, 80))
+    return mel
+
+
 def test_spectrogram_parity(shared):
-    samples, _ = soundfile.read(shared / "golden" / "speech_16k.wav", dtype="float32")
     golden = np.load(shared / "golden" / "mel.npz")["mel"]
-    mel = mel_spectrogram(samples)
+    mel = mel_of(shared / "golden" / "speech_16k.wav")
     assert mel.dtype == np.float32
     np.testing.assert_allclose(mel, golden, atol=1e-4, rtol=0)
 
@@ -57,8 +66,8 @@ def test_window_start_is_exact_after_hours():
 
 @pytest.mark.parametrize("num_samples", [200 * 600 + 13, 200 * BLOCK_COLUMNS - 1, 200 * BLOCK_COLUMNS, 3000, 3199])
 def test_windows_are_the_same_bits_in_any_order(tmp_path, num_samples):
-    samples = write_noise(tmp_path / "noise.wav", num_samples)
-    mel = mel_spectrogram(samples)
+    write_noise(tmp_path / "noise.wav", num_samples)
+    mel = mel_of(tmp_path / "noise.wav")
     assert mel.shape == (80, 1 + num_samples // 200)
     starts = [*range(0, mel.shape[1] - 15, 7), mel.shape[1] - 16]
     with MelTrack(tmp_path / "noise.wav") as track:
@@ -71,14 +80,15 @@ def test_windows_are_the_same_bits_in_any_order(tmp_path, num_samples):
 
 
 def test_blocks_join_without_a_trace(tmp_path, monkeypatch):
-    samples = write_noise(tmp_path / "noise.wav", 200 * 700)
-    mel = mel_spectrogram(samples)
+    write_noise(tmp_path / "noise.wav", 200 * 700)
+    mel = mel_of(tmp_path / "noise.wav")
     monkeypatch.setattr("renderer.mel.BLOCK_COLUMNS", 10_000)
-    np.testing.assert_allclose(mel, mel_spectrogram(samples), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(mel, mel_of(tmp_path / "noise.wav"), atol=1e-5, rtol=0)
 
 
 def test_windows_beyond_the_ends_are_the_first_and_the_last(tmp_path):
-    mel = mel_spectrogram(write_noise(tmp_path / "noise.wav", 16_000))
+    write_noise(tmp_path / "noise.wav", 16_000)
+    mel = mel_of(tmp_path / "noise.wav")
     with MelTrack(tmp_path / "noise.wav") as track:
         assert np.array_equal(track.window(Fraction(-3)), mel[:, :16])
         assert np.array_equal(track.window(Fraction(100)), mel[:, -16:])
@@ -91,8 +101,19 @@ def test_a_short_track_is_continued_with_silence(tmp_path, num_samples):
     with MelTrack(tmp_path / "noise.wav") as track:
         window = track.window(Fraction(0))
     assert window.shape == (80, 16)
-    assert np.array_equal(window, mel_spectrogram(samples))
-    assert np.array_equal(window, mel_spectrogram(continued))
+    soundfile.write(tmp_path / "continued.wav", continued, 16_000, subtype="FLOAT")
+    assert np.array_equal(window, mel_of(tmp_path / "continued.wav"))
+
+
+def test_a_network_may_take_another_spectrogram(tmp_path):
+    """Twice the columns a second: every other one is a column of Wav2Lip's."""
+    write_noise(tmp_path / "noise.wav", 16_000)
+    with MelTrack(tmp_path / "noise.wav", MelSpec(hop_samples=100, window_columns=31)) as track:
+        assert track.num_columns == 161
+        window = track.window(Fraction(1, 2))
+    assert np.array_equal(window[:, ::2], mel_of(tmp_path / "noise.wav")[:, 40:56])
+    with MelTrack(tmp_path / "noise.wav", MelSpec(bands=64)) as track:
+        assert track.window(Fraction(0)).shape == (64, 16)
 
 
 def test_a_window_may_be_written_into(tmp_path):

@@ -1,4 +1,4 @@
-"""render_clip with stand-ins for tracker, network and sound: what it writes must not depend on where a clip begins."""
+"""ClipRenderer with stand-ins for tracker, network and sound: what it writes must not depend on where a clip begins."""
 
 import threading
 import time
@@ -21,8 +21,11 @@ from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from renderer import render
+from renderer.clip_frames import hash_planes
 from renderer.compositor import Compositor, Pads
-from renderer.render import ClipJob, hash_planes, read_frames, render_clip
+from renderer.face_stages.base import DEFAULT_STAGES, StageSettings, build_stages
+from renderer.networks.base import WAV2LIP_SPEC
+from renderer.render import ClipJob, ClipRenderer, LipSync, read_frames
 from tests.support.synthetic import make_video, read_stamp, stamps
 
 NUM_FRAMES = 60
@@ -63,6 +66,8 @@ class FakeTracker:
 
 class FakeEngine:
     """Draws mouths that depend on the face and the mel window, each alone."""
+
+    spec = WAV2LIP_SPEC
 
     def __init__(self, batch_size=4, fails_at=None):
         self.batch_size, self.fails_at, self.num_faces = batch_size, fails_at, 0
@@ -124,18 +129,16 @@ def clip_of(source_frames, start=0, driven=(0, 10**6)):
 def run(source, clip, path, *, tracker=None, engine=None, mel=None, seconds=None, closes_mouths=False):
     info, table = source
     seconds = seconds or tuple(table.seconds(frame) for frame in clip.source_frames)
-    return render_clip(
-        ClipJob(clip, seconds, wants_hashes=True),
-        path,
-        info=info,
-        table=table,
-        coding=choose_coding(info.require_video(), crf=10, preset="auto"),
-        compositor=Compositor(UPRIGHT, pads=Pads(0, 4, 0, 0), feather=0.1),
+    lips = LipSync(
         tracker=tracker or FakeTracker(),
+        compositor=Compositor(UPRIGHT, pads=Pads(0, 4, 0, 0)),
         engine=engine or FakeEngine(),
         mels=[mel or FakeMel()],
+        stages=build_stages(DEFAULT_STAGES, StageSettings(WAV2LIP_SPEC, feather=0.1)),
         closes_mouths=closes_mouths,
     )
+    coding = choose_coding(info.require_video(), crf=10, preset="auto")
+    return ClipRenderer(SourceVideo(info, table), coding, lips).render(ClipJob(clip, seconds, wants_hashes=True), path)
 
 
 @pytest.fixture(scope="module")
@@ -359,17 +362,9 @@ def test_a_mouth_belongs_to_its_time(source, in_one_piece, tmp_path):
 def test_without_a_network_frames_are_coded_unchanged(source, tmp_path):
     info, table = source
     clip = clip_of(range(10, 30))
-    result = render_clip(
-        ClipJob(clip, (Fraction(0),) * 20, wants_hashes=True),
-        tmp_path / "a.nut",
-        info=info,
-        table=table,
-        coding=choose_coding(info.require_video(), crf=10, preset="auto"),
-        compositor=Compositor(UPRIGHT, pads=Pads(), feather=0.1),
-        tracker=None,
-        engine=None,
-        mels=(),
-    )
+    coding = choose_coding(info.require_video(), crf=10, preset="auto")
+    job = ClipJob(clip, (Fraction(0),) * 20, wants_hashes=True)
+    result = ClipRenderer(SourceVideo(info, table), coding, lips=None).render(job, tmp_path / "a.nut")
     assert list(result.frame_hashes) == source_hashes(source)[10:30]
     assert (result.num_rendered, result.boxes) == (0, (None,))
     assert result.least_psnr >= 45

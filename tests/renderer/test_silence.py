@@ -1,8 +1,12 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
+import soundfile
 
-from renderer.mel import MelTrack, mel_spectrogram
-from renderer.silence import SILENT_WINDOW, closed_share, mixed, silence_of
+from renderer.mel import MelTrack
+from renderer.networks.base import WAV2LIP_SPEC, Margins, NetworkSpec
+from renderer.silence import closed_share, mixed, mouth_place, silence_of
 
 
 def window(num_silent):
@@ -12,8 +16,11 @@ def window(num_silent):
     return loud
 
 
-def test_digital_silence_is_the_silent_window():
-    assert np.array_equal(mel_spectrogram(np.zeros(6000, np.float32))[:, :16], SILENT_WINDOW)
+def test_digital_silence_is_silent(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(6000, np.float32), 16000)
+    with MelTrack(tmp_path / "a.wav") as track:
+        assert (track.window(Fraction(0)) == -4).all()
+        assert silence_of(track.window(Fraction(0))) == 1
 
 
 def test_silence_comes_as_the_window_leaves_speech():
@@ -25,15 +32,22 @@ def test_a_mouth_like_that_at_rest_is_shut_and_one_that_differs_is_not():
     opened = face.copy()
     opened[66:80, 38:58] = 30
     a_little = face + np.uint8(13)
-    assert closed_share(face, face) == 1
-    assert closed_share(opened, face) == 0
-    assert closed_share(a_little, face) == pytest.approx(0.5, abs=1e-4)
+    assert closed_share(face, face, WAV2LIP_SPEC) == 1
+    assert closed_share(opened, face, WAV2LIP_SPEC) == 0
+    assert closed_share(a_little, face, WAV2LIP_SPEC) == pytest.approx(0.5, abs=1e-4)
 
 
 def test_what_differs_elsewhere_does_not_count():
     face, other = np.full((96, 96, 3), 120, np.uint8), np.full((96, 96, 3), 120, np.uint8)
     other[:40] = 0
-    assert closed_share(other, face) == 1
+    assert closed_share(other, face, WAV2LIP_SPEC) == 1
+
+
+def test_the_mouth_is_where_it_is_in_the_box_whatever_the_size_of_the_face():
+    assert mouth_place(WAV2LIP_SPEC) == (slice(58, 90), slice(26, 70))
+    assert mouth_place(NetworkSpec(face_px=192)) == (slice(116, 180), slice(52, 140))
+    wide = NetworkSpec(face_px=192, margins=Margins(top=0.5, left=0.25, right=0.25))
+    assert mouth_place(wide) == (slice(96 + 58, 96 + 90), slice(48 + 26, 48 + 70))
 
 
 def test_mixing():
@@ -42,8 +56,6 @@ def test_mixing():
 
 
 def test_the_track_of_a_muted_sound_is_silent_in_its_pause(tmp_path):
-    import soundfile
-
     from media.audio.voice_activity import mute
 
     noise = np.random.default_rng(0).standard_normal((1, 32000)).astype(np.float32) / 10

@@ -17,7 +17,7 @@ from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
-from renderer.render import _Work
+from renderer.clip_frames import ClipFrames
 
 SIZE = (640, 360)
 RATE = 25
@@ -148,16 +148,16 @@ def watching_changes(video, parts=None):
     with FrameReader(SourceVideo(info, table)) as reader:
         source = [[plane.copy() for plane in plane_views(frame)] for _, frame in reader.read(range(len(table)))]
     found = {}
-    write = _Work.write
+    write = ClipFrames.write
 
-    def compare(self, writer, shot):
-        new = plane_views(shot.frame)
+    def compare(self, writer, in_flight):
+        new = plane_views(in_flight.frame)
         for name, columns in (parts or {None: (0, SIZE[0])}).items():
-            if box := changed_box(source[shot.source_frame], new, columns):
-                found[shot.source_frame, name] = box
-        write(self, writer, shot)
+            if box := changed_box(source[in_flight.source_frame], new, columns):
+                found[in_flight.source_frame, name] = box
+        write(self, writer, in_flight)
 
-    with patch.object(_Work, "write", compare):
+    with patch.object(ClipFrames, "write", compare):
         yield found
 
 

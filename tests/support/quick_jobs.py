@@ -15,6 +15,7 @@ import lipstitch.source.weights
 from lipstitch.execution.worker import run_clip
 from media.clips import TrackedFace
 from media.faces import Face, FaceBox, FrameDetections
+from renderer.networks.base import WAV2LIP_SPEC
 from segmenter.scan import Scan
 from tests.support.synthetic import Sound, make_video
 
@@ -60,8 +61,9 @@ class DarkMouths:
     """An engine without a network."""
 
     batch_size = 16
+    spec = WAV2LIP_SPEC
 
-    def render(self, faces, mel_windows):
+    def render(self, faces, mel_windows, references=None):
         return faces // 2
 
 
@@ -109,6 +111,7 @@ def quick_jobs(scan=canned_scan):
         patch.setattr(lipstitch.execution.worker, "BoxTracker", lambda *_, **__: StillFaces())
         patch.setattr(lipstitch.execution.worker, "MelTrack", lambda *_: NoMel())
         patch.setattr(lipstitch.execution.write_output, "check_renderer", lambda *_: None)
+        patch.setattr(lipstitch.execution.write_output, "read_spec", lambda *_, **__: WAV2LIP_SPEC)
         sound = lipstitch.execution.sound
         patch.setattr(sound, "write_driving", noting("driving", sound.write_driving))
         patch.setattr(sound, "encode_soundtrack", noting("sound", sound.encode_soundtrack))

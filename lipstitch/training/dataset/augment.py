@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lipstitch.training.dataset.crops import CROP_PX, RIM_PX
 from renderer.mel import LARGEST_VALUE, MEL_BANDS, WINDOW_COLUMNS
-from renderer.networks.network import FACE_PX
+from renderer.networks.compact import FACE_PX
 
 Values = NDArray[np.float32]
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from media.clips import TrackedFace
 from media.orientation import Orientation
-from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
-from renderer.compositor import FACE_SIZE, Compositor, FaceCrop, Pads, bounds, moved, sample
+from media.picture import Pixels, VideoFrame
+from renderer.affine import shifted
+from renderer.compositor import Compositor, Pads
+from renderer.networks.base import WAV2LIP_SPEC
 
 RIM_PX = 8
 """Pixels around the renderer's crop, at its scale."""
-CROP_PX = FACE_SIZE + 2 * RIM_PX
+CROP_PX = WAV2LIP_SPEC.face_px + 2 * RIM_PX
 """Height and width of a stored crop."""
 
 
@@ -27,9 +29,7 @@ class CropCutter:
 
     def __init__(self, orientation: Orientation) -> None:
         """orientation: of every frame that is given."""
-        self._compositor = Compositor(orientation, pads=Pads(), feather=0.1)
-        self._converter = PictureConverter(orientation)
-        self._orientation = orientation
+        self._compositor = Compositor(orientation, pads=Pads())
 
     def cut(self, frame: VideoFrame, tracked: TrackedFace) -> Pixels | None:
         """Return a face as (112, 112, 3) uint8 BGR, or None where the renderer would find no face in the box.
@@ -39,16 +39,7 @@ class CropCutter:
         crop = self._compositor.crop(frame, tracked.box, tracked.roll_degrees)
         if crop is None:
             return None
-        wide = self._with_rim(frame, crop)
+        rim = crop.affine[:, :2] @ (RIM_PX, RIM_PX)  # the same grid, continued outwards
+        wide = self._compositor.sample(frame, shifted(crop.affine, -rim[0], -rim[1]), (CROP_PX, CROP_PX))
         wide[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX] = crop.face
         return wide
-
-    def _with_rim(self, frame: VideoFrame, crop: FaceCrop) -> Pixels:
-        """Sample the face and its surroundings on the grid of the renderer's crop, continued outwards."""
-        size = frame.width, frame.height
-        around = bounds(crop.places, self._orientation.upright_size(*size), rim=RIM_PX + 1)
-        region = snap_to_chroma(self._orientation.to_stored(around, *size), frame)
-        corner = self._orientation.to_upright(region, *size)
-        rim = crop.places[:, :2] @ (RIM_PX, RIM_PX)
-        places = moved(crop.places, -corner[0] - rim[0], -corner[1] - rim[1])
-        return sample(self._converter.region_bgr(frame, region), places, CROP_PX)

@@ -26,7 +26,7 @@ from lipstitch.training.evaluation.pictures import draw_rows
 from lipstitch.training.expert import load_expert
 from lipstitch.training.machine import Machine, choose_machine
 from lipstitch.training.preparation.prepare import DetectorSource, find_videos, prepare_dataset
-from renderer.checkpoints import load_network
+from renderer.networks.base import load_module
 
 STRIP_FACES, STRIP_STEP_ROWS = 12, 4
 """A filmstrip shows 12 moments, 0.16 s apart."""
@@ -106,7 +106,7 @@ def assess_networks(
 
 
 def _load(path: Path, machine: Machine) -> nn.Module:
-    return machine.place(load_network(path)).requires_grad_(requires_grad=False)
+    return machine.place(load_module(path)).requires_grad_(requires_grad=False)
 
 
 def _chosen(places: Sequence[Path], held_out: Sequence[str]) -> list[Path]:

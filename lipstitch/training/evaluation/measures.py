@@ -25,7 +25,9 @@ from lipstitch.training.expert import SyncExpert
 from lipstitch.training.losses import lower_half
 from lipstitch.training.sync import sum_up, track_cosines
 from renderer.engine import LipSyncEngine
-from renderer.networks.network import FACE_PX, Wav2Lip
+from renderer.networks._torch import TorchLipNetwork
+from renderer.networks.compact import FACE_PX
+from renderer.networks.wav2lip import Wav2Lip
 
 try:
     from torchmetrics.functional.image import structural_similarity_index_measure
@@ -243,7 +245,7 @@ def measure_speed(networks: Sequence[nn.Module], *, device: str, rounds: int, fa
 
     The networks take turns, so that whatever else the machine does slows them alike.
     """
-    engines = [LipSyncEngine(network, device=device, batch_size=16) for network in networks]
+    engines = [LipSyncEngine(TorchLipNetwork(network), device=device, batch_size=16) for network in networks]
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (faces, FACE_PX, FACE_PX, 3), np.uint8)
     windows = random.uniform(-4, 4, (faces, 80, 16)).astype(np.float32)

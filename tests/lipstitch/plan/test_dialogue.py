@@ -16,6 +16,7 @@ from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
+from renderer.networks.base import WAV2LIP_SPEC
 from tests.support import two_people
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import make_talk, quick_jobs
@@ -57,6 +58,7 @@ class Painted:
     """An engine that paints a face as bright as its voice is loud."""
 
     batch_size = 16
+    spec = WAV2LIP_SPEC
 
     def render(self, faces, mel_windows):
         return np.broadcast_to(np.uint8(255 * mel_windows[:, :1, :1, None]), faces.shape)

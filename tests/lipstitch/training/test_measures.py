@@ -20,7 +20,7 @@ from lipstitch.training.evaluation.measures import (
 )
 from lipstitch.training.preparation.reject import smooth
 from lipstitch.training.sync import FARTHEST_ROWS, sum_up, track_cosines
-from renderer.networks.network import CompactNetwork
+from renderer.networks.compact import CompactNetwork
 from tests.lipstitch.training.conftest import NUM_ROWS
 
 

@@ -28,8 +28,10 @@ from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from renderer.compositor import Compositor, Pads
+from renderer.face_stages.base import DEFAULT_STAGES, StageSettings, build_stages
 from renderer.mel import MelTrack
-from renderer.render import ClipJob, render_clip
+from renderer.networks.base import WAV2LIP_SPEC
+from renderer.render import ClipJob, ClipRenderer, LipSync
 from segmenter.detectors.cascade import CascadeDetector
 from segmenter.scanner import scan_faces
 from segmenter.spans.find import find_spans
@@ -43,6 +45,7 @@ class Recorder:
     """An engine that keeps what it is given."""
 
     batch_size = 8
+    spec = WAV2LIP_SPEC
 
     def __init__(self):
         self.faces, self.windows = [], []
@@ -86,17 +89,11 @@ def rendered_inputs(video, folder):
         recorder.faces.clear()
         recorder.windows.clear()
         with MelTrack(wav) as mel:
-            render_clip(
-                ClipJob(clip, tuple(table.seconds(frame) for frame in frames)),
-                folder / "clip.nut",
-                info=info,
-                table=table,
-                coding=choose_coding(info.require_video(), crf=30, preset="ultrafast"),
-                compositor=Compositor(UPRIGHT, pads=Pads(), feather=0.1),
-                tracker=BoxTracker(detector, converter),
-                engine=recorder,
-                mels=[mel],
-            )
+            stages = build_stages(DEFAULT_STAGES, StageSettings(WAV2LIP_SPEC, feather=0.1))
+            lips = LipSync(BoxTracker(detector, converter), Compositor(UPRIGHT, pads=Pads()), recorder, [mel], stages)
+            coding = choose_coding(info.require_video(), crf=30, preset="ultrafast")
+            job = ClipJob(clip, tuple(table.seconds(frame) for frame in frames))
+            ClipRenderer(SourceVideo(info, table), coding, lips).render(job, folder / "clip.nut")
         pairs = zip(np.concatenate(recorder.faces), np.concatenate(recorder.windows), strict=True)
         given |= dict(zip(frames, pairs, strict=True))
     return given

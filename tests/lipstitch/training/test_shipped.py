@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import numpy as np
-import soundfile
 import torch
 
 from demo.make_material import DUB_FILE
@@ -13,15 +12,16 @@ from lipstitch.training.evaluation.measures import count_parameters, draw_faces
 from lipstitch.training.expert import load_expert
 from lipstitch.training.preparation.prepare import DetectorSource, prepare_dataset
 from lipstitch.training.sync import sum_up, track_cosines
-from renderer.checkpoints import SHIPPED_REGISTRY, load_network
-from renderer.mel import WINDOW_COLUMNS, mel_spectrogram, window_start
-from renderer.networks.network import CompactNetwork
+from renderer.checkpoints import SHIPPED_REGISTRY
+from renderer.mel import MelTrack
+from renderer.networks.base import load_module
+from renderer.networks.compact import CompactNetwork
 
 WEIGHTS = SHIPPED_REGISTRY.parent
 
 
 def test_the_compact_network_is_small():
-    network = load_network(WEIGHTS / "compact.safetensors")
+    network = load_module(WEIGHTS / "compact.safetensors")
     assert isinstance(network, CompactNetwork)
     assert count_parameters(network) <= 6_000_000
     assert (WEIGHTS / "compact.safetensors").stat().st_size <= 12_000_000
@@ -31,13 +31,11 @@ def test_the_demonstrations_mouth_opens_with_the_speech_and_is_as_good_as_shut_i
     """Of one face that holds still; open is what is darker than the chin, by the red that skin and lips share."""
     data = FaceData(demo_faces)
     face = plain_faces(data.crops_at(np.array([data.tracks[-1].start])))
-    spoken, _ = soundfile.read(DUB_FILE, dtype="float32")
-    mel = mel_spectrogram(spoken)
-    starts = [window_start(12 + Fraction(row, 25)) for row in range(250)]
-    windows = torch.from_numpy(np.stack([mel[None, :, at : at + WINDOW_COLUMNS] for at in starts]))
+    with MelTrack(DUB_FILE) as mel:
+        windows = torch.from_numpy(np.stack([mel.window(12 + Fraction(row, 25)) for row in range(250)])[:, None])
     loud = windows[:, 0, 5:60, :4].mean(dim=(1, 2)).numpy()  # while the frame is shown, not later
     silence = torch.full_like(windows[:1], -4.0)
-    network = load_network(WEIGHTS / "compact.safetensors")
+    network = load_module(WEIGHTS / "compact.safetensors")
     drawn = draw_faces(
         network, face.expand(251, -1, -1, -1), face.expand(251, -1, -1, -1), torch.cat((windows, silence))
     )

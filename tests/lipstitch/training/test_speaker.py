@@ -16,8 +16,9 @@ from lipstitch.training.evaluation.measures import HeldOut
 from lipstitch.training.expert import SyncExpert
 from lipstitch.training.finetune import error_of, find_fault, finetune
 from lipstitch.training.weights import write_network, write_weights
-from renderer.checkpoints import SHIPPED_REGISTRY, load_network
-from renderer.networks.network import CompactNetwork
+from renderer.checkpoints import SHIPPED_REGISTRY
+from renderer.networks.base import load_module
+from renderer.networks.compact import CompactNetwork
 from tests.lipstitch.training.conftest import CASCADE
 from tests.lipstitch.training.test_measures import Copying
 
@@ -34,7 +35,7 @@ def weights(tmp_path_factory):
     """Return a folder with the shipped network made too bright, and an expert that knows nothing."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(1)
-    network = load_network(SHIPPED_REGISTRY.parent / "compact.safetensors")
+    network = load_module(SHIPPED_REGISTRY.parent / "compact.safetensors")
     with torch.no_grad():
         network.out[1].bias += 1.0
     write_network(network, folder / "bright.safetensors", version="0", licence="test")
@@ -56,7 +57,7 @@ def test_a_speaker_is_learned_and_the_figures_are_told(demo_video, weights, quic
     out = tmp_path / "a.safetensors"
     quick |= {"learning_rate": 5e-4, "expert": weights / "expert.safetensors"}
     figures = finetune(weights / "bright.safetensors", [demo_video], out, reporter, **quick)
-    assert isinstance(load_network(out), CompactNetwork)
+    assert isinstance(load_module(out), CompactNetwork)
     stored = json.loads(out.with_name("a.safetensors.json").read_text())
     assert stored["after"] == figures
     assert error_of(figures) < error_of(stored["before"])

@@ -29,8 +29,9 @@ from lipstitch.training.machine import choose_machine
 from lipstitch.training.preparation.reject import reject_windows
 from lipstitch.training.train import run_training
 from lipstitch.training.weights import exaggerate_sound, load_trainable, write_network, write_weights
-from renderer.checkpoints import load_network
-from renderer.networks.network import CompactNetwork, Wav2Lip
+from renderer.networks.base import load_module
+from renderer.networks.compact import CompactNetwork
+from renderer.networks.wav2lip import Wav2Lip
 from tests.lipstitch.training.conftest import write_talker
 from tests.lipstitch.training.test_measures import KnownExpert
 from tests.support.jobs import ROOT
@@ -151,7 +152,7 @@ def test_a_stage_that_stops_between_checkpoints_goes_on_exactly(talkers, tmp_pat
 
 def test_what_is_written_is_what_the_renderer_loads(whole):
     path = whole / "compact.safetensors"
-    assert isinstance(load_network(path), CompactNetwork)
+    assert isinstance(load_module(path), CompactNetwork)
     assert path.stat().st_size < 12e6
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"network": "compact", "version": "1", "licence": "research use"}

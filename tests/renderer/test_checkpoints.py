@@ -1,5 +1,4 @@
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -10,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch, UnsupportedCheckpoint
-from renderer.checkpoints import CHUNK_BYTES, SHIPPED_REGISTRY, find_checkpoint, hash_file, load_network, load_registry
-from renderer.networks.network import CompactNetwork, Wav2Lip
+from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
+from renderer.checkpoints import CHUNK_BYTES, SHIPPED_REGISTRY, find_checkpoint, hash_file, load_registry
+from renderer.networks.base import load_module
+from renderer.networks.compact import CompactNetwork
 
 CONTENT = np.random.default_rng(1).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -99,7 +97,7 @@ def test_compact_ships(folder):
     path = find_checkpoint("compact", folder=folder, download=False)
     assert path == SHIPPED_REGISTRY.parent / "compact.safetensors"
     assert path.stat().st_size == load_registry()["compact"].num_bytes
-    assert isinstance(load_network(path), CompactNetwork)
+    assert isinstance(load_module(path), CompactNetwork)
 
 
 def test_download_lands_with_progress(tmp_path, folder, shelf):
@@ -221,106 +219,6 @@ def test_unsound_registry(tmp_path, folder, text):
 
 
 def test_finding_needs_no_torch():
-    code = "import sys, renderer.checkpoint; sys.exit('torch' in sys.modules or 'requests' in sys.modules)"
+    code = "import sys, renderer.checkpoints; sys.exit('torch' in sys.modules or 'requests' in sys.modules)"
     root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def compact():
-    torch.manual_seed(0)
-    return CompactNetwork().eval()
-
-
-def assert_loads(path: Path, network: CompactNetwork, **options: bool) -> None:
-    loaded = load_network(path, **options)
-    assert not loaded.training
-    assert torch.equal(loaded.ap.weight, network.ap.weight)
-
-
-@pytest.mark.parametrize("new_format", [True, False])
-@pytest.mark.parametrize("prefix", [None, "", "module."])
-def test_pickled_formats_load(tmp_path, compact, new_format, prefix):
-    weights = compact.state_dict()
-    if prefix is not None:
-        named = {prefix + name: tensor for name, tensor in weights.items()}
-        weights = {"state_dict": named, "optimizer": None, "global_step": 3}
-    torch.save(weights, tmp_path / "net.pth", _use_new_zipfile_serialization=new_format)
-    assert_loads(tmp_path / "net.pth", compact)
-
-
-def test_safetensors_load_under_any_name(tmp_path, compact):
-    save_file(compact.state_dict(), tmp_path / "net.pth")
-    assert_loads(tmp_path / "net.pth", compact)
-
-
-def test_published_format_loads(parity_checkpoint):
-    assert isinstance(load_network(parity_checkpoint), Wav2Lip)
-
-
-def test_other_network_is_refused(syncnet_parity_checkpoint):
-    with pytest.raises(UnsupportedCheckpoint, match=r"syncnet_parity\.model: these are not the weights of Wav2Lip"):
-        load_network(syncnet_parity_checkpoint)
-
-
-class Malicious:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
-
-
-@pytest.mark.parametrize("new_format", [True, False])
-def test_malicious_pickle_is_refused(tmp_path, new_format):
-    marker = tmp_path / "executed"
-    path = tmp_path / "net.pth"
-    torch.save({"state_dict": Malicious(marker)}, path, _use_new_zipfile_serialization=new_format)
-    with pytest.raises(UnsupportedCheckpoint, match="would have to execute code"):
-        load_network(path)
-    assert not marker.exists()
-    torch.load(path, weights_only=False)
-    assert marker.exists()  # the trap works
-
-
-@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
-def test_truncated_files_are_refused(tmp_path, compact, kind):
-    whole, cut = tmp_path / "whole", tmp_path / "cut.pth"
-    if kind == "safetensors":
-        save_file(compact.state_dict(), whole)
-    else:
-        torch.save(compact.state_dict(), whole, _use_new_zipfile_serialization=kind == "zip")
-    content = whole.read_bytes()
-    for length in (0, 1, 9, 300, 5_000, 40_000, len(content) // 2, len(content) - 1_000, len(content) - 1):
-        cut.write_bytes(content[:length])
-        with pytest.raises(UnsupportedCheckpoint, match=r"cut\.pth: this") as caught:
-            load_network(cut)
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [b"<html>Sign in</html>", b"\0" * 1000, b"PK\x03\x04 and no more"])
-def test_other_files_are_refused(tmp_path, content):
-    (tmp_path / "net.pth").write_bytes(content)
-    with pytest.raises(UnsupportedCheckpoint, match=r"net\.pth: this"):
-        load_network(tmp_path / "net.pth")
-
-
-def test_something_else_than_a_state_dict_is_refused(tmp_path):
-    torch.save([torch.zeros(1)], tmp_path / "net.pth")
-    with pytest.raises(UnsupportedCheckpoint, match="no state dict but a list"):
-        load_network(tmp_path / "net.pth")
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(CheckpointNotFound, match=r"net\.pth: there is no such file"):
-        load_network(tmp_path / "net.pth")
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
-def test_torchscript_only_when_allowed(tmp_path, compact):
-    inputs = (torch.zeros(1, 1, 80, 16), torch.zeros(1, 6, 96, 96))
-    torch.jit.trace(compact, inputs, check_trace=False).save(str(tmp_path / "net.pt"))
-    with pytest.raises(UnsupportedCheckpoint, match=r"TorchScript archive.*renderer\.allow_torchscript"):
-        load_network(tmp_path / "net.pt")
-    assert_loads(tmp_path / "net.pt", compact, allow_torchscript=True)
-    assert type(load_network(tmp_path / "net.pt", allow_torchscript=True)) is CompactNetwork

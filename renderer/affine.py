@@ -1,0 +1,59 @@
+"""Affine maps from the pixels of a face to those of the picture, and pixels taken through them.
+
+A map is a (2, 3) float64 matrix: it leads from the pixel (x, y, 1) of a face to a place in the upright picture. Whole
+numbers are the centres of pixels.
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from media.orientation import Rectangle
+from media.picture import Pixels
+
+Affine = NDArray[np.float64]
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+ROUNDING = 1e-6
+"""A place may miss a whole pixel by this much without taking in another row."""
+
+
+def shifted(affine: Affine, right: float, down: float) -> Affine:
+    """Return a map to places that lie `right` and `down` pixels further."""
+    shift = np.array([[0, 0, right], [0, 0, down]], np.float64)
+    return np.asarray(affine + shift, np.float64)
+
+
+def between(source: Affine, target: Affine) -> Affine:
+    """Return the map from the pixels of one face to those of another that shows the same picture."""
+    linear = np.linalg.inv(target[:, :2])
+    return np.column_stack([linear @ source[:, :2], linear @ (source[:, 2] - target[:, 2])])
+
+
+def bounds(affine: Affine, face: Size, picture: Size, *, rim: float = 0.0, top: float = 0.0) -> Rectangle:
+    """Return the rectangle of whole pixels of a picture that shows a face; empty if the face lies outside of it.
+
+    rim: pixels of the face by which it is taken wider. top: pixels of the face that are left out above.
+    """
+    left, above = -0.5 - rim, -0.5 - rim + top
+    right, below = face[0] - 0.5 + rim, face[1] - 0.5 + rim
+    corners = affine @ np.array([[left, right, left, right], [above, above, below, below], [1, 1, 1, 1]]) + 0.5
+    lowest, highest = corners.min(axis=1), corners.max(axis=1)
+    return (
+        max(floor(lowest[0] + ROUNDING), 0),
+        max(floor(lowest[1] + ROUNDING), 0),
+        min(ceil(highest[0] - ROUNDING), picture[0]),
+        min(ceil(highest[1] - ROUNDING), picture[1]),
+    )
+
+
+def sample(pixels: Pixels, affine: Affine, size: Size) -> Pixels:
+    """Return (height, width, 3) pixels taken from the places of a map; beyond the picture its last pixels repeat."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    taken = cv2.warpAffine(pixels, affine, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(taken, np.uint8)

@@ -1,0 +1,161 @@
+"""The frames of one clip on their way from the decoder to the encoder, and what is noted of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from media.clips import Clip, TrackedFace
+from media.coding.writer import ClipWriter
+from media.faces import NeutralFace
+from media.intervals import Interval, contains
+from media.orientation import Rectangle
+from media.packets.frame_table import FrameTable
+from media.picture import Pixels, VideoFrame, plane_views
+from renderer.compositor import Compositor
+from renderer.face_stages.base import DrawnFace, FaceCrop, FaceStage, apply_stages
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """What became of the frames of a clip."""
+
+    num_rendered: int
+    boxes: tuple[Rectangle | None, ...]
+    """For each interval of clip.rendered, the stored rectangle outside which nothing changed; None if nothing did."""
+    frame_hashes: tuple[int, ...]
+    least_psnr: float
+    """Of the frames that were encoded unchanged, in dB; infinite if every frame changed."""
+    damaged_frames: tuple[int, ...] = ()
+    """Source frames of the clip that could not be decoded (their neighbours stand in), or not without guessing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceInFlight:
+    """A face to render, cut from a frame as it was decoded."""
+
+    crop: FaceCrop
+    voice: int
+    """Number of the sound that drives it."""
+    strength: float
+    """How much of its new mouth is to be seen."""
+    neutral: Pixels | None
+    """The neutral face of the same person, for frames without speech; None if the clip needs none."""
+    closed_mouth: float
+    """How far its own mouth may stay in such frames, if it is closed; in [0, 1]."""
+
+
+@dataclass(slots=True)
+class FrameInFlight:
+    """A frame on its way through a clip."""
+
+    number: int
+    """Index of the output."""
+    source_frame: int
+    frame: VideoFrame
+    """Changes as faces are blended in."""
+    faces: tuple[FaceInFlight, ...] = ()
+
+
+class ClipFrames:
+    """Cuts faces out of a clip's frames, blends them in, hands frames to the encoder, and notes what happened."""
+
+    def __init__(self, clip: Clip, table: FrameTable, *, wants_hashes: bool) -> None:
+        """table: of the source. wants_hashes: whether to hash the planes of each frame as given to the encoder."""
+        self._clip, self._table, self._wants_hashes = clip, table, wants_hashes
+        self._strengths = {(fade.frame, fade.face): fade.strength for fade in clip.fades}
+        self._boxes: dict[Interval, Rectangle] = {}
+        self._hashes: list[int] = []
+        self._rendered: set[int] = set()
+
+    def cut_faces(
+        self,
+        tracked: Iterator[tuple[int, VideoFrame, tuple[TrackedFace, ...]]],
+        numbers: Sequence[int],
+        compositor: Compositor,
+        neutrals: Mapping[NeutralFace, Pixels],
+    ) -> Iterator[FrameInFlight]:
+        """Yield the clip's own frames, each with its faces if it is to be rendered; margins are dropped.
+
+        numbers: the source frames that are tracked.
+        """
+        clip = self._clip
+        skipped = _find(numbers, clip.source_frames)
+        for position, (source_frame, decoded, faces) in enumerate(tracked):
+            number = clip.start_frame + position - skipped
+            if not clip.start_frame <= number < clip.stop_frame:
+                continue
+            frame = FrameInFlight(number, source_frame, decoded)
+            if contains(clip.rendered, number):
+                cut = (self._cut(frame, face, compositor, neutrals) for face in faces)
+                frame.faces = tuple(face for face in cut if face)
+            yield frame
+
+    def _cut(
+        self,
+        frame: FrameInFlight,
+        face: TrackedFace,
+        compositor: Compositor,
+        neutrals: Mapping[NeutralFace, Pixels],
+    ) -> FaceInFlight | None:
+        crop = compositor.crop(frame.frame, face.box, face.roll_degrees)
+        if crop is None:
+            return None
+        span = face.span
+        neutral = span.neutral_face_at(frame.source_frame) if neutrals else None
+        return FaceInFlight(
+            crop=crop,
+            voice=span.voice,
+            strength=self._strengths.get((frame.number, self._clip.faces.index(span)), 1.0),
+            neutral=neutrals.get(neutral) if neutral else None,
+            closed_mouth=span.closed_mouth_at(frame.source_frame),
+        )
+
+    def blend(self, frame: FrameInFlight, face: DrawnFace, compositor: Compositor, stages: Sequence[FaceStage]) -> None:
+        """Blend a drawn face into its frame, over those that are in it already; at strength 0 nothing changes."""
+        if face.strength <= 0:
+            return
+        patch = apply_stages(stages, face)
+        area = compositor.area(frame.frame, patch)
+        frame.frame = compositor.blend(frame.frame, patch, face.strength)
+        self._rendered.add(frame.number)
+        interval = next(part for part in self._clip.rendered if part[0] <= frame.number < part[1])
+        changed = _union(face.crop.region, area) if area else face.crop.region
+        self._boxes[interval] = _union(self._boxes.get(interval, changed), changed)
+
+    def write(self, writer: ClipWriter, frame: FrameInFlight) -> None:
+        """Hand a frame to the encoder. Runs on the writing thread, in order of the frames."""
+        if self._wants_hashes:
+            self._hashes.append(hash_planes(frame.frame))
+        forwards = len(self._clip) == 1 or self._clip.source_frames[1] > self._clip.source_frames[0]
+        writer.write(frame.frame, keyframe=forwards and bool(self._table.keyframe[frame.source_frame]))
+
+    def result(self, psnr: Sequence[float], damaged: frozenset[int]) -> ClipResult:
+        """Sum up. psnr: of each frame of the clip, as the writer noted it; damaged: source frames read badly."""
+        start = self._clip.start_frame
+        unchanged = [value for number, value in enumerate(psnr, start) if number not in self._rendered]
+        return ClipResult(
+            num_rendered=len(self._rendered),
+            boxes=tuple(self._boxes.get(interval) for interval in self._clip.rendered),
+            frame_hashes=tuple(self._hashes),
+            least_psnr=min(unchanged, default=float("inf")),
+            damaged_frames=tuple(sorted(damaged.intersection(self._clip.source_frames))),
+        )
+
+
+def hash_planes(frame: VideoFrame) -> int:
+    """Return the CRC-32 of a frame's visible samples, plane after plane."""
+    value = 0
+    for plane in plane_views(frame):
+        value = zlib.crc32(plane.tobytes(), value)
+    return value
+
+
+def _find(frames: Sequence[int], own: Sequence[int]) -> int:
+    """Return where a clip's own frames begin among those that are read."""
+    return next(at for at, frame in enumerate(frames) if frame == own[0])
+
+
+def _union(a: Rectangle, b: Rectangle) -> Rectangle:
+    return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))

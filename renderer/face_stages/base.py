@@ -1,0 +1,133 @@
+"""The contract of face stages: a drawn face goes in, the face as it is to be blended comes out.
+
+    network -> 96 px --> stage --> stage --> blended into the frame
+               FacePatch     FacePatch  FacePatch
+
+The first patch is the network's face, wholly visible. A stage may return another picture on another grid (a restorer
+that works at 512 px), a smaller mask (the parts of the face that are skin), or both. Stages run in the order in which
+the job lists them; the mask of an earlier one is multiplied, not replaced.
+
+A module of this package is a stage. It offers STAGE, a callable that takes StageSettings and returns a FaceStage. What
+takes long, such as loading weights, waits for the first `apply`: stages are also built to read their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base.errors import ConfigError
+from base.plugins import load_plugin
+from media.orientation import Rectangle
+from media.picture import Pixels
+from renderer import face_stages
+from renderer.affine import Affine, Size
+from renderer.networks.base import NetworkSpec
+
+DEFAULT_STAGES = ("blend_mask",)
+"""The stages of a job that names no others."""
+
+Mask = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceCrop:
+    """One face cut out of one frame."""
+
+    face: Pixels
+    """(face_px, face_px, 3) uint8 BGR, upright."""
+    affine: Affine
+    """(2, 3) map from the face's pixels to the upright picture."""
+    region: Rectangle
+    """The face's region in stored pixels of the frame, on whole chroma samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class FacePatch:
+    """A picture of a face, and where and how far it is to be seen in the frame."""
+
+    pixels: Pixels
+    """(height, width, 3) uint8 BGR, upright. About as fine as the frame: a patch is sampled to first order."""
+    affine: Affine
+    """(2, 3) map from the patch's pixels to the upright picture."""
+    mask: Mask
+    """(height, width) in [0, 1]: how far each pixel is seen."""
+    top_px: float = 0.0
+    """Rows at the top that the mask hides even once it is sampled, so that they need not be converted."""
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnFace:
+    """A face that a network has drawn, and what it belongs to: what a stage may want to know beside its patch."""
+
+    crop: FaceCrop
+    """The face as it is in the source."""
+    pixels: Pixels
+    """(face_px, face_px, 3): what the network drew, on the grid of the crop."""
+    strength: float
+    """How far the face will be seen, in (0, 1]."""
+    frame_number: int
+    """Of the output."""
+    source_frame: int
+    seconds: Fraction
+    """Time of the frame in the driving sound."""
+    sample_source: Callable[[Affine, Size], Pixels]
+    """Returns the source frame, without new mouths, seen through a map: pixels (height, width, 3) of a (width, height).
+    It shows what the crop does not: finer pixels, and the surroundings of the face."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """What stages are told of the job."""
+
+    spec: NetworkSpec
+    """Of the network that draws the faces."""
+    feather: float
+    """Width of the blend's soft edge, as a share of the face box."""
+
+
+class FaceStage(Protocol):
+    """Changes a drawn face before it is blended. Used by one thread; what it loads may be shared by all."""
+
+    @property
+    def name(self) -> str:
+        """Name of its module."""
+        ...
+
+    @property
+    def key(self) -> Any:
+        """What its result depends on beside the face, for the content key of clips; it begins with the name.
+
+        With the hash of weights and every setting: numbers, text, and sequences of them.
+        """
+        ...
+
+    def apply(self, patch: FacePatch, face: DrawnFace) -> FacePatch:
+        """Return the patch to go on with. It depends on the arguments alone: on no other face, frame or thread."""
+        ...
+
+
+def build_stages(names: Sequence[str], settings: StageSettings) -> tuple[FaceStage, ...]:
+    """Return the stages of a job, in their order. Raises ConfigError for a name that is no stage."""
+    try:
+        return tuple(load_plugin(face_stages, name, "STAGE")(settings) for name in names)
+    except LookupError as exc:
+        raise ConfigError(f"unknown face stage: {exc}.") from exc
+
+
+def apply_stages(stages: Sequence[FaceStage], face: DrawnFace) -> FacePatch:
+    """Return a drawn face as it is to be blended."""
+    patch = FacePatch(face.pixels, face.crop.affine, np.ones(face.pixels.shape[:2], np.float32))
+    for stage in stages:
+        patch = stage.apply(patch, face)
+    return patch
