@@ -26,14 +26,14 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 SHIPPED_REGISTRY = Path(__file__).resolve().parent.parent / "checkpoints" / "registry.toml"
-"""The registry that comes with the program, beside the weights that ship."""
+"""The registry of the program, in the folder of the weights that ship with it."""
 READ_TIMEOUT_SECONDS = 30.0
-"""A download that is silent for longer counts as cut."""
+"""A download that sends nothing for longer counts as cut off."""
 CHUNK_BYTES = 1 << 16
-"""Bytes that are written at once; a cut connection loses fewer than these."""
+"""Bytes written at a time; a cut connection loses fewer than these."""
 
 Progress = Callable[[int, int], None]
-"""Told the bytes that are there, and all bytes of the file, every 64 KiB."""
+"""Called every 64 KiB with the bytes downloaded so far and the size of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class RegisteredCheckpoint:
     """A file of weights that a job file may call by name."""
 
     name: str
-    """What the job file says."""
+    """What a job file calls it."""
     what: str
     """The network, in one sentence."""
     file_name: str
-    """Name of the file in the checkpoints folder; a bare name, so it cannot lie elsewhere."""
+    """Name of the file in the checkpoints folder: a bare name, which cannot lead elsewhere."""
     addresses: tuple[str, ...]
-    """Where it can be downloaded, tried in this order; empty for weights that ship with the program."""
+    """Where to download it, tried in this order; empty for weights that ship with the program."""
     sha256: str
     """SHA-256 of the file, 64 hexadecimal digits."""
     num_bytes: int
@@ -55,11 +55,11 @@ class RegisteredCheckpoint:
     licence: str
     """What the weights may be used for."""
     embedder: EmbedderSettings | None = None
-    """For a network that tells faces apart, how it is used; None for others."""
+    """How to use a face-recognition network; None for others."""
 
 
 def load_registry(path: Path = SHIPPED_REGISTRY) -> dict[str, RegisteredCheckpoint]:
-    """Read a registry: each name with its entry. Raises CheckpointError if the file is not a sound registry."""
+    """Read a registry and return its entries by name. Raises CheckpointError if the file is not a valid registry."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         entries = {name: _read_entry(name, table) for name, table in tables.items()}
@@ -98,7 +98,7 @@ def _read_embedder(table: dict[str, Any]) -> EmbedderSettings:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits; a file that has not changed is read once a process."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits; an unchanged file is read once per process."""
     state = path.stat()
     return _hash(path, state.st_size, state.st_mtime_ns)
 
@@ -118,11 +118,11 @@ def find_checkpoint(
     on_progress: Progress | None = None,
     registry: Path = SHIPPED_REGISTRY,
 ) -> Path:
-    """Return the file of a checkpoint: a name in the registry, or else a path, which is taken as it is.
+    """Return the file of a checkpoint: a name in the registry, or else a path, which is not checked.
 
-    A registered file is looked for in `folder`, then beside the registry, and its SHA-256 checked; where it is in
-    neither, it is downloaded into `folder`, unless `download` is false. A download that was cut is continued by the
-    next call, and the file appears under its name only when it is complete.
+    A registered file is looked for in `folder`, then beside the registry, and its SHA-256 is checked. If it is in
+    neither, it is downloaded into `folder`, unless `download` is false. The next call resumes a download that was cut,
+    and the file gets its name only once it is complete.
     Raises CheckpointNotFound, ChecksumMismatch, or CheckpointError where `folder` cannot be written.
     """
     entries = load_registry(registry)
@@ -134,7 +134,7 @@ def find_checkpoint(
         if path.is_file():
             return _verified(path, entry)
     if not download or not entry.addresses:
-        raise CheckpointNotFound(f"Checkpoint {entry.name} is not there: {_how_to_get(entry, folder)}")
+        raise CheckpointNotFound(f"Checkpoint {entry.name} is missing: {_how_to_get(entry, folder)}")
     return _download(entry, folder, connect_timeout_seconds, on_progress)
 
 
@@ -163,7 +163,7 @@ def _how_to_get(entry: RegisteredCheckpoint, folder: Path) -> str:
 def _download(
     entry: RegisteredCheckpoint, folder: Path, connect_timeout_seconds: float, on_progress: Progress | None
 ) -> Path:
-    """Download into `folder`, address by address. What has arrived lies in a `.part` file until it is verified."""
+    """Download into `folder`, address by address. The data stays in a `.part` file until it is verified."""
     part = folder / f"{entry.file_name}.part"
     problems: dict[str, str] = {}
     got_another_file = False
@@ -174,7 +174,7 @@ def _download(
             if hash_file(part) == entry.sha256:
                 return part.replace(folder / entry.file_name)
             part.unlink()
-            problems[address] = "another file, its SHA-256 differs"
+            problems[address] = "a different file, its SHA-256 differs"
             got_another_file = True
         except OSError as error:
             if _is_local(error):
@@ -190,7 +190,7 @@ def _download(
 def _fetch(
     address: str, part: Path, num_bytes: int, connect_timeout_seconds: float, on_progress: Progress | None
 ) -> None:
-    """Fetch what `part` still lacks, again and again for as long as a cut connection brought it further."""
+    """Fetch what `part` still lacks; try again as long as each cut connection has added to it."""
     while True:
         had = part.stat().st_size if part.exists() else 0
         if had == num_bytes:
@@ -205,7 +205,7 @@ def _fetch(
 
 
 def _is_local(error: OSError) -> bool:
-    """Tell an error of this machine's files from one of the network: requests derives its own, without a number."""
+    """Tell whether an error comes from this machine's files, not from the network: errors of requests have no number."""
     return isinstance(error.errno, int)
 
 
@@ -218,13 +218,13 @@ def _describe(error: OSError) -> str:
 def _fetch_rest(
     address: str, file: IO[bytes], num_bytes: int, connect_timeout_seconds: float, on_progress: Progress | None
 ) -> None:
-    """Append to `file` what it lacks; where the server cannot continue a file, begin anew."""
+    """Append to `file` what it lacks; start over if the server cannot resume."""
 
-    def begin_anew_unless_continued(response: Any, **_options: Any) -> None:
-        if response.status_code == 200:  # 206 is a continuation; redirects and errors come through here as well
+    def start_over_unless_resumed(response: Any, **_options: Any) -> None:
+        if response.status_code == 200:  # 206 resumes; redirects and errors come through here as well
             file.truncate(0)
 
-    headers = {"Accept-Encoding": "identity"}  # a compressed answer would not continue the file's own bytes
+    headers = {"Accept-Encoding": "identity"}  # a compressed response would not continue the file's own bytes
     if file.tell() > 0:
         headers["Range"] = f"bytes={file.tell()}-"
     fetch = pooch.HTTPDownloader(
@@ -232,13 +232,13 @@ def _fetch_rest(
         chunk_size=CHUNK_BYTES,
         timeout=(connect_timeout_seconds, READ_TIMEOUT_SECONDS),
         headers=headers,
-        hooks={"response": begin_anew_unless_continued},
+        hooks={"response": start_over_unless_resumed},
     )
     fetch(address, file, None)
 
 
 class _ProgressBar:
-    """What pooch asks of a progress bar; reports the bytes in the file instead of adding them up."""
+    """The progress bar that pooch expects; it reports the bytes in the file instead of adding them up."""
 
     def __init__(self, file: IO[bytes], num_bytes: int, on_progress: Progress | None) -> None:
         self.total = num_bytes

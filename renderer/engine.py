@@ -1,4 +1,4 @@
-"""Device, precision and batch size: faces and mel windows in, faces with new mouths out.
+"""Device, precision and batch size: faces and mel windows in, faces with new lips out.
 
 What a face becomes depends on that face and its mel window alone. The libraries below torch choose their order of
 additions by the shape of a batch and by the number of threads (transposed convolutions on three threads and 1x1
@@ -30,14 +30,14 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 FACES_A_THREAD = 8
-"""Faces of a pass on the CPU. Fixed, because pixels may depend on it; from 4 to 32 the speed is the same."""
+"""Faces per pass on the CPU. Fixed, because pixels may depend on it; from 4 to 32 the speed is the same."""
 
 
 def choose_device(wanted: str = "auto", turn: int = 0) -> torch.device:
-    """Choose the device: `auto` is CUDA where there is one, else the CPU; otherwise a torch name such as `cuda:1`.
+    """Choose the device: `auto` is CUDA if there is a GPU, else the CPU; otherwise a torch name such as `cuda:1`.
 
-    Several GPUs take turns where none is named: clip after clip. Raises ConfigError for a name that torch does not
-    know, or a device that this machine lacks.
+    If no GPU is named, several take turns, clip by clip. Raises ConfigError for a name that torch does not know, or a
+    device that this machine lacks.
     """
     if wanted in ("auto", "cuda") and torch.cuda.is_available():
         return torch.device("cuda", turn % torch.cuda.device_count())
@@ -52,7 +52,7 @@ def choose_device(wanted: str = "auto", turn: int = 0) -> torch.device:
 
 
 def choose_precision(wanted: Precision, device: torch.device) -> torch.dtype:
-    """Choose the arithmetic: `auto` is the fastest that the device has in hardware.
+    """Choose the arithmetic: `auto` is the fastest that the device supports in hardware.
 
     float16 on CUDA; bfloat16 on a CPU with AVX512-BF16 or AMX (elsewhere it is emulated, slower than float32); else
     float32.
@@ -67,7 +67,7 @@ def choose_precision(wanted: Precision, device: torch.device) -> torch.dtype:
 
 
 class LipSyncEngine:
-    """Renders mouths with one network, on one device; the same bits anywhere in a batch, on any number of threads."""
+    """Renders lips with one network on one device: the same bits anywhere in a batch and on any number of threads."""
 
     def __init__(
         self,
@@ -82,14 +82,14 @@ class LipSyncEngine:
         """Take a network that is not placed yet; it is copied and left as it is, unless taken over.
 
         `num_threads` is how many passes may run side by side on the CPU, by default torch's number of threads.
-        Raises OutOfMemory if the device has no room for the network, ConfigError for a device that is not there.
+        Raises OutOfMemory if the device has no room for the network, ConfigError for a device that is missing.
         """
         self.device = choose_device(device)
         """Where the network runs."""
         self.dtype = choose_precision(precision, self.device)
         """Arithmetic of the network; pixels are scaled in float32 before."""
         self.batch_size = batch_size
-        """Faces to hand over at a time: the faces of a pass on CUDA; on the CPU, 8 a thread keep every thread busy."""
+        """Faces to hand over at a time: those of a pass on CUDA; on the CPU, 8 per thread keep every thread busy."""
         self._pool = self._passes_side_by_side(num_threads)
         self._stream = self._queue_of_its_own()
         with _failures_translated(batch_size):
@@ -114,7 +114,7 @@ class LipSyncEngine:
     def for_worker(self, num_threads: int | None) -> LipSyncEngine:
         """Return an engine that shares this one's network, for one of several workers.
 
-        num_threads: as many of its own; None: those of this engine, which then work for whoever has something to draw.
+        num_threads: of its own; None: it shares those of this engine with the other workers.
         """
         engine = copy.copy(self)
         if num_threads is not None or self.device.type != "cpu":

@@ -54,7 +54,7 @@ def open_weights(path: Path, *, allow_torchscript: bool = False) -> WeightFile:
     header with a problem. Raises CheckpointNotFound if there is no such file.
     """
     if not (path.is_file() and os.access(path, os.R_OK)):
-        raise CheckpointNotFound(f"{path}: there is no such file, or it may not be read.")
+        raise CheckpointNotFound(f"{path}: no such file, or it cannot be read.")
     try:
         with _failures_translated():
             if _is_safetensors(path):

@@ -98,7 +98,7 @@ def test_something_else_than_a_state_dict_is_refused(tmp_path):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(CheckpointNotFound, match=r"net\.pth: there is no such file"):
+    with pytest.raises(CheckpointNotFound, match=r"net\.pth: no such file"):
         load_module(tmp_path / "net.pth")
 
 
