@@ -205,7 +205,7 @@ def _fetch(
 
 
 def _is_local(error: OSError) -> bool:
-    """Tell whether an error comes from this machine's files, not from the network: errors of requests have no number."""
+    """Tell an error of this machine's files from one of the network: errors of requests have no number."""
     return isinstance(error.errno, int)
 
 
