@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lipstitch import progress
-from lipstitch.progress import JsonLines, LiveLine, PlainLines, Silent, choose_reporter, stage
+from lipstitch.progress import JsonLines, LiveLine, PlainLines, Silent, Timings, choose_reporter, stage
 
 
 class Clock:
@@ -129,3 +129,19 @@ class _Terminal(io.StringIO):
 def test_the_reporter_fits_where_the_output_goes(monkeypatch, options, terminal, kind):
     monkeypatch.setattr("sys.stdout", _Terminal() if terminal else io.StringIO())
     assert type(choose_reporter(**options)) is kind
+
+
+def test_a_stage_adds_its_seconds_even_if_it_fails(clock):
+    timings = Timings()
+
+    def fail():
+        clock.now += 2
+        raise KeyError
+
+    with pytest.raises(KeyError), stage(Silent(), "scan", 1, "frames", timings):
+        fail()
+    with stage(Silent(), "scan", 1, "frames", timings):
+        clock.now += 3
+    with stage(Silent(), "render", 1, "frames"):
+        clock.now += 5
+    assert timings.seconds == {"scan": 5}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+import lipstitch.execution.clips
+import lipstitch.execution.sound
 import lipstitch.execution.worker
-import lipstitch.execution.write_output
-import lipstitch.plan.soundtrack
-import lipstitch.source.source
+import lipstitch.source.scan
 from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import JobConfig, load_job
@@ -258,9 +258,9 @@ def test_another_video_under_the_same_name(job):
 @pytest.mark.parametrize(
     ("module", "version", "expected"),
     [
-        (lipstitch.source.source, "SCAN_VERSION", (True, NOTHING, False, False)),
-        (lipstitch.execution.write_output, "RENDER_VERSION", (False, FIRST | SECOND, False, False)),
-        (lipstitch.plan.soundtrack, "SOUND_VERSION", (False, NOTHING, True, True)),
+        (lipstitch.source.scan, "SCAN_VERSION", (True, NOTHING, False, False)),
+        (lipstitch.execution.clips, "RENDER_VERSION", (False, FIRST | SECOND, False, False)),
+        (lipstitch.execution.sound, "SOUND_VERSION", (False, NOTHING, True, True)),
     ],
 )
 def test_a_new_version_of_a_stage(job, monkeypatch, module, version, expected):
