@@ -40,7 +40,7 @@ ENGLISH = {
     r"\bwhom\b|\bwhomever\b": "who, or another sentence",
     r"\bwhoever\b(?! it is\b)": "anyone who",
     r"\bkeeps? (its|their) (own )?mouths?\b": "falls back to the original frames",
-    r"\b(there|that|which|it|this|they) (is|are) none\b|\bis none\b": "there is no ..., not a ..., invalid",
+    r"\b(there|that|which|it|this|they) (is|are) (?-i:none)\b|\bis (?-i:none)\b": "there is no ..., not a ..., invalid",
     r"\bis no (error|regular|text|UTF|CSV|video|name|span|folder|job|number|Wav2Lip)\b": "is not a ...",
     r"\bare no (numbers|weights|videos|names)\b": "are not ...",
     r"\bto be had\b|\bcan(not)? be had\b": "available, or cannot be downloaded",
