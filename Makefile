@@ -20,7 +20,7 @@ endef
 export REQUIRE_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage acceptance bench
+.PHONY: help setup demo test docs coverage acceptance bench
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -51,6 +51,11 @@ test: setup ## lint, types and the whole test suite
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -m pytest
+
+docs: setup ## regenerate docs/job-file.md from the descriptions of the job file's fields
+	@mkdir -p build
+	$(VENV_PYTHON) -m lipstitch.job_file.reference > build/job-file.md
+	mv build/job-file.md docs/job-file.md
 
 coverage: setup ## the whole test suite, measured: each file that must be exact is covered to 95 % of its lines
 	$(VENV_PYTHON) -m pytest --cov

@@ -1,4 +1,4 @@
-"""Progress as a listener outside the work: a live line, plain lines, JSON lines, or nothing."""
+"""Show how a run is going: a live line, plain lines, JSON lines, or nothing."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_LINE_SECONDS = 5.0
-"""How often a stage reports where there is no terminal to draw on."""
+"""How often a stage reports when stdout is not a terminal."""
 JSON_LINE_SECONDS = 0.2
-"""How often a stage reports to a machine: some stages advance thousands of times a second."""
+"""How often a stage reports in JSON: some stages advance thousands of times a second."""
 
 
 class Reporter(Protocol):
-    """Hears what the job is doing. Everything but warnings may be ignored."""
+    """Is told what a job is doing. May ignore everything except warnings."""
 
     def begin(self, stage: str, total: int, unit: str) -> None:
-        """A stage begins; total: how many units it has, 0 if that is not known."""
+        """Note that a stage begins. total: its number of units, 0 if unknown."""
 
     def advance(self, done: int, note: str = "") -> None:
-        """`done` units of the stage are finished."""
+        """Note that `done` units of the stage are finished."""
 
     def end(self) -> None:
-        """The stage is over."""
+        """Note that the stage has ended."""
 
     def info(self, text: str) -> None:
-        """Something worth knowing."""
+        """Report something that the user may want to know."""
 
     def warning(self, text: str) -> None:
-        """Something the user should act on, or know."""
+        """Report something that the user should know or act on."""
 
 
 class Silent:
-    """Shows warnings alone, on stderr."""
+    """Prints only warnings, on stderr."""
 
     def begin(self, stage: str, total: int, unit: str) -> None:
         """Ignore it."""
@@ -58,10 +58,10 @@ class Silent:
 
 
 class JsonLines(Silent):
-    """One JSON object a line on stdout, for machines; warnings on stderr."""
+    """Prints one JSON object per line on stdout, for programs; warnings on stderr."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
-        """stream: where to write; stdout if None."""
+        """Write to a stream; None: stdout."""
         self._stream = stream or sys.stdout
         self._stage, self._total, self._unit = "", 0, ""
         self._start = self._last = 0.0
@@ -95,7 +95,7 @@ class JsonLines(Silent):
         self._write(event="end", stage=self._stage, seconds=round(time.monotonic() - self._start, 3))
 
     def info(self, text: str) -> None:
-        """Write {"event": "say", text}."""
+        """Write {"event": "say", text}. Programs read this name, so it stays."""
         self._write(event="say", text=text)
 
     def _write(self, **event: Any) -> None:
@@ -103,7 +103,7 @@ class JsonLines(Silent):
 
 
 class PlainLines(Silent):
-    """A line every few seconds, for logs."""
+    """Prints a line every few seconds, for logs."""
 
     def __init__(self) -> None:
         self._stage, self._total, self._unit = "", 0, ""
@@ -116,7 +116,7 @@ class PlainLines(Silent):
         self._start = self._last = time.monotonic()
 
     def advance(self, done: int, note: str = "") -> None:
-        """Print a line if the last one is some seconds old."""
+        """Print a line if the last one is a few seconds old."""
         self._done = done
         now = time.monotonic()
         if now - self._last >= PLAIN_LINE_SECONDS:
@@ -135,7 +135,7 @@ class PlainLines(Silent):
 
 
 class LiveLine(Silent):
-    """One live line a stage, drawn by rich."""
+    """Draws one live line per stage, with rich."""
 
     def __init__(self) -> None:
         self._console = Console()
@@ -144,7 +144,7 @@ class LiveLine(Silent):
         self._start = 0.0
 
     def begin(self, stage: str, total: int, unit: str) -> None:
-        """Draw a new line."""
+        """Start a new line."""
         self._start = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description:<12}"),
@@ -166,7 +166,7 @@ class LiveLine(Silent):
             self._progress.update(self._task, completed=done, rate=f"{rate:.1f}/s", note=note)
 
     def end(self) -> None:
-        """Leave the line standing."""
+        """Leave the line as it is."""
         if self._progress:
             self._progress.stop()
             self._progress = None
@@ -194,7 +194,7 @@ class Timings:
 
 @contextmanager
 def stage(reporter: Reporter, name: str, total: int, unit: str, timings: Timings | None = None) -> Iterator[Reporter]:
-    """Bracket a stage with begin and end, whatever happens in it. timings: also takes the time that it took."""
+    """Report the begin and the end of a stage, also when it fails. timings: where its time is added."""
     reporter.begin(name, total, unit)
     try:
         with timings.measure(name) if timings else nullcontext():
@@ -204,7 +204,7 @@ def stage(reporter: Reporter, name: str, total: int, unit: str, timings: Timings
 
 
 def choose_reporter(*, quiet: bool, progress: Literal["auto", "json"]) -> Reporter:
-    """Return the reporter that fits where the output goes; quiet wins over progress."""
+    """Return the reporter for these options and this terminal; quiet overrides progress."""
     if quiet:
         return Silent()
     if progress == "json":

@@ -51,7 +51,7 @@ HOMES = {
     "safetensors": ("renderer/weight_files.py", "lipstitch/training/expert.py", "lipstitch/training/weights.py"),
     "torch": ("renderer/*", "segmenter/detectors/retinaface.py", "lipstitch/training/*"),
     "torchmetrics": ("lipstitch/training/evaluation/measures.py",),
-    "typer": ("lipstitch/cli.py",),
+    "typer": ("lipstitch/cli.py", "lipstitch/commands/*"),
 }
 """Where each third-party library may be imported. One that is not listed may have two homes."""
 

@@ -115,7 +115,7 @@ class SegmenterConfig(_Model):
         default="main",
         description="Whose lips move. main: who is on screen longest while the dub speaks. largest: the largest face of"
         " each shot. all: everybody. {reference: photo.jpg}: who is on a photo. {at: time, point: [x, y]}: whose face"
-        " is there then. A number: a person, as python main.py faces shows them.",
+        " is there then. A number: a person, as python main.py people shows them.",
     )
     spans: FilePath | None = Field(
         default=None,

@@ -99,7 +99,7 @@ def _parse_person(value: Any, info: ValidationInfo, allowed: str = PEOPLE) -> in
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MAX_PEOPLE:
-            raise ValueError("people have numbers from 1 on; python main.py faces shows them")
+            raise ValueError("people have numbers from 1 on; python main.py people shows them")
         return value
     if isinstance(value, Mapping) and value.keys() == {"reference"}:
         return Reference(resolve_path(value["reference"], info))

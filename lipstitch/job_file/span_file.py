@@ -72,7 +72,7 @@ def check_people(path: Path, rows: Sequence[SpanRow], people: Identities) -> Non
         if row.person is not None and row.person > len(people.people):
             count = len(people.people)
             there = f"there are {count} people, numbered from 1" if count else "people were not told apart here"
-            problem = f"person {row.person}: {there}; python main.py faces shows who they are"
+            problem = f"person {row.person}: {there}; python main.py people shows who they are"
             raise _file(path).fault(f"line {row.line}", problem)
 
 

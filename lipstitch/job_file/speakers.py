@@ -19,7 +19,7 @@ class SpeakerConfig(BaseModel, frozen=True, extra="forbid"):
 
     person: Person | None = Field(
         default=None,
-        description="Whose lips: a number that python main.py faces shows, {reference: photo.jpg} or {at: time, point:"
+        description="Whose lips: a number that python main.py people shows, {reference: photo.jpg} or {at: time, point:"
         " [x, y]}. Omitted: a speaker who is never seen, such as a narrator.",
     )
     stem: FilePath | None = Field(

@@ -183,7 +183,7 @@ def _choose_person(key: str, person: int | Reference | PointedAt, scanned: Scann
     if person > len(people.people):
         raise ConfigError(
             f"{key} (now {person}): there are {len(people.people)} people in this video;"
-            " python main.py faces shows who they are."
+            " python main.py people shows who they are."
         )
     return Choice("people", (person,))
 
@@ -232,7 +232,7 @@ def _require_distinct(choices: Mapping[str, Choice]) -> None:
             if other != name:
                 raise ConfigError(
                     f"input.speakers.cast: {other} and {name} are both person {person} of this video."
-                    " python main.py faces shows who is who."
+                    " python main.py people shows who is who."
                 )
 
 

@@ -104,7 +104,7 @@ class GeneratorConfig(_StageConfig):
 class TrainConfig(_Model):
     """One training, checked and complete."""
 
-    data: FilePath = Field(description="Folder that `prepare` wrote.")
+    data: FilePath = Field(description="Folder that `train prepare` wrote.")
     out: FilePath = Field(description="Folder for checkpoints, metrics, pictures and the results.")
     init: FilePath | None = Field(default=None, description="Weights to start from; omitted: random ones.")
     held_out: tuple[str, ...] = Field(default=(), description="People who are never trained on.")

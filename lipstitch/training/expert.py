@@ -94,7 +94,9 @@ def load_expert(path: Path) -> SyncExpert:
     Raises CheckpointNotFound, or UnsupportedCheckpoint if the file holds anything else.
     """
     if not path.is_file():
-        raise CheckpointNotFound(f"{path}: there is no such file of a sync expert. `train` writes expert.safetensors.")
+        raise CheckpointNotFound(
+            f"{path}: there is no such file of a sync expert. `train run` writes expert.safetensors."
+        )
     expert = SyncExpert()
     try:
         expert.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()}, strict=False)

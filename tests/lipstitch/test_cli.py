@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from demo.make_material import DUB_FILE, make_material
+from lipstitch.cli import app, resume_command
+from lipstitch.commands import exits
 from lipstitch.workspace import Workspace
 from tests.support.jobs import ROOT, load_report, run_job, start_job, write_job
 from tests.support.synthetic import Sound, make_video, stamps
@@ -97,9 +101,11 @@ def test_help_and_a_wrong_option_do_not_import_the_pipeline():
         (["--config", "x.yaml", "--colour"], "No such option: --colour"),
         ([], "Missing option '--config'"),
         (["--config", "x.yaml", "--progress", "xml"], "'auto', 'json'"),
-        (["--config", "x.yaml", "--spans", "x.csv"], "--spans goes with --plan"),
-        (["faces", "--config", "x.yaml"], "Missing option '--out'"),
-        (["--config", "x.yaml", "faces", "--out", "x.html"], "Give --config behind faces"),
+        (["--config", "x.yaml", "--spans", "x.csv"], "--spans needs --plan"),
+        (["people", "--config", "x.yaml"], "Missing option '--out'"),
+        (["--config", "x.yaml", "people", "--out", "x.html"], "Put --config after people"),
+        (["train", "--config", "x.yaml", "run"], "Put options after run"),
+        (["train", "--set", "seed=2"], "Missing command: prepare, run, finetune or evaluate"),
     ],
 )
 def test_a_wrong_command_line_points_to_help(arguments, expected):
@@ -108,6 +114,41 @@ def test_a_wrong_command_line_points_to_help(arguments, expected):
     assert expected in done.stderr
     assert "--help" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("former", "current", "options"),
+    [
+        (("faces",), "people", ("--config", "x.yaml", "--out", "x.html")),
+        (("prepare",), "train prepare", ("--videos", "x.mp4", "--out", "x")),
+        (("train", "--config", "x.yaml"), "train run --config", ()),
+        (("finetune",), "train finetune", ("--checkpoint", "x.pth", "--videos", "x.mp4", "--out", "x.safetensors")),
+        (("assess-network",), "train evaluate", ("--checkpoint", "x", "--against", "y", "--videos", "z.mp4")),
+    ],
+)
+def test_a_former_name_does_the_same_and_says_what_it_is_called_today(monkeypatch, tmp_path, former, current, options):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(exits, "StopSignals", lambda _words: SimpleNamespace(came=False))
+    old = CliRunner().invoke(app, [*former, *options])
+    new = CliRunner().invoke(app, [*current.split(), *former[2:], *options])
+    note, _, error = old.stderr.partition("\n")
+    assert note == f"Note: `{' '.join(former[:2])}` is now called `{current}`."
+    assert re.fullmatch(r"Error: [^\n]+\.\n", error)
+    assert (old.exit_code, old.stdout, error) == (new.exit_code, new.stdout, new.stderr)
+    assert new.exit_code in (CONFIG, MEDIA, CHECKPOINT)
+
+
+def test_help_lists_no_former_name():
+    listed = subprocess.run([sys.executable, ROOT / "main.py", "--help"], capture_output=True, text=True).stdout
+    commands = listed.partition("Commands:")[2].partition("Exit codes")[0]
+    assert re.findall(r"^  ([\w-]+) ", commands, re.MULTILINE) == ["people", "verify", "train"]
+
+
+@pytest.mark.parametrize(("program", "expected"), [("/venv/bin/lipstitch", "lipstitch"), ("main.py", "python main.py")])
+def test_a_stopped_job_names_the_program_that_was_started(monkeypatch, program, expected):
+    monkeypatch.setattr(sys, "argv", [program])
+    again = resume_command(Path("my job.yaml"), ["renderer.batch_size=8"], ["--force"])
+    assert again == f"{expected} --config 'my job.yaml' --set renderer.batch_size=8 --force"
 
 
 # Input files
@@ -375,6 +416,6 @@ def test_an_interrupted_job_says_how_to_go_on_and_leaves_no_output(done):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == f"Error: stopped. Finished clips are kept; go on with: python main.py --config {job}\n"
+    assert err == f"Error: stopped. Finished clips are kept; to continue, run: python main.py --config {job}\n"
     assert not (folder / "stopped.mp4").exists()
     assert not (folder / "stopped.mp4.part").exists()

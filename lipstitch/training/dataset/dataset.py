@@ -80,7 +80,7 @@ class FaceData:
             num_rows += len(crops)
             num_columns += len(mel)
         if not self.tracks:
-            raise TrainingError(f"{folder}: no prepared faces in this folder. Run `prepare` into it first.")
+            raise TrainingError(f"{folder}: no prepared faces in this folder. Run `train prepare` into it first.")
         self.key = content_key(keys, sorted((people or {}).items()))
         """Content key of all that may be drawn."""
         self.num_rows = num_rows
@@ -176,9 +176,11 @@ def _load_arrays(place: Path, facts: VideoFacts) -> tuple[NDArray[np.uint8], NDA
         is_sound &= (crops.dtype, columns.dtype, mel.dtype) == (np.uint8, np.int32, np.float32)
         is_sound &= columns.min() >= 0 and columns.max() + WINDOW_COLUMNS <= len(mel)
     except (OSError, ValueError, EOFError, TypeError) as exc:
-        raise TrainingError(f"{place}: an array is missing or damaged. Remove the folder and run `prepare`.") from exc
+        raise TrainingError(
+            f"{place}: an array is missing or damaged. Remove the folder and run `train prepare`."
+        ) from exc
     if not is_sound:
-        raise TrainingError(f"{place}: the arrays do not fit together. Remove the folder and run `prepare`.")
+        raise TrainingError(f"{place}: the arrays do not fit together. Remove the folder and run `train prepare`.")
     return crops, columns, mel
 
 

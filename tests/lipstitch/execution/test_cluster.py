@@ -293,7 +293,7 @@ def test_a_stopped_job_takes_its_clips_back(dask, serial, tmp_path):
     code, out, err = finish(process)
     assert time.monotonic() - begun < ENDED_SECONDS
     assert (code, out, err.count("\n")) == (130, "", 1)
-    assert err.startswith("Error: stopped. Finished clips are kept; go on with: ")
+    assert err.startswith("Error: stopped. Finished clips are kept; to continue, run: ")
     with Client(dask.address, set_as_default=False) as client:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

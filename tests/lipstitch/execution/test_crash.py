@@ -342,7 +342,7 @@ def test_a_job_that_is_stopped_ends_at_once_with_its_children(material, tmp_path
     seconds = time.monotonic() - begun
     err = process.stderr.read()
     assert err == (
-        "Error: stopped. Finished clips are kept; go on with:"
+        "Error: stopped. Finished clips are kept; to continue, run:"
         f" python main.py --config {job} --set renderer.feather=0.2\n"
     )
     assert process.returncode == 130

@@ -318,7 +318,7 @@ def sheet(stock, tmp_path):
         for path in ("talk.mp4", "faces.pth", "who.onnx"):
             if not (tmp_path / path).exists():
                 (tmp_path / path).symlink_to(stock / path)
-        arguments = ["faces", "--config", job, "--out", tmp_path / "faces.html", "--force"]
+        arguments = ["people", "--config", job, "--out", tmp_path / "faces.html", "--force"]
         result = CliRunner().invoke(main.app, [*map(str, arguments)])
         assert result.exit_code == expected, result.output
         if expected:

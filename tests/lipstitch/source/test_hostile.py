@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 import main
 from benchmarks import fuzz
+from lipstitch.commands import exits
 from tests.support.jobs import ROOT, load_report, write_job
 from tests.support.synthetic import Sound, make_video, stamps
 
@@ -42,7 +43,7 @@ class NoSignals:
 
 @pytest.fixture(autouse=True)
 def _no_signals(monkeypatch):
-    monkeypatch.setattr(main, "StopSignals", NoSignals)
+    monkeypatch.setattr(exits, "StopSignals", NoSignals)
 
 
 def _run(job, *arguments):

@@ -1,4 +1,4 @@
-"""The four commands as a user meets them: what is wrong is one sentence with its exit code."""
+"""The commands of `train` as a user meets them: what is wrong is one sentence with its exit code."""
 
 import re
 import subprocess
@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import main
+from lipstitch.commands import exits
 from tests.support.jobs import ROOT
 from tests.support.synthetic import Sound, make_video
 
@@ -26,7 +27,7 @@ class NoSignals:
 
 @pytest.fixture(autouse=True)
 def _no_signals(monkeypatch):
-    monkeypatch.setattr(main, "StopSignals", NoSignals)
+    monkeypatch.setattr(exits, "StopSignals", NoSignals)
 
 
 def refused(exit_code, *arguments):
@@ -40,46 +41,52 @@ def refused(exit_code, *arguments):
 def test_commands_are_listed_and_answer_without_torch():
     code = (
         "import sys; from typer.testing import CliRunner; import main\n"
-        "print(CliRunner().invoke(main.app, ['--help']).output)\n"
-        "for name in ('prepare', 'train', 'finetune', 'assess-network'):\n"
-        "    result = CliRunner().invoke(main.app, [name, '--help'])\n"
+        "print(CliRunner().invoke(main.app, ['train', '--help']).output)\n"
+        "for name in ('prepare', 'run', 'finetune', 'evaluate'):\n"
+        "    result = CliRunner().invoke(main.app, ['train', name, '--help'])\n"
         "    assert result.exit_code == 0 and '--' in result.output, name\n"
-        "print([name for name in ('av', 'torch', 'cv2', 'numpy', 'training') if name in sys.modules])"
+        "unwanted = ('av', 'torch', 'cv2', 'numpy', 'lipstitch.training')\n"
+        "print([name for name in unwanted if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert all(name in done.stdout for name in ("prepare", "train", "finetune", "assess-network"))
+    listed = done.stdout.partition("Commands:")[2]
+    assert all(f"  {name} " in listed for name in ("prepare", "run", "finetune", "evaluate"))
 
 
 def test_prepare(tmp_path):
-    assert "no file or folder" in refused(CONFIG, "prepare", "--videos", tmp_path / "x", "--out", tmp_path / "out")
+    assert "no file or folder" in refused(
+        CONFIG, "train", "prepare", "--videos", tmp_path / "x", "--out", tmp_path / "out"
+    )
     mute = make_video(tmp_path / "mute.mp4", 30)
     heard = make_video(tmp_path / "heard.mp4", 30, sounds=[Sound()])
-    arguments = ["prepare", "--videos", mute, heard, "--out", tmp_path / "out", "--detector", "cascade"]
+    arguments = ["train", "prepare", "--videos", mute, heard, "--out", tmp_path / "out", "--detector", "cascade"]
     result = CliRunner().invoke(main.app, list(map(str, arguments)))
     assert result.exit_code == 0, result.output
     assert "from 0 of 2 videos" in result.stdout
     assert (tmp_path / "out" / "prepare.json").exists()
 
 
-def test_train(tmp_path):
+def test_run(tmp_path):
     config = tmp_path / "train.yaml"
-    assert "cannot be read" in refused(CONFIG, "train", "--config", config)
+    assert "cannot be read" in refused(CONFIG, "train", "run", "--config", config)
     config.write_text(f"data: {tmp_path}/data\nout: {tmp_path}/out\n")
-    assert "unknown key" in refused(CONFIG, "train", "--config", config, "--set", "colour=1")
-    assert "Run `prepare`" in refused(TRAINING, "train", "--config", config)
-    assert "device: 'abacus'" in refused(CONFIG, "train", "--config", config, "--set", "device=abacus")
+    assert "unknown key" in refused(CONFIG, "train", "run", "--config", config, "--set", "colour=1")
+    assert "Run `train prepare`" in refused(TRAINING, "train", "run", "--config", config)
+    assert "device: 'abacus'" in refused(CONFIG, "train", "run", "--config", config, "--set", "device=abacus")
 
 
-def test_finetune_and_assess(tmp_path):
+def test_finetune_and_evaluate(tmp_path):
     video = make_video(tmp_path / "faceless.mp4", 30, sounds=[Sound()])
     common = ("--videos", video, "--detector", "cascade", "--quiet")
     out = tmp_path / "a.safetensors"
-    assert "no usable footage" in refused(TRAINING, "finetune", "--checkpoint", COMPACT, "--out", out, *common)
-    assert "no such file" in refused(CHECKPOINT, "finetune", "--checkpoint", tmp_path / "x", "--out", out, *common)
+    assert "no usable footage" in refused(TRAINING, "train", "finetune", "--checkpoint", COMPACT, "--out", out, *common)
+    assert "no such file" in refused(
+        CHECKPOINT, "train", "finetune", "--checkpoint", tmp_path / "x", "--out", out, *common
+    )
     assert not out.exists()
     both = ("--checkpoint", COMPACT, "--against", COMPACT, "--work", tmp_path / "work")
-    assert "nothing to measure on" in refused(TRAINING, "assess-network", *both, *common)
+    assert "nothing to measure on" in refused(TRAINING, "train", "evaluate", *both, *common)
     assert "no such file of a sync expert" in refused(
-        CHECKPOINT, "assess-network", *both, *common, "--expert", tmp_path / "x"
+        CHECKPOINT, "train", "evaluate", *both, *common, "--expert", tmp_path / "x"
     )

@@ -89,7 +89,7 @@ def whole(few, tmp_path_factory):
 
 def test_a_training_that_is_killed_and_started_again_gives_the_same_weights(whole, few, tmp_path):
     config = write_config(tmp_path, few)
-    command = [sys.executable, str(ROOT / "main.py"), "train", "--config", str(config), "--quiet"]
+    command = [sys.executable, str(ROOT / "main.py"), "train", "run", "--config", str(config), "--quiet"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     state = tmp_path / "out" / "generator.state"
     while not state.exists() and process.poll() is None:
