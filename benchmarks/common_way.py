@@ -23,7 +23,7 @@ import torch
 from benchmarks.material import RATE
 from renderer.mel import MelTrack
 from renderer.networks.base import load_module
-from segmenter.detectors.build import build_detector
+from segmenter.find_detector import build_detector
 
 
 def draw_frames(
@@ -31,7 +31,7 @@ def draw_frames(
 ) -> None:
     """Write the pictures with new mouths."""
     network = load_module(weights)
-    detector = build_detector("auto", detector_weights)
+    detector = build_detector("retinaface" if detector_weights else "cascade", detector_weights)
     with av.open(str(video)) as source, av.open(str(target), "w") as pictures, MelTrack(dub) as mel:
         stream = pictures.add_stream("mpeg4", rate=RATE)
         assert isinstance(stream, av.VideoStream)

@@ -48,7 +48,7 @@ from media.packets.truncation import check_complete
 from media.probe import probe
 from media.reader import FrameReader
 from renderer.networks.base import load_network
-from segmenter.detectors.build import build_detector
+from segmenter.find_detector import build_detector
 from tests.support.synthetic import Sound, click_track, make_video
 
 ROOT = Path(__file__).resolve().parent.parent

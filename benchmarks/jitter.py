@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.material import shared_folder
-from media.clips import Span
+from media.clips import FaceSpan
 from media.faces import Face
 from media.info import MediaInfo
 from media.packets.frame_table import FrameTable
@@ -49,9 +49,9 @@ from media.source_video import SourceVideo
 from renderer.compositor import Compositor, Pads
 from renderer.networks.base import WAV2LIP_SPEC
 from segmenter.detectors.base import FaceDetector
-from segmenter.detectors.build import build_detector
+from segmenter.find_detector import build_detector
 from segmenter.pose import estimate_roll, upright_box
-from segmenter.scanner import scan_faces
+from segmenter.scanner import FaceScanner, scan_faces
 from segmenter.smoothing import filter_weights, needed_frames
 from segmenter.spans.find import find_spans
 from segmenter.spans.presence import SpanSettings
@@ -142,7 +142,7 @@ def corners_in(boxes: Path2D, rolls: NDArray[np.float64] | float = 0.0) -> Path2
 class Followed:
     """One span, frame by frame: where the detector sees the face, and where a job has it."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: FaceSpan) -> None:
         self.span = span
         self.seen: list[Face] = []
         self.box: list[tuple[float, ...]] = []
@@ -170,22 +170,17 @@ def _edges(face: Face) -> tuple[float, float, float, float]:
     return face.box.left, face.box.top, face.box.right, face.box.bottom
 
 
-def find_face_spans(info: MediaInfo, table: FrameTable, detector: FaceDetector, num_frames: int) -> list[Span]:
+def find_face_spans(info: MediaInfo, table: FrameTable, detector: FaceDetector, num_frames: int) -> list[FaceSpan]:
     """Return the face spans of the first frames, as a job finds them."""
     video = info.require_video()
     with FrameReader(SourceVideo(info, table), roughly=True) as reader:
-        scan = scan_faces(
-            reader.read(range(num_frames)),
-            table=table,
-            detector=detector,
-            converter=PictureConverter(video.orientation),
-            upright_size=video.upright_size,
-        )
-    return [span for span in find_spans(scan, table, [(0, num_frames)], SpanSettings()) if span.path]
+        scanner = FaceScanner(table, video.upright_size, detector, PictureConverter(video.orientation))
+        scan = scan_faces(reader.read(range(num_frames)), scanner)
+    return [span for span in find_spans(scan, table, [(0, num_frames)], SpanSettings()) if isinstance(span, FaceSpan)]
 
 
 def follow(
-    info: MediaInfo, table: FrameTable, spans: Sequence[Span], detector: FaceDetector, align: Align
+    info: MediaInfo, table: FrameTable, spans: Sequence[FaceSpan], detector: FaceDetector, align: Align
 ) -> list[Followed]:
     """Follow the faces of spans, in every frame and as a job does."""
     orientation = info.require_video().orientation

@@ -1,122 +1,144 @@
-"""Spans and clips: which frames show whom, what is done with them, and what came of it. Frozen values."""
+"""Spans and clips: which frames show which face, what is done with them, and the result. Frozen values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from media.faces import FaceBox, FacePath, NeutralFace
 from media.intervals import Interval
 
 CLOSED_RAMP_FRAMES = 4
-"""Frames over which a mouth that is shut takes the place of one that is drawn."""
+"""Frames over which the original, closed mouth replaces a generated one."""
 Kind = Literal["face", "no_face"]
 Action = Literal["render", "reencode", "copy"]
 Outcome = Literal["rendered", "copied", "reencoded", "fell_back"]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Frames of one kind, inside one shot if the kind is face. Face spans of several people may overlap in time.
+class FaceSpan:
+    """Frames of one shot in which one face is rendered. Spans of several faces may overlap in time.
 
     frame      3   4   5   6   7
-             [---------------)        Span(3, 7)
+             [---------------)        FaceSpan(3, 7, path)
     """
+
+    kind: ClassVar[Kind] = "face"
+    reason: ClassVar[str] = ""
 
     start_frame: int
     stop_frame: int
-    kind: Kind
-    reason: str = ""
-    """Why there is no face to render; empty for face spans."""
-    path: FacePath | None = None
-    """The target face; None unless the kind is face."""
+    path: FacePath
+    """Where the face is."""
     person: int | None = None
-    """Number of the person whose face it is; None for other spans, and where people are not told apart."""
-    voice: int = 0
-    """Which of the sounds that drive lips drives this face: 0 the dub, others the stems of a dialogue."""
+    """Number of the person whose face it is; None if the face is unidentified."""
+    drive_index: int = 0
+    """Which of the sounds that drive lips drives this face: 0 the dub, n the n-th stem of a dialogue."""
     fades_in: bool = False
-    """Whether the frame before it belongs to the same shot and keeps the face's own mouth, so that none may pop up."""
+    """Whether the frame before it belongs to the same shot and shows the original mouth: the new one fades in."""
     fades_out: bool = False
-    """The same of the frame behind it."""
-    rests: tuple[NeutralFace, ...] = ()
-    """By frame, one in each minute or so; empty where nobody looked."""
-    shut: tuple[Interval, ...] = ()
-    """Frames in which the mouth seems to stay shut for a while: sorted, disjoint."""
+    """The same for the frame behind it."""
+    neutral_faces: tuple[NeutralFace, ...] = ()
+    """By frame, about one a minute; empty if the scan did not look at mouths."""
+    closed_mouth: tuple[Interval, ...] = ()
+    """Frames in which the mouth seems to stay closed for a while: sorted, disjoint."""
+
+    def __len__(self) -> int:
+        return self.stop_frame - self.start_frame
 
     def closed_mouth_at(self, frame: int) -> float:
-        """Return how far inside such a stretch a frame lies, in [0, 1]: 1 from CLOSED_RAMP_FRAMES off its ends."""
-        inside = (min(frame - start + 1, stop - frame) for start, stop in self.shut)
+        """Return how far inside a stretch with a closed mouth a frame lies: 0 outside, 1 from CLOSED_RAMP_FRAMES on."""
+        inside = (min(frame - start + 1, stop - frame) for start, stop in self.closed_mouth)
         return min(max(max(inside, default=0) / CLOSED_RAMP_FRAMES, 0.0), 1.0)
 
     def neutral_face_at(self, frame: int) -> NeutralFace | None:
-        """Return the rest nearest to a frame; None if there is none."""
-        return min(self.rests, key=lambda rest: abs(rest.frame - frame), default=None)
+        """Return the neutral face nearest to a frame; None if the span has none."""
+        return min(self.neutral_faces, key=lambda neutral: abs(neutral.frame - frame), default=None)
 
-    def shortened(self, start: int, stop: int, margin: int) -> Span:
-        """Return the span with no more of its path and rests than frames [start, stop) and a margin around need."""
-        path = self.path.within(start - margin, stop + margin) if self.path else None
-        rests = dict.fromkeys(rest for frame in (start, stop - 1) if (rest := self.neutral_face_at(frame)))
-        between = (rest for rest in self.rests if start <= rest.frame < stop)
+    def shortened(self, start: int, stop: int, margin: int) -> FaceSpan:
+        """Return the span with only what frames [start, stop) need: the path with a margin, the nearest neutral faces.
+
+        Its own borders stay.
+        """
+        nearest = {neutral for frame in (start, stop - 1) if (neutral := self.neutral_face_at(frame))}
+        between = {neutral for neutral in self.neutral_faces if start <= neutral.frame < stop}
         return replace(
             self,
-            path=path,
-            rests=tuple(sorted({*rests, *between}, key=lambda rest: rest.frame)),
-            shut=tuple(part for part in self.shut if part[0] < stop and start < part[1]),
+            path=self.path.within(start - margin, stop + margin),
+            neutral_faces=tuple(sorted(nearest | between, key=lambda neutral: neutral.frame)),
+            closed_mouth=tuple(part for part in self.closed_mouth if part[0] < stop and start < part[1]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames in which no face is rendered, and why. Gaps overlap neither each other nor a face span."""
+
+    kind: ClassVar[Kind] = "no_face"
+    person: ClassVar[None] = None
+
+    start_frame: int
+    stop_frame: int
+    reason: str
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
 
 
+Span = FaceSpan | Gap
+
+
+def in_time_order(spans: Iterable[Span]) -> list[Span]:
+    """Return spans by their first frame; those that begin together by person."""
+    return sorted(spans, key=lambda span: (span.start_frame, span.person or 0))
+
+
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
-    """Where a face to render is in one frame."""
+    """A face to render in one frame."""
 
-    span: Span
-    """The face span that it is followed in."""
+    span: FaceSpan
+    """The span in which it is followed."""
     box: FaceBox
     roll_degrees: float = 0.0
-    """How far the box is turned about its centre, clockwise as seen, -45 to 45: the tilt of the face, where crops are
-    to be upright."""
+    """How far the box is turned about its centre, clockwise as seen, -45 to 45: the tilt of the face, if crops are
+    turned upright."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fade:
-    """A frame in which a face has its new mouth only in part, because it comes or goes there."""
+    """A frame in which a face shows its new mouth only partly, because the mouth comes or goes there."""
 
     frame: int
     """As an index of the output."""
     face: int
     """Which of the clip's faces."""
     strength: float
-    """How much of the new mouth is seen, in (0, 1)."""
+    """Weight of the new mouth, in (0, 1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """The unit of work: consecutive frames of the output with their slice of the driving audio."""
+    """The unit of work: consecutive frames of the output."""
 
     index: int
     start_frame: int
     """First frame, as an index of the output."""
     stop_frame: int
     action: Action
-    """render: some frames get a new mouth, the others are re-encoded; code: re-encoded; copy: packets copied."""
+    """render: some frames get a new mouth, the others are re-encoded; reencode: all are; copy: packets are copied."""
     reason: str
     """Why the clip is not rendered; for rendered clips, why some of its frames are re-encoded. May be empty."""
     source_frames: Sequence[int]
     """Source frame of each frame of the clip."""
-    faces: tuple[Span, ...]
+    faces: tuple[FaceSpan, ...]
     """The face spans that the clip touches, whole (they may reach beyond it), in source frames."""
     rendered: tuple[Interval, ...]
     """Output frames that get a new mouth: sorted, disjoint, inside the clip. In a dialogue, cut wherever a turn begins
     or ends."""
-    start_sample: int
-    """First sample of the driving audio (16 kHz) heard while the clip is shown."""
-    stop_sample: int
     fades: tuple[Fade, ...] = ()
-    """By frame; in all other frames of `rendered` new mouths are seen in full."""
+    """By frame; all other frames of `rendered` show new mouths in full."""
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
@@ -130,7 +152,7 @@ class ReencodedSpan:
     stop_frame: int
     reason: str
     least_psnr: float = 99.0
-    """As of the clips that they come from."""
+    """As in RenderedClip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +166,19 @@ class RenderedClip:
     reason: str
     num_rendered: int
     """Frames that got a new mouth."""
-    seconds: float
-    """Wall time of the work; 0 if reused."""
-    reused: bool = False
+    seconds: float | None
+    """Wall time of the work; None if an earlier run did it."""
     boxes: tuple[tuple[int, int, int, int] | None, ...] = ()
-    """For each interval of clip.rendered the rectangle (x, y, width, height), in stored pixels, outside which
-    nothing changed."""
+    """For each interval of clip.rendered the rectangle (left, top, right, bottom), in stored pixels, outside which
+    nothing changed; None if nothing changed at all."""
     frame_hashes: tuple[int, ...] = ()
     """CRC-32 of the planes of each frame as given to the encoder, if the job asked for them."""
     damaged_frames: tuple[int, ...] = ()
     """Source frames that could not be decoded (their neighbours stand in), or not without guessing."""
     least_psnr: float = 99.0
-    """Decibels of the worst frame that was re-encoded unchanged; 99 if there is none, or all are equal."""
+    """Decibels of the worst frame that was re-encoded unchanged; 99 if no frame was, or all are equal."""
+
+    @property
+    def reused(self) -> bool:
+        """Whether an earlier run made the file."""
+        return self.seconds is None

@@ -41,12 +41,12 @@ class FaceBox:
 
     def towards(self, other: FaceBox, share: float) -> FaceBox:
         """Return the box that lies `share` (0 to 1) of the way to another one."""
-        rest = 1.0 - share
+        own_share = 1.0 - share
         return FaceBox(
-            rest * self.left + share * other.left,
-            rest * self.top + share * other.top,
-            rest * self.right + share * other.right,
-            rest * self.bottom + share * other.bottom,
+            own_share * self.left + share * other.left,
+            own_share * self.top + share * other.top,
+            own_share * self.right + share * other.right,
+            own_share * self.bottom + share * other.bottom,
         )
 
 
@@ -63,16 +63,16 @@ class Face:
     landmarks: tuple[Point, Point, Point, Point, Point] | None = None
     """Right eye, left eye, nose, right and left corner of the mouth (as seen: left to right); None if unknown."""
     embedding: bytes = b""
-    """Whose face it is, packed as media.identity does; empty where nobody looked."""
+    """What the face is recognised by, packed as media.identity does; empty if it was not computed."""
     light: float | None = None
-    """Mean luma of the face, 0 (black) to 1 (white); None where nobody looked."""
+    """Mean luma of the face, 0 (black) to 1 (white); None if it was not measured."""
     sharpness: float | None = None
-    """How much of the face's contrast lies in fine detail (segmenter.appearance); None where that cannot be told."""
+    """How much of the face's contrast lies in fine detail (segmenter.face_quality); None if it cannot be measured."""
     openness: float | None = None
-    """How open the mouth looks, to be compared with the same face at other times alone; None where nobody looked."""
+    """How open the mouth looks, comparable only with the same face at other times; None if it was not measured."""
 
     def scaled(self, across: float, down: float, *, left: float = 0.0, top: float = 0.0) -> Face:
-        """Return the face in a picture that is so many times as wide and as high, its corner lying at left, top."""
+        """Return the face in a picture scaled by two factors, and then moved so that its corner lies at left, top."""
         box = self.box
         edges = FaceBox(
             left + box.left * across, top + box.top * down, left + box.right * across, top + box.bottom * down
@@ -93,7 +93,7 @@ class FrameDetections:
 
 @dataclass(frozen=True, slots=True)
 class FacePath:
-    """Where the target face is at some frames of one span: the hint that a tracker starts from."""
+    """Where a face is at some frames of one span: where a tracker looks for it."""
 
     frames: tuple[int, ...]
     """Increasing frame indexes, at least one."""
@@ -118,7 +118,7 @@ class FacePath:
 
 @dataclass(frozen=True, slots=True)
 class NeutralFace:
-    """Where a face of a span was seen with its mouth as good as shut: what it looks like while it says nothing."""
+    """A face of a span as it looks with its mouth (nearly) closed, and the source frame that shows it."""
 
     frame: int
     face: Face

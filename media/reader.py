@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from base.errors import UnreadableMedia, UnsupportedMedia
-from media.clips import Span, TrackedFace
+from media.clips import FaceSpan, TrackedFace
 from media.faces import Face, FaceBox
 from media.probe import open_input
 from media.source_video import SourceVideo
@@ -35,7 +35,7 @@ class FaceTracker(Protocol):
         ...
 
     def track(
-        self, frames: Iterable[tuple[int, VideoFrame]], spans: Sequence[Span]
+        self, frames: Iterable[tuple[int, VideoFrame]], spans: Sequence[FaceSpan]
     ) -> Iterator[tuple[int, VideoFrame, tuple[TrackedFace, ...]]]:
         """Yield each (source frame index, frame) in the order given, with its faces: one for each span that holds it.
 

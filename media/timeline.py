@@ -49,7 +49,7 @@ class FrameRun:
 class OutputTimeline:
     """Which source frame is shown as which output frame, and when.
 
-    The whole video maps onto itself; an extraction skips frames; a policy that prolongs shows some again.
+    The whole video maps onto itself; an extraction skips frames; a policy that extends the video repeats some.
     """
 
     runs: tuple[FrameRun, ...]
@@ -57,7 +57,7 @@ class OutputTimeline:
     pts: Sequence[int]
     """Presentation time of each output frame in ticks of the source's time base, strictly increasing."""
     end_pts: int
-    """Where the last frame stops being shown, in ticks."""
+    """Time at which the last frame ends, in ticks."""
     time_base: Fraction
     is_source: bool
     """Whether output frame i is source frame i at its own time, as far as the source goes."""
@@ -71,7 +71,7 @@ class OutputTimeline:
         return (ticks - self.pts[0]) * self.time_base
 
     def frame_at(self, seconds: Fraction) -> int:
-        """Return the first output frame shown at or after a time; len if there is none."""
+        """Return the first output frame shown at or after a time; len after the last."""
         return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
 
     def source_intervals(self, intervals: Sequence[Interval]) -> list[Interval]:

@@ -106,7 +106,7 @@ class ClipFrames:
         neutral = span.neutral_face_at(frame.source_frame) if neutrals else None
         return FaceInFlight(
             crop=crop,
-            voice=span.voice,
+            voice=span.drive_index,
             strength=self._strengths.get((frame.number, self._clip.faces.index(span)), 1.0),
             neutral=neutrals.get(neutral) if neutral else None,
             closed_mouth=span.closed_mouth_at(frame.source_frame),

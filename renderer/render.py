@@ -136,7 +136,7 @@ def read_neutral_faces(job: ClipJob, reader: FrameReader, lips: LipSync) -> dict
                 if (
                     span.start_frame <= source_frame < span.stop_frame
                     and (neutral := span.neutral_face_at(source_frame))
-                    and silence_of(lips.mels[span.voice].window(job.seconds[at])) > 0
+                    and silence_of(lips.mels[span.drive_index].window(job.seconds[at])) > 0
                 ):
                     needed.add(neutral)
     crops: dict[NeutralFace, Pixels] = {}

@@ -9,19 +9,19 @@ from media.picture import Pixels
 CUT_PICTURE_PX = 128
 """Longer side of the pictures that the thresholds below were measured with."""
 RATIO = 3.0
-"""A cut changes the picture this many times as much as the frames around it do, on average. Measured: at least 4 at
-cuts between 870 pairs of real clips, below 3 for hard head motion."""
+"""A cut changes the picture at least this many times as much as the frames around it, on average. Measured: at least 4
+at cuts between 870 pairs of real clips, below 3 for hard head motion."""
 LEAST_CHANGE = 15.0
-"""And it changes hue, saturation and brightness by this much in all (of 255). Measured: 27 and more at such cuts; the
-most that moving heads, hands and hand-held cameras reached is 12."""
+"""And it changes hue, saturation and brightness by at least this much in all (of 255). Measured: 27 and more at such
+cuts, at most 12 for moving heads, hands and hand-held cameras."""
 
 
 class CutDetector:
-    """Finds the cuts of consecutive frames; one for each uninterrupted stretch of a video.
+    """Finds the cuts of consecutive frames; use one for each uninterrupted part of a video.
 
     The adaptive detector compares a frame's change with that of two frames on either side, so that a panning camera
-    does not look like a row of cuts. So that it sees cuts at the very edges too, the first and the last picture are
-    shown to it again, as if the video stood still there.
+    does not look like a row of cuts. To find cuts at the very edges too, it is shown the first and the last picture
+    repeatedly, as if the video stood still there.
     """
 
     LAG_FRAMES = 2
@@ -54,7 +54,7 @@ class CutDetector:
         return tuple(cut for late in range(self.LAG_FRAMES) for cut in self._show(frame + 1 + late, picture))
 
     def _show(self, frame: int, picture: Pixels) -> tuple[int, ...]:
-        # Numbers are shifted because a timecode cannot be negative; the rate plays no part, it must only be there.
+        # Numbers are shifted because a timecode cannot be negative; the rate is required, but does not matter.
         shown: Any = self._timecode(frame + self.LAG_FRAMES, 25.0)
         cuts = self._detector.process_frame(shown, picture)
         return tuple(cut.frame_num - self.LAG_FRAMES for cut in cuts)

@@ -1,4 +1,4 @@
-"""What a scan saw: the faces of some frames, and where shots begin; kept as JSON."""
+"""A scan: the faces seen in some frames, and where shots begin; stored as JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from media.faces import Face, FaceBox, FrameDetections
+
+MIN_FACE_PX = 64
+"""Default height of the smallest face of interest, forehead to chin, in pixels of the upright picture: two thirds of
+the 96 that the network generates."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """How closely a video is scanned. The defaults are those of a job file."""
+
+    samples_per_second: float = 5
+    """Frames a second in which faces are looked for."""
+    min_face_px: int = MIN_FACE_PX
+    """Height of the smallest face of interest; it decides how small a picture is searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +38,14 @@ class Scan:
     """Width and height of the upright picture."""
 
     def to_json(self) -> str:
-        """Return the scan as JSON; about 130 bytes a sample with one face, and 175 once a second for who it is."""
+        """Return the scan as JSON: about 130 bytes for a sample with one face, and 175 more for an embedding."""
         samples = [[sample.frame, [_numbers(face) for face in sample.faces]] for sample in self.samples]
         content = {"detector": self.detector, "upright_size": self.upright_size, "cuts": self.cuts, "samples": samples}
         return json.dumps(content, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Scan:
-        """Return the scan that to_json wrote, equal to the original; ValueError or KeyError if it is none."""
+        """Return the scan that to_json wrote, equal to the original. Raises ValueError or KeyError."""
         content = json.loads(text)
         samples = (FrameDetections(frame, tuple(_face(*face) for face in faces)) for frame, faces in content["samples"])
         width, height = content["upright_size"]
@@ -42,8 +56,8 @@ def _numbers(face: Face) -> list[float | str | None]:
     box = face.box
     points = (coordinate for point in face.landmarks or () for coordinate in point)
     embedding = [b64encode(face.embedding).decode()] if face.embedding else []
-    looks = (face.light, face.sharpness, face.openness)
-    return [face.score, *looks, box.left, box.top, box.right, box.bottom, *points, *embedding]
+    quality = (face.light, face.sharpness, face.openness)
+    return [face.score, *quality, box.left, box.top, box.right, box.bottom, *points, *embedding]
 
 
 def _face(

@@ -1,16 +1,16 @@
-"""Scan a video for faces: a few frames a second, and every frame where it matters."""
+"""Scan a video for faces: a few frames a second, and more where faces come or go."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, groupby
 from math import ceil, floor
 from operator import itemgetter
 from typing import TypeVar
 
-from media.faces import Face, FrameDetections
+from media.faces import Face, FaceBox, FrameDetections
 from media.intervals import Interval
 from media.packets.frame_table import FrameTable
 from media.picture import PictureConverter, Pixels, VideoFrame
@@ -19,30 +19,30 @@ from segmenter.detectors.base import FaceDetector
 from segmenter.face_quality import with_quality
 from segmenter.people.embedder import FaceEmbedder
 from segmenter.people.embedding_sampler import EmbeddingSampler
-from segmenter.scan import Scan, _face
+from segmenter.scan import Scan, ScanSettings
 from segmenter.tracks import SAME_FACE, box_distance
 
 T = TypeVar("T")
 
 LEGIBLE_PX = 24
-"""Height of a face in the picture at which RetinaFace always finds it (17 px: 3 of 4, 13 px: 1 of 5). The cascade wants
-30."""
+"""Height of a face in the picture at which RetinaFace always finds it (17 px: 3 of 4, 13 px: 1 of 5). OpenCV's cascade
+needs 30."""
 DETECTION_PX = (320, 640)
 """Least and greatest longer side of the pictures that faces are looked for in; time grows with its square."""
 LONGEST_GAP_FRAMES = 12
-"""Frames between two samples at most. It bounds the decoded frames that are held: 15, with the lag of the cuts."""
+"""Most frames between two samples. It bounds the decoded frames that are held: 15, with the lag of the cuts."""
 CLEAR_SCORE = 0.5
 """Faces below this score do not call for a closer look."""
 RIVAL_AREA = 0.25
-"""Faces with less than this share of the largest one's area do not either: they will hardly be the target."""
+"""Faces with less than this share of the largest one's area do not either: they are hardly ever the target."""
 PART_SECONDS = 10
-"""Least length of what is scanned by itself: short enough to share a minute among the cores, long enough that decoding
-up to a border and beyond it does not count."""
+"""Least length of a part that is scanned by itself: short enough to share a minute among the cores, long enough that
+decoding up to a border and beyond it costs little."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanPart:
-    """A stretch of frames that is scanned by itself. Where its borders lie depends on the video alone.
+    """Consecutive frames that are scanned by themselves. Where the borders lie depends on the video alone.
 
     parts        |---------- A ----------|---------- B ----------|
     A reads      |-----------------------|=====|                    to know the cuts just behind the border
@@ -53,10 +53,10 @@ class ScanPart:
     start: int
     stop: int
     read_stop: int
-    """Frames up to here have to be read."""
+    """Frames up to here must be read."""
     first_cut: int
     stop_cut: int
-    """Cuts from first_cut to stop_cut, exclusive, are this part's to find."""
+    """The part finds the cuts from first_cut to stop_cut, exclusive."""
 
 
 def plan_scan(table: FrameTable, intervals: Sequence[Interval]) -> tuple[ScanPart, ...]:
@@ -85,39 +85,31 @@ def join_scans(scans: Sequence[Scan], detector: str, upright_size: tuple[int, in
 
 def scan_faces(
     frames: Iterable[tuple[int, VideoFrame]],
+    scanner: FaceScanner,
     *,
     part: ScanPart | None = None,
-    table: FrameTable,
-    detector: FaceDetector,
-    converter: PictureConverter,
-    upright_size: tuple[int, int],
-    samples_per_second: float = 5,
-    min_face_px: float = 64,
-    embedder: FaceEmbedder | None = None,
     on_progress: Callable[[int], None] = lambda num_frames: None,
 ) -> Scan:
     """Look for cuts and faces in frames, given in ascending order; where indexes are left out, a shot ends.
 
     Faces are looked for on a grid of times (the same wherever scanning begins), in the first and last frame of every
     shot, and, where faces come or go between two of these, in further frames until the frame of the change is found.
-    upright_size: width and height of the upright picture. min_face_px: height in it of the smallest face of interest,
-    which decides how small a picture will do. embedder: tells whose faces they are, once a second, from the same
-    frames; None: nobody does. on_progress: called with the number of frames done. part: what of the result is wanted,
-    None for all. Holds at most 15 frames, however long the video.
+    part: which part of the result is wanted; None for all. on_progress: called with the number of frames done. Holds at
+    most 15 frames, however long the video.
     """
-    sampler = _Sampler(table, detector, converter, upright_size, samples_per_second, min_face_px, embedder)
     cuts: list[int] = []
     samples: list[FrameDetections] = []
     numbered = enumerate(_reported(frames, on_progress))
-    for _, stretch in groupby(numbered, key=lambda each: each[1][0] - each[0]):
-        shots = groupby(_with_shot((frame for _, frame in stretch), sampler.glance), key=itemgetter(0))
-        for place, (first_frame, shot) in enumerate(shots):
-            if place:
+    for _, consecutive in groupby(numbered, key=lambda item: item[1][0] - item[0]):
+        shots = groupby(_with_shot((frame for _, frame in consecutive), scanner.thumbnail), key=itemgetter(0))
+        for shot_number, (first_frame, shot) in enumerate(shots):
+            if shot_number:
                 cuts.append(first_frame)
-            samples += sampler.samples_of((index, frame) for _, index, frame in shot if not part or index < part.stop)
+            wanted = ((index, frame) for _, index, frame in shot if not part or index < part.stop)
+            samples += scanner.samples_of(wanted)
     if part:
         cuts = [cut for cut in cuts if part.first_cut <= cut < part.stop_cut]
-    return Scan(tuple(samples), tuple(cuts), detector.name, upright_size)
+    return Scan(tuple(samples), tuple(cuts), scanner.detector.name, scanner.upright_size)
 
 
 def _reported(frames: Iterable[T], on_progress: Callable[[int], None]) -> Iterator[T]:
@@ -127,7 +119,7 @@ def _reported(frames: Iterable[T], on_progress: Callable[[int], None]) -> Iterat
 
 
 def _with_shot(
-    frames: Iterable[tuple[int, VideoFrame]], glance: Callable[[VideoFrame], Pixels]
+    frames: Iterable[tuple[int, VideoFrame]], thumbnail: Callable[[VideoFrame], Pixels]
 ) -> Iterator[tuple[int, int, VideoFrame]]:
     """Yield (first frame of its shot, index, frame) for consecutive frames, as soon as that is known."""
     detector = CutDetector()
@@ -144,7 +136,7 @@ def _with_shot(
         return shot, index, frame
 
     for index, frame in frames:
-        cuts.update(detector.push(index, glance(frame)))
+        cuts.update(detector.push(index, thumbnail(frame)))
         held.append((index, frame))
         if len(held) > detector.LAG_FRAMES:
             yield release()
@@ -154,51 +146,52 @@ def _with_shot(
 
 
 @dataclass(frozen=True, slots=True)
-class _Sampler:
-    """Looks at frames, and decides which ones are worth it."""
+class FaceScanner:
+    """Looks for faces in the frames of a video, and decides in which ones. Not thread-safe."""
 
     table: FrameTable
+    upright_size: tuple[int, int]
+    """Width and height of the upright picture."""
     detector: FaceDetector
     converter: PictureConverter
-    upright_size: tuple[int, int]
-    samples_per_second: float
-    min_face_px: float
-    embedder: FaceEmbedder | None
+    settings: ScanSettings = field(default_factory=ScanSettings)
+    embedder: FaceEmbedder | None = None
+    """Embeds faces once a second; None: people are not recognised."""
 
-    def glance(self, frame: VideoFrame) -> Pixels:
-        """Return a frame as the cut detector sees it."""
+    def thumbnail(self, frame: VideoFrame) -> Pixels:
+        """Return a frame as the cut detector takes it."""
         return self.converter.upright_bgr(frame, _fitted(self.upright_size, CUT_PICTURE_PX))
 
-    def look(self, index: int, frame: VideoFrame) -> FrameDetections:
+    def detect_at(self, index: int, frame: VideoFrame) -> FrameDetections:
         """Find the faces of a frame."""
-        size = detection_size(self.upright_size, self.min_face_px)
+        size = detection_size(self.upright_size, self.settings.min_face_px)
         scale_x, scale_y = self.upright_size[0] / size[0], self.upright_size[1] / size[1]
         found = self.detector.detect(self.converter.upright_bgr(frame, size))
-        faces = (_enlarged(face, scale_x, scale_y) for face in found)
+        faces = (_rounded(face.scaled(scale_x, scale_y)) for face in found)
         return FrameDetections(index, tuple(with_quality(face, frame, self.converter.orientation) for face in faces))
 
     def samples_of(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FrameDetections]:
         """Yield the samples of one shot."""
         before: FrameDetections | None = None
-        taker = self._taker()
+        embeddings = self._embedding_sampler()
         for block in self._blocks(shot):
-            after = self.look(*block[-1])
-            if taker:
-                after = taker.take(block[-1][1], after)
+            after = self.detect_at(*block[-1])
+            if embeddings:
+                after = embeddings.add_to(after, block[-1][1])
             if before:
                 yield from self._between(before, block[:-1], after)
             yield after
             before = after
 
-    def _taker(self) -> EmbeddingSampler | None:
+    def _embedding_sampler(self) -> EmbeddingSampler | None:
         if self.embedder is None:
             return None
         return EmbeddingSampler(self.embedder, self.converter, self.table, self.upright_size)
 
     def _blocks(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[list[tuple[int, VideoFrame]]]:
-        """Cut a shot into blocks that end with a frame to look at; the first frame is a block of its own.
+        """Cut a shot into blocks that end with a frame to search; the first frame is a block of its own.
 
-        It is one list, emptied for the next block, so that no two blocks of frames are held.
+        All blocks are one list, emptied for the next one, so that no two blocks of frames are held.
         """
         block: list[tuple[int, VideoFrame]] = []
         first = True
@@ -213,17 +206,19 @@ class _Sampler:
 
     def _is_due(self, index: int) -> bool:
         """Tell whether a frame is the first one at or after a point of the grid of times."""
-        now, before = (self.table.seconds(frame) * self.samples_per_second for frame in (index, max(index - 1, 0)))
+        now, before = (
+            self.table.seconds(frame) * self.settings.samples_per_second for frame in (index, max(index - 1, 0))
+        )
         return floor(now) > floor(before)
 
     def _between(
         self, before: FrameDetections, frames: list[tuple[int, VideoFrame]], after: FrameDetections
     ) -> Iterator[FrameDetections]:
-        """Where faces come or go between two samples, halve the frames between them until the change is found."""
+        """Yield the samples that find the frame in which faces come or go between two samples, by bisection."""
         if not frames or not _differ(before, after):
             return
         middle = len(frames) // 2
-        sample = self.look(*frames[middle])
+        sample = self.detect_at(*frames[middle])
         yield from self._between(before, frames[:middle], sample)
         yield sample
         yield from self._between(sample, frames[middle + 1 :], after)
@@ -234,8 +229,8 @@ def _differ(a: FrameDetections, b: FrameDetections) -> bool:
     clear = [[face for face in sample.faces if face.score >= CLEAR_SCORE] for sample in (a, b)]
     least_area = RIVAL_AREA * max((face.box.area for face in chain(*clear)), default=0.0)
     return any(
-        face.box.area >= least_area and all(box_distance(face.box, other.box) > SAME_FACE for other in others.faces)
-        for faces, others in zip(clear, (b, a), strict=True)
+        face.box.area >= least_area and all(box_distance(face.box, seen.box) > SAME_FACE for seen in opposite.faces)
+        for faces, opposite in zip(clear, (b, a), strict=True)
         for face in faces
     )
 
@@ -253,8 +248,10 @@ def _fitted(size: tuple[int, int], longer_px: int) -> tuple[int, int]:
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
-def _enlarged(face: Face, scale_x: float, scale_y: float) -> Face:
-    left, top, right, bottom = face.box.left, face.box.top, face.box.right, face.box.bottom
-    numbers = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
-    points = ((x * scale_x, y * scale_y) for x, y in face.landmarks or ())
-    return _face(round(face.score, 2), None, None, None, *(round(number, 2) for number in (*numbers, *chain(*points))))
+def _rounded(face: Face) -> Face:
+    """Return a face with its score, box and landmarks to a hundredth."""
+    box = FaceBox(round(face.box.left, 2), round(face.box.top, 2), round(face.box.right, 2), round(face.box.bottom, 2))
+    if face.landmarks is None:
+        return Face(box, round(face.score, 2))
+    first, second, third, fourth, fifth = ((round(x, 2), round(y, 2)) for x, y in face.landmarks)
+    return Face(box, round(face.score, 2), (first, second, third, fourth, fifth))

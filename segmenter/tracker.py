@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.clips import Span, TrackedFace
+from media.clips import FaceSpan, TrackedFace
 from media.faces import Face, FaceBox
 from media.orientation import Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
@@ -22,22 +22,14 @@ from segmenter.tracks import SAME_FACE, box_distance
 
 CROP_SIZE = 2.0
 """Side of the square that is searched, in units of the longer side of the expected box."""
-CROP_PX = {"retinaface": 192, "cascade": 128}
-"""Side of that square when it is searched, for each detector; the face is then about half as large. More pixels bring
-neither detector closer to what it sees at full size."""
 SMALLEST_SHARE = 0.25
 """Height of the smallest face of interest in it, as a share of the side."""
-SMOOTHING_FRAMES = {"retinaface": 7, "cascade": 9}
-"""Length of the filter's window for each detector: the least with which the box trembles three times less than with
-Wav2Lip's mean of 5 frames (which looks ahead only, and so runs ahead of the face) on every clip measured; the cascade's
-boxes jump by whole steps of its search, and are as steady as RetinaFace's with two more. `python -m benchmarks.jitter`
-measures it."""
 
 Align = Literal["box", "similarity"]
-"""box: faces are cropped as they stand in the picture. similarity: turned until they are upright."""
+"""box: faces are cropped as they are in the picture. similarity: they are turned upright first."""
 ALIGN: Align = "similarity"
-"""What jobs and training do unless told otherwise. Measured with the network that ships, which was trained on boxes,
-and the clips' own sound: error of the lower face against the source in levels of 255, and structural similarity:
+"""The default of jobs and training. Measured with the network that ships, which was trained on boxes, and the clips'
+own sound: error of the lower face against the source in levels of 255, and structural similarity:
 
     tilt of the head              box            similarity
     2 to 8 degrees, 13 clips      3.00  0.939    3.00  0.939    as filmed
@@ -48,14 +40,13 @@ and the clips' own sound: error of the lower face against the source in levels o
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    """A face span, and its place in the order of all that are followed."""
+    """A face span that is followed, and its number among all that are."""
 
     number: int
-    span: Span
+    span: FaceSpan
 
     def expected(self, frame: int) -> FaceBox:
-        """Return where the scan saw the face, or would have."""
-        assert self.span.path
+        """Return where the scan saw the face, interpolated between samples."""
         return self.span.path.box_at(frame)
 
 
@@ -66,8 +57,8 @@ class BoxTracker:
     detected    #           #           #       #      first, every 3rd from there, last
     between     interpolated, then filtered inside the span alone (smoothing.py)
 
-    Whether a frame is detected depends on its place in the span alone, and where it is searched on the span's path
-    alone, never on what was found in a frame before: a box is the same wherever reading began. Not thread-safe.
+    Which frames are searched depends on their place in the span alone, and where they are searched on the span's path
+    alone, never on what was found in an earlier frame: a box is the same wherever reading began. Not thread-safe.
     """
 
     def __init__(
@@ -81,13 +72,11 @@ class BoxTracker:
         align: Align = ALIGN,
     ) -> None:
         """every_frames: distance of detections. smoothing_frames: odd length of the filter's window, 1 for none.
-        crop_px: side of the searched pictures. None: what suits the detector. align: whether faces are to be turned
-        upright; without landmarks they cannot be.
+        crop_px: side of the searched pictures. None: what suits the detector. align: whether faces are turned upright,
+        which needs landmarks.
         """
-        if smoothing_frames is None:
-            smoothing_frames = SMOOTHING_FRAMES.get(detector.name, 5)
-        if crop_px is None:
-            crop_px = CROP_PX.get(detector.name, 192)
+        smoothing_frames = smoothing_frames or detector.smoothing_frames
+        crop_px = crop_px or detector.crop_px
         self._detector = detector
         self._converter = converter
         self._every = every_frames
@@ -95,10 +84,9 @@ class BoxTracker:
         self._crop_px = crop_px
         self._turns = align == "similarity"
         self._found: OrderedDict[tuple[int, int], Face] = OrderedDict()
-        """Faces by span (its place in the order) and detected frame, a few recent ones: a pure memory of what would be
-        found again."""
+        """A cache of recent detections, by number of the span and frame: searching again would find the same."""
         self._remembered = 0
-        """How many of them are kept."""
+        """How many detections it keeps."""
 
     @property
     def reach_frames(self) -> int:
@@ -106,14 +94,14 @@ class BoxTracker:
         return reach_of(self._window_frames) + self._every - 1
 
     def track(
-        self, frames: Iterable[tuple[int, VideoFrame]], spans: Sequence[Span]
+        self, frames: Iterable[tuple[int, VideoFrame]], spans: Sequence[FaceSpan]
     ) -> Iterator[tuple[int, VideoFrame, tuple[TrackedFace, ...]]]:
         """Yield each frame in the order given with its faces, in upright pixels; see FaceTracker.
 
-        A frame waits until the frames within reach were seen, at most reach_frames further ones. Where these are not
-        among the frames given, the box rests on the path in their place.
+        A frame waits until the frames within reach were seen, at most reach_frames further ones. If some of these are
+        not among the frames given, the span's path stands in for them.
         """
-        followed = [_Followed(number, span) for number, span in enumerate(span for span in spans if span.path)]
+        followed = [_Followed(number, span) for number, span in enumerate(spans)]
         self._remembered = (4 * self.reach_frames + 4) * len(followed)
         waiting: deque[tuple[int, VideoFrame, list[_Followed]]] = deque()
         self._found.clear()
@@ -148,60 +136,60 @@ class BoxTracker:
 
     def _smoothed(self, index: int, face: _Followed) -> TrackedFace:
         window = self._window(index, face.span)
-        at = index - window.start
-        weights = filter_weights(len(window), at, self._window_frames)
-        places = self._places(window, face)
+        offset = index - window.start
+        weights = filter_weights(len(window), offset, self._window_frames)
+        poses = self._poses(window, face)
         # As differences from the frame itself, so that a face which does not move gets exactly its own box.
-        place = places[at] + (weights[:, None] * (places - places[at])).sum(axis=0)
-        left, top, right, bottom, roll = map(float, place)
+        smoothed = poses[offset] + (weights[:, None] * (poses - poses[offset])).sum(axis=0)
+        left, top, right, bottom, roll = map(float, smoothed)
         roll = min(max(roll, -MOST_ROLL_DEGREES), MOST_ROLL_DEGREES)
         return TrackedFace(face.span, FaceBox(left, top, right, bottom), roll)
 
-    def _window(self, index: int, span: Span) -> range:
-        """Return the frames that a frame's box is made of."""
+    def _window(self, index: int, span: FaceSpan) -> range:
+        """Return the frames whose detections a frame's box depends on."""
         return needed_frames(index, span.start_frame, span.stop_frame, self._window_frames)
 
-    def _anchors(self, index: int, span: Span) -> tuple[int, int]:
+    def _anchors(self, index: int, span: FaceSpan) -> tuple[int, int]:
         """Return the detected frames at or before a frame and at or after it."""
         before = index - (index - span.start_frame) % self._every
         last = span.stop_frame - 1
         return (index, index) if index in (before, last) else (before, min(before + self._every, last))
 
-    def _places(self, window: range, face: _Followed) -> NDArray[np.float64]:
+    def _poses(self, window: range, face: _Followed) -> NDArray[np.float64]:
         """Return left, top, right, bottom and roll for each frame of a window: detected, or interpolated between."""
         anchors = sorted({anchor for frame in window for anchor in self._anchors(frame, face.span)})
         seen = [self._face_at(anchor, face) for anchor in anchors]
         rolls = self._rolls(anchors, seen)
-        boxes = [upright_box(each.box, roll) if roll else each.box for each, roll in zip(seen, rolls, strict=True)]
+        boxes = [upright_box(found.box, roll) if roll else found.box for found, roll in zip(seen, rolls, strict=True)]
         columns = np.transpose([(*_edges(box), roll) for box, roll in zip(boxes, rolls, strict=True)])
         return np.stack([np.interp(window, anchors, column) for column in columns], axis=1)
 
     def _rolls(self, anchors: Sequence[int], seen: Sequence[Face]) -> list[float]:
-        """Return the tilt of faces seen; where a face was missed, what those around it tell. 0 where crops stay."""
+        """Return the tilt of faces, interpolated where a face was missed; 0 if crops are not turned."""
         found = [estimate_roll(face) if self._turns else None for face in seen]
         known = [(anchor, roll) for anchor, roll in zip(anchors, found, strict=True) if roll is not None]
         if not known:
             return [0.0] * len(seen)
-        return list(map(float, np.interp(anchors, [at for at, _ in known], [roll for _, roll in known])))
+        return list(map(float, np.interp(anchors, [anchor for anchor, _ in known], [roll for _, roll in known])))
 
     def _face_at(self, anchor: int, face: _Followed) -> Face:
         return self._found.get((face.number, anchor)) or Face(face.expected(anchor), 0.0)
 
     def _detect(self, index: int, frame: VideoFrame, face: _Followed) -> None:
-        """Search a frame for a face, if it is one to be searched and was not lately."""
+        """Search a frame for a face, if detections are due there and none is in the cache."""
         if self._anchors(index, face.span) != (index, index):
             return
-        place = face.number, index
-        if place in self._found:
-            self._found.move_to_end(place)
+        key = face.number, index
+        if key in self._found:
+            self._found.move_to_end(key)
             return
         expected = face.expected(index)
-        self._found[place] = self.search(frame, expected) or Face(expected, 0.0)
+        self._found[key] = self.search(frame, expected) or Face(expected, 0.0)
         if len(self._found) > self._remembered:
             self._found.popitem(last=False)
 
     def search(self, frame: VideoFrame, expected: FaceBox) -> Face | None:
-        """Return the detected face of one frame whose box is most like the expected one; None if none is like it."""
+        """Return the detected face of one frame whose box is nearest to the expected one; None if none is near it."""
         side = CROP_SIZE * max(expected.width, expected.height)
         left, top, right, bottom = self._region(expected, side, frame)
         if left >= right or top >= bottom:

@@ -1,4 +1,4 @@
-"""PURE: follow faces through the samples of one shot, and choose one by where and how large it is."""
+"""PURE: follow faces through the samples of one shot, and choose one by its place and size."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SAME_FACE = 1.0
 """Largest distance between one face in two neighbouring samples. At 8 frames a second a head that is thrown
 about moves by 0.6; two people beside each other are 1.2 or more apart."""
 MEMORY_SAMPLES = 25
-"""A track that was not seen in so many samples (5 s) has ended. choose_target joins it to what comes later."""
+"""A track that was not seen in so many samples (5 s) has ended. choose_target joins it to later tracks."""
 SUCCESSOR_AREA = 0.25
-"""A face takes the place of a target that left if it has at least this share of the target's mean area."""
+"""A face takes the place of an absent target if it has at least this share of the target's mean area."""
 
 
 def choose_target(tracks: Iterable[Track], known: Track | None = None) -> Track:
-    """Return the target face of one shot by sample frame: the first track, most prominent ones coming first.
+    """Return the target face of one shot by sample frame: the first track; tracks come in order of prominence.
 
-    Where it is away, the next best track that is never seen together with it (and is not much smaller) takes its
-    place: somebody who left and came back elsewhere, or whom the camera turned to. known: faces that are the target in
-    any case; tracks take their place alone.
+    While it is away, the next track that is never seen together with it (and is not much smaller) takes its place: a
+    person who came back elsewhere, or whom the camera turned to. known: faces that are the target in any case; the
+    tracks only take their place.
     """
     target: Track = dict(known or {})
     least_area = SUCCESSOR_AREA * mean_area(target) if target else 0.0
@@ -37,7 +37,7 @@ def choose_target(tracks: Iterable[Track], known: Track | None = None) -> Track:
 
 
 def nearness_to_centre(upright_size: tuple[int, int]) -> Callable[[Track], float]:
-    """Return how prominent a track is in a picture: the sum over its samples of area times nearness to the centre."""
+    """Return a measure of prominence: the sum over a track's samples of area times nearness to the picture's centre."""
     width, height = upright_size
 
     def prominence(track: Track) -> float:
@@ -51,7 +51,7 @@ def nearness_to_centre(upright_size: tuple[int, int]) -> Callable[[Track], float
 
 
 def total_area(track: Track) -> float:
-    """Return the sum over a track's samples of the area: a prominence that knows no place."""
+    """Return the sum of the areas over a track's samples: a measure of prominence that ignores the place."""
     return sum(face.box.area for face in track.values())
 
 
@@ -63,8 +63,8 @@ def mean_area(track: Track) -> float:
 def build_tracks(samples: Iterable[FrameDetections]) -> list[Track]:
     """Follow every face through the samples of one shot; each track holds its face by frame.
 
-    In each sample the closest pairs of a track's last face and a new one are joined first; what is further apart than
-    SAME_FACE begins a track of its own.
+    In each sample the closest pairs of a track's last face and a new one are joined first; a face further than
+    SAME_FACE from every track begins a track of its own.
     """
     tracks: list[Track] = []
     missed: dict[int, int] = {}  # for each track that has not ended, the samples in which it was not seen
@@ -88,7 +88,7 @@ def build_tracks(samples: Iterable[FrameDetections]) -> list[Track]:
 
 
 def box_distance(a: FaceBox, b: FaceBox) -> float:
-    """Return how unlike two boxes are: distance of the centres in mean widths, plus the logarithm of their ratio.
+    """Return how much two boxes differ: distance of the centres in mean widths, plus the logarithm of their ratio.
 
     Unlike overlap it still tells near from far when a fast face has left its old box altogether. Infinite if a box
     is empty.
@@ -100,10 +100,10 @@ def box_distance(a: FaceBox, b: FaceBox) -> float:
 
 
 def face_distance(a: Face, b: Face) -> float:
-    """Return how unlike two faces in neighbouring samples are: box_distance, averaged with that of their landmarks.
+    """Return how much two faces in neighbouring samples differ: box_distance, averaged with that of their landmarks.
 
-    Where two boxes lie one over the other, eyes, nose and mouth still tell which face is which. The landmarks' distance
-    is their mean shift in mean widths of the boxes; where a detector gives none, boxes alone count.
+    Where two boxes overlap, eyes, nose and mouth still tell which face is which. The landmarks' distance is their mean
+    shift in mean widths of the boxes; without landmarks, boxes alone count.
     """
     boxes = box_distance(a.box, b.box)
     if a.landmarks is None or b.landmarks is None or isinf(boxes):
@@ -117,8 +117,8 @@ def estimate_yaw(face: Face) -> float | None:
 
     The tip of the nose stands about as far in front of the eyes as half the distance between them. Turned by an
     angle, it moves along the line of the eyes by the sine while the eyes close up by the cosine: the tangent is the
-    nose's shift from the middle of the eyes, in halves of their distance. Good to some 10 degrees, which is enough
-    to tell a profile; head tilt plays no part.
+    nose's shift from the middle of the eyes, in halves of their distance. Accurate to some 10 degrees, enough to
+    detect a profile; head tilt does not matter.
     """
     if face.landmarks is None:
         return None

@@ -15,6 +15,7 @@ from media.packets.scan import scan_packets
 from media.probe import probe
 from segmenter import scanner
 from segmenter.people.embedder import OnnxEmbedder
+from segmenter.scan import Scan, ScanSettings
 from tests.support.crowd import (
     Place,
     crossing,
@@ -216,8 +217,7 @@ def test_parts_and_cores_give_the_same_scan_and_an_embedder_changes_no_sample(wo
             Silent(),
             detector="retinaface",
             detector_weights=weights,
-            samples_per_second=5,
-            min_face_px=64,
+            settings=ScanSettings(),
             embedder=embedder,
         )
 
@@ -228,4 +228,4 @@ def test_parts_and_cores_give_the_same_scan_and_an_embedder_changes_no_sample(wo
         replace(sample, faces=tuple(replace(face, embedding=b"") for face in sample.faces)) for sample in one.samples
     ]
     assert tuple(bare) == plain.samples
-    assert scanner.Scan.from_json(one.to_json()) == one
+    assert Scan.from_json(one.to_json()) == one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -25,9 +25,10 @@ MoreVideos = Annotated[list[Path] | None, typer.Argument(metavar="[VIDEO]...", h
 Expert = Annotated[Path | None, typer.Option("--expert", help="Weights of a sync expert.", show_default=False)]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default=False)]
-Detector = Annotated[
-    Literal["auto", "retinaface", "cascade"], typer.Option("--detector", help="Face detector, as in a job file.")
-]
+Detector = Annotated[str, typer.Option("--detector", help="Face detector, as in a job file.")]
 DetectorWeights = Annotated[
-    str, typer.Option("--detector-weights", help="Weights of RetinaFace: a registered name or a path.")
+    str | None,
+    typer.Option(
+        "--detector-weights", help="Weights of the detector: a registered name or a path.", show_default=False
+    ),
 ]

@@ -54,7 +54,7 @@ def prepare(
     more: MoreVideos = None,
     expert: Expert = None,
     detector: Detector = "auto",
-    detector_weights: DetectorWeights = "retinaface_mobilenet",
+    detector_weights: DetectorWeights = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Videos at a time.", show_default=False)
     ] = None,
@@ -122,7 +122,7 @@ def finetune(
     device: Device = "auto",
     threads: Threads = None,
     detector: Detector = "auto",
-    detector_weights: DetectorWeights = "retinaface_mobilenet",
+    detector_weights: DetectorWeights = None,
     *,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -173,7 +173,7 @@ def evaluate(
     device: Device = "auto",
     threads: Threads = None,
     detector: Detector = "auto",
-    detector_weights: DetectorWeights = "retinaface_mobilenet",
+    detector_weights: DetectorWeights = None,
     *,
     quiet: Quiet = False,
     debug: Debug = False,

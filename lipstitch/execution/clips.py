@@ -14,7 +14,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.plan import Plan
 from lipstitch.progress import Reporter, stage
 from lipstitch.workspace import Workspace
-from media.clips import Clip, RenderedClip, Span
+from media.clips import Clip, FaceSpan, RenderedClip
 from media.intervals import Interval, intersect
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
@@ -89,7 +89,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         *(stage.key for stage in setup.face_stages()),
         [_at_rest(face) for face in clip.faces if setup.closes_mouths],
         [
-            _driving_key(setup.driving[face.voice], job, part, setup.network.mel)
+            _driving_key(setup.driving[face.drive_index], job, part, setup.network.mel)
             for face in clip.faces
             for part in _shown(face, clip)
         ],
@@ -98,12 +98,13 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     return content_key(RENDER_VERSION, what, shown, drawn)
 
 
-def _at_rest(face: Span) -> list[Any]:
-    """Return what tells how a face looks at rest; who it is plays no part."""
-    return [face.shut, [(rest.frame, rest.face.box, rest.face.landmarks) for rest in face.rests]]
+def _at_rest(face: FaceSpan) -> list[Any]:
+    """Return how a face looks while its mouth is closed, whoever it is."""
+    neutral = [(neutral.frame, neutral.face.box, neutral.face.landmarks) for neutral in face.neutral_faces]
+    return [face.closed_mouth, neutral]
 
 
-def _shown(face: Span, clip: Clip) -> list[Interval]:
+def _shown(face: FaceSpan, clip: Clip) -> list[Interval]:
     """Return the output frames of a clip in which a face gets a new mouth. A clip runs one way through the source."""
     numbers = [
         number

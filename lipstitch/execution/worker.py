@@ -27,7 +27,7 @@ from renderer.face_stages.base import FaceStage, StageSettings, build_stages
 from renderer.mel import MelTrack
 from renderer.networks.base import NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
-from segmenter.detectors.build import build_detector
+from segmenter.find_detector import build_detector
 from segmenter.tracker import Align, BoxTracker
 from stitcher.verify.pixels import CODED_PSNR
 
@@ -158,7 +158,7 @@ def _tools(setup: WorkerSetup) -> _Tools:
             table=table,
             engines={},
             tracker=BoxTracker(
-                build_detector(setup.detector, weights),  # type: ignore[arg-type]
+                build_detector(setup.detector, weights),
                 PictureConverter(video.orientation),
                 every_frames=setup.detect_every_frames,
                 smoothing_frames=setup.smoothing_frames,
@@ -269,8 +269,7 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
         # Other clips may have asked for the same frames; why this one is re-encoded is its own affair.
         reason=clip.reason,
         num_rendered=known["num_rendered"],
-        seconds=0.0,
-        reused=True,
+        seconds=None,
         boxes=tuple(tuple(box) if box else None for box in known["boxes"]),
         frame_hashes=tuple(known["frame_hashes"]),
         damaged_frames=tuple(known["damaged_frames"]),

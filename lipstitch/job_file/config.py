@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from base.settings import FilePath, load_settings, shown
 from lipstitch.job_file.coding import StitcherConfig
-from lipstitch.job_file.fields import AudioStart, Checkpoint, Pixels, Reference, Target, Time
+from lipstitch.job_file.fields import AudioStart, Checkpoint, Detector, Pixels, Reference, Target, Time
 from lipstitch.job_file.speakers import SpeakersConfig
+from segmenter.find_detector import (
+    AUTO,
+    detector_names,
+    detector_with_weights,
+    has_landmarks,
+    names_with_landmarks,
+)
+from segmenter.scan import ScanSettings
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
+from segmenter.spans.presence import SpanSettings
 
 ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 MAX_PORTS = 1 << 16
@@ -28,6 +38,7 @@ CLUSTER_LIBRARIES = {"dask": "distributed", "ray": "ray"}
 """What must be installed for a backend."""
 
 
+SCAN_DEFAULTS, SPAN_DEFAULTS = ScanSettings(), SpanSettings()
 Silence = Literal["original", "close", "render"]
 
 
@@ -94,22 +105,28 @@ class ExtractConfig(_Model):
     join: bool = Field(default=False, description="One output with all ranges in order, instead of one output a range.")
 
 
+def _detector_weights(validated: dict[str, Any]) -> str:
+    """Return the registered weights of the detector, or of the one that `auto` prefers if it has none."""
+    return detector_with_weights(validated.get("detector", AUTO)).weights or ""
+
+
 class SegmenterConfig(_Model):
     """Where faces are looked for, and when one counts."""
 
-    detector: Literal["auto", "retinaface", "cascade"] = Field(
-        default="auto",
-        description="auto: RetinaFace if its weights are here or can be downloaded, else OpenCV's cascade.",
+    detector: Detector = Field(
+        default=AUTO,
+        description=f"The face detector: {', '.join(detector_names())}, or auto: the best one whose weights are here or"
+        " can be downloaded.",
     )
     detector_checkpoint: Checkpoint = Field(
-        default="retinaface_mobilenet",
-        description="Weights of RetinaFace: a name in checkpoints/registry.toml or a path.",
+        default_factory=_detector_weights,
+        description="Weights of the detector (auto: of the best one): a name in checkpoints/registry.toml or a path.",
     )
     embedder: Checkpoint = Field(
         default="auto",
         description="Tells people apart: a name in checkpoints/registry.toml, or the path of any ONNX network of the"
-        " ArcFace convention. auto: SFace if its weights are here or can be downloaded, and faces have landmarks"
-        " (RetinaFace). none: people are not told apart.",
+        " ArcFace convention. auto: SFace if its weights are here or can be downloaded, and the detector gives"
+        " landmarks. none: people are not told apart.",
     )
     target: Target = Field(
         default="main",
@@ -123,27 +140,38 @@ class SegmenterConfig(_Model):
         " what the scan decides.",
     )
     samples_per_second: float = Field(
-        default=5, gt=0, le=60, description="Frames a second in which the scan looks for faces."
+        default=SCAN_DEFAULTS.samples_per_second,
+        gt=0,
+        le=60,
+        description="Frames a second in which the scan looks for faces.",
     )
     min_face_px: int = Field(
-        default=64,
+        default=SPAN_DEFAULTS.min_face_px,
         ge=16,
         le=4096,
         description="Least height of a face, in pixels of the video. Smaller ones also make the scan slower.",
     )
-    onset: float = Field(default=0.6, ge=0, le=1, description="Detector score at which a face appears.")
-    offset: float = Field(default=0.4, ge=0, le=1, description="Detector score below which it is gone.")
-    min_on_seconds: float = Field(default=0.4, ge=0, le=60, description="Shorter appearances are ignored.")
-    min_off_seconds: float = Field(default=0.4, ge=0, le=60, description="Shorter gaps within a shot are filled.")
-    max_yaw_degrees: float = Field(default=60, gt=0, le=90, description="A face turned further away is not rendered.")
+    onset: float = Field(default=SPAN_DEFAULTS.onset, ge=0, le=1, description="Detector score at which a face appears.")
+    offset: float = Field(
+        default=SPAN_DEFAULTS.offset, ge=0, le=1, description="Detector score below which it is gone."
+    )
+    min_on_seconds: float = Field(
+        default=SPAN_DEFAULTS.min_on_seconds, ge=0, le=60, description="Shorter appearances are ignored."
+    )
+    min_off_seconds: float = Field(
+        default=SPAN_DEFAULTS.min_off_seconds, ge=0, le=60, description="Shorter gaps within a shot are filled."
+    )
+    max_yaw_degrees: float = Field(
+        default=SPAN_DEFAULTS.max_yaw_degrees, gt=0, le=90, description="A face turned further away is not rendered."
+    )
     min_sharpness: float = Field(
-        default=0.04,
+        default=SPAN_DEFAULTS.min_sharpness,
         ge=0,
         le=1,
         description="Faces with less fine detail are not rendered: they are out of focus. 0: however blurred.",
     )
     min_light: float = Field(
-        default=0.07,
+        default=SPAN_DEFAULTS.min_light,
         ge=0,
         le=1,
         description="Darker faces (0 black, 1 white) are not rendered. 0: however dark.",
@@ -158,14 +186,27 @@ class SegmenterConfig(_Model):
             raise ValueError(f"offset ({self.offset:g}) must not exceed onset ({self.onset:g})")
         if self.needs_people and self.embedder == "none":
             raise ValueError("target names a person, but embedder none cannot tell people apart; use embedder auto")
-        if self.needs_people and self.detector == "cascade":
-            raise ValueError("target names a person, but detector cascade cannot tell people apart; use retinaface")
+        if self.needs_people and not has_landmarks(self.detector):
+            raise ValueError(
+                f"target names a person, but detector {self.detector} cannot tell people apart;"
+                f" use {names_with_landmarks()}"
+            )
         return self
 
     @property
     def needs_people(self) -> bool:
         """Whether the target makes sense only where people are told apart."""
         return isinstance(self.target, int | Reference)
+
+    @property
+    def scan_settings(self) -> ScanSettings:
+        """How closely the video is scanned."""
+        return ScanSettings(self.samples_per_second, self.min_face_px)
+
+    @property
+    def span_settings(self) -> SpanSettings:
+        """When a face is rendered."""
+        return SpanSettings(**{field.name: getattr(self, field.name) for field in fields(SpanSettings)})
 
 
 class RendererConfig(_Model):
@@ -185,13 +226,13 @@ class RendererConfig(_Model):
         default=None,
         ge=1,
         le=MOST_WINDOW_FRAMES,
-        description="Window, in frames, of the filter that steadies the face's box and tilt. Omitted: 7 for RetinaFace,"
-        " 9 for the cascade, whose boxes are noisier. 1: no filter.",
+        description="Window, in frames, of the filter that steadies the face's box and tilt. Omitted: what suits the"
+        " detector. 1: no filter.",
     )
     align: Literal["box", "similarity"] = Field(
         default="similarity",
         description="similarity: the network sees a tilted face upright, turned by eyes and mouth (45 degrees at most),"
-        " and the mouth is turned back; without landmarks (the cascade) it is box. box: as it stands in the picture.",
+        " and the mouth is turned back; if the detector gives no landmarks, it is box. box: as it is in the picture.",
     )
     feather: float = Field(
         default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."
@@ -297,8 +338,10 @@ class JobConfig(_Model):
     def _check_speakers(self) -> None:
         if self.segmenter.target != "main":
             raise ValueError("input.speakers says whose lips move; leave out segmenter.target")
-        if self.segmenter.embedder == "none" or self.segmenter.detector == "cascade":
-            raise ValueError("input.speakers names people; they are told apart by detector retinaface and an embedder")
+        if self.segmenter.embedder == "none" or not has_landmarks(self.segmenter.detector):
+            raise ValueError(
+                f"input.speakers names people; they are told apart by detector {names_with_landmarks()} and an embedder"
+            )
         if any(part.audio for part in self.ranges or ()):
             raise ValueError("turns of input.speakers are times of input.audio; leave out the audio of ranges")
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo
 
 from base.settings import resolve_path
+from segmenter.find_detector import AUTO, detector_names
 
 TIME_TEXT = re.compile(r"-?(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
 EXPONENT_TEXT = re.compile(r"-?\d+(?:\.\d+)?e-\d{1,2}", re.IGNORECASE)
@@ -88,6 +89,13 @@ def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
     return path if "/" in value or "\\" in value or Path(value).suffix else value
 
 
+def _parse_detector(value: Any) -> str:
+    known = (AUTO, *detector_names())
+    if value not in known:
+        raise ValueError(f"give {', '.join(known[:-1])} or {known[-1]}")
+    return str(value)
+
+
 def _parse_target(value: Any, info: ValidationInfo) -> Any:
     if value in ("main", "largest", "all"):
         return value
@@ -137,4 +145,5 @@ AudioStart = Annotated[
     Literal["auto", "video", "sound"] | Fraction, PlainValidator(_parse_audio_start), PlainSerializer(str)
 ]
 Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
+Detector = Annotated[str, PlainValidator(_parse_detector)]
 Pixels = Annotated[int, Field(ge=-4096, le=4096)]

@@ -12,7 +12,7 @@ from lipstitch.workspace import Workspace
 from media.intervals import Interval
 from stitcher.audio.soundtrack import DRIVING_RATE
 
-BOX_INSTEAD = "box instead of similarity: the cascade finds no eyes by which faces could be turned upright"
+BOX_INSTEAD = "box instead of similarity: the detector finds no eyes by which faces could be turned upright"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
 from media.clips import Clip, Span
 from media.intervals import Interval, complement, intersect
-from segmenter.planner import plan_clips
+from segmenter.find_detector import has_landmarks
+from segmenter.planner import ClipSettings, CopyRule, plan_clips
 from stitcher.assemble import HIDING
 
 
@@ -63,11 +64,11 @@ def plan_output(
 ) -> Plan:
     """Return how one output will be made. workspace: keeps where the sounds that drive lips speak."""
     source, coding = scanned.source, streams.coding
-    mouths = plan_mouths(config, spec, workspace, has_landmarks=scanned.finder.detector != "cascade")
+    mouths = plan_mouths(config, spec, workspace, has_landmarks=has_landmarks(scanned.finder.detector))
     still = [frames_hearing(spec, each) if mouths.silence == "original" else [] for each in mouths.pauses]
     driven = _without(spec.driven_frames, reduce(intersect, still))
     speakers = target.speakers(spec)
-    moving = [replace(speaker, turns=_without(speaker.turns, still[speaker.voice])) for speaker in speakers]
+    moving = [replace(speaker, turns=_without(speaker.turns, still[speaker.drive_index])) for speaker in speakers]
     timeline = split_at_turns(spec.timeline, [*speakers, *moving])
     seen = target.seen_spans(spec.scanned_frames)
     clips = plan_clips(
@@ -75,13 +76,11 @@ def plan_output(
         source.table,
         timeline,
         driven=driven,
-        driving_start=Fraction(0),
-        reencode_reason=coding.reason,
-        may_copy_whole=coding.may_copy_whole,
-        may_hide=spec.muxer in HIDING,
-        max_clip_seconds=Fraction(str(config.segmenter.max_clip_seconds)),
         speakers=moving,
-        fade_seconds=Fraction(str(config.renderer.fade_seconds)),
+        copying=CopyRule(coding.reason, coding.may_copy_whole, may_hide=spec.muxer in HIDING),
+        settings=ClipSettings(
+            Fraction(str(config.segmenter.max_clip_seconds)), Fraction(str(config.renderer.fade_seconds))
+        ),
     )
     return Plan(
         spec=spec,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from base.errors import ConfigError
-from lipstitch.job_file.config import JobConfig, SegmenterConfig
+from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.fields import PointedAt, Reference
 from lipstitch.job_file.span_file import check_people
 from lipstitch.job_file.speakers import SpeakersConfig
@@ -20,26 +20,31 @@ from media.identity import EmbedderSettings
 from media.intervals import Interval, intersect, merge
 from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Identities, find_people
-from segmenter.people.targets import Choice, choose_at, choose_like, choose_main
+from segmenter.people.targets import (
+    ByPlace,
+    Choice,
+    ChosenPeople,
+    Everyone,
+    SingleTrack,
+    choose_at,
+    choose_like,
+    choose_main,
+)
 from segmenter.spans.find import find_target_spans
-from segmenter.spans.presence import SpanSettings
+from segmenter.spans.presence import SpanRule
 from segmenter.spans.table import SpanRow, from_rows
 from segmenter.spans.turns import Speaker, cut_to_turns
 
-NOBODY = Choice("people")
+NOBODY = ChosenPeople(())
 
 
 @dataclass(frozen=True, slots=True)
 class TargetSelection:
     """Who is in the video, and who of them is rendered where."""
 
-    table: FrameTable
-    """The frames of the video."""
     identities: Identities
-    upright_size: tuple[int, int]
-    settings: SpanSettings
-    """When a face counts as seen."""
-    choice: Choice
+    rule: SpanRule
+    """Which faces are rendered, and when."""
     target: str
     """The target, in the words of the job file."""
     rows: tuple[SpanRow, ...] | None
@@ -47,18 +52,22 @@ class TargetSelection:
     people_of_speakers: Mapping[str, tuple[int, ...]]
     """In a dialogue, the numbers of the people that each speaker is, by name; else empty."""
 
+    @property
+    def choice(self) -> Choice:
+        """Return whose faces are rendered."""
+        return self.rule.choice
+
     def seen_spans(self, intervals: Sequence[Interval]) -> tuple[Span, ...]:
         """Return the spans of some frames of the source; in a dialogue, wherever speakers are seen."""
         if self.rows is not None:
-            return from_rows(
-                self.rows, self.identities, self.upright_size, self.table, intervals, self.settings, self.choice
-            )
-        return find_target_spans(self.identities, self.upright_size, self.table, intervals, self.settings, self.choice)
+            return from_rows(self.rows, self.identities, intervals, self.rule)
+        return find_target_spans(self.identities, intervals, self.rule)
 
     def speakers(self, spec: OutputSpec) -> tuple[Speaker, ...]:
         """Return who speaks when in an output, and who they are in the picture."""
         return tuple(
-            Speaker(each.name, each.voice, each.turns, self.people_of_speakers[each.name]) for each in spec.speakers
+            Speaker(each.name, each.drive_index, each.turns, self.people_of_speakers[each.name])
+            for each in spec.speakers
         )
 
     def cut_spans(self, seen: Sequence[Span], specs: Sequence[OutputSpec]) -> tuple[Span, ...]:
@@ -76,18 +85,9 @@ class TargetSelection:
         """Return in one line who is meant."""
         if self.rows is not None:
             return "as the span file says"
-        if self.choice.kind != "people":
-            by = {
-                "centre": "the face that is large and near the centre, in each shot",
-                "largest": "the largest face of each shot",
-                "all": "everybody",
-                "track": "one face",
-            }[self.choice.kind]
-            return f"{self.target}: {'person 1, else ' if self.choice.people else ''}{by}"
         if self.people_of_speakers:
             return "the speakers, each in their own turns"
-        people = ", ".join(f"person {number}" for number in self.choice.people) or "nobody"
-        return f"{self.target}: {people} of {len(self.identities.people)}"
+        return f"{self.target}: {self.choice.describe(len(self.identities.people))}"
 
 
 def select_targets(
@@ -105,17 +105,15 @@ def select_targets(
     if rows is not None:
         assert config.segmenter.spans is not None
         check_people(config.segmenter.spans, rows, people)
+    choice: Choice
     if config.input.speakers is not None:
         target, (people_of_speakers, choice) = "speakers", _select_speakers(config.input.speakers, scanned, people)
     else:
         choice = _choose(config, scanned, specs, people, workspace, by_rows=rows is not None)
         target, people_of_speakers = _name(config), {}
     return TargetSelection(
-        table=scanned.source.table,
         identities=people,
-        upright_size=scanned.scan.upright_size,
-        settings=span_settings(config.segmenter),
-        choice=choice,
+        rule=SpanRule(scanned.source.table, config.segmenter.span_settings, choice),
         target=target,
         rows=rows,
         people_of_speakers=people_of_speakers,
@@ -126,20 +124,6 @@ def people_of(scanned: Scanned, intervals: Sequence[Interval]) -> Identities:
     """Return who is seen in the frames of the intervals."""
     settings = scanned.finder.embedder_settings or EmbedderSettings()
     return find_people(scanned.scan, scanned.source.table, intervals, settings)
-
-
-def span_settings(settings: SegmenterConfig) -> SpanSettings:
-    """Return when a face counts as seen."""
-    return SpanSettings(
-        onset=settings.onset,
-        offset=settings.offset,
-        min_on_seconds=settings.min_on_seconds,
-        min_off_seconds=settings.min_off_seconds,
-        min_face_px=settings.min_face_px,
-        max_yaw_degrees=settings.max_yaw_degrees,
-        min_sharpness=settings.min_sharpness,
-        min_light=settings.min_light,
-    )
 
 
 def _name(config: JobConfig) -> str:
@@ -161,8 +145,10 @@ def _choose(
     by_rows: bool,
 ) -> Choice:
     target = config.segmenter.target
-    if target == "all" or target == "largest":
-        return Choice(target)
+    if target == "all":
+        return Everyone()
+    if target == "largest":
+        return ByPlace("largest")
     if target == "main":
         needs_speech = len(people.people) > 1 and not by_rows
         speech = _frames_with_speech(specs, workspace) if needs_speech else []
@@ -173,7 +159,9 @@ def _choose(
     return _choose_person("segmenter.target", target, scanned, people)
 
 
-def _choose_person(key: str, person: int | Reference | PointedAt, scanned: Scanned, people: Identities) -> Choice:
+def _choose_person(
+    key: str, person: int | Reference | PointedAt, scanned: Scanned, people: Identities
+) -> ChosenPeople | SingleTrack:
     """Return the person that a key of the job file means."""
     if isinstance(person, Reference):
         vector = scanned.references[person.reference]
@@ -185,10 +173,12 @@ def _choose_person(key: str, person: int | Reference | PointedAt, scanned: Scann
             f"{key} (now {person}): there are {len(people.people)} people in this video;"
             " python main.py people shows who they are."
         )
-    return Choice("people", (person,))
+    return ChosenPeople((person,))
 
 
-def _choose_pointed_at(key: str, person: PointedAt, table: FrameTable, people: Identities) -> Choice:
+def _choose_pointed_at(
+    key: str, person: PointedAt, table: FrameTable, people: Identities
+) -> ChosenPeople | SingleTrack:
     frame = table.frame_at(person.at)
     choice = choose_at(people, table, frame, person.point, key=key) if frame < len(table) else None
     if choice is None:
@@ -202,29 +192,30 @@ def _choose_pointed_at(key: str, person: PointedAt, table: FrameTable, people: I
 
 def _select_speakers(
     dialogue: SpeakersConfig, scanned: Scanned, people: Identities
-) -> tuple[dict[str, tuple[int, ...]], Choice]:
+) -> tuple[dict[str, tuple[int, ...]], ChosenPeople]:
     """Return the numbers of the people that each speaker is, and all of them as one choice. Raises ConfigError.
 
     A person who looks like two references, but is meant by neither, belongs to no speaker.
     """
-    choices: dict[str, Choice] = {}
+    choices: dict[str, ChosenPeople] = {}
     for name, speaker in dialogue.cast.items():
         key = f"input.speakers.cast.{name}.person"
-        choices[name] = _choose_person(key, speaker.person, scanned, people) if speaker.person else NOBODY
-        if choices[name].kind == "track":
+        choice = _choose_person(key, speaker.person, scanned, people) if speaker.person else NOBODY
+        if isinstance(choice, SingleTrack):
             raise ConfigError(
                 f"{key}.at: whose face that is cannot be told. Give a moment that shows it larger, or from the front."
             )
+        choices[name] = choice
     _require_distinct(choices)
     numbers: dict[str, tuple[int, ...]] = {}
     for name, choice in choices.items():
         others = {number for other in choices.values() if other is not choice for number in other.people}
         numbers[name] = (*choice.people[:1], *(number for number in choice.people[1:] if number not in others))
     note = "; ".join(choice.note for choice in choices.values() if choice.note)
-    return numbers, Choice("people", tuple(number for each in numbers.values() for number in each), note=note)
+    return numbers, ChosenPeople(tuple(number for each in numbers.values() for number in each), note=note)
 
 
-def _require_distinct(choices: Mapping[str, Choice]) -> None:
+def _require_distinct(choices: Mapping[str, ChosenPeople]) -> None:
     meant: dict[int, str] = {}
     for name, choice in choices.items():
         for person in choice.people[:1]:

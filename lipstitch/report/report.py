@@ -191,7 +191,7 @@ def _share(share: Share, timeline: OutputTimeline) -> dict[str, Any]:
     return {
         "name": speaker.name,
         "people": list(speaker.people),
-        "voice": "stem" if speaker.voice else "dub",
+        "voice": "stem" if speaker.drive_index else "dub",
         "turns": [[round(float(timeline.seconds(frame)), 3) for frame in turn] for turn in speaker.turns],
         "spoken_seconds": round(share.spoken_seconds, 3),
         "rendered_seconds": round(share.rendered_seconds, 3),
@@ -208,7 +208,7 @@ def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> dict[str, Any]:
         "outcome": OUTCOME_NAMES[rendered.outcome],
         "reason": rendered.reason,
         "rendered": [list(part) for part in clip.rendered] if rendered.outcome == "rendered" else [],
-        "seconds": rendered.seconds,
+        "seconds": rendered.seconds or 0.0,
         "reused": rendered.reused,
     }
     if rendered.frame_hashes:

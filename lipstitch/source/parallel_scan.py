@@ -8,15 +8,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 
 from base.machine import num_cores
-from lipstitch.job_file.config import SegmenterConfig
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.source.weights import FaceFinder
 from media.intervals import Interval
 from media.picture import PictureConverter
 from media.reader import FrameReader
 from media.source_video import SourceVideo
-from segmenter.scan import Scan
-from segmenter.scanner import ScanPart, join_scans, plan_scan, scan_faces
+from segmenter.scan import Scan, ScanSettings
+from segmenter.scanner import FaceScanner, ScanPart, join_scans, plan_scan, scan_faces
 
 MOST_THREADS = 16
 """Each holds some frames and a decoder; more than this many find no more work in the memory's bandwidth."""
@@ -26,7 +25,7 @@ def scan_in_parts(
     source: SourceVideo,
     intervals: Sequence[Interval],
     finder: FaceFinder,
-    settings: SegmenterConfig,
+    settings: ScanSettings,
     reporter: Reporter,
     timings: Timings,
 ) -> Scan:
@@ -54,21 +53,12 @@ def scan_in_parts(
     def work() -> None:
         detector = finder.build_detector()
         converter = PictureConverter(video.orientation)
+        scanner = FaceScanner(table, video.upright_size, detector, converter, settings, embedder)
         with FrameReader(source, num_threads=1, roughly=True) as reader:
             while taken := take():
                 number, part = taken
-                scans[number] = scan_faces(
-                    reader.read(range(part.start, part.read_stop)),
-                    part=part,
-                    table=table,
-                    detector=detector,
-                    converter=converter,
-                    upright_size=video.upright_size,
-                    samples_per_second=settings.samples_per_second,
-                    min_face_px=settings.min_face_px,
-                    embedder=embedder,
-                    on_progress=partial(count, part=part),
-                )
+                frames = reader.read(range(part.start, part.read_stop))
+                scans[number] = scan_faces(frames, scanner, part=part, on_progress=partial(count, part=part))
 
     num_threads = min(num_cores(), MOST_THREADS, len(parts))
     num_frames = sum(part.stop - part.start for part in parts)

@@ -16,6 +16,7 @@ from lipstitch.workspace import Workspace
 from media.identity import Vector
 from media.intervals import Interval
 from renderer.checkpoints import hash_file
+from segmenter.find_detector import detectors_by_preference
 from segmenter.people.reference import embed_reference, load_photo
 from segmenter.scan import Scan
 
@@ -52,8 +53,9 @@ def choose_finder(
     def has_scan(finder: FaceFinder) -> bool:
         return workspace.load(_scan_path(config, source, intervals, finder, workspace)) is not None
 
-    has_cascade = has_scan(FaceFinder("cascade", None))
-    detector, weights = find_detector(config, reporter, has_cascade=has_cascade)
+    fallback = next((detector.name for detector in detectors_by_preference() if not detector.weights), None)
+    has_fallback_scan = fallback is not None and has_scan(FaceFinder(fallback, None))
+    detector, weights = find_detector(config, reporter, has_fallback_scan=has_fallback_scan)
     plain = FaceFinder(detector, weights)
     has_plain = _scan_path(config, source, intervals, plain, workspace).exists()
     found = find_embedder(config, detector, reporter, has_plain=has_plain, is_needed=needs_people)
@@ -94,7 +96,7 @@ def scan_source(
     path = _scan_path(config, source, intervals, finder, workspace)
     if (stored := workspace.load(path)) is not None:
         return Scan.from_json(stored["scan"])
-    scan = scan_in_parts(source, intervals, finder, config.segmenter, reporter, timings)
+    scan = scan_in_parts(source, intervals, finder, config.segmenter.scan_settings, reporter, timings)
     workspace.store(path, {"scan": scan.to_json()})
     return scan
 

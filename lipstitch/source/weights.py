@@ -11,7 +11,14 @@ from lipstitch.progress import Reporter
 from media.identity import EmbedderSettings
 from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint, load_registry
 from segmenter.detectors.base import FaceDetector
-from segmenter.detectors.build import build_detector
+from segmenter.find_detector import (
+    AUTO,
+    build_detector,
+    choose_detector,
+    detector_class,
+    detector_with_weights,
+    names_with_landmarks,
+)
 from segmenter.people.embedder import OnnxEmbedder
 
 CHECKPOINTS = SHIPPED_REGISTRY.parent
@@ -23,7 +30,7 @@ class FaceFinder:
     """How faces are found in a video, and how people are told apart."""
 
     detector: str
-    """retinaface or cascade."""
+    """Its name."""
     detector_weights: Path | None
     embedder: Path | None = None
     """The network that tells people apart; None where they are not told apart."""
@@ -32,7 +39,7 @@ class FaceFinder:
 
     def build_detector(self) -> FaceDetector:
         """Return a detector of its own for the calling thread. Raises CheckpointError."""
-        return build_detector(self.detector, self.detector_weights)  # type: ignore[arg-type]
+        return build_detector(self.detector, self.detector_weights)
 
     def load_embedder(self) -> OnnxEmbedder | None:
         """Return the network that tells people apart; None where they are not. Raises CheckpointError."""
@@ -73,25 +80,24 @@ def find_weights(name: str, config: JobConfig, reporter: Reporter, *, download: 
             reporter.end()
 
 
-def find_detector(config: JobConfig, reporter: Reporter, *, has_cascade: bool) -> tuple[str, Path | None]:
-    """Return the detector to use and its weights; has_cascade: an earlier run has already scanned with the cascade.
+def find_detector(config: JobConfig, reporter: Reporter, *, has_fallback_scan: bool) -> tuple[str, Path | None]:
+    """Return the detector to use, and its weights if it needs any; see choose_detector.
 
-    auto: RetinaFace where its weights are here or can be downloaded, else the cascade with a warning. After a scan with
-    the cascade no download is tried again, so that a resumed run never mixes detectors.
-    Raises CheckpointNotFound if the job asks for RetinaFace by name and its weights cannot be found.
+    has_fallback_scan: an earlier run has scanned with the detector to which `auto` falls back. Then `auto` tries no
+    download again and does not warn again, so that a resumed run never mixes detectors.
     """
-    choice = config.segmenter.detector
-    if choice == "cascade":
-        return "cascade", None
-    try:
-        download = not (choice == "auto" and has_cascade)
-        return "retinaface", find_weights(config.segmenter.detector_checkpoint, config, reporter, download=download)
-    except CheckpointNotFound as exc:
-        if choice == "retinaface":
-            raise
-        if not has_cascade:
-            reporter.warning(f"using OpenCV's frontal-face cascade, which misses turned faces. For RetinaFace: {exc}")
-        return "cascade", None
+    choice, named_weights = config.segmenter.detector, config.segmenter.detector_checkpoint
+    owner = detector_with_weights(choice)
+
+    def find(detector: type[FaceDetector]) -> Path:
+        name = named_weights if detector is owner else str(detector.weights)
+        return find_weights(name, config, reporter, download=not (choice == AUTO and has_fallback_scan))
+
+    def warn(text: str) -> None:
+        if not has_fallback_scan:
+            reporter.warning(text)
+
+    return choose_detector(choice, find, warn)
 
 
 def find_embedder(
@@ -104,10 +110,13 @@ def find_embedder(
     people are to be told apart by a detector that gives no landmarks.
     """
     choice = config.segmenter.embedder
-    if choice == "none" or detector == "cascade":
+    used = detector_class(detector)
+    if choice == "none" or not used.has_landmarks:
         if is_needed:
-            reason = "segmenter.embedder is none" if choice == "none" else "OpenCV's cascade finds no eyes"
-            raise ConfigError(f"people cannot be told apart: {reason}. Use detector retinaface and an embedder.")
+            reason = "segmenter.embedder is none" if choice == "none" else f"{used.title} finds no eyes"
+            raise ConfigError(
+                f"people cannot be told apart: {reason}. Use detector {names_with_landmarks()} and an embedder."
+            )
         return None
     name = DEFAULT_EMBEDDER if choice == "auto" else choice
     try:

@@ -1,1 +1,1 @@
-"""Who is who: embeddings, identities, and the choice among them."""
+"""People: embeddings, identities, and the choice of whose mouth is rendered."""

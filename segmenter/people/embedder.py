@@ -1,9 +1,8 @@
-"""Turn faces into embeddings, by which people are told apart: any ONNX network of the ArcFace convention.
+"""Turn faces into embeddings, by which people are recognised: any ONNX network of the ArcFace convention.
 
     frame --region, shrunk--> five landmarks --least squares--> 112 x 112, aligned --network--> vector --> bytes
 
-OpenCV's `dnn` computes what is in the file and nothing else: ONNX holds no code, and layers that OpenCV does not know
-are refused.
+OpenCV's `dnn` executes nothing but the network: ONNX files hold no code, and unknown layers are refused.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ TEMPLATE = np.array(
 MARGIN = 0.75
 """How far beyond the box the aligned picture may reach, as a share of its longer side; 45 degrees of tilt included."""
 LEAST_NUMBERS, MOST_NUMBERS = 32, 4096
-"""Length of an embedding; what gives more or fewer is another network."""
+"""Range of the length of an embedding; a network with another output is not an embedder."""
 
 
 class FaceEmbedder(Protocol):
-    """Tells faces apart. Several threads may use it."""
+    """Turns a face into an embedding. Thread-safe."""
 
     def embed(self, frame: VideoFrame, face: Face, converter: PictureConverter) -> bytes:
         """Return the packed embedding of a face with landmarks, in upright pixels of the frame."""
@@ -47,14 +46,14 @@ class FaceEmbedder(Protocol):
 class OnnxEmbedder:
     """An ONNX network of the ArcFace convention, on the CPU, one face at a time, one thread.
 
-    All threads share one network and take turns: a face takes some milliseconds and is looked at once a second, and
-    a network a thread would take its memory many times.
+    All threads share one network and take turns: a face takes some milliseconds, once a second, and a network for each
+    thread would multiply its memory.
     """
 
     def __init__(self, path: Path, settings: EmbedderSettings) -> None:
         """Load the network; nothing in the file is executed.
 
-        Raises CheckpointNotFound if there is no such file, UnsupportedCheckpoint if it holds anything else.
+        Raises CheckpointNotFound if the file does not exist, UnsupportedCheckpoint if it holds anything else.
         """
         cv2.setNumThreads(1)  # faces are small, and the number of threads must play no part
         self._settings = settings
@@ -89,17 +88,17 @@ def cut_aligned(frame: VideoFrame, face: Face, converter: PictureConverter) -> P
 
 
 def align_face(picture: Pixels, landmarks: NDArray[np.float64]) -> Pixels:
-    """Return the face of a picture (BGR) whose landmarks, (5, 2) in its pixels, come nearest to the template."""
+    """Return a face, turned and scaled so that its landmarks, (5, 2) in pixels of a BGR picture, fit the template."""
     turn = fit_similarity(landmarks, TEMPLATE)
     shrinking = float(np.hypot(turn[0, 0], turn[1, 0]))
-    if 0 < shrinking < 0.5:  # a warp reads four pixels for each of its own, and would leave out the others
+    if 0 < shrinking < 0.5:  # a warp reads four pixels for each of its own, and would skip the others
         picture, (x, y) = _shrunk(picture, 2 * shrinking)
         turn = fit_similarity(landmarks * (x, y), TEMPLATE)
     return np.asarray(cv2.warpAffine(picture, turn, (ALIGNED_PX, ALIGNED_PX), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def fit_similarity(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the turn, scale and shift, a (2, 3) matrix, that bring points (n, 2) nearest to targets: least squares.
+    """Return the similarity, a (2, 3) matrix, that brings points (n, 2) nearest to targets: least squares.
 
     [a -b c]   a point (x, y) goes to (a x - b y + c, b x + a y + d), which is linear in a, b, c and d
     [b  a d]
@@ -112,7 +111,7 @@ def fit_similarity(points: NDArray[np.float64], targets: NDArray[np.float64]) ->
 
 
 def _shrunk(picture: Pixels, scale: float) -> tuple[Pixels, tuple[float, float]]:
-    """Return a picture made smaller, every pixel counting, and how much smaller it is across and down."""
+    """Return a picture scaled down by area averaging, and its exact scale across and down."""
     height, width = picture.shape[:2]
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8), (
@@ -123,7 +122,7 @@ def _shrunk(picture: Pixels, scale: float) -> tuple[Pixels, tuple[float, float]]
 
 def _load(path: Path) -> Any:
     if not (path.is_file() and os.access(path, os.R_OK)):
-        raise CheckpointNotFound(f"{path}: there is no such file, or it may not be read. Check segmenter.embedder.")
+        raise CheckpointNotFound(f"{path}: the file does not exist or cannot be read. Check segmenter.embedder.")
     refused = UnsupportedCheckpoint(
         f"{path}: not an ONNX network that takes faces of 112 x 112 and gives one vector. Check segmenter.embedder."
     )
@@ -133,7 +132,7 @@ def _load(path: Path) -> Any:
             network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
             network.setInput(np.zeros((1, 3, ALIGNED_PX, ALIGNED_PX), np.float32))
             vector = np.asarray(network.forward())
-    except Exception as exc:  # OpenCV parses foreign bytes here, and may stumble over them in any way
+    except Exception as exc:  # OpenCV parses unknown bytes here, and may fail in any way
         raise refused from exc
     if not (LEAST_NUMBERS <= vector.size <= MOST_NUMBERS and vector.shape[0] == 1 and np.isfinite(vector).all()):
         raise refused
@@ -142,7 +141,7 @@ def _load(path: Path) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep OpenCV from printing what it thinks of a file; the caller says so in one sentence."""
+    """Silence OpenCV's log: the caller reports an unusable file in one sentence."""
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

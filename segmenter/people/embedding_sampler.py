@@ -1,4 +1,4 @@
-"""Choose which faces of a scan are shown to the embedder: each one once a second, as soon as it can be recognised."""
+"""Choose which faces of a scan are embedded: each one once a second, as soon as it can be recognised."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from segmenter.people.embedder import FaceEmbedder
 from segmenter.tracks import SAME_FACE, box_distance, estimate_yaw
 
 LEAST_SCORE = 0.7
-"""Detector score of a face that is worth a look."""
+"""Least detector score of a face that is embedded."""
 LEAST_PX = 40
 """Height of the smallest face that is recognised, in pixels of the upright picture: it is enlarged about twofold."""
 LEAST_INSIDE = 0.95
-"""How much of a face's box must lie inside the picture: half a face is like anybody's."""
+"""How much of a face's box must lie inside the picture: half faces are all alike."""
 MAX_YAW_DEGREES = 60
 """A face that is turned further shows too little of itself."""
 MOST_FACES = 8
-"""Faces of one frame that are looked at, the largest: crowds are not worth the time."""
+"""Most faces of one frame that are embedded, the largest ones: crowds are not worth the time."""
 
 
 class EmbeddingSampler:
-    """Embeds faces of the looks at one shot; one for each shot.
+    """Adds embeddings to the samples of one shot.
 
-    Which faces are chosen depends on the looks at the shot alone, so it is the same for any number of cores.
+    Which faces are chosen depends on the samples of the shot alone, so it is the same for any number of cores.
 
     seconds    |           |           |
-    looks      *  *  *  *  *  *  *  *  *
+    samples    *  *  *  *  *  *  *  *  *
     face       -  turned   ok ok ok ok ok
-    embedded               !           !      once a second, at the first look in which it is fit
+    embedded               !           !      once a second, at the first sample in which it can be recognised
     """
 
     def __init__(
@@ -44,32 +44,32 @@ class EmbeddingSampler:
         self._embedder, self._converter, self._table = embedder, converter, table
         self._upright_size = upright_size
         self._last: list[tuple[FaceBox, int]] = []
-        """The faces of the look before, each with the second in which it was last embedded (-1: never)."""
+        """The faces of the last sample, each with the second in which it was last embedded (-1: never)."""
 
-    def take(self, frame: VideoFrame, sample: FrameDetections) -> FrameDetections:
-        """Return the sample of the next look with the embeddings of the faces whose turn it is."""
+    def add_to(self, sample: FrameDetections, frame: VideoFrame) -> FrameDetections:
+        """Return the next sample of the shot with the embeddings that are due; frame: its picture."""
         second = floor(self._table.seconds(sample.frame))
         faces: list[Face] = []
-        now: list[tuple[FaceBox, int]] = []
+        embedded: list[tuple[FaceBox, int]] = []
         for number, face in enumerate(sample.faces):
-            done = self._done(face.box)
-            if done < second and number < MOST_FACES and is_recognisable(face, self._upright_size):
+            last_second = self._last_second(face.box)
+            if last_second < second and number < MOST_FACES and is_recognisable(face, self._upright_size):
                 face = replace(face, embedding=self._embedder.embed(frame, face, self._converter))
-                done = second
+                last_second = second
             faces.append(face)
-            now.append((face.box, done))
-        self._last = now
+            embedded.append((face.box, last_second))
+        self._last = embedded
         return replace(sample, faces=tuple(faces))
 
-    def _done(self, box: FaceBox) -> int:
-        """Return the second in which the face that was nearest in the look before was embedded."""
-        near = [(box_distance(box, other), done) for other, done in self._last]
-        distance, done = min(near, default=(SAME_FACE + 1, -1))
-        return done if distance <= SAME_FACE else -1
+    def _last_second(self, box: FaceBox) -> int:
+        """Return the second in which the nearest face of the last sample was last embedded; -1 if never."""
+        near = [(box_distance(box, last_box), second) for last_box, second in self._last]
+        distance, second = min(near, default=(SAME_FACE + 1, -1))
+        return second if distance <= SAME_FACE else -1
 
 
 def is_recognisable(face: Face, upright_size: tuple[int, int]) -> bool:
-    """Tell whether a face in a picture of some width and height shows enough to tell whose it is."""
+    """Tell whether a face shows enough to be recognised; upright_size: width and height of the picture."""
     if face.landmarks is None or face.score < LEAST_SCORE or face.box.height < LEAST_PX:
         return False
     box, (width, height) = face.box, upright_size

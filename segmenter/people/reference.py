@@ -1,4 +1,4 @@
-"""A photo of somebody, as the embedding that the faces of a video are compared with."""
+"""The photo of a person, as the embedding that the faces of a video are compared with."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from segmenter.detectors.base import FaceDetector
 from segmenter.people.embedder import OnnxEmbedder, align_face
 
 LEAST_SCORE = 0.5
-"""Detector score of a face in a photo."""
+"""Least detector score of a face in a photo."""
 MAX_BYTES = 64 << 20
 SEARCHED_PX = 640
-"""Longer side at most of the picture that is searched."""
+"""Greatest longer side of the picture that is searched."""
 RIVAL_AREA = 0.5
-"""A second face of at least this share of the largest one's area leaves open who is meant."""
+"""A second face of at least this share of the largest one's area makes a photo ambiguous."""
 
 
 def load_photo(path: Path, key: str) -> Pixels:
-    """Return a photo as (height, width, 3) uint8 BGR, turned as its EXIF data says; raise ConfigError if it is none.
+    """Return a photo as (height, width, 3) uint8 BGR, turned as its EXIF data says. Raises ConfigError.
 
     key: where the job file names it.
     """
@@ -37,25 +37,25 @@ def load_photo(path: Path, key: str) -> Pixels:
         picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     except OSError as exc:
         raise ConfigError(f"{key}: {path} cannot be read ({exc.strerror}).") from exc
-    except cv2.error:  # what OpenCV says of foreign bytes is not for users
+    except cv2.error:  # OpenCV's own message about unknown bytes would not help users
         picture = None
     if picture is None:
-        raise ConfigError(f"{key}: {path} holds no picture. Give a JPEG or PNG file.")
+        raise ConfigError(f"{key}: {path} is not a picture. Give a JPEG or PNG file.")
     return np.asarray(picture, np.uint8)
 
 
 def embed_reference(path: Path, key: str, picture: Pixels, detector: FaceDetector, embedder: OnnxEmbedder) -> Vector:
-    """Return the embedding of the one large face of a photo, of length 1; ConfigError if there is none, or more."""
+    """Return the embedding of the one large face of a photo, of length 1. Raises ConfigError unless there is one."""
     faces = _faces(picture, detector)
     if not faces:
-        # A face that fills the whole photo is found where there is something around it.
+        # A face that fills the whole photo is only found with a margin around it.
         across, down = picture.shape[1] // 3, picture.shape[0] // 3
         picture = np.asarray(cv2.copyMakeBorder(picture, down, down, across, across, cv2.BORDER_REPLICATE), np.uint8)
         faces = _faces(picture, detector)
     if not faces:
         raise ConfigError(f"{key}: no face was found in {path}. Give a photo that shows it larger.")
     if len(faces) > 1 and faces[1].box.area >= RIVAL_AREA * faces[0].box.area:
-        raise ConfigError(f"{key}: {path} shows several people. Cut out the one who is meant.")
+        raise ConfigError(f"{key}: {path} shows several people. Crop it to the one you mean.")
     return unpack(embedder.embed_aligned(align_face(picture, np.array(faces[0].landmarks))))
 
 

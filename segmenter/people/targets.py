@@ -1,19 +1,19 @@
-"""PURE: whose mouth is to move: the choice of the user, met with the people of a video, as faces to follow in a shot.
+"""PURE: whose mouth is rendered: the user's choice among the people of a video, and the tracks it means in a shot.
 
-target              choice                        lanes of a shot
-main, largest  -->  one face, by its place   -->  one, the most prominent face and its successors
+target              choice                       target tracks of a shot
+main, largest  -->  ByPlace: one face a shot --> one: the most prominent face and its successors
 main, reference,
-at, a number   -->  one person (or several   -->  one for each, where they are seen
-                    that may be the same)
-all            -->  everybody                -->  one for each person and each face that belongs to nobody
+at, a number   -->  ChosenPeople             --> one a person, where that person is seen
+all            -->  Everyone                 --> one a person, and one for each unidentified face
+at             -->  SingleTrack              --> the one track, where it is seen
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import hypot
-from typing import Literal
+from typing import ClassVar, Literal
 
 from media.faces import Face
 from media.identity import EmbedderSettings, Vector
@@ -24,69 +24,126 @@ from segmenter.tracks import Track, choose_target, nearness_to_centre, total_are
 
 ANOTHER = "another person"
 UNLIKE_REFERENCE = "no face like the reference"
-UNKNOWN = "a face that cannot be told"
+OTHER_FACE = "another face"
 NOT_TOLD_APART = (
-    "people are not told apart without segmenter.embedder: in each shot the face that is large and near the centre is"
-    " taken for the speaker, whoever it is"
+    "people are not recognised without segmenter.embedder: in each shot the face that is large and near the centre is"
+    " taken for the speaker"
 )
 ONE_KNOWN = (
-    "person 1 alone can be told from others, and is rendered wherever they are known; elsewhere the face that is large"
-    " and near the centre is taken for them, in each shot"
+    "only person 1 was identified, and is rendered wherever recognised; elsewhere the face that is large and near the"
+    " centre is taken for that person, in each shot"
 )
 POINT_MARGIN = 0.25
-"""How far beside a box a point may lie that means its face, as a share of the box."""
+"""How far outside a box a point may lie and still mean its face, as a share of the box."""
 POINT_SECONDS = 1.0
-"""How far in time a face may be seen from the moment that is named."""
+"""How far in time a face may be seen from the moment that the user names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Whose mouth is to move."""
+class ByPlace:
+    """One face in each shot: the most prominent one and those that take its place while it is away."""
 
-    kind: Literal["centre", "largest", "all", "people", "track"]
-    """centre, largest: one face in each shot, by its place or size. people: certain people. track: one face alone."""
+    is_made: ClassVar[bool] = True
+    other_reason: ClassVar[str] = ANOTHER
+
+    prominence: Literal["centre", "largest"] = "centre"
+    """centre: large and near the centre. largest: large."""
     people: tuple[int, ...] = ()
-    """Numbers. For kind people, the first one is meant, and the others are likely the same person; for kind centre, who
-    comes before all others wherever they are known."""
-    track: Track = field(default_factory=dict)
-    """For kind track, the one face; where a shot is seen in part, so is this."""
-    other: str = ANOTHER
-    """Why a face that is none of them is left alone."""
+    """Numbers of people who come first wherever they are recognised."""
     note: str = ""
-    """What could not be decided, as a sentence; empty if all could."""
+    """What could not be decided, as a sentence; empty if everything could."""
+
+    def tracks_in(self, shot: Shot) -> list[Track]:
+        """Return the target track of a shot, which may be empty."""
+        prominence = nearness_to_centre(shot.upright_size) if self.prominence == "centre" else total_area
+        candidates = [track for track, person in shot.identified_tracks() if person not in self.people]
+        known = joined(shot, *self.people)
+        return [choose_target(sorted(candidates, key=prominence, reverse=True), known)]
+
+    def describe(self, num_people: int) -> str:
+        """Return the choice in words; num_people: how many people were identified."""
+        face = {
+            "centre": "the face that is large and near the centre, in each shot",
+            "largest": "the largest face of each shot",
+        }[self.prominence]
+        return f"person 1, else {face}" if self.people else face
+
+
+@dataclass(frozen=True, slots=True)
+class Everyone:
+    """Every face, identified or not."""
+
+    is_made: ClassVar[bool] = True
+    other_reason: ClassVar[str] = ANOTHER
+    people: ClassVar[tuple[int, ...]] = ()
+    note: ClassVar[str] = ""
+
+    def tracks_in(self, shot: Shot) -> list[Track]:
+        """Return a track for each person of a shot, and one for each unidentified face; one empty track if none."""
+        people = sorted({person for person in shot.people if person is not None})
+        return [*(joined(shot, person) for person in people), *shot.unidentified_tracks()] or [{}]
+
+    def describe(self, num_people: int) -> str:
+        """Return the choice in words."""
+        return "everybody"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenPeople:
+    """Certain people, wherever they are recognised."""
+
+    people: tuple[int, ...]
+    """Numbers. The first one is meant; the others are probably the same person. Empty if nobody was found."""
+    other_reason: str = ANOTHER
+    """Why a face of anyone else is not rendered."""
+    note: str = ""
+    """What could not be decided, as a sentence; empty if everything could."""
 
     @property
     def is_made(self) -> bool:
-        """Whether anybody is meant at all."""
-        return self.kind != "people" or bool(self.people)
+        """Whether the choice means anyone at all."""
+        return bool(self.people)
+
+    def tracks_in(self, shot: Shot) -> list[Track]:
+        """Return a track for each chosen person who is seen in a shot; one empty track if none is."""
+        return [joined(shot, person) for person in sorted({*self.people}.intersection(shot.people))] or [{}]
+
+    def describe(self, num_people: int) -> str:
+        """Return the choice in words; num_people: how many people were identified."""
+        people = ", ".join(f"person {number}" for number in self.people) or "nobody"
+        return f"{people} of {num_people}"
 
 
-BY_PLACE = Choice("centre")
+@dataclass(frozen=True, slots=True)
+class SingleTrack:
+    """One unidentified face, in its own shot alone."""
+
+    is_made: ClassVar[bool] = True
+    other_reason: ClassVar[str] = OTHER_FACE
+    people: ClassVar[tuple[int, ...]] = ()
+
+    track: Track
+    note: str
+    """Why only one shot is rendered, as a sentence."""
+
+    def tracks_in(self, shot: Shot) -> list[Track]:
+        """Return the track, as far as a shot (or a part of it) shows it; one empty track elsewhere."""
+        return [track for track in shot.tracks if not track.items().isdisjoint(self.track.items())] or [{}]
+
+    def describe(self, num_people: int) -> str:
+        """Return the choice in words."""
+        return "one face"
 
 
-def lanes_of(shot: Shot, choice: Choice, upright_size: tuple[int, int]) -> list[Track]:
-    """Return the faces to follow in a shot, each where it is seen: at least one lane, which may be empty."""
-    if choice.kind in ("centre", "largest"):
-        prominence = nearness_to_centre(upright_size) if choice.kind == "centre" else total_area
-        rest = [track for track, known in zip(shot.tracks, shot.people, strict=True) if known not in choice.people]
-        return [choose_target(sorted(rest, key=prominence, reverse=True), joined(shot, *choice.people))]
-    if choice.kind == "track":
-        return [track for track in shot.tracks if not track.items().isdisjoint(choice.track.items())] or [{}]
-    lanes = [
-        joined(shot, person)
-        for person in sorted({known for known in shot.people if known is not None})
-        if choice.kind == "all" or person in choice.people
-    ]
-    if choice.kind == "all":
-        lanes += [track for track, known in zip(shot.tracks, shot.people, strict=True) if known is None]
-    return lanes or [{}]
+Choice = ByPlace | Everyone | ChosenPeople | SingleTrack
+"""Whose mouth is rendered."""
 
 
 def joined(shot: Shot, *people: int) -> Track:
-    """Return all tracks of people who are one in a shot as one; of two boxes in a frame the surer one counts."""
+    """Return all tracks of some people in a shot as one track; of two boxes in a frame the surer one counts."""
     whole: Track = {}
-    for track, known in zip(shot.tracks, shot.people, strict=True):
-        if known in people:
+    for track, person in shot.identified_tracks():
+        if person in people:
             for frame, face in track.items():
                 if frame not in whole or whole[frame].score < face.score:
                     whole[frame] = face
@@ -94,49 +151,49 @@ def joined(shot: Shot, *people: int) -> Track:
 
 
 def person_in(shot: Shot, track: Track, frames: Sequence[int]) -> int | None:
-    """Return the one person that the faces of a lane belong to in some frames; None if there are several, or none."""
+    """Return the one person whose face a target track shows in some frames; None if there are several, or none."""
     people = {
         person
-        for own, person in zip(shot.tracks, shot.people, strict=True)
-        if any(frame in own and own[frame] is track.get(frame) for frame in frames)
+        for known, person in shot.identified_tracks()
+        if any(frame in known and known[frame] is track.get(frame) for frame in frames)
     }
     return people.pop() if len(people) == 1 else None
 
 
 def choose_main(
-    cast: Identities, table: FrameTable, speech: Sequence[Interval], *, least_px: float, least_score: float
+    identities: Identities, table: FrameTable, speech: Sequence[Interval], *, least_px: float, least_score: float
 ) -> Choice:
     """Choose the person who is on screen longest while the dub speaks (source frames); without speech, longest at all.
 
-    least_px, least_score: what counts as on screen. Where fewer than two people were told apart, the choice is made in
-    each shot by place, and a note says what could not be decided.
+    least_px, least_score: what counts as on screen. If fewer than two people were identified, the face is chosen by its
+    place in each shot, and a note says what could not be decided.
     """
-    if len(cast.people) < 2:
-        return _choose_by_place(cast, least_px, least_score)
-    seconds = {person.number: 0.0 for person in cast.people}
-    silent = dict(seconds)
-    for shot in cast.shots:
-        for track, person in zip(shot.tracks, shot.people, strict=True):
+    if len(identities.people) < 2:
+        return _choose_by_place(identities, least_px, least_score)
+    with_speech = {person.number: 0.0 for person in identities.people}
+    at_all = dict(with_speech)
+    for shot in identities.shots:
+        for track, person in shot.identified_tracks():
             if person is not None:
                 seen = shot.seen(_large(track, least_px, least_score))
-                seconds[person] += seconds_of(intersect(seen, speech), table)
-                silent[person] += seconds_of(seen, table)
-    counted = seconds if any(seconds.values()) else silent
-    best = max(cast.people, key=lambda person: (round(counted[person.number], 6), -person.number))
-    return Choice("people", (best.number,))
+                with_speech[person] += seconds_of(intersect(seen, speech), table)
+                at_all[person] += seconds_of(seen, table)
+    seconds = with_speech if any(with_speech.values()) else at_all
+    best = max(identities.people, key=lambda person: (round(seconds[person.number], 6), -person.number))
+    return ChosenPeople((best.number,))
 
 
-def _choose_by_place(cast: Identities, least_px: float, least_score: float) -> Choice:
-    """Return the choice among at most one person and faces that belong to nobody, of which all count that are seen."""
-    tracks = [
+def _choose_by_place(identities: Identities, least_px: float, least_score: float) -> ByPlace:
+    """Choose by place when at most one person was identified; the note depends on the other faces that are seen."""
+    seen = [
         person
-        for shot in cast.shots
-        for track, person in zip(shot.tracks, shot.people, strict=True)
+        for shot in identities.shots
+        for track, person in shot.identified_tracks()
         if _large(track, least_px, least_score)
     ]
-    if not cast.people:
-        return Choice("centre", note=NOT_TOLD_APART if len(tracks) > 1 else "")
-    return Choice("centre", (1,), note=ONE_KNOWN if None in tracks else "")
+    if not identities.people:
+        return ByPlace(note=NOT_TOLD_APART if len(seen) > 1 else "")
+    return ByPlace(people=(1,), note=ONE_KNOWN if None in seen else "")
 
 
 def _large(track: Track, least_px: float, least_score: float) -> Track:
@@ -144,53 +201,53 @@ def _large(track: Track, least_px: float, least_score: float) -> Track:
 
 
 def choose_like(
-    cast: Identities, vector: Vector, settings: EmbedderSettings, *, key: str = "segmenter.target"
-) -> Choice:
-    """Choose the person who is most like a reference, and those like it that are never seen beside them.
+    identities: Identities, vector: Vector, settings: EmbedderSettings, *, key: str = "segmenter.target"
+) -> ChosenPeople:
+    """Choose the person most like a reference, and similar people who are never seen together with those chosen.
 
-    The choice holds nobody where nobody is like it. key: where the job file names the reference.
+    The choice is empty if nobody is similar enough. key: where the job file names the reference.
     """
-    alike = sorted(cast.people, key=lambda person: (-similarity(person, vector), person.number))
+    alike = sorted(identities.people, key=lambda person: (-similarity(person, vector), person.number))
     chosen: list[int] = []
     for person in alike:
         if similarity(person, vector) < settings.border:
             break
-        if not any(cast.meet(person.number, other) for other in chosen):
+        if not any(identities.meet(person.number, other) for other in chosen):
             chosen.append(person.number)
     note = "" if chosen else f"nobody in the video is like {key}.reference"
-    return Choice("people", tuple(chosen), other=UNLIKE_REFERENCE, note=note)
+    return ChosenPeople(tuple(chosen), UNLIKE_REFERENCE, note)
 
 
 def choose_at(
-    cast: Identities, table: FrameTable, frame: int, point: tuple[float, float], *, key: str = "segmenter.target"
-) -> Choice | None:
-    """Choose whom a point of the upright picture shows in a frame, or within a second of it; None if it shows nobody.
+    identities: Identities, table: FrameTable, frame: int, point: tuple[float, float], *, key: str = "segmenter.target"
+) -> ChosenPeople | SingleTrack | None:
+    """Choose the face that a point of the upright picture shows in a frame, or within a second of it; None if none.
 
-    A face that belongs to nobody is chosen alone, in its shot. key: where the job file names the moment.
+    An unidentified face is chosen in its own shot alone. key: where the job file names the moment.
     """
-    shot = next((shot for shot in cast.shots if shot.start <= frame < shot.stop), None)
+    shot = next((shot for shot in identities.shots if shot.start <= frame < shot.stop), None)
     if shot is None:
         return None
     now = table.seconds(frame)
     near = [
-        (abs(float(table.seconds(other) - now)), *away, number)
-        for number, track in enumerate(shot.tracks)
-        for other, face in track.items()
-        if (away := _away(face, point)) is not None
+        (abs(float(table.seconds(seen_at) - now)), *distance, index)
+        for index, track in enumerate(shot.tracks)
+        for seen_at, face in track.items()
+        if (distance := _distance(face, point)) is not None
     ]
-    distance, *_, number = min(near, default=(POINT_SECONDS + 1, 0))
-    if distance > POINT_SECONDS:
+    seconds, *_, index = min(near, default=(POINT_SECONDS + 1, 0))
+    if seconds > POINT_SECONDS:
         return None
-    person = shot.people[number]
+    person = shot.people[index]
     if person is not None:
-        return Choice("people", (person,))
+        return ChosenPeople((person,))
     frames = f"frames {shot.start} to {shot.stop - 1}"
-    note = f"whose face {key}.at shows cannot be told: it is followed in {frames} alone"
-    return Choice("track", track=shot.tracks[number], other=UNKNOWN, note=note)
+    note = f"the face that {key}.at shows cannot be identified: it is followed in {frames} only"
+    return SingleTrack(shot.tracks[index], note)
 
 
-def _away(face: Face, point: tuple[float, float]) -> tuple[bool, float] | None:
-    """Return whether a point lies beside a box, and how far from its centre in pixels; None if it lies too far away."""
+def _distance(face: Face, point: tuple[float, float]) -> tuple[bool, float] | None:
+    """Return whether a point lies beside a box, and how far from its centre in pixels; None if it is too far away."""
     box, (x, y) = face.box, point
     aside, above = POINT_MARGIN * box.width, POINT_MARGIN * box.height
     if not (box.left - aside <= x <= box.right + aside and box.top - above <= y <= box.bottom + above):

@@ -1,1 +1,1 @@
-"""Which frames show whom: spans, and the table that users edit."""
+"""Spans: which frames show which face; and the table of spans that users edit."""

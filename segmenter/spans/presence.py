@@ -1,4 +1,4 @@
-"""PURE: when a face counts as seen, and why not: thresholds with hysteresis, gaps, what is too short to show."""
+"""PURE: when a face is rendered, and why not: thresholds with hysteresis, gaps, appearances that are too short."""
 
 from __future__ import annotations
 
@@ -11,119 +11,180 @@ from media.faces import Face, FacePath
 from media.intervals import Interval
 from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Shot
+from segmenter.people.targets import Choice
+from segmenter.scan import MIN_FACE_PX
 from segmenter.tracks import SAME_FACE, Track, box_distance, estimate_yaw
 
 NO_FACE = "no face"
 NOT_SCANNED = "no frame scanned"
 MOUTH_MARGIN = 0.06
-"""Distance, as a share of the face's height, that the corners of the mouth keep from the picture's border: of pictures
-that were cut off at the mouth, detectors place it up to 0.05 inside."""
+"""Least distance of the corners of the mouth from the picture's border, as a share of the face's height: if the picture
+cuts the mouth off, detectors place it up to 0.05 inside."""
 SLACK = 0.85
-"""A face that counts does so until it misses a threshold (other than the score's, which are two) by more than this."""
+"""A rendered face stays rendered until it misses a threshold by more than this. The score has two thresholds of its
+own."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanSettings:
-    """When a face counts as seen."""
+    """When a face is rendered. The defaults are those of a job file."""
 
     onset: float = 0.6
-    """Detector score in [0, 1] at which a face begins to count."""
+    """Detector score in [0, 1] at which a face appears."""
     offset: float = 0.4
-    """Score below which it no longer counts; at most the onset."""
+    """Score below which it is gone; at most the onset."""
     min_on_seconds: float = 0.4
-    """A face seen for less time is left alone, unless it may be seen for longer beyond the interval's border."""
+    """Shorter appearances are not rendered, unless they may go on beyond the border of the frames of the job."""
     min_off_seconds: float = 0.4
-    """Gaps shorter than this inside a shot are filled."""
-    min_face_px: float = 64
-    """Height of the smallest face, forehead to chin, in pixels of the upright picture: two thirds of what the network
-    draws, which is 96."""
+    """Shorter gaps inside a shot are filled."""
+    min_face_px: int = MIN_FACE_PX
+    """Lower faces are not rendered."""
     max_yaw_degrees: float = 60
-    """Faces turned further to a side are left alone; not applied where a detector gives no landmarks."""
+    """Faces turned further to a side are not rendered. Needs a detector that gives landmarks."""
     min_sharpness: float = 0.04
-    """Faces less sharp (segmenter.appearance) are left alone: blurred by a sigma of about 3 % of their height."""
+    """Less sharp faces (segmenter.face_quality) are not rendered: blurred by a sigma of about 3 % of their height."""
     min_light: float = 0.07
-    """Faces whose mean luma is lower, 0 being black and 1 white, are left alone."""
+    """Faces with a lower mean luma, 0 being black and 1 white, are not rendered."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceInterval:
-    """Frames of a shot in one state; reason is empty while the face counts."""
+    """Frames of a shot in one state."""
 
     start: int
     stop: int
     reason: str
+    """Why the face is not rendered; empty where it is."""
 
 
-def find_presence(
-    shot: Shot,
-    face: Track,
-    own: Interval,
-    table: FrameTable,
-    interval: Interval,
-    settings: SpanSettings,
-    other: str,
-    upright_size: tuple[int, int],
-) -> list[PresenceInterval]:
-    """Tile the frames of a shot that are a face's own with runs in which it counts or, for one reason, does not.
+@dataclass(frozen=True, slots=True)
+class SpanRule:
+    """Decides which faces are rendered, and in which frames."""
 
-    interval: what the job renders; other: the reason where somebody else is seen alone.
-    """
-    runs = _runs(shot.within(*own), face, settings, other, upright_size)
-    runs = _fill_gaps(shot, face, runs, table, settings.min_off_seconds)
-    return _drop_short(runs, table, interval, settings.min_on_seconds)
+    table: FrameTable
+    settings: SpanSettings
+    choice: Choice
+    """Whose faces."""
+
+    def find_presence(self, shot: Shot, face: Track, frames: Interval, within: Interval) -> list[PresenceInterval]:
+        """Tile frames of a shot with intervals in which a face is rendered or, for one reason, is not.
+
+        within: the frames of the job; an appearance that touches their border may be longer than was seen.
+        """
+        presence = self._tile(shot.within(*frames), face)
+        presence = self._fill_gaps(shot, face, presence)
+        return self._drop_short(presence, within)
+
+    def _tile(self, shot: Shot, target: Track) -> list[PresenceInterval]:
+        """Tile a shot with intervals of one state, whose borders lie half way between two samples of different states.
+
+        samples      #     #     .     .
+        intervals    [--------)[---------
+        """
+        if not shot.samples:
+            return [PresenceInterval(shot.start, shot.stop, NOT_SCANNED)]
+        states = list(self._states(shot, target))
+        tiles: list[PresenceInterval] = []
+        start = shot.start
+        for (frame, reason), (later, later_reason) in pairwise(states):
+            if reason != later_reason:
+                border = (frame + later + 1) // 2
+                tiles.append(PresenceInterval(start, border, reason))
+                start = border
+        return [*tiles, PresenceInterval(start, shot.stop, states[-1][1])]
+
+    def _states(self, shot: Shot, target: Track) -> Iterator[tuple[int, str]]:
+        """Yield (frame, reason) for each sample, with hysteresis; the reason is empty where the face is rendered."""
+        is_on = False
+        faces = _faces_by_frame(shot)
+        for sample in shot.samples:
+            face = target.get(sample.frame)
+            if face is None:
+                reason = self._why_absent(faces.get(sample.frame, []), shot.upright_size)
+            elif face.score < (self.settings.offset if is_on else self.settings.onset):
+                reason = NO_FACE
+            else:
+                reason = self._why_unfit(face, shot.upright_size, SLACK if is_on else 1.0)
+            is_on = not reason
+            yield sample.frame, reason
+
+    def _why_absent(self, faces: Sequence[Face], upright_size: tuple[int, int]) -> str:
+        """Return why nothing is rendered where the target is not seen: there is no face, or only other ones."""
+        is_another_seen = any(
+            face.score >= self.settings.onset and not self._why_unfit(face, upright_size) for face in faces
+        )
+        return self.choice.other_reason if is_another_seen else NO_FACE
+
+    def _why_unfit(self, face: Face, upright_size: tuple[int, int], slack: float = 1.0) -> str:
+        """Return why a detected face is not rendered; empty if it is. slack: in (0, 1], 1 for none.
+
+        Faces behind a hand or a microphone are not recognised as such: the detector invents the hidden mouth, with as
+        high a score as before (0.92 and more, of 1.00).
+        """
+        settings = self.settings
+        if face.box.height < slack * settings.min_face_px:
+            return f"face smaller than {settings.min_face_px:g} px"
+        yaw = estimate_yaw(face)
+        if yaw is not None and slack * yaw > settings.max_yaw_degrees:
+            return "face turned away"
+        if _is_mouth_outside(face, upright_size, slack * MOUTH_MARGIN):
+            return "mouth outside the picture"
+        if face.light is not None and face.light < slack * settings.min_light:
+            return "face too dark"
+        is_blurred = face.sharpness is not None and face.sharpness < slack * settings.min_sharpness
+        return "face too blurred" if is_blurred else ""
+
+    def _fill_gaps(self, shot: Shot, target: Track, presence: list[PresenceInterval]) -> list[PresenceInterval]:
+        """Fill short gaps between two appearances of a face, unless another face is in its place meanwhile.
+
+        ####..####      ->  ##########
+        ####......####  ->  ####......####      too long; gaps at the edges of the shot stay, too
+        ####BB####      ->  ####BB####          a face that passes by keeps its own mouth
+        """
+        seen = [index for index, part in enumerate(presence) if not part.reason]
+        filled = list(presence)
+        path = FacePath(tuple(target), tuple(face.box for face in target.values()))
+        for before, after in pairwise(seen):
+            gap = presence[before].stop, presence[after].start
+            if self._seconds(*gap) < self.settings.min_off_seconds and not _is_taken(shot, path, gap):
+                filled[before + 1 : after] = [replace(part, reason="") for part in presence[before + 1 : after]]
+        return _joined(filled)
+
+    def _drop_short(self, presence: list[PresenceInterval], within: Interval) -> list[PresenceInterval]:
+        """Drop appearances that are too short, unless they touch a border of the frames of the job.
+
+        ..##..####  ->  ......####
+        """
+        least = self.settings.min_on_seconds
+        reason = f"face seen for less than {least:g} s"
+        kept = [
+            replace(part, reason=reason)
+            if not part.reason
+            and within[0] < part.start
+            and part.stop < within[1]
+            and self._seconds(part.start, part.stop) < least
+            else part
+            for part in presence
+        ]
+        return _joined(kept)
+
+    def _seconds(self, start: int, stop: int) -> float:
+        return float(self.table.seconds(stop) - self.table.seconds(start))
 
 
-def why_not(all_runs: Sequence[Sequence[PresenceInterval]], start: int, stop: int) -> list[PresenceInterval]:
-    """Return why no lane counts in [start, stop); a face that is there and unfit says more than none."""
-    edges = {edge for runs in all_runs for run in runs for edge in (run.start, run.stop) if start < edge < stop}
-    parts = pairwise([start, *sorted(edges), stop])
-    said = []
-    for first, last in parts:
-        reasons = [run.reason for runs in all_runs for run in runs if run.start <= first < run.stop]
-        said.append(PresenceInterval(first, last, min(reasons, key=lambda reason: reason == NO_FACE)))
-    return _joined(said)
+def explain_gap(presences: Sequence[Sequence[PresenceInterval]], start: int, stop: int) -> list[PresenceInterval]:
+    """Return why no target is rendered in [start, stop); that a face is unfit says more than that there is no face."""
+    edges = {
+        edge for presence in presences for part in presence for edge in (part.start, part.stop) if start < edge < stop
+    }
+    explained = []
+    for first, last in pairwise([start, *sorted(edges), stop]):
+        reasons = [part.reason for presence in presences for part in presence if part.start <= first < part.stop]
+        explained.append(PresenceInterval(first, last, min(reasons, key=lambda reason: reason == NO_FACE)))
+    return _joined(explained)
 
 
-def _runs(
-    shot: Shot, target: Track, settings: SpanSettings, other: str, upright_size: tuple[int, int]
-) -> list[PresenceInterval]:
-    """Tile a shot with runs of one state. Where the state changes between two samples, half way is the border.
-
-    samples    #     #     .     .
-    runs       [--------)[---------
-    """
-    if not shot.samples:
-        return [PresenceInterval(shot.start, shot.stop, NOT_SCANNED)]
-    states = list(_states(shot, target, settings, other, upright_size))
-    runs: list[PresenceInterval] = []
-    start = shot.start
-    for (frame, reason), (later, later_reason) in pairwise(states):
-        if reason != later_reason:
-            border = (frame + later + 1) // 2
-            runs.append(PresenceInterval(start, border, reason))
-            start = border
-    return [*runs, PresenceInterval(start, shot.stop, states[-1][1])]
-
-
-def _states(
-    shot: Shot, target: Track, settings: SpanSettings, other: str, upright_size: tuple[int, int]
-) -> Iterator[tuple[int, str]]:
-    """Yield (frame, reason) for each sample, with hysteresis; no reason where the face counts."""
-    on = False
-    others = _faces_of(shot)
-    for sample in shot.samples:
-        face = target.get(sample.frame)
-        threshold = settings.offset if on else settings.onset
-        if face is None:
-            reason = _why_another(others.get(sample.frame, []), settings, other, upright_size)
-        else:
-            reason = NO_FACE if face.score < threshold else _unfit(face, settings, upright_size, SLACK if on else 1.0)
-        on = not reason
-        yield sample.frame, reason
-
-
-def _faces_of(shot: Shot) -> dict[int, list[Face]]:
-    """Return the faces of each sample."""
+def _faces_by_frame(shot: Shot) -> dict[int, list[Face]]:
     faces: dict[int, list[Face]] = {}
     for track in shot.tracks:
         for frame, face in track.items():
@@ -131,56 +192,12 @@ def _faces_of(shot: Shot) -> dict[int, list[Face]]:
     return faces
 
 
-def _why_another(faces: Sequence[Face], settings: SpanSettings, other: str, upright_size: tuple[int, int]) -> str:
-    """Return why nothing is rendered where the target is not seen: nobody is there, or somebody else."""
-    is_seen = any(face.score >= settings.onset and not _unfit(face, settings, upright_size) for face in faces)
-    return other if is_seen else NO_FACE
-
-
-def _unfit(face: Face, settings: SpanSettings, upright_size: tuple[int, int], slack: float = 1.0) -> str:
-    """Return why a face that is there is not rendered; empty if it is. slack: in (0, 1], 1 for none.
-
-    What a hand or a microphone hides is not among the reasons: the detector invents the mouth behind them, and is as
-    sure of the face as before (0.92 and more, of 1.00).
-    """
-    if face.box.height < slack * settings.min_face_px:
-        return f"face smaller than {settings.min_face_px:g} px"
-    yaw = estimate_yaw(face)
-    if yaw is not None and slack * yaw > settings.max_yaw_degrees:
-        return "face turned away"
-    if _is_mouth_outside(face, upright_size, slack * MOUTH_MARGIN):
-        return "mouth outside the picture"
-    if face.light is not None and face.light < slack * settings.min_light:
-        return "face too dark"
-    is_blurred = face.sharpness is not None and face.sharpness < slack * settings.min_sharpness
-    return "face too blurred" if is_blurred else ""
-
-
 def _is_mouth_outside(face: Face, upright_size: tuple[int, int], margin: float) -> bool:
-    """Tell whether a corner of the mouth lies beyond the picture or nearer to its border than a share of the face."""
+    """Tell whether a corner of the mouth lies outside the picture, or nearer to its border than a share of the face."""
     if face.landmarks is None:
         return False
     (width, height), least = upright_size, margin * face.box.height
     return any(min(x, width - x, y, height - y) < least for x, y in face.landmarks[3:])
-
-
-def _fill_gaps(
-    shot: Shot, target: Track, runs: list[PresenceInterval], table: FrameTable, min_off_seconds: float
-) -> list[PresenceInterval]:
-    """Turn short stretches without the face, between two with it, into face, unless somebody else is in its place.
-
-    ####..####      ->  ##########
-    ####......####  ->  ####......####      gaps at the edges of the shot stay
-    ####BB####      ->  ####BB####          who walks past keeps their own mouth
-    """
-    seen = [at for at, run in enumerate(runs) if not run.reason]
-    filled = list(runs)
-    path = FacePath(tuple(target), tuple(face.box for face in target.values()))
-    for before, after in pairwise(seen):
-        gap = runs[before].stop, runs[after].start
-        if _seconds(*gap, table) < min_off_seconds and not _is_taken(shot, path, gap):
-            filled[before + 1 : after] = [replace(run, reason="") for run in runs[before + 1 : after]]
-    return _joined(filled)
 
 
 def _is_taken(shot: Shot, path: FacePath, gap: Interval) -> bool:
@@ -195,30 +212,6 @@ def _is_taken(shot: Shot, path: FacePath, gap: Interval) -> bool:
     )
 
 
-def _drop_short(
-    runs: list[PresenceInterval], table: FrameTable, interval: Interval, min_on_seconds: float
-) -> list[PresenceInterval]:
-    """Give up stretches in which the face is seen too briefly, unless they touch a border of the interval.
-
-    ..##..####  ->  ......####
-    """
-    reason = f"face seen for less than {min_on_seconds:g} s"
-    kept = [
-        replace(run, reason=reason)
-        if not run.reason
-        and interval[0] < run.start
-        and run.stop < interval[1]
-        and _seconds(run.start, run.stop, table) < min_on_seconds
-        else run
-        for run in runs
-    ]
-    return _joined(kept)
-
-
-def _joined(runs: list[PresenceInterval]) -> list[PresenceInterval]:
-    groups = (list(group) for _, group in groupby(runs, key=lambda run: run.reason))
+def _joined(presence: list[PresenceInterval]) -> list[PresenceInterval]:
+    groups = (list(group) for _, group in groupby(presence, key=lambda part: part.reason))
     return [PresenceInterval(group[0].start, group[-1].stop, group[0].reason) for group in groups]
-
-
-def _seconds(start: int, stop: int, table: FrameTable) -> float:
-    return float(table.seconds(stop) - table.seconds(start))

@@ -372,7 +372,7 @@ def test_a_plan_is_shown_beside_an_existing_output_and_changes_nothing(done):
     out, err = run_job(folder / "job.yaml", "--plan")
     assert f"Plan for {folder}/out.mp4" in out
     assert re.search(r"frames +72 \(2\.880 s\)", out)
-    note = "box instead of similarity: the cascade finds no eyes by which faces could be turned upright"
+    note = "box instead of similarity: the detector finds no eyes by which faces could be turned upright"
     assert f"  align    {note}" in out
     assert load_report(folder / "out.mp4")["align"] == note
     assert err == ""

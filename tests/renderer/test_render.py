@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from base.errors import OutOfMemory, UnreadableMedia, WorkspaceError
-from media.clips import Clip, Fade, Span, TrackedFace
+from media.clips import Clip, FaceSpan, Fade, TrackedFace
 from media.coding.encoder_options import choose_coding
 from media.faces import Face, FaceBox, FacePath, NeutralFace
 from media.orientation import UPRIGHT
@@ -105,7 +105,7 @@ def _no_thread_is_left():
 
 
 def spans():
-    return tuple(Span(a, b, "face", path=FacePath((a,), (FaceBox(60, 30, 110, 86),))) for a, b in FACES)
+    return tuple(FaceSpan(a, b, FacePath((a,), (FaceBox(60, 30, 110, 86),))) for a, b in FACES)
 
 
 def clip_of(source_frames, start=0, driven=(0, 10**6)):
@@ -123,7 +123,7 @@ def clip_of(source_frames, start=0, driven=(0, 10**6)):
         else:
             rendered.append((number, number + 1))
     action = "render" if rendered else "reencode"
-    return Clip(0, start, start + len(source_frames), action, "", source_frames, touched, tuple(rendered), 0, 0)
+    return Clip(0, start, start + len(source_frames), action, "", source_frames, touched, tuple(rendered))
 
 
 def run(source, clip, path, *, tracker=None, engine=None, mel=None, seconds=None, closes_mouths=False):
@@ -243,7 +243,9 @@ class Pausing:
 def resting(clip):
     """Return a clip whose faces are at rest in frame 52, and seem shut all the time."""
     rests = (NeutralFace(52, Face(FaceBox(60, 30, 110, 86), 1.0)),)
-    return replace(clip, faces=tuple(replace(face, rests=rests, shut=((40, 56),)) for face in clip.faces))
+    return replace(
+        clip, faces=tuple(replace(face, neutral_faces=rests, closed_mouth=((40, 56),)) for face in clip.faces)
+    )
 
 
 def test_in_silence_the_face_at_rest_is_drawn(source, tmp_path):
@@ -283,7 +285,7 @@ def test_a_mouth_that_is_shut_anyway_stays(source, tmp_path):
 
 
 def beside(start, stop, left):
-    return Span(start, stop, "face", path=FacePath((start,), (FaceBox(left, 30, left + 50, 86),)), person=left)
+    return FaceSpan(start, stop, FacePath((start,), (FaceBox(left, 30, left + 50, 86),)), person=left)
 
 
 TOGETHER = (beside(5, 40, 4), beside(10, 30, 70), beside(25, 50, 130), beside(12, 20, 90))
@@ -294,7 +296,7 @@ def clip_of_all(start, stop):
     touched = tuple(span for span in TOGETHER if span.start_frame < stop and start < span.stop_frame)
     inside = (max(start, 5), min(stop, 50))
     rendered = (inside,) if inside[0] < inside[1] else ()
-    return Clip(0, start, stop, "render" if rendered else "reencode", "", range(start, stop), touched, rendered, 0, 0)
+    return Clip(0, start, stop, "render" if rendered else "reencode", "", range(start, stop), touched, rendered)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,24 @@
 import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from base.errors import CheckpointNotFound, UnsupportedCheckpoint
-from segmenter.detectors.build import build_detector
 from segmenter.detectors.cascade import CascadeDetector
 from segmenter.detectors.retinaface import RetinaFaceDetector
+from segmenter.find_detector import (
+    build_detector,
+    choose_detector,
+    detector_class,
+    detector_names,
+    detector_with_weights,
+    detectors_by_preference,
+)
 from segmenter.tracks import box_distance
 
 FRONTAL = ["head_02_512.mp4", "head_07_512.mp4", "head_12_512.mp4", "interview_2_844.mp4", "vlog_512_30fps.mp4"]
@@ -100,10 +110,50 @@ def test_a_result_depends_on_the_picture_alone(detector, portraits):
         cv2.setNumThreads(cv2_threads)
 
 
-def test_auto_takes_the_cascade_where_there_are_no_weights(retinaface_weights):
-    assert build_detector("auto", None).name == "cascade"
-    assert build_detector("auto", retinaface_weights).name == "retinaface"
-    assert build_detector("cascade", retinaface_weights).name == "cascade"
+def find_any(detector):
+    return Path(f"{detector.name}.pth")
+
+
+def find_none(detector):
+    raise CheckpointNotFound(f"no {detector.weights}.")
+
+
+def test_auto_takes_the_preferred_detector_whose_weights_are_found():
+    warnings = []
+    assert choose_detector("auto", find_any, warnings.append) == ("retinaface", Path("retinaface.pth"))
+    assert choose_detector("cascade", find_none, warnings.append) == ("cascade", None)
+    assert warnings == []
+    assert choose_detector("auto", find_none, warnings.append) == ("cascade", None)
+    assert warnings == [
+        "using OpenCV's frontal-face cascade, which misses turned faces. For RetinaFace: no retinaface_mobilenet."
+    ]
+
+
+def test_a_detector_that_is_named_is_not_replaced_by_another():
+    with pytest.raises(CheckpointNotFound, match="no retinaface_mobilenet"):
+        choose_detector("retinaface", find_none, pytest.fail)
+    with pytest.raises(LookupError, match="cascade, retinaface"):
+        choose_detector("haar", find_none, pytest.fail)
+
+
+def test_a_detector_is_known_by_the_name_of_its_file():
+    assert detector_names() == ("cascade", "retinaface")
+    assert [detector_class(name).name for name in detector_names()] == [*detector_names()]
+    assert [detector.name for detector in detectors_by_preference()] == ["retinaface", "cascade"]
+
+
+def test_weights_that_a_job_names_are_those_of_its_detector_or_else_of_the_preferred_one():
+    assert [detector_with_weights(choice).name for choice in ("auto", "retinaface", "cascade")] == ["retinaface"] * 3
+
+
+def test_what_takes_long_to_import_is_not_needed_to_know_the_detectors():
+    """A plan, `--help` and a wrong job file wait for none of it."""
+    code = (
+        "import sys; from segmenter.find_detector import detectors_by_preference; detectors_by_preference();"
+        "print(*{'cv2', 'torch', 'batch_face'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_retinaface_without_weights_says_what_to_do(tmp_path):
@@ -124,7 +174,7 @@ def test_weights_are_never_executed(tmp_path):
     path = tmp_path / "bomb.pth"
     path.write_bytes(pickle.dumps(bomb, protocol=2))
     with pytest.raises(UnsupportedCheckpoint, match="bomb"):
-        build_detector("auto", path)
+        build_detector("retinaface", path)
     assert not (tmp_path / "executed").exists()
 
 
@@ -133,7 +183,7 @@ def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "other.pth"
     path.write_bytes(content)
     with pytest.raises(UnsupportedCheckpoint, match="RetinaFace"):
-        build_detector("auto", path)
+        build_detector("retinaface", path)
 
 
 def test_the_weights_of_another_network_are_refused(tmp_path):
@@ -142,4 +192,4 @@ def test_the_weights_of_another_network_are_refused(tmp_path):
     for state in ({"layer.weight": torch.zeros(3)}, [torch.zeros(3)]):
         torch.save(state, path)
         with pytest.raises(UnsupportedCheckpoint, match="RetinaFace"):
-            build_detector("auto", path)
+            build_detector("retinaface", path)

@@ -11,7 +11,7 @@ from media.faces import Face, FaceBox, FrameDetections
 from media.identity import EmbedderSettings, unit, unpack
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter, VideoFrame
-from segmenter.detectors.build import build_detector
+from segmenter.find_detector import build_detector
 from segmenter.people.embedder import TEMPLATE, OnnxEmbedder, align_face, cut_aligned, fit_similarity
 from segmenter.people.embedding_sampler import EmbeddingSampler, is_recognisable
 from segmenter.people.reference import embed_reference, load_photo
@@ -168,11 +168,11 @@ def face_at(x, y=100, *, turn=0, score=0.95, height=110):
 
 def test_each_face_is_looked_at_once_a_second_as_soon_as_it_can_be_recognised(table_of):
     embedder = Counting()
-    taker = EmbeddingSampler(embedder, PictureConverter(UPRIGHT), table_of(range(0, 4000, 40)), SIZE)
+    sampler = EmbeddingSampler(embedder, PictureConverter(UPRIGHT), table_of(range(0, 4000, 40)), SIZE)
     for frame in range(0, 100, 5):
         turn = 60 if frame < 15 else 0
         faces = (face_at(50 + frame, turn=turn), *([face_at(400)] if frame >= 40 else []))
-        sample = taker.take(frame, FrameDetections(frame, faces))
+        sample = sampler.add_to(FrameDetections(frame, faces), frame)
         assert [face.box for face in sample.faces] == [face.box for face in faces]
     assert embedder.frames == [15, 25, 40, 50, 50, 75, 75]
 

@@ -5,14 +5,14 @@ from fractions import Fraction
 import pytest
 
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
-from media.clips import Fade, Span
+from media.clips import FaceSpan, Fade
 from media.faces import Face, FaceBox, FacePath, FrameDetections
 from segmenter.people.identities import Identities, Shot
-from segmenter.people.targets import BY_PLACE
-from segmenter.planner import plan_clips
+from segmenter.people.targets import ByPlace
+from segmenter.planner import ClipSettings, CopyRule, plan_clips
 from segmenter.scan import Scan
 from segmenter.spans.find import find_spans
-from segmenter.spans.presence import SpanSettings
+from segmenter.spans.presence import SpanRule, SpanSettings
 from segmenter.spans.table import SpanRow, from_rows
 from tests.support.tables import table_of
 
@@ -42,10 +42,8 @@ def strengths(spans, *, table=TABLE, timeline=None, driven=((0, 10**6),), second
         table,
         timeline or identity_timeline(table),
         driven=driven,
-        driving_start=Fraction(0),
-        reencode_reason="",
-        max_clip_seconds=Fraction(longest),
-        fade_seconds=seconds,
+        copying=CopyRule(),
+        settings=ClipSettings(Fraction(longest), seconds),
     )
     fades = [fade for clip in clips for fade in clip.fades]
     assert all(clip.start_frame <= fade.frame < clip.stop_frame for clip in clips for fade in clip.fades)
@@ -66,7 +64,7 @@ def fall(stop):
 
 def span(start, stop, *, fades_in=True, fades_out=True, left=600.0):
     path = FacePath((start,), (FaceBox(left, 300, left + 80, 420),))
-    return Span(start, stop, "face", path=path, fades_in=fades_in, fades_out=fades_out)
+    return FaceSpan(start, stop, path, fades_in=fades_in, fades_out=fades_out)
 
 
 def test_spans_fade_inside_shots_and_not_at_cuts():
@@ -124,10 +122,8 @@ def test_each_of_several_faces_fades_by_itself():
         TABLE,
         identity_timeline(TABLE),
         driven=((0, 100),),
-        driving_start=Fraction(0),
-        reencode_reason="",
-        max_clip_seconds=Fraction(10),
-        fade_seconds=Fraction(2, 25),
+        copying=CopyRule(),
+        settings=ClipSettings(fade_seconds=Fraction(2, 25)),
     )
     fades = [fade for clip in clips for fade in clip.fades]
     assert fades == [Fade(20, 0, 0.5), Fade(59, 0, 0.5)]
@@ -136,9 +132,9 @@ def test_each_of_several_faces_fades_by_itself():
 def test_rows_of_a_span_file_that_touch_do_not_fade_between_them():
     samples = tuple(FrameDetections(i, (Face(BOX, 0.9),)) for i in range(100))
     track = {sample.frame: sample.faces[0] for sample in samples}
-    cast = Identities((Shot(0, 100, samples, (track,), (None,)),), ())
+    cast = Identities((Shot(0, 100, SIZE, samples, (track,), (None,)),), ())
     rows = [SpanRow(2, 10, 40, None, "face", ""), SpanRow(3, 40, 60, None, "face", "")]
-    spans = from_rows(rows, cast, SIZE, TABLE, [(0, 100)], SpanSettings(), BY_PLACE)
+    spans = from_rows(rows, cast, [(0, 100)], SpanRule(TABLE, SpanSettings(), ByPlace()))
     assert strengths(spans) == rise(10) | fall(60)
     assert strengths(spans, driven=((0, 40), (50, 100))) == rise(10) | fall(40) | rise(50) | fall(60)
 
@@ -147,13 +143,13 @@ def looking(openness):
     return Face(BOX, 0.9, openness=openness)
 
 
-def test_a_mouth_is_shut_where_it_stays_so_and_rests_where_it_is_most_so():
+def test_a_mouth_is_closed_where_it_stays_closed_and_neutral_where_it_is_most_closed():
     looks = [1.0] * 10 + [0.42, 0.4, 0.41] + [0.9] * 10 + [0.42] * 20 + [1.1] * 7
     samples = tuple(FrameDetections(i, (looking(value),)) for i, value in enumerate(looks))
     scan = Scan(samples, (), "drawn", SIZE)
     (found,) = find_spans(scan, TABLE, [(0, len(looks))], SpanSettings())
-    assert [rest.frame for rest in found.rests] == [11]
-    assert found.shut == ((23, 43),)
+    assert [neutral.frame for neutral in found.neutral_faces] == [11]
+    assert found.closed_mouth == ((23, 43),)
     assert [found.closed_mouth_at(frame) for frame in (11, 22, 23, 24, 26, 39, 42, 43)] == [
         0,
         0,
@@ -164,6 +160,6 @@ def test_a_mouth_is_shut_where_it_stays_so_and_rests_where_it_is_most_so():
         0.25,
         0,
     ]
-    assert found.shortened(30, 40, 5).shut == ((23, 43),)
-    assert found.shortened(0, 20, 5).shut == ()
-    assert found.shortened(30, 40, 5).rests == found.rests
+    assert found.shortened(30, 40, 5).closed_mouth == ((23, 43),)
+    assert found.shortened(0, 20, 5).closed_mouth == ()
+    assert found.shortened(30, 40, 5).neutral_faces == found.neutral_faces

@@ -9,23 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.clips import FaceSpan
 from media.faces import Face, FaceBox, FrameDetections
 from media.identity import EmbedderSettings, mean_direction, pack, unit, unpack
 from media.intervals import complement, merge
 from segmenter.people.identities import find_people, split_by_identity
 from segmenter.people.targets import (
-    BY_PLACE,
     NOT_TOLD_APART,
     ONE_KNOWN,
     UNLIKE_REFERENCE,
-    Choice,
+    ByPlace,
+    ChosenPeople,
+    Everyone,
     choose_at,
     choose_like,
     choose_main,
 )
 from segmenter.scan import Scan
 from segmenter.spans.find import find_target_spans
-from segmenter.spans.presence import SpanSettings
+from segmenter.spans.presence import SpanRule, SpanSettings
 from segmenter.spans.table import NOT_LISTED, NOT_SEEN, SpanRow, from_rows, to_rows
 from segmenter.tracks import face_distance
 from tests.support.tables import table_of
@@ -77,7 +79,7 @@ def cast_of(table, script, cuts=(), **options):
 
 
 def spans_of(cast, table, choice, intervals=None, limits=PLAIN):
-    return find_target_spans(cast, SIZE, table, intervals or [(0, cast.shots[-1].stop)], limits, choice)
+    return find_target_spans(cast, intervals or [(0, cast.shots[-1].stop)], SpanRule(table, limits, choice))
 
 
 def drawn(spans):
@@ -181,7 +183,7 @@ def test_main_is_who_is_on_screen_longest_while_the_dub_speaks(second, dialogue)
 
 
 def test_a_person_is_rendered_and_the_others_are_left_alone(second, dialogue):
-    spans = spans_of(dialogue, second, Choice("people", (1,)))
+    spans = spans_of(dialogue, second, ChosenPeople((1,)))
     assert drawn(spans) == [
         (0, 20, 1),
         (20, 30, "another person"),
@@ -189,11 +191,11 @@ def test_a_person_is_rendered_and_the_others_are_left_alone(second, dialogue):
         (50, 60, "another person"),
         (60, 70, 1),
     ]
-    assert {box.left < 640 for span in spans if span.path for box in span.path.boxes} == {True}
+    assert {box.left < 640 for span in spans if isinstance(span, FaceSpan) for box in span.path.boxes} == {True}
 
 
 def test_all_are_rendered_each_in_a_span_of_their_own(second, dialogue):
-    spans = spans_of(dialogue, second, Choice("all"))
+    spans = spans_of(dialogue, second, Everyone())
     assert drawn(spans) == [(0, 20, 1), (20, 30, 2), (30, 50, 1), (30, 50, 2), (50, 60, 3), (60, 70, 1)]
 
 
@@ -205,8 +207,8 @@ def test_the_largest_of_each_shot(second):
         SIZE,
     )
     cast = find_people(scan, second, [(0, 20)], EMBEDDER)
-    (largest,) = spans_of(cast, second, Choice("largest"))
-    (central,) = spans_of(cast, second, BY_PLACE)
+    (largest,) = spans_of(cast, second, ByPlace("largest"))
+    (central,) = spans_of(cast, second, ByPlace())
     assert largest.path.boxes[0].left < central.path.boxes[0].left
     assert {largest.person, central.person} == {1, 2}
 
@@ -257,9 +259,9 @@ def test_a_point_that_shows_a_face_nobody_knows_follows_it_in_its_shot(second):
     assert drawn(spans_of(cast, second, choice, [(0, 5), (5, 20)])) == [
         (0, 5, None),
         (5, 10, None),
-        (10, 20, "a face that cannot be told"),
+        (10, 20, "another face"),
     ]
-    assert choose_main(cast, second, [], least_px=64, least_score=0.4) == Choice("centre", note=NOT_TOLD_APART)
+    assert choose_main(cast, second, [], least_px=64, least_score=0.4) == ByPlace(note=NOT_TOLD_APART)
 
 
 def test_one_person_alone_is_followed_wherever_a_face_is(second):
@@ -307,16 +309,16 @@ def test_who_walks_past_keeps_their_own_mouth(second):
         cast = find_people(scan, second, [(0, 20)], EMBEDDER)
         limits = SpanSettings(min_on_seconds=0, min_off_seconds=0.4)
         person = next(who for track, who in zip(cast.shots[0].tracks, cast.shots[0].people, strict=True) if 0 in track)
-        spans = spans_of(cast, second, Choice("people", (person,)), limits=limits)
+        spans = spans_of(cast, second, ChosenPeople((person,)), limits=limits)
         assert [(s.start_frame, s.stop_frame) for s in spans if s.kind == "face"] == rendered
 
 
 def test_one_person_and_nobody_else_leaves_nothing_to_say(second):
     cast = cast_of(second, {"M": "A" * 20})
-    assert choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4) == Choice("centre", (1,))
+    assert choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4) == ByPlace(people=(1,))
 
 
-@pytest.mark.parametrize("choice", [BY_PLACE, Choice("largest")])
+@pytest.mark.parametrize("choice", [ByPlace(), ByPlace("largest")])
 @pytest.mark.parametrize("is_known", [True, False])
 def test_a_face_that_takes_another_ones_place_begins_a_span_of_its_own(second, choice, is_known):
     """No path leads from one face to the other, and no mouth at rest is lent."""
@@ -329,7 +331,7 @@ def test_a_face_that_takes_another_ones_place_begins_a_span_of_its_own(second, c
     assert other.fades_in
     for span, place in ((one, "L"), (other, "R")):
         assert {(box.left + box.right) / 2 for box in span.path.boxes} == {PLACES[place]}
-    by_file = from_rows([row(0, 20)], cast, SIZE, second, [(0, 20)], PLAIN, choice)
+    by_file = from_rows([row(0, 20)], cast, [(0, 20)], SpanRule(second, PLAIN, choice))
     assert [span.path for span in by_file] == [one.path, other.path]
 
 
@@ -340,11 +342,11 @@ def test_a_face_that_was_lost_for_a_while_goes_on_in_its_span(second):
     cast = find_people(Scan(samples, (), "drawn", SIZE), second, [(0, 50)], EMBEDDER)
     assert len(cast.shots[0].tracks) == 2
     limits = SpanSettings(min_on_seconds=0, min_off_seconds=60)
-    assert drawn(spans_of(cast, second, BY_PLACE, limits=limits)) == [(0, 50, None)]
+    assert drawn(spans_of(cast, second, ByPlace(), limits=limits)) == [(0, 50, None)]
 
 
 def test_part_of_a_shot_keeps_its_people(second, dialogue):
-    assert drawn(spans_of(dialogue, second, Choice("all"), [(25, 35), (45, 55)])) == [
+    assert drawn(spans_of(dialogue, second, Everyone(), [(25, 35), (45, 55)])) == [
         (25, 30, 2),
         (30, 35, 1),
         (30, 35, 2),
@@ -361,11 +363,11 @@ def row(start, stop, person=None, kind="face", reason="", line=2):
     return SpanRow(line, start, stop, person, kind, reason)
 
 
-def spans_from(cast, *rows, choice=BY_PLACE, intervals=((0, 70),)):
-    return from_rows(rows, cast, SIZE, SECOND, intervals, PLAIN, choice)
+def spans_from(cast, *rows, choice=None, intervals=((0, 70),)):
+    return from_rows(rows, cast, intervals, SpanRule(SECOND, PLAIN, choice or ByPlace()))
 
 
-@pytest.mark.parametrize("choice", [Choice("people", (1,)), Choice("people", (2,)), Choice("all"), BY_PLACE])
+@pytest.mark.parametrize("choice", [ChosenPeople((1,)), ChosenPeople((2,)), Everyone(), ByPlace()])
 def test_rows_that_nobody_changed_give_the_same_spans(second, dialogue, choice):
     spans = spans_of(dialogue, second, choice)
     assert spans_from(dialogue, *to_rows(spans), choice=choice) == spans
@@ -396,7 +398,7 @@ def test_a_row_over_a_cut_becomes_a_span_for_each_shot_that_shows_the_face(dialo
 
 def test_inside_a_shot_the_box_is_held_where_the_face_was_not_seen(second):
     cast = cast_of(second, {"M": "." * 10 + "A" * 5 + "." * 15})
-    (_, span, _) = from_rows([row(2, 25, 1)], cast, SIZE, second, [(0, 30)], PLAIN, BY_PLACE)
+    (_, span, _) = from_rows([row(2, 25, 1)], cast, [(0, 30)], SpanRule(second, PLAIN, ByPlace()))
     assert (span.start_frame, span.stop_frame) == (2, 25)
     assert span.path.box_at(2) == span.path.box_at(24) == face("A", "M").box
 
@@ -432,7 +434,7 @@ def scans(draw):
 
 
 CHOICES = st.sampled_from(
-    [BY_PLACE, Choice("largest"), Choice("all"), Choice("people", (1,)), Choice("people", (2, 3)), Choice("people")]
+    [ByPlace(), ByPlace("largest"), Everyone(), ChosenPeople((1,)), ChosenPeople((2, 3)), ChosenPeople(())]
 )
 
 
@@ -454,9 +456,9 @@ def test_spans_keep_their_promises(second, scan, choice, limit):
     for span in faces:
         assert any(a <= span.start_frame < span.stop_frame <= b for a, b in pairwise(borders))
         assert any(span.start_frame <= frame < span.stop_frame for frame in span.path.frames)
-        assert choice.kind != "people" or span.person in choice.people
-    if choice.kind != "all":
-        assert choice.kind == "people" or all(a.stop_frame <= b.start_frame for a, b in pairwise(faces))
+        assert not isinstance(choice, ChosenPeople) or span.person in choice.people
+    if not isinstance(choice, Everyone):
+        assert isinstance(choice, ChosenPeople) or all(a.stop_frame <= b.start_frame for a, b in pairwise(faces))
     for a, b in pairwise(faces):
         assert a.person is None or a.person != b.person or a.stop_frame <= b.start_frame
 
@@ -483,7 +485,7 @@ def test_people_keep_their_promises(second, scan):
 def test_a_row_without_a_person_means_whom_the_target_means_or_else_who_is_found_by_place(second):
     cast = cast_of(second, {"M": "B" * 30, "R": "A" * 20 + "." * 10}, (20,))
     assert [person.num_shots for person in cast.people] == [2, 1]
-    rows = spans_from(cast, row(0, 10), row(20, 30), choice=Choice("people", (2,)), intervals=[(0, 30)])
+    rows = spans_from(cast, row(0, 10), row(20, 30), choice=ChosenPeople((2,)), intervals=[(0, 30)])
     assert drawn(rows) == [(0, 10, 2), (10, 20, NOT_LISTED), (20, 30, 1)]
 
 
@@ -500,7 +502,7 @@ def test_rows_of_everybody_leave_out_whom_the_plan_left_out(second):
     cast = find_people(
         Scan(tuple(map(FrameDetections, range(30), faces)), (), "drawn", SIZE), second, [(0, 30)], EMBEDDER
     )
-    everybody = Choice("all")
+    everybody = Everyone()
     spans = spans_of(cast, second, everybody)
     assert drawn(spans) == [(0, 20, None), (20, 30, "face smaller than 64 px")]
     assert spans_from(cast, *to_rows(spans), choice=everybody, intervals=[(0, 30)]) == spans
@@ -509,9 +511,9 @@ def test_rows_of_everybody_leave_out_whom_the_plan_left_out(second):
 
 
 @settings(max_examples=40)
-@given(scans(), st.sampled_from([Choice("people", (1,)), Choice("people", (2,)), Choice("people", (1, 2))]))
+@given(scans(), st.sampled_from([ChosenPeople((1,)), ChosenPeople((2,)), ChosenPeople((1, 2))]))
 def test_rows_of_people_survive_the_trip(second, scan, choice):
     cast = find_people(scan, second, [(0, 60)], EMBEDDER)
     spans = spans_of(cast, second, choice, [(0, 60)])
-    again = from_rows(to_rows(spans), cast, SIZE, second, [(0, 60)], PLAIN, choice)
+    again = from_rows(to_rows(spans), cast, [(0, 60)], SpanRule(second, PLAIN, choice))
     assert again == spans

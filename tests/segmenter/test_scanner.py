@@ -13,9 +13,9 @@ from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from segmenter import scanner
-from segmenter.detectors.build import build_detector
-from segmenter.scan import Scan
-from segmenter.scanner import detection_size, join_scans, plan_scan, scan_faces
+from segmenter.find_detector import build_detector
+from segmenter.scan import Scan, ScanSettings
+from segmenter.scanner import FaceScanner, detection_size, join_scans, plan_scan, scan_faces
 from segmenter.spans.find import find_spans
 from segmenter.spans.presence import SpanSettings
 
@@ -47,15 +47,11 @@ def draw(face_at, shade=60):
     return VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv420p")
 
 
-def scan(frames, table, detector=None, **options):
-    return scan_faces(
-        frames,
-        table=table,
-        detector=detector or WhiteSquares(),
-        converter=PictureConverter(UPRIGHT),
-        upright_size=SIZE,
-        **options,
+def scan(frames, table, detector=None, *, settings=None, **options):
+    scanner = FaceScanner(
+        table, SIZE, detector or WhiteSquares(), PictureConverter(UPRIGHT), settings or ScanSettings()
     )
+    return scan_faces(frames, scanner, **options)
 
 
 def seen(result):
@@ -136,13 +132,8 @@ def test_boxes_are_pixels_of_the_upright_picture(second):
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
 def test_a_turned_picture_is_scanned_upright(second, orientation):
-    result = scan_faces(
-        [(0, draw((200, 100)))],
-        table=second,
-        detector=WhiteSquares(),
-        converter=PictureConverter(orientation),
-        upright_size=orientation.upright_size(*SIZE),
-    )
+    scanner = FaceScanner(second, orientation.upright_size(*SIZE), WhiteSquares(), PictureConverter(orientation))
+    result = scan_faces([(0, draw((200, 100)))], scanner)
     box = result.samples[0].faces[0].box
     expected = orientation.to_upright((200, 100, 272, 196), *SIZE)
     assert [box.left, box.top, box.right, box.bottom] == pytest.approx(expected, abs=3)
@@ -196,7 +187,7 @@ def test_few_frames_are_held_however_long_the_video(table_of):
             most = max(most, len(alive))
 
     table = table_of(range(150))  # 1000 frames a second: 200 between two points of the grid
-    scan_faces(frames(), table=table, detector=WhiteSquares(), converter=Converter(), upright_size=SIZE)
+    scan_faces(frames(), FaceScanner(table, SIZE, WhiteSquares(), Converter()))
     assert 3 <= most <= 15
 
 
@@ -264,7 +255,7 @@ def test_spans_of_real_footage_begin_and_end_at_its_cuts(footage, retinaface_wei
     info, table = footage
     detector = build_detector(choice, retinaface_weights)
     with FrameReader(SourceVideo(info, table)) as reader:
-        result = scan(reader.read(range(len(table))), table, detector, min_face_px=48)
+        result = scan(reader.read(range(len(table))), table, detector, settings=ScanSettings(min_face_px=48))
     borders = [0, *(int(border) for border in np.cumsum([length for _, length in FOOTAGE]))]
     assert list(result.cuts) == borders[1:-1]
     spans = find_spans(result, table, [(0, len(table))], SpanSettings(min_face_px=48))
@@ -282,7 +273,9 @@ def test_a_range_of_real_footage_gives_the_same_spans(footage, retinaface_weight
     intervals = [(20, 90), (160, 200)]
     with FrameReader(SourceVideo(info, table)) as reader:
         frames = (frame for start, stop in intervals for frame in reader.read(range(start, stop)))
-        result = scan(frames, table, build_detector("retinaface", retinaface_weights), min_face_px=48)
+        result = scan(
+            frames, table, build_detector("retinaface", retinaface_weights), settings=ScanSettings(min_face_px=48)
+        )
     spans = find_spans(result, table, intervals, SpanSettings(min_face_px=48))
     assert [(span.start_frame, span.stop_frame, span.kind) for span in spans] == [
         (20, 30, "no_face"),

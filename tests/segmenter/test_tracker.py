@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from media.clips import Span
+from media.clips import FaceSpan
 from media.faces import Face, FaceBox, FacePath
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.packets.scan import scan_packets
@@ -13,9 +13,9 @@ from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
-from segmenter.detectors.build import build_detector
+from segmenter.find_detector import build_detector
 from segmenter.planner import PATH_MARGIN_FRAMES
-from segmenter.scanner import scan_faces
+from segmenter.scanner import FaceScanner, scan_faces
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 from segmenter.spans.find import find_spans
 from segmenter.spans.presence import SpanSettings
@@ -30,7 +30,8 @@ NUM_FRAMES = 60
 class WhiteSquares:
     """A detector for drawn footage: what is white is a face. Blind in pictures that are mostly grey."""
 
-    name = "white"
+    crop_px = 192
+    smoothing_frames = 5
 
     def __init__(self):
         self.pictures = []
@@ -65,11 +66,10 @@ def span_of(start, stop, every=6):
     """Return a span whose path is off by a few pixels, as the scan's reduced pictures make it."""
     frames = [*range(start, stop - 1, every), stop - 1]
     boxes = (box_of(frame) for frame in frames)
-    return Span(
+    return FaceSpan(
         start,
         stop,
-        "face",
-        path=FacePath(tuple(frames), tuple(FaceBox(b.left + 3, b.top - 4, b.right + 5, b.bottom) for b in boxes)),
+        FacePath(tuple(frames), tuple(FaceBox(b.left + 3, b.top - 4, b.right + 5, b.bottom) for b in boxes)),
     )
 
 
@@ -252,7 +252,7 @@ def test_another_face_nearby_is_not_taken(footage):
 def test_a_box_at_the_edge_of_the_picture_is_searched_in_what_there_is(footage, corner):
     x, y = corner
     box = FaceBox(x, y, x + FACE[0], y + FACE[1])
-    span = Span(0, 5, "face", path=FacePath((0,), (box,)))
+    span = FaceSpan(0, 5, FacePath((0,), (box,)))
     assert boxes(footage, range(5), [span]) == [box] * 5
 
 
@@ -262,7 +262,7 @@ def test_turned_footage_has_upright_boxes(orientation):
     upright[40:76, 42:90] = 255
     frame = VideoFrame.from_ndarray(orientation.turn_back(upright), format="bgr24").reformat(format="yuv420p")
     expected = FaceBox(42, 40, 90, 76)
-    span = Span(0, 1, "face", path=FacePath((0,), (FaceBox(46, 37, 95, 72),)))
+    span = FaceSpan(0, 1, FacePath((0,), (FaceBox(46, 37, 95, 72),)))
     tracker = BoxTracker(WhiteSquares(), PictureConverter(orientation))
     ((_, _, (face,)),) = tracker.track([(0, frame)], [span])
     assert edges([face.box])[0] == pytest.approx(edges([expected])[0], abs=1.5)
@@ -271,7 +271,7 @@ def test_turned_footage_has_upright_boxes(orientation):
 def test_several_faces_are_followed_each_as_if_it_were_alone(footage):
     """The second span's path leads elsewhere, where there is nothing to find: its boxes are those of the path."""
     one, late = span_of(0, 40), span_of(25, 60)
-    away = Span(10, 50, "face", path=FacePath((10,), (FaceBox(5, 5, 41, 53),)))
+    away = FaceSpan(10, 50, FacePath((10,), (FaceBox(5, 5, 41, 53),)))
     found = track(footage, range(NUM_FRAMES), [one, away, late])
     for span in (one, away, late):
         own = [face.box for _, _, faces in found for face in faces if face.span is span]
@@ -296,7 +296,7 @@ def speaker(request, shared, retinaface_weights):
     with FrameReader(SourceVideo(info, table)) as reader:
         frames = list(reader.read(range(50)))
     size = info.video.upright_size
-    scan = scan_faces(frames, table=table, detector=detector, converter=PictureConverter(UPRIGHT), upright_size=size)
+    scan = scan_faces(frames, FaceScanner(table, size, detector, PictureConverter(UPRIGHT)))
     return frames, find_spans(scan, table, [(0, 50)], SpanSettings()), size, detector
 
 
@@ -367,9 +367,7 @@ def test_a_real_cut_is_not_smoothed_over(speaker):
     spans = []
     for number, part in enumerate(parts):
         path = tuple(span.path.box_at(frame) for frame in part)
-        spans.append(
-            Span(20 * number, 20 * number + 20, "face", path=FacePath((*range(20 * number, 20 * number + 20),), path))
-        )
+        spans.append(FaceSpan(20 * number, 20 * number + 20, FacePath((*range(20 * number, 20 * number + 20),), path)))
     both = [one_box(faces) for _, _, faces in BoxTracker(detector, PictureConverter(UPRIGHT)).track(frames, spans)]
     for number, own in enumerate(spans):
         alone = BoxTracker(detector, PictureConverter(UPRIGHT)).track(frames[20 * number :][:20], [own])
@@ -389,12 +387,9 @@ def test_the_tilt_of_a_real_face_is_measured_and_its_box_is_that_of_the_upright_
     seen = max(detector.detect(PictureConverter(UPRIGHT).upright_bgr(tilted[0][1])), key=lambda face: face.score).box
     path = FacePath((0,), (seen,))
     (*_, (face,)) = [
-        faces
-        for _, _, faces in BoxTracker(detector, PictureConverter(UPRIGHT)).track(
-            tilted, [Span(0, 9, "face", path=path)]
-        )
+        faces for _, _, faces in BoxTracker(detector, PictureConverter(UPRIGHT)).track(tilted, [FaceSpan(0, 9, path)])
     ]
-    upright = BoxTracker(detector, PictureConverter(UPRIGHT)).track(footage[:9], [Span(0, 9, "face", path=span.path)])
+    upright = BoxTracker(detector, PictureConverter(UPRIGHT)).track(footage[:9], [FaceSpan(0, 9, span.path)])
     (*_, (own,)) = [faces for _, _, faces in upright]
     assert face.roll_degrees == pytest.approx(min(own.roll_degrees + degrees, 45), abs=6)
     sizes = [(box.width, box.height) for box in (face.box, own.box)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipstitch.plan.output_timeline import extend_timeline, identity_timeline, split_held
-from media.clips import Span
+from media.clips import FaceSpan, Gap
 from media.faces import FaceBox, FacePath
 from segmenter.spans.turns import Speaker, cut_to_turns, join_turns
 from tests.support.tables import table_of
@@ -40,9 +40,7 @@ def test_a_pause_in_which_somebody_else_speaks_stays():
 
 def face(start, stop, person):
     frames = tuple(range(max(start - 3, 0), stop + 4, 5))
-    return Span(
-        start, stop, "face", path=FacePath(frames, tuple(FaceBox(f, 0, f + 9, 9) for f in frames)), person=person
-    )
+    return FaceSpan(start, stop, FacePath(frames, tuple(FaceBox(f, 0, f + 9, 9) for f in frames)), person=person)
 
 
 intervals = st.lists(st.integers(0, 100), max_size=8, unique=True).map(
@@ -58,13 +56,13 @@ def members(parts):
 def test_spans_are_those_of_faces_in_their_turns(seen_one, seen_two, turns_one, turns_two):
     faces = [face(*part, 1) for part in seen_one] + [face(*part, 2) for part in seen_two]
     both = members(seen_one) | members(seen_two)
-    rest = [Span(frame, frame + 1, "no_face", "no face") for frame in range(100) if frame not in both]
+    rest = [Gap(frame, frame + 1, "no face") for frame in range(100) if frame not in both]
     speakers = [Speaker("a", 0, turns_one, (1,)), Speaker("b", 1, turns_two, (2, 5))]
     cut = cut_to_turns([*faces, *rest], [(WHOLE, speakers)])
-    for person, voice, seen, turns in ((1, 0, seen_one, turns_one), (2, 1, seen_two, turns_two)):
+    for person, drive_index, seen, turns in ((1, 0, seen_one, turns_one), (2, 1, seen_two, turns_two)):
         own = [span for span in cut if span.person == person]
         assert members((span.start_frame, span.stop_frame) for span in own) == members(seen) & members(turns)
-        assert {span.voice for span in own} <= {voice}
+        assert {span.drive_index for span in own} <= {drive_index}
         whole = {
             frame: span for span in faces if span.person == person for frame in range(span.start_frame, span.stop_frame)
         }

@@ -31,7 +31,7 @@ def written(request, tmp_path_factory):
     info = probe(source)
     table = scan_packets(info)
     timeline = identity_timeline(table)
-    clip = Clip(0, 0, NUM_FRAMES, "copy", "", range(NUM_FRAMES), (), (), 0, 0)
+    clip = Clip(0, 0, NUM_FRAMES, "copy", "", range(NUM_FRAMES), (), ())
     output = folder / f"out{source.suffix}"
     clips = [RenderedClip(clip, None, "copied", "", 0, 0.0)]
     assembled = assemble(SourceVideo(info, table), timeline, clips, None, output, muxer=muxer_of(output))

@@ -52,7 +52,7 @@ class Case:
         """Write an output whose sound begins at another time."""
         table = self.promised.source.table
         timeline = identity_timeline(table)
-        clip = Clip(0, 0, len(table), "copy", "", range(len(table)), (), (), 0, 0)
+        clip = Clip(0, 0, len(table), "copy", "", range(len(table)), (), ())
         output = self.folder / name
         sound = write_soundtrack(self.promised.heard, self.folder / f"{name}.sound.mp4", anchor=anchor)
         copied = [RenderedClip(clip, None, "copied", "", 0, 0.0)]

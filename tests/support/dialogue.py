@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import soundfile
 
-from segmenter.detectors.build import build_detector
+from segmenter.find_detector import build_detector
 from tests.support.crowd import RATE, Place, make_crowd, still
 
 SIDE, TOP = 320, 20

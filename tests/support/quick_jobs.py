@@ -46,7 +46,7 @@ def make_talk(path, *, has_sound=True, **options):
     return make_video(path, NUM_FRAMES, size=SIZE, gop=12, sounds=[Sound()] if has_sound else [], **options)
 
 
-def canned_scan(frames, **_):
+def canned_scan(frames, scanner, **_):
     samples = []
     for index, _ in frames:
         span = next((span for span in SPANS if span[0] <= index < span[1]), None)

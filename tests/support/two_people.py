@@ -27,11 +27,11 @@ def face(who, embedder):
     return Face(BOXES[who], 0.95, LANDMARKS[who], pack(vector_of(who)) if embedder else b"")
 
 
-def canned_scan(frames, *, embedder, **_):
+def canned_scan(frames, scanner, **_):
     samples = []
     for index, _ in frames:
         there = [who for who, spans in SEEN.items() if any(a <= index < b for a, b in spans)]
-        samples.append(FrameDetections(index, tuple(face(who, embedder) for who in there)))
+        samples.append(FrameDetections(index, tuple(face(who, scanner.embedder) for who in there)))
     return Scan(tuple(samples), CUTS, "retinaface", SIZE)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from lipstitch.plan.output_timeline import identity_timeline
 from lipstitch.report.report import build_check, load_provenance, lost_streams
-from media.clips import RenderedClip, Span
+from media.clips import FaceSpan, RenderedClip
 from media.coding.encoder_options import with_lower_crf
 from media.coding.output_codec import choose_stream
 from media.coding.writer import ClipWriter
@@ -28,7 +28,7 @@ from media.picture import plane_views
 from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
-from segmenter.planner import plan_clips
+from segmenter.planner import ClipSettings, CopyRule, plan_clips
 from stitcher.assemble import HIDING, Assembled, assemble, muxer_of
 from stitcher.container import check_container
 from stitcher.verify.contract import Contract, verify_packets
@@ -378,7 +378,7 @@ def produce(path, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=
     coding = choose_stream(source, crf=13, preset="auto", muxer=muxer)
     check_container(source, timeline, muxer, replaces_sound=soundtrack is not None, coding=coding)
     spans = [
-        Span(start, min(stop, len(table)), "face", path=FacePath((start,), (FaceBox(0, 0, 9, 9),)))
+        FaceSpan(start, min(stop, len(table)), FacePath((start,), (FaceBox(0, 0, 9, 9),)))
         for start, stop in faces
         if start < len(table)
     ]
@@ -387,11 +387,8 @@ def produce(path, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=
         table,
         timeline,
         driven=[(0, len(timeline))] if driven is None else driven,
-        driving_start=Fraction(0),
-        reencode_reason=coding.reason,
-        may_copy_whole=coding.may_copy_whole,
-        may_hide=muxer in HIDING,
-        max_clip_seconds=Fraction(1),
+        copying=CopyRule(coding.reason, coding.may_copy_whole, may_hide=muxer in HIDING),
+        settings=ClipSettings(Fraction(1)),
     )
     damaged = set()
     finished = [

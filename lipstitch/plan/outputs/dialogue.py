@@ -17,7 +17,7 @@ from media.intervals import Interval, intersect, merge
 from media.packets.frame_table import FrameTable
 from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
-from segmenter.spans.turns import Speaker, Stretch, in_turns, join_turns
+from segmenter.spans.turns import Speaker, TimeRange, in_turns, join_turns
 from stitcher.audio.mix import SoundPlan
 
 
@@ -26,9 +26,9 @@ class DialogueSpeaker:
     """One speaker of a dialogue."""
 
     name: str
-    voice: int
+    drive_index: int
     """What drives their lips: 0 the dub, n the n-th stem."""
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[TimeRange, ...]
     """When they speak, in seconds on the clock of the video: sorted, disjoint."""
 
 
@@ -44,7 +44,7 @@ class Dialogue:
     def turns_in(self, timeline: OutputTimeline, table: FrameTable) -> tuple[SpeakerTurns, ...]:
         """Return when each speaker speaks in an output."""
         return tuple(
-            SpeakerTurns(speaker.name, speaker.voice, _frames(timeline, table, speaker.stretches))
+            SpeakerTurns(speaker.name, speaker.drive_index, _frames(timeline, table, speaker.stretches))
             for speaker in self.speakers
         )
 
@@ -80,7 +80,7 @@ def open_dialogue(config: JobConfig, video: SourceVideo, inputs: AudioInputs) ->
     return Dialogue(tuple(speakers), tuple(stems), tuple(notes))
 
 
-def _stretches(name: str, turns: Sequence[Turn], start: Fraction) -> list[Stretch]:
+def _stretches(name: str, turns: Sequence[Turn], start: Fraction) -> list[TimeRange]:
     """Return a speaker's turns on the clock of the video. start: second of it at which second 0 of the turns lies."""
     own = [(turn.start, turn.stop) for turn in turns if turn.speaker == name]
     joined = join_turns(own, [(turn.start, turn.stop) for turn in turns if turn.speaker != name])
@@ -93,7 +93,7 @@ def split_at_turns(timeline: OutputTimeline, speakers: Sequence[SpeakerTurns | S
     return split_held(timeline, sorted({border for each in speakers for turn in each.turns for border in turn}))
 
 
-def _frames(timeline: OutputTimeline, table: FrameTable, own: Sequence[Stretch]) -> tuple[Interval, ...]:
+def _frames(timeline: OutputTimeline, table: FrameTable, own: Sequence[TimeRange]) -> tuple[Interval, ...]:
     """Return the output frames of turns: those shown at or after its start and before its stop, as for ranges.
 
     own: on the clock of the video, which goes on where the output is prolonged; an extraction keeps it.
@@ -123,7 +123,7 @@ class Share:
         """Return the share in one line."""
         speaker = self.speaker
         who = " and ".join(f"person {number}" for number in speaker.people) or "not seen"
-        sound = "own stem" if speaker.voice else "the dub"
+        sound = "own stem" if speaker.drive_index else "the dub"
         count = f"{len(speaker.turns)} turn{'' if len(speaker.turns) == 1 else 's'}"
         return (
             f"{speaker.name}: {who}, {sound}; {count}, {self.spoken_seconds:.1f} s,"

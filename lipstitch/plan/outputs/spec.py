@@ -47,7 +47,7 @@ class SpeakerTurns:
     """When one speaker of a dialogue speaks in an output. Who that is in the picture is known after the scan."""
 
     name: str
-    voice: int
+    drive_index: int
     """What drives their lips: 0 the dub, n the n-th stem."""
     turns: tuple[Interval, ...]
     """Output frames: sorted, disjoint."""

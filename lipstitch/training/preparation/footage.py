@@ -31,7 +31,7 @@ from lipstitch.training.dataset.crops import CROP_PX, CropCutter
 from lipstitch.training.dataset.facts import VERSION, Segment, VideoFacts
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND, grid_segments, within_sound
 from media.audio.reader import first_sample_time, read_samples, sound_length
-from media.clips import Span
+from media.clips import FaceSpan, Gap, Span
 from media.info import MediaInfo
 from media.packets.frame_table import FrameTable
 from media.packets.scan import scan_packets
@@ -41,7 +41,8 @@ from media.reader import FrameReader
 from media.source_video import SourceVideo
 from renderer.mel import COLUMNS_PER_SECOND, MEL_BANDS, SAMPLE_RATE, WINDOW_COLUMNS, MelTrack, window_start
 from segmenter.detectors.base import FaceDetector
-from segmenter.scanner import scan_faces
+from segmenter.scan import ScanSettings
+from segmenter.scanner import FaceScanner, scan_faces
 from segmenter.spans.find import find_spans
 from segmenter.spans.presence import SpanSettings
 from segmenter.tracker import BoxTracker
@@ -99,20 +100,19 @@ def _write_faces(
     sound_start, num_columns = _write_mel(info, table, folder)
     spans = _find_faces(info, table, detector, min_face_px)
     rejected: dict[str, float] = defaultdict(float)
-    plan: list[tuple[Span, list[Segment]]] = []
+    plan: list[tuple[FaceSpan, list[Segment]]] = []
     for span in spans:
         seconds = float(table.seconds(span.stop_frame) - table.seconds(span.start_frame))
-        segments: list[Segment] = []
-        if span.path is None:
+        if isinstance(span, Gap):
             rejected[span.reason] += seconds
-        else:
-            whole = list(grid_segments(table, (span.start_frame, span.stop_frame)))
-            heard = [within_sound(table, each, sound_start=sound_start, num_columns=num_columns) for each in whole]
-            segments = [each for each in heard if len(each) >= LEAST_ROWS]
-            seen = sum(map(len, whole)) / STEPS_PER_SECOND
-            rejected["fewer than 14 frames/s"] += max(seconds - seen, 0)
-            rejected["outside the sound"] += seen - sum(map(len, heard)) / STEPS_PER_SECOND
-            rejected["shorter than 1 s"] += sum(map(len, heard)) / STEPS_PER_SECOND - _seconds(segments)
+            continue
+        whole = list(grid_segments(table, (span.start_frame, span.stop_frame)))
+        heard = [within_sound(table, each, sound_start=sound_start, num_columns=num_columns) for each in whole]
+        segments = [each for each in heard if len(each) >= LEAST_ROWS]
+        seen = sum(map(len, whole)) / STEPS_PER_SECOND
+        rejected["fewer than 14 frames/s"] += max(seconds - seen, 0)
+        rejected["outside the sound"] += seen - sum(map(len, heard)) / STEPS_PER_SECOND
+        rejected["shorter than 1 s"] += sum(map(len, heard)) / STEPS_PER_SECOND - _seconds(segments)
         plan.append((span, segments))
     tracks = _write_crops(info, table, plan, folder, detector)
     planned = sum(_seconds(segments) for _, segments in plan)
@@ -131,14 +131,9 @@ def _find_faces(info: MediaInfo, table: FrameTable, detector: FaceDetector, min_
     video = info.require_video()
     whole = (0, len(table))
     with FrameReader(SourceVideo(info, table), num_threads=1, roughly=True) as reader:
-        scan = scan_faces(
-            reader.read(range(*whole)),
-            table=table,
-            detector=detector,
-            converter=PictureConverter(video.orientation),
-            upright_size=video.upright_size,
-            min_face_px=min_face_px,
-        )
+        converter, settings = PictureConverter(video.orientation), ScanSettings(min_face_px=min_face_px)
+        scanner = FaceScanner(table, video.upright_size, detector, converter, settings)
+        scan = scan_faces(reader.read(range(*whole)), scanner)
     return find_spans(scan, table, [whole], SpanSettings(min_face_px=min_face_px))
 
 
@@ -176,7 +171,7 @@ def _write_mel(info: MediaInfo, table: FrameTable, folder: Path) -> tuple[Fracti
 def _write_crops(
     info: MediaInfo,
     table: FrameTable,
-    plan: list[tuple[Span, list[Segment]]],
+    plan: list[tuple[FaceSpan, list[Segment]]],
     folder: Path,
     detector: FaceDetector,
 ) -> tuple[tuple[int, int], ...]:
@@ -210,7 +205,7 @@ def _write_crops(
 
 
 def _tracks(
-    plan: list[tuple[Span, list[Segment]]], cut: np.ndarray[Any, np.dtype[np.bool_]]
+    plan: list[tuple[FaceSpan, list[Segment]]], cut: np.ndarray[Any, np.dtype[np.bool_]]
 ) -> Iterator[tuple[int, int]]:
     """Yield the runs of rows that hold a face; segments stay apart."""
     first = 0

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.errors import CheckpointNotFound, ConfigError
+from base.errors import ConfigError
 from base.files import locked, write_json
 from base.machine import num_cores
 from lipstitch.progress import Reporter, stage
@@ -18,7 +18,7 @@ from lipstitch.training.dataset.grid import STEPS_PER_SECOND
 from lipstitch.training.preparation.footage import prepare_video
 from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint
 from segmenter.detectors.base import FaceDetector
-from segmenter.detectors.build import DetectorChoice, build_detector
+from segmenter.find_detector import AUTO, build_detector, choose_detector, detector_names, detector_with_weights
 
 ENDINGS = frozenset(
     {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
@@ -26,30 +26,36 @@ ENDINGS = frozenset(
 """Files in a folder that are taken for videos."""
 MIN_FACE_PX = 64
 """Least height of a face, forehead to chin, in pixels of the video: what the renderer's jobs ask for, too."""
-DETECTOR_WEIGHTS = "retinaface_mobilenet"
 MOST_WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSource:
-    """Where the face detector comes from; each thread builds its own."""
+    """Which face detector is used; each thread builds its own."""
 
-    choice: DetectorChoice = "auto"
-    """auto: RetinaFace if its weights are there or can be had, else OpenCV's cascade."""
-    weights: str = DETECTOR_WEIGHTS
-    """A name in checkpoints/registry.toml, or a path."""
+    choice: str = AUTO
+    """A detector's name, or auto: the preferred one whose weights can be found."""
+    weights: str | None = None
+    """A name in checkpoints/registry.toml, or a path; None: the detector's own."""
 
-    def find(self, reporter: Reporter) -> tuple[DetectorChoice, Path | None]:
-        """Return the detector to build and its weights. Raises CheckpointError if it was asked for and is missing."""
-        if self.choice == "cascade":
-            return "cascade", None
-        try:
-            return "retinaface", find_checkpoint(self.weights, folder=SHIPPED_REGISTRY.parent)
-        except CheckpointNotFound as exc:
-            if self.choice == "retinaface" or self.weights != DETECTOR_WEIGHTS:
-                raise
-            reporter.warning(f"using OpenCV's frontal-face cascade, which misses turned faces. For RetinaFace: {exc}")
-            return "cascade", None
+    def find(self, reporter: Reporter) -> tuple[str, Path | None]:
+        """Return the detector to build and its weights.
+
+        Raises ConfigError for an unknown detector, CheckpointError if the weights of a detector that was named (or
+        weights that were named) cannot be found.
+        """
+        known = (AUTO, *detector_names())
+        if self.choice not in known:
+            raise ConfigError(f"--detector (now {self.choice!r}): give {', '.join(known[:-1])} or {known[-1]}.")
+        owner = detector_with_weights(self.choice)
+        is_named = self.weights not in (None, owner.weights)
+        choice = owner.name if self.choice == AUTO and is_named else self.choice
+
+        def find_weights(detector: type[FaceDetector]) -> Path:
+            name = self.weights if self.weights and detector is owner else str(detector.weights)
+            return find_checkpoint(name, folder=SHIPPED_REGISTRY.parent)
+
+        return choose_detector(choice, find_weights, reporter.warning)
 
 
 @dataclass(slots=True)

@@ -128,8 +128,10 @@ def test_changing_the_target_redoes_what_it_changes(work):
 def test_the_number_of_a_person_plays_no_part(work, monkeypatch):
     """Other numbers, as another video before the cut would give: the frames stay, so the clips do."""
     _, before, _ = work(target=1)
-    rank = people._rank
-    monkeypatch.setattr(people, "_rank", lambda *given: {label: 3 - number for label, number in rank(*given).items()})
+    rank = people._number_people
+    monkeypatch.setattr(
+        people, "_number_people", lambda *given: {label: 3 - number for label, number in rank(*given).items()}
+    )
     redone, after, _ = work(target=2)
     assert redone.clips == set()
     assert faces_of(after) == [(start, stop, 2) for start, stop, _ in faces_of(before)]

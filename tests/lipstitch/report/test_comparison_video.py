@@ -34,7 +34,7 @@ def _clip(timeline, index, start, stop, rendered, outcome="rendered"):
     """Return a finished clip of output frames [start, stop) with new mouths in some of them."""
     shown = [frame for run in timeline.runs for frame in run.source_frames(run.start_frame, run.stop_frame)]
     action = "copy" if outcome == "copied" else "render"
-    clip = Clip(index, start, stop, action, "", tuple(shown[start:stop]), (), tuple(rendered), 0, 0)
+    clip = Clip(index, start, stop, action, "", tuple(shown[start:stop]), (), tuple(rendered))
     return RenderedClip(clip, None, outcome, "", sum(b - a for a, b in rendered), 0.0)
 
 
@@ -220,7 +220,7 @@ def test_a_reel_that_came_out_short_never_gets_its_name(case, tmp_path, monkeypa
 def test_six_seconds_of_a_clip_are_shown(case):
     step = case.table.pts[1] - case.table.pts[0]  # 25 frames a second
     timeline = replace(case.timeline, pts=range(0, 1000 * step, step), end_pts=1000 * step)
-    clip = Clip(0, 0, 1000, "render", "", tuple(range(1000)), (), ((100, 1000),), 0, 0)
+    clip = Clip(0, 0, 1000, "render", "", tuple(range(1000)), (), ((100, 1000),))
     rendered = RenderedClip(clip, None, "rendered", "", 900, 0.0)
     excerpt = reel._excerpt(_edit(case.output, timeline), rendered, 10)
     assert len(excerpt.ticks) == 60

@@ -31,10 +31,10 @@ LEAST_CHANGE = 20
 """Of luma: coding changes less, DarkMouths more."""
 
 
-def canned_scan(frames, *, upright_size, **_):
+def canned_scan(frames, scanner, **_):
     faces = (Face(FaceBox(*map(float, BOX)), 0.9),)
     samples = [FrameDetections(index, faces if SPAN[0] <= index < SPAN[1] else ()) for index, _ in frames]
-    return Scan(tuple(samples), SPAN, "cascade", upright_size)
+    return Scan(tuple(samples), SPAN, "cascade", scanner.upright_size)
 
 
 @pytest.fixture

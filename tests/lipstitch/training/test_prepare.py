@@ -33,7 +33,7 @@ from renderer.mel import MelTrack
 from renderer.networks.base import WAV2LIP_SPEC
 from renderer.render import ClipJob, ClipRenderer, LipSync
 from segmenter.detectors.cascade import CascadeDetector
-from segmenter.scanner import scan_faces
+from segmenter.scanner import FaceScanner, scan_faces
 from segmenter.spans.find import find_spans
 from segmenter.spans.presence import SpanSettings
 from segmenter.tracker import ALIGN, BoxTracker
@@ -63,13 +63,8 @@ def rendered_inputs(video, folder):
     detector = CascadeDetector()
     converter = PictureConverter(UPRIGHT)
     with FrameReader(SourceVideo(info, table), roughly=True) as reader:
-        scan = scan_faces(
-            reader.read(range(len(table))),
-            table=table,
-            detector=detector,
-            converter=converter,
-            upright_size=info.require_video().upright_size,
-        )
+        scanner = FaceScanner(table, info.require_video().upright_size, detector, converter)
+        scan = scan_faces(reader.read(range(len(table))), scanner)
     spans = find_spans(scan, table, [(0, len(table))], SpanSettings())
     faces = tuple(span for span in spans if span.kind == "face")
     wav = folder / "driving.wav"
@@ -85,7 +80,7 @@ def rendered_inputs(video, folder):
     recorder, given = Recorder(), {}
     for span in faces:
         frames = range(span.start_frame, span.stop_frame)
-        clip = Clip(0, frames.start, frames.stop, "render", "", frames, (span,), ((frames.start, frames.stop),), 0, 0)
+        clip = Clip(0, frames.start, frames.stop, "render", "", frames, (span,), ((frames.start, frames.stop),))
         recorder.faces.clear()
         recorder.windows.clear()
         with MelTrack(wav) as mel:
