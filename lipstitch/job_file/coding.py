@@ -48,5 +48,5 @@ class StitcherConfig(BaseModel, frozen=True, extra="forbid"):
     verify: Literal["packets", "full", "none"] = Field(
         default="packets",
         description="How the finished file is checked before it gets its name. packets: every packet, stream"
-        " properties, and the pictures at beginning, seams and end. full: source and output are also decoded and compared.",
+        " properties, and the pictures at beginning, seams and end. full: both videos are also decoded and compared.",
     )
