@@ -80,7 +80,7 @@ ROOMS = {
 """Files of each part of the project."""
 
 UNCLEAN = (
-    *("base", "media", "segmenter", "renderer", "stitcher", "tools", "benchmarks", "lipstitch", "tests"),
+    *("base", "media", "segmenter", "renderer", "stitcher", "tools", "benchmarks", "tests"),
     *(f"lipstitch/{room}" for room in ("execution", "job_file", "plan", "report", "source", "training")),
 )
 """Rooms that are being cleaned; empty when all are."""

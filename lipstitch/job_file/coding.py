@@ -8,10 +8,10 @@ from pydantic import BaseModel, Field
 
 
 class AudioConfig(BaseModel, frozen=True, extra="forbid"):
-    """How the soundtrack is coded, where the dub's own packets cannot be used."""
+    """How the soundtrack is encoded, where the dub's own packets cannot be copied."""
 
     codec: Literal["auto", "aac", "mp3", "ac3", "opus", "flac", "pcm_s16le", "pcm_s24le"] = Field(
-        default="auto", description="auto: AAC where the container takes it."
+        default="auto", description="auto: AAC where the container supports it."
     )
     bit_rate: int | None = Field(
         default=None, ge=16_000, le=1_536_000, description="Bits per second. Omitted: 192000 for two channels."
@@ -22,7 +22,7 @@ class AudioConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class VideoConfig(BaseModel, frozen=True, extra="forbid"):
-    """How frames are coded, where packets cannot be copied."""
+    """How frames are encoded, where packets cannot be copied."""
 
     crf: int = Field(
         default=13,
@@ -38,15 +38,15 @@ class VideoConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class StitcherConfig(BaseModel, frozen=True, extra="forbid"):
-    """How the output is put together."""
+    """How the output is assembled and checked."""
 
     audio: AudioConfig = AudioConfig()
     video: VideoConfig = VideoConfig()
     crossfade_seconds: float = Field(
-        default=0.02, ge=0, le=1, description="Length of the cross-fades where sound is joined."
+        default=0.02, ge=0, le=1, description="Length of the cross-fade where sound is joined."
     )
     verify: Literal["packets", "full", "none"] = Field(
         default="packets",
-        description="How the finished file is checked before it gets its name. packets: every packet, what players are"
-        " told, and the pictures at head, seams and end. full: source and output are decoded whole and compared.",
+        description="How the finished file is checked before it gets its name. packets: every packet, stream"
+        " properties, and the pictures at beginning, seams and end. full: both videos are also decoded and compared.",
     )

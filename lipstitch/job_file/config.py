@@ -47,33 +47,34 @@ class _Model(BaseModel):
 
 
 class InputConfig(_Model):
-    """What goes in."""
+    """The video and its sound."""
 
     video: FilePath = Field(description="The video. Any file FFmpeg reads.")
     audio: FilePath | None = Field(
         default=None, description="The dub: any audio or video file. Omitted: the video's own sound."
     )
     drive_audio: FilePath | None = Field(
-        default=None, description="What drives the lips (a clean voice, as long as `audio`); `audio` is what is heard."
+        default=None, description="A clean voice, as long as `audio`, that drives the lips; `audio` is what is heard."
     )
     speakers: SpeakersConfig | None = Field(
-        default=None, description="A dialogue: who speaks when, and who that is in the picture. See SpeakersConfig."
+        default=None, description="A dialogue: who speaks when, and who that is in the video."
     )
     audio_start: AudioStart = Field(
         default="auto",
         description="Where second 0 of the dub (and of drive_audio, stems and turns) lies. video: at the first frame."
-        " sound: where the video's own sound begins, as in a dub made from sound that was taken out of the video."
-        " Seconds since the first frame, negative for before it. auto: told by its length, with a warning where that"
-        " does not tell. Sound inside a video file counts from that video's first frame.",
+        " sound: where the video's own sound begins, as in a dub made from extracted sound. A time: seconds after the"
+        " first frame, negative for before it. auto: decided by the dub's length, with a warning if that is ambiguous."
+        " Sound in a video file always counts from that video's first frame.",
     )
     accept_damaged: bool = Field(
-        default=False, description="Use what is there of a file that is cut off; otherwise such a file is refused."
+        default=False,
+        description="Use the readable part of a truncated file; otherwise such a file is refused.",
     )
     length_policy: Literal["video", "cut", "error", "freeze", "loop", "bounce"] = Field(
         default="video",
-        description="When dub and video differ. video: the video's length; a longer dub is trimmed only if what is cut"
-        " is silence. cut: a longer dub is always trimmed. error: more than one frame is an error. freeze, loop,"
-        " bounce: the video is prolonged.",
+        description="When dub and video differ in length. video: the video's length; a longer dub is trimmed only if"
+        " the rest is silent. cut: a longer dub is always trimmed. error: more than one frame is an error. freeze,"
+        " loop, bounce: the video is prolonged.",
     )
 
 
@@ -102,7 +103,9 @@ class RangeConfig(_Model):
 class ExtractConfig(_Model):
     """How ranges are extracted."""
 
-    join: bool = Field(default=False, description="One output with all ranges in order, instead of one output a range.")
+    join: bool = Field(
+        default=False, description="Write one file with all ranges in order, instead of one file per range."
+    )
 
 
 def _detector_weights(validated: dict[str, Any]) -> str:
@@ -131,7 +134,7 @@ class SegmenterConfig(_Model):
     target: Target = Field(
         default="main",
         description="Whose lips move. main: who is on screen longest while the dub speaks. largest: the largest face of"
-        " each shot. all: everybody. {reference: photo.jpg}: who is on a photo. {at: time, point: [x, y]}: whose face"
+        " each shot. all: everyone. {reference: photo.jpg}: who is on a photo. {at: time, point: [x, y]}: whose face"
         " is there then. A number: a person, as python main.py people shows them.",
     )
     spans: FilePath | None = Field(
@@ -210,12 +213,12 @@ class SegmenterConfig(_Model):
 
 
 class RendererConfig(_Model):
-    """How mouths are drawn."""
+    """How lips are rendered."""
 
     checkpoint: Checkpoint = Field(
         default="compact", description="The network's weights: a name in checkpoints/registry.toml or a path."
     )
-    allow_torchscript: bool = Field(default=False, description="Read TorchScript archives, which can hold code.")
+    allow_torchscript: bool = Field(default=False, description="Open TorchScript archives, which can contain code.")
     pads: tuple[Pixels, Pixels, Pixels, Pixels] = Field(
         default=(0, 10, 0, 0), description="Pixels added to the face box: top, bottom, left, right."
     )
@@ -239,25 +242,29 @@ class RendererConfig(_Model):
     )
     silence: Silence = Field(
         default="close",
-        description="What the mouth does while the driving sound holds no speech. close: it is drawn shut, or stays as"
-        " it is where it is shut. original: it stays as it is. render: whatever the network makes of noise and breath.",
+        description="What mouths do while the driving sound contains no speech. close: they are drawn closed, or kept"
+        " where they are closed already. original: they stay as in the source. render: whatever the network draws.",
     )
     fade_seconds: float = Field(
         default=0.16,
         ge=0,
         le=2,
-        description="How long a mouth takes to come or go where rendering begins or ends inside a shot. 0: no time.",
+        description="Length of the fade where rendering begins or ends within a shot. 0: no fade.",
     )
-    batch_size: int = Field(default=16, ge=1, le=1024, description="Faces in one pass of the network.")
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+    batch_size: int = Field(
+        default=16, ge=1, le=1024, description="Faces per pass of the network. Lower it if memory runs out."
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ... auto: CUDA if available.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Arithmetic of the network."
+        default="auto", description="Arithmetic of the network. auto: bfloat16 or float16 where the device supports it."
     )
     on_failure: Literal["pass_through", "stop"] = Field(
-        default="pass_through", description="What becomes of a clip that cannot be rendered even in small batches."
+        default="pass_through",
+        description="What happens to a clip that cannot be rendered even in small batches. pass_through: it falls back"
+        " to the original frames. stop: the job fails.",
     )
     frame_hashes: bool = Field(
-        default=False, description="Note a hash of each frame given to the encoder in the report."
+        default=False, description="Write a hash of each frame given to the encoder to the report."
     )
 
 
@@ -311,7 +318,9 @@ class JobConfig(_Model):
     mode: Literal["patch", "extract"] = Field(
         default="patch", description="patch: the whole video, re-synced inside the ranges. extract: only the ranges."
     )
-    ranges: tuple[RangeConfig, ...] | None = Field(default=None, description="Omitted: the whole video.")
+    ranges: tuple[RangeConfig, ...] | None = Field(
+        default=None, description="Time ranges to re-sync or extract. Omitted: the whole video."
+    )
     extract: ExtractConfig = ExtractConfig()
     segmenter: SegmenterConfig = SegmenterConfig()
     renderer: RendererConfig = RendererConfig()
