@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from media.audio.buffer import sample_at
+from media.audio.driving import DRIVING_RATE
 from media.clips import Clip, Fade, Span
 from media.intervals import Interval, complement, intersect, merge
 from media.packets.frame_table import FrameTable
@@ -16,9 +17,6 @@ from media.timeline import FrameRun, OutputTimeline
 from segmenter.people.identities import SAME_PLACE
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES, reach_of
 from segmenter.spans.turns import Speaker, in_turns
-
-DRIVING_RATE = 16000
-"""Samples per second of the sound that drives the lips, as Wav2Lip was trained."""
 
 PATH_MARGIN_FRAMES = reach_of(MOST_WINDOW_FRAMES) + MOST_STEP_FRAMES - 1
 """Frames around a clip in which its tracker may look."""

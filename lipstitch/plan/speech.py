@@ -13,10 +13,10 @@ from typing import Any
 from base.files import content_key
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.workspace import Workspace, hash_input
+from media.audio.driving import DRIVING_RATE
 from media.audio.voice_activity import find_pauses, find_speech
 from media.intervals import Interval, intersect, merge
 from stitcher.audio.mix import SoundPlan, mix
-from stitcher.audio.soundtrack import DRIVING_RATE
 
 SPEECH_VERSION = 2
 """Raised when the same sound gives other stretches of speech than before."""

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
 from media.audio.buffer import sample_at
+from media.audio.driving import DRIVING_RATE
 from media.clips import Span
 from media.faces import FaceBox, FacePath
 from media.info import VideoInfo
 from media.intervals import complement, merge
 from media.orientation import PLAIN
 from media.packets.frame_table import PacketIndex, build_frame_table
-from segmenter.planner import DRIVING_RATE, EXTENDED_REASON, SEAM_REASON, plan_clips
+from segmenter.planner import EXTENDED_REASON, SEAM_REASON, plan_clips
 from stitcher.bitstream_joins import copied_order, decode_slots
 
 TICK = Fraction(1, 1000)
