@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from base.content import content_key, hash_bytes
 from base.errors import WorkspaceError
-from base.files import atomic_file, content_key, disk_errors, hash_bytes
+from base.files import atomic_file, disk_errors
 from lipstitch.job_file.coding import AudioConfig
 from lipstitch.workspace import Workspace, fingerprint
 from media.packets.frame_table import FrameTable

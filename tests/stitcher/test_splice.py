@@ -198,7 +198,7 @@ def test_sources_with_sine_windows_are_joined(m4a, dub, folder):
 
 def test_windows_that_do_not_fit_are_noticed(m4a, dub, folder, monkeypatch):
     path = rewrite(m4a, folder / "sine.m4a", with_sine_windows)
-    monkeypatch.setattr("stitcher.aac_joins._fitted", lambda *_, **__: None)
+    monkeypatch.setattr("stitcher.audio.aac_joins._fitted", lambda *_, **__: None)
     with pytest.raises(UnsupportedMedia, match="windows do not fit"):
         Spliced(path, patched(path, dub, [(3, 5)]), folder / "unfit.m4a")
     assert not list(folder.glob("unfit.m4a*"))
