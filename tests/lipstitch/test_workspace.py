@@ -200,7 +200,7 @@ def test_what_cannot_be_stored_leaves_nothing(tmp_path):
 
 def test_a_key_is_the_same_in_every_process():
     code = (
-        "from pathlib import Path; from fractions import Fraction; from base.files import content_key\n"
+        "from pathlib import Path; from fractions import Fraction; from base.content import content_key\n"
         "from lipstitch.job_file.coding import AudioConfig\n"
         "print(content_key('scan', Fraction(1, 3), {'b': 1, 'a': (2, None)}, AudioConfig()))"
     )
