@@ -12,8 +12,8 @@ try:
 except ImportError:
     ensurepip = None
 name = "%d.%d" % sys.version_info[:2]
-if sys.version_info < (3, 10):
-    sys.exit("lipstitch needs Python 3.10 or newer, $(PYTHON) is %s: name another, as in `make PYTHON=python3.12`." % name)
+if sys.version_info < (3, 11):
+    sys.exit("lipstitch needs Python 3.11 or newer, $(PYTHON) is %s: name another, as in `make PYTHON=python3.12`." % name)
 if ensurepip is None:
     sys.exit("$(PYTHON) cannot make virtual environments: `apt install python3-venv` (or python%s-venv) adds that." % name)
 endef
@@ -29,8 +29,8 @@ setup: $(SETUP_DONE) ## make .venv and install what the project needs (PYTHON=..
 
 # A virtual environment that works is kept: a changed pyproject.toml then costs seconds.
 $(SETUP_DONE): pyproject.toml tools/check_install.py
-	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not installed: Python 3.10 or newer is needed." >&2; exit 1; }
-	@$(VENV_PYTHON) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not installed: Python 3.11 or newer is needed." >&2; exit 1; }
+	@$(VENV_PYTHON) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { "$(PYTHON)" -c "$$REQUIRE_PYTHON" && "$(PYTHON)" -m venv --clear .venv; }
 	$(VENV_PYTHON) -m pip install --no-input --disable-pip-version-check --editable '.[dev]'
 	$(VENV_PYTHON) tools/check_install.py

@@ -1,25 +1,20 @@
-"""Files that are whole or not there: atomic writing, locks, JSON, hashes and content keys."""
+"""Files that are whole or not there: atomic writing, and JSON."""
 
 from __future__ import annotations
 
-import dataclasses
 import errno
-import fcntl
-import hashlib
 import json
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from base.errors import WorkspaceError
 
-CHUNK_BYTES = 1 << 20
-KEY_BYTES = 12
 TOKEN_BYTES = 4
 PARTIAL = rf"(\.[0-9a-f]{{{2 * TOKEN_BYTES}}})?\.part"
 """How the name of a half-written file ends. Each writer has a token of its own, so that a worker which outlives a
@@ -30,28 +25,30 @@ killed run for a moment cannot come between the files of the next one."""
 def atomic_file(path: Path, *, makes_folders: bool = False) -> Iterator[Path]:
     """Yield a partial name beside a path; rename it, flushed to the disk, if all went well, else remove it.
 
-    The partial file is there and locked while it is written, so that clear_leftovers can tell it from one whose writer
-    died. Whoever writes to it may overwrite it, but must not replace it.
-    makes_folders: whether folders on the way are made.
+    The partial file exists and is held while it is written, so that clear_leftovers can tell it from one whose writer
+    died. Its writer may overwrite it, but must not replace it. makes_folders: whether missing folders are made.
     """
     partial = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}.part")
-    lock = -1
+    handle = -1
     try:
         with disk_errors(path):
             if makes_folders:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             with suppress(OSError):  # a file system without locks
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _hold(handle)
             yield partial
             flush(partial)
+            if sys.platform == "win32":  # where an open file cannot be renamed
+                os.close(handle)
+                handle = -1
             os.replace(partial, path)
             flush(path.parent)
     finally:
+        if handle >= 0:
+            os.close(handle)
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        if lock >= 0:
-            os.close(lock)
 
 
 def clear_leftovers(path: Path) -> None:
@@ -59,9 +56,38 @@ def clear_leftovers(path: Path) -> None:
     name = re.compile(re.escape(path.name) + PARTIAL)
     for partial in [*path.parent.iterdir()]:
         if name.fullmatch(partial.name):
-            with suppress(OSError), partial.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                partial.unlink()
+            with suppress(OSError):
+                _remove_unless_held(partial)
+
+
+def clear_all_leftovers(folder: Path) -> None:
+    """Remove what killed runs left half written in a folder; what a living process writes stays."""
+    for partial in [*folder.glob("*.part")]:
+        clear_leftovers(partial.with_name(re.sub(f"{PARTIAL}$", "", partial.name)))
+
+
+# FileLock holds a file of its own beside what it guards. A partial file guards itself: no second file can be left
+# behind, and it is renamed while it is held.
+if sys.platform == "win32":
+
+    def _hold(handle: int) -> None:
+        """Do nothing: Windows does not remove a file that is open."""
+
+    def _remove_unless_held(partial: Path) -> None:
+        partial.unlink()
+
+else:
+    import fcntl
+
+    def _hold(handle: int) -> None:
+        """Lock an open file until it is closed, or its process dies."""
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _remove_unless_held(partial: Path) -> None:
+        """Remove a file; raise OSError if a process holds it."""
+        with partial.open("rb") as file:
+            _hold(file.fileno())
+            partial.unlink()
 
 
 @contextmanager
@@ -76,74 +102,13 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def flush(path: Path) -> None:
     """Flush a file, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    if sys.platform == "win32" and path.is_dir():  # which Windows keeps itself
+        return
+    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def content_key(*parts: Any) -> str:
-    """Return a short hash of values: dataclasses, numbers, text, and sequences and mappings of them."""
-    text = json.dumps(parts, default=plain, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it. Raises TypeError for what has no obvious form."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    if isinstance(value, Fraction | Path):
-        return str(value)
-    if isinstance(value, range):
-        return [value.start, value.stop, value.step]
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    raise TypeError(f"no content key for {type(value).__name__}")
-
-
-def hash_bytes(path: Path) -> str:
-    """Return a BLAKE2b hash of a file's bytes (2 GB take 2 to 3 seconds)."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def take_lock(folder: Path, advice: str) -> int:
-    """Make a folder, keep other runs out of it, and return the open lock file; closing it lets others in.
-
-    Raises WorkspaceError if one works there already. advice: what to do other than waiting for it.
-    """
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
-            # The kernel drops the lock of a process that died, so no run is ever locked out by a dead one.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(lock, 0)
-            os.write(lock, f"process {os.getpid()}".encode())
-        except BlockingIOError as exc:
-            owner = os.read(lock, 100).decode(errors="replace").strip() or "another process"
-            os.close(lock)
-            raise WorkspaceError(f"{folder}: {owner} is working here. Wait for it, or {advice}.") from exc
-        except BaseException:
-            os.close(lock)
-            raise
-    return lock
-
-
-@contextmanager
-def locked(folder: Path, advice: str) -> Iterator[None]:
-    """Keep other runs out of a folder, and clear away what killed ones left half written; see take_lock."""
-    lock = take_lock(folder, advice)
-    try:
-        for partial in [*folder.glob("*.part")]:
-            clear_leftovers(partial.with_name(re.sub(f"{PARTIAL}$", "", partial.name)))
-        yield
-    finally:
-        os.close(lock)
 
 
 def write_json(path: Path, value: Any) -> None:

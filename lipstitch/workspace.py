@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from functools import lru_cache
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from base.files import KEY_BYTES, PARTIAL, atomic_file, content_key, hash_bytes, plain, take_lock
+from base.content import KEY_BYTES, content_key, file_identity, hash_bytes, hash_once, hash_text, plain
+from base.files import PARTIAL, atomic_file
+from base.locks import LOCK_NAME, take_lock
 from lipstitch.job_file.config import JobConfig
 from media.packets.frame_table import FrameTable
 
@@ -33,16 +33,17 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         """Name the folder; it is made and locked by entering."""
         self.folder = folder
-        self._lock = -1
+        self._stack = ExitStack()
 
     def __enter__(self) -> Workspace:
-        self._lock = take_lock(self.folder, "choose another execution.workspace")
+        lock = take_lock(self.folder, "choose another execution.workspace")
+        self._stack.callback(lock.release)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._lock)
+        self._stack.close()
 
     def path(self, stage: str, key: str, suffix: str) -> Path:
         """Return where the file of a stage with a content key belongs."""
@@ -52,7 +53,7 @@ class Workspace:
         """Return the JSON value of a finished file, or None if it is not there or its checksum is not its value's."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["checksum"] == _checksum(json.dumps(content["value"])):
+            if content["checksum"] == hash_text(json.dumps(content["value"])):
                 return content["value"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             pass
@@ -62,7 +63,7 @@ class Workspace:
         """Write a JSON value with its checksum, atomically."""
         text = json.dumps(value, default=plain)
         with atomic_file(path) as partial:
-            partial.write_text(f'{{"checksum": "{_checksum(text)}", "value": {text}}}', encoding="utf-8")
+            partial.write_text(f'{{"checksum": "{hash_text(text)}", "value": {text}}}', encoding="utf-8")
 
     def seal(self, path: Path, known: Mapping[str, Any]) -> None:
         """Store the checksum of a finished file beside it, with what is known of it. Without, it counts for nothing."""
@@ -78,14 +79,14 @@ class Workspace:
 
     def note_output(self, output: Path, partial: Path, job: str) -> None:
         """Note, just before an output gets its name, that it is this unfinished job's; job: its content key."""
-        self.store(self._note_of(output), {"job": job, "file": _identity(partial)})
+        self.store(self._note_of(output), {"job": job, "file": file_identity(partial)})
 
     def wrote_output(self, output: Path, job: str) -> bool:
         """Tell whether an earlier run of the same job wrote an output and was stopped before all were done."""
         note = self.load(self._note_of(output))
         if note is None or not output.exists():  # it may have been stopped between the note and the name
             return False
-        return bool(note == {"job": job, "file": _identity(output)})
+        return bool(note == {"job": job, "file": file_identity(output)})
 
     def _note_of(self, output: Path) -> Path:
         return self.path("output", content_key(output.name), ".json")
@@ -100,7 +101,7 @@ class Workspace:
             if keep == "none" or (keep == "scan" and name["stage"] != "scan") or name["stage"] == "output":
                 path.unlink(missing_ok=True)
         if keep == "none":
-            (self.folder / "lock").unlink()
+            (self.folder / LOCK_NAME).unlink()
             with suppress(OSError):  # something else lies there
                 self.folder.rmdir()
 
@@ -116,30 +117,10 @@ class Workspace:
                 yield path, match
 
 
-def _checksum(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
-
-
-def _identity(path: Path) -> list[int]:
-    """Return what tells a file from every other one, and stays when it is renamed."""
-    status = path.stat()
-    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
-
-
-def hash_input(path: Path) -> str:
-    """Return the hash of a media file's bytes; each file is read once a run, as long as it is not touched."""
-    return _hash_once(str(path), *_identity(path))
-
-
-@lru_cache(maxsize=64)
-def _hash_once(path: str, *_identity: int) -> str:
-    return hash_bytes(Path(path))
-
-
 def fingerprint(path: Path, table: FrameTable) -> str:
     """Return what identifies a source video wherever it lies: size, packet index and bytes; not its name or date."""
     index = hashlib.blake2b(table.pts.tobytes() + table.dts.tobytes() + table.keyframe, digest_size=16).hexdigest()
-    return content_key(path.stat().st_size, index, hash_input(path))
+    return content_key(path.stat().st_size, index, hash_once(path))
 
 
 def workspace_folder(config: JobConfig) -> Path:

@@ -15,9 +15,10 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
 from base.errors import UnreadableMedia
-from media.bitstream import lasting_sei, length_prefix_size, without_display_orientation
+from media.bitstream.sei import lasting_sei, without_display_orientation
+from media.bitstream.side_data import describe_beside
+from media.bitstream.units import length_prefix_size
 from media.orientation import PLAIN, DisplayMatrix
-from media.side_data import describe_beside
 
 UNKNOWN_SIDE_DATA = 64
 """FFmpeg numbers kinds of side data one by one, and has half as many."""

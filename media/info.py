@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Literal
 
 from base.errors import MissingStream, UnsupportedMedia
-from media.bitstream import display_orientation
+from media.bitstream.sei import display_orientation
 from media.orientation import PLAIN, DisplayMatrix, Orientation, find_orientation
 
 Fields = Literal["progressive", "top field first", "bottom field first"]

@@ -7,23 +7,18 @@ It serves the weights of every stage, and needs no torch.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import pooch
+import tomllib
 
+from base.content import hash_once
 from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
 from media.identity import EmbedderSettings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 SHIPPED_REGISTRY = Path(__file__).resolve().parent.parent / "checkpoints" / "registry.toml"
 """The registry of the program, in the folder of the weights that ship with it."""
@@ -99,14 +94,7 @@ def _read_embedder(table: dict[str, Any]) -> EmbedderSettings:
 
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits; an unchanged file is read once per process."""
-    state = path.stat()
-    return _hash(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _hash(path: Path, _num_bytes: int, _changed_ns: int) -> str:
-    digest: str = pooch.file_hash(str(path), alg="sha256")
-    return digest
+    return hash_once(path, "sha256")
 
 
 def find_checkpoint(

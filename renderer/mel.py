@@ -26,12 +26,13 @@ import numpy.typing as npt
 import soundfile
 
 from base.errors import UnreadableMedia, UnsupportedMedia
+from media.audio.driving import DRIVING_RATE, DRIVING_STEP_SAMPLES
 
-SAMPLE_RATE = 16_000
+SAMPLE_RATE = DRIVING_RATE
 """Samples a second."""
 FFT_SAMPLES = 800
 """Samples a column sees: 50 ms."""
-HOP_SAMPLES = 200
+HOP_SAMPLES = DRIVING_STEP_SAMPLES
 """Samples from one column to the next: 12.5 ms."""
 COLUMNS_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
 MEL_BANDS = 80

@@ -19,7 +19,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from base.errors import UnsupportedMedia
-from media.bitstream import AnyPacket
+from media.bitstream.units import AnyPacket
 from media.clips import RenderedClip
 from media.packets.field_pairs import is_hidden, join_fields
 from media.probe import open_input

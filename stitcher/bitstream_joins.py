@@ -9,7 +9,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from media.bitstream import (
+from media.bitstream.hevc_ids import RenumberedSets, add_hevc_sets
+from media.bitstream.side_data import Beside, with_av1_beside, with_beside
+from media.bitstream.units import (
     add_h264_sets,
     as_bla,
     irap_type,
@@ -24,8 +26,6 @@ from media.bitstream import (
 from media.clips import Clip
 from media.info import VideoInfo
 from media.packets.frame_table import FrameTable, rebuild_dts
-from media.packets.hevc_ids import RenumberedSets, add_hevc_sets
-from media.side_data import Beside, with_av1_beside, with_beside
 from media.timeline import OutputTimeline
 
 WITHOUT_SETS = ("hvc1", "dvh1")

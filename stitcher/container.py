@@ -13,13 +13,13 @@ import av
 import av.error
 
 from base.errors import ContractBroken, MediaError, UnsupportedMedia
-from media.bitstream import AnyPacket
+from media.bitstream.side_data import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
+from media.bitstream.units import AnyPacket
 from media.coding.output_codec import StreamCoding
 from media.coding.writer import write_blank
 from media.intervals import Interval
 from media.packets.frame_table import FrameTable
 from media.probe import open_input, probe
-from media.side_data import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
 from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
 from stitcher.packet_sources import VideoPacketSource

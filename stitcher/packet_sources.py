@@ -14,13 +14,13 @@ import av
 from av.packet import PacketSideData
 
 from base.errors import StitchError
-from media.bitstream import AnyPacket, length_prefix_size
+from media.bitstream.side_data import COPIED_KINDS, Beside, is_alpha_key, read_beside
+from media.bitstream.units import AnyPacket, length_prefix_size
 from media.clips import Clip, RenderedClip
 from media.info import VideoInfo
 from media.intervals import Interval, contains
 from media.packets.frame_table import FrameTable
 from media.probe import open_input
-from media.side_data import COPIED_KINDS, Beside, is_alpha_key, read_beside
 from media.source_video import SourceVideo
 from media.timeline import FrameRun, OutputTimeline
 from stitcher.audio.soundtrack import Soundtrack

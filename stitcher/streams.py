@@ -13,9 +13,9 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from base.errors import StitchError, WorkspaceError
+from media.bitstream.side_data import LAYERS, TRANSPARENCY
 from media.info import MediaInfo
 from media.probe import ATTACHED_PICTURE, open_input
-from media.side_data import LAYERS, TRANSPARENCY
 from media.timeline import OutputTimeline
 from stitcher.bitstream_joins import WITHOUT_SETS
 from stitcher.display_size import RESERVE, display_size, write_display_size

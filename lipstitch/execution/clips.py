@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from base.files import content_key
+from base.content import content_key
 from lipstitch.execution.executor import run_clips
 from lipstitch.execution.worker import WorkerSetup, load_finished, share_source
 from lipstitch.job_file.config import JobConfig

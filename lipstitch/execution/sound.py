@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from base.content import content_key, hash_once, plain
 from base.errors import UnsupportedMedia
-from base.files import content_key, plain
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.soundtrack import SoundtrackChoice
 from lipstitch.plan.speech import sound_content
 from lipstitch.progress import Reporter
-from lipstitch.workspace import Workspace, hash_input
+from lipstitch.workspace import Workspace
 from media.info import MediaInfo
 from media.intervals import Interval
 from stitcher.audio.mix import SoundPlan
@@ -60,7 +60,7 @@ def soundtrack_key(plan: SoundPlan, choice: SoundtrackChoice, source: MediaInfo,
 
     anchor: time of the first frame on the output's clock, in seconds.
     """
-    spliced = hash_input(Path(source.path)) if choice.kind == "spliced" else None
+    spliced = hash_once(Path(source.path)) if choice.kind == "spliced" else None
     return content_key(SOUND_VERSION, sound_content(plan), choice.codec, choice.bit_rate, anchor, spliced)
 
 

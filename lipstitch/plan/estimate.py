@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lipstitch.plan.outputs.spec import OutputSpec
+from media.audio.driving import DRIVING_RATE
 from media.clips import Clip
 from media.info import MediaInfo
 
@@ -16,7 +17,7 @@ CODE_FRAMES_PER_SECOND = 100.0
 COPY_FRAMES_PER_SECOND = 3000.0
 CODED_BITS_PER_PIXEL = 0.6
 """Upper end of what x264 needs at the default quality; grain needs more."""
-VOICE_BYTES_PER_SECOND, TRACK_BYTES_PER_SECOND = 4 * 16_000, 24_000
+VOICE_BYTES_PER_SECOND, TRACK_BYTES_PER_SECOND = 4 * DRIVING_RATE, 24_000
 """Of each sound that drives lips, and of a soundtrack of 192 kbit/s."""
 PROCESS_MEGABYTES, FIRST_PROCESS_MEGABYTES = 900, 400
 """Of each worker process, and of the one that starts them."""

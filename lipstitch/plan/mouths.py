@@ -9,8 +9,8 @@ from lipstitch.job_file.config import JobConfig, Silence
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.speech import find_voice_pauses, shared_pauses
 from lipstitch.workspace import Workspace
+from media.audio.driving import DRIVING_RATE
 from media.intervals import Interval
-from stitcher.audio.soundtrack import DRIVING_RATE
 
 BOX_INSTEAD = "box instead of similarity: the detector finds no eyes by which faces could be turned upright"
 

@@ -10,13 +10,13 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from base.files import content_key
+from base.content import content_key, hash_once
 from lipstitch.plan.outputs.spec import OutputSpec
-from lipstitch.workspace import Workspace, hash_input
+from lipstitch.workspace import Workspace
+from media.audio.driving import DRIVING_RATE
 from media.audio.voice_activity import find_pauses, find_speech
 from media.intervals import Interval, intersect, merge
 from stitcher.audio.mix import SoundPlan, mix
-from stitcher.audio.soundtrack import DRIVING_RATE
 
 SPEECH_VERSION = 2
 """Raised when the same sound gives other stretches of speech than before."""
@@ -24,7 +24,7 @@ SPEECH_VERSION = 2
 
 def sound_content(plan: SoundPlan) -> list[Any]:
     """Return a plan with the hash of each file in place of its name, so that files may be moved and renamed."""
-    pieces = [replace(piece, path=hash_input(Path(piece.path))) for piece in plan.pieces]
+    pieces = [replace(piece, path=hash_once(Path(piece.path))) for piece in plan.pieces]
     return [pieces, plan.duration, plan.crossfade_seconds]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.files import content_key
+from base.content import content_key
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings
 from lipstitch.source.parallel_scan import scan_in_parts

@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from base.content import hash_bytes
 from base.errors import ConfigError, TrainingError
-from base.files import disk_errors, hash_bytes, write_json
+from base.files import disk_errors, write_json
 from lipstitch.progress import Reporter
 from lipstitch.training.config import GeneratorConfig
 from lipstitch.training.dataset.dataset import FaceData, split_by_time

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from base.content import content_key
 from base.errors import ConfigError
-from base.files import content_key, locked
+from base.locks import locked
 from lipstitch.progress import Reporter
 from lipstitch.training.config import TrainConfig, _StageConfig
 from lipstitch.training.dataset.dataset import FaceData, Track

@@ -168,6 +168,16 @@ def demuxed(packets: Iterator[av.Packet[av.AudioStream]]) -> Iterator[av.Packet[
         return
 
 
+def decoded_frames(packets: Iterator[av.Packet[av.AudioStream]]) -> Iterator[av.AudioFrame]:
+    """Yield the frames of packets; a packet that is damaged is skipped."""
+    for packet in demuxed(packets):
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            continue
+        yield from frames
+
+
 def _decoded(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStream) -> Iterator[SoundBlock]:
     """Decode packets frame by frame; one that is damaged is skipped.
 
@@ -175,20 +185,15 @@ def _decoded(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStrea
     """
     tick, last, length, num_before = tick_of(stream), None, Fraction(0), 0
     rate, layout, end = 0, "", Fraction(0)
-    for packet in demuxed(packets):
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError:
-            continue
-        for frame in frames:
-            if last is not None:
-                yield last
-                num_before += last.samples.shape[1]
-            rate = rate or frame.sample_rate
-            layout = layout or _layout_of(frame, stream)
-            seconds = frame.pts * (frame.time_base or tick) if frame.pts is not None else end
-            last = SoundBlock(seconds, _floats(frame, stream, rate, layout), rate, layout)
-            length, end = frame.duration * tick, last.end
+    for frame in decoded_frames(packets):
+        if last is not None:
+            yield last
+            num_before += last.samples.shape[1]
+        rate = rate or frame.sample_rate
+        layout = layout or _layout_of(frame, stream)
+        seconds = frame.pts * (frame.time_base or tick) if frame.pts is not None else end
+        last = SoundBlock(seconds, _floats(frame, stream, rate, layout), rate, layout)
+        length, end = frame.duration * tick, last.end
     if last is not None:
         num_samples = last.samples.shape[1]
         if _is_packed(stream) and not has_times(stream):

@@ -15,7 +15,7 @@ import av
 import av.error
 import numpy as np
 
-from media.audio.decoder import BROKEN_FROM, demuxed, is_broken, raw_values
+from media.audio.decoder import BROKEN_FROM, decoded_frames, is_broken, raw_values
 from media.probe import open_input
 
 
@@ -56,24 +56,19 @@ def _survey_version(path: str, stream_index: int, _version: tuple[int, int, int]
 def _survey(packets: Iterator[av.Packet[av.AudioStream]]) -> SampleFaults:
     num_samples = num_broken = at = 0
     first_broken = peak_seconds = peak = 0.0
-    for packet in demuxed(packets):
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError:
-            continue
-        for frame in frames:
-            values = raw_values(frame)
-            high, low = float(values.max(initial=0)), float(values.min(initial=0))  # NaN if one of them is
-            if not (high < BROKEN_FROM and low > -BROKEN_FROM):
-                broken = is_broken(values)
-                if not num_broken:
-                    first_broken = (at + int(broken.any(axis=0).argmax())) / frame.sample_rate
-                num_broken += int(broken.sum())
-                values = np.where(broken, 0, values)
-                high, low = float(values.max()), float(values.min())
-            if max(high, -low) > peak:
-                peak = max(high, -low)
-                peak_seconds = (at + int(np.abs(values).max(axis=0).argmax())) / frame.sample_rate
-            num_samples += values.size
-            at += values.shape[1]
+    for frame in decoded_frames(packets):
+        values = raw_values(frame)
+        high, low = float(values.max(initial=0)), float(values.min(initial=0))  # NaN if one of them is
+        if not (high < BROKEN_FROM and low > -BROKEN_FROM):
+            broken = is_broken(values)
+            if not num_broken:
+                first_broken = (at + int(broken.any(axis=0).argmax())) / frame.sample_rate
+            num_broken += int(broken.sum())
+            values = np.where(broken, 0, values)
+            high, low = float(values.max()), float(values.min())
+        if max(high, -low) > peak:
+            peak = max(high, -low)
+            peak_seconds = (at + int(np.abs(values).max(axis=0).argmax())) / frame.sample_rate
+        num_samples += values.size
+        at += values.shape[1]
     return SampleFaults(num_samples, num_broken, first_broken, peak, peak_seconds)

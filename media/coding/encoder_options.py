@@ -12,7 +12,7 @@ from fractions import Fraction
 import av
 
 from base.errors import UnsupportedMedia
-from media.bitstream import MPEG_SEQUENCE_EXTENSION, free_h264_id, parameter_sets
+from media.bitstream.units import MPEG_SEQUENCE_EXTENSION, free_h264_id, parameter_sets
 from media.info import VideoInfo
 from media.picture import unranged
 

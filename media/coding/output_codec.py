@@ -9,7 +9,7 @@ import av
 import av.error
 
 from base.errors import UnsupportedMedia
-from media.bitstream import join_units, parameter_sets
+from media.bitstream.units import join_units, parameter_sets
 from media.coding.encoder_options import SPLICEABLE, VideoCoding, find_coding
 from media.info import MediaInfo, VideoInfo
 from media.orientation import PLAIN, UPRIGHT

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 import av
 
-from media.bitstream import H264_PPS, H264_SPS, AnyPacket, length_prefix_size, parameter_sets, split_units, unit_type
+from media.bitstream.bits import BitReader, strip_emulation_prevention
+from media.bitstream.units import (
+    H264_PPS,
+    H264_SPS,
+    AnyPacket,
+    length_prefix_size,
+    parameter_sets,
+    split_units,
+    unit_type,
+)
 
 CHROMA_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 """profile_idc of the profiles whose sequence parameter sets tell the chroma format (7.3.2.1.1)."""
@@ -80,35 +89,6 @@ def _joined(first: AnyPacket, second: AnyPacket) -> AnyPacket:
     for data in first.iter_sidedata():
         packet.set_sidedata(data)
     return _hidden(packet) if first.is_discard else packet
-
-
-class _BitReader:
-    """Reads fields of an H.264 unit, from behind its header byte on; bits behind the end are 0."""
-
-    def __init__(self, unit: bytes) -> None:
-        payload = unit[1:].replace(b"\0\0\3", b"\0\0")
-        self._bits = int.from_bytes(payload, "big")
-        self._left = 8 * len(payload)
-
-    def bits(self, count: int) -> int:
-        """Read u(n)."""
-        self._left -= count
-        shifted = self._bits >> self._left if self._left >= 0 else self._bits << -self._left
-        return shifted & ((1 << count) - 1)
-
-    def unsigned(self) -> int:
-        """Read ue(v) (9.1)."""
-        zeros = 0
-        while not self.bits(1):
-            zeros += 1
-            if zeros > 31 or self._left < 0:
-                raise ValueError("no Exp-Golomb code")
-        return (1 << zeros) - 1 + self.bits(zeros)
-
-    def signed(self) -> int:
-        """Read se(v) (9.1.1)."""
-        code = self.unsigned()
-        return (code + 1) // 2 if code % 2 else -(code // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,18 +166,18 @@ class FieldPairs:
 
     def _read_slice(self, unit: bytes) -> _Field | None:
         """Read a slice header (7.3.3) as far as bottom_field_flag."""
-        reader = _BitReader(unit)
-        reader.unsigned()  # first_mb_in_slice
-        reader.unsigned()  # slice_type
-        sequence = self._sequences.get(self._sequence_of_picture_set.get(reader.unsigned(), -1))
+        reader = _payload_reader(unit)
+        reader.ue()  # first_mb_in_slice
+        reader.ue()  # slice_type
+        sequence = self._sequences.get(self._sequence_of_picture_set.get(reader.ue(), -1))
         if sequence is None or not sequence.may_have_fields:
             return None
         if sequence.has_colour_planes:
-            reader.bits(2)
-        frame_num = reader.bits(sequence.frame_num_bits)
-        if not reader.bits(1):  # field_pic_flag
+            reader.u(2)
+        frame_num = reader.u(sequence.frame_num_bits)
+        if not reader.u(1):  # field_pic_flag
             return None
-        return _Field(frame_num, is_bottom=bool(reader.bits(1)), is_reference=bool(unit[0] & 0x60))
+        return _Field(frame_num, is_bottom=bool(reader.u(1)), is_reference=bool(unit[0] & 0x60))
 
     def _take_set(self, unit: bytes) -> None:
         try:
@@ -205,45 +185,50 @@ class FieldPairs:
                 number, sequence = _read_sequence(unit)
                 self._sequences[number] = sequence
             else:
-                reader = _BitReader(unit)
-                number = reader.unsigned()
-                self._sequence_of_picture_set[number] = reader.unsigned()
+                reader = _payload_reader(unit)
+                number = reader.ue()
+                self._sequence_of_picture_set[number] = reader.ue()
         except ValueError:  # a damaged set, which no picture can refer to
             return
 
 
 def _read_sequence(unit: bytes) -> tuple[int, _Sequence]:
     """Read a sequence parameter set (7.3.2.1.1) as far as frame_mbs_only_flag; return its id and what it says."""
-    reader = _BitReader(unit)
-    profile = reader.bits(8)
-    reader.bits(16)  # constraint flags, level
-    number = reader.unsigned()
+    reader = _payload_reader(unit)
+    profile = reader.u(8)
+    reader.u(16)  # constraint flags, level
+    number = reader.ue()
     has_colour_planes = False
     if profile in CHROMA_PROFILES:
-        chroma_format = reader.unsigned()
-        has_colour_planes = chroma_format == 3 and bool(reader.bits(1))
-        reader.unsigned(), reader.unsigned(), reader.bits(1)  # bit depths, qpprime_y_zero_transform_bypass_flag
-        if reader.bits(1):  # seq_scaling_matrix_present_flag
+        chroma_format = reader.ue()
+        has_colour_planes = chroma_format == 3 and bool(reader.u(1))
+        reader.ue(), reader.ue(), reader.u(1)  # bit depths, qpprime_y_zero_transform_bypass_flag
+        if reader.u(1):  # seq_scaling_matrix_present_flag
             for matrix in range(8 if chroma_format != 3 else 12):
-                if reader.bits(1):
+                if reader.u(1):
                     _skip_scaling_list(reader, 16 if matrix < 6 else 64)
-    frame_num_bits = reader.unsigned() + 4
-    order_type = reader.unsigned()
+    frame_num_bits = reader.ue() + 4
+    order_type = reader.ue()
     if order_type == 0:
-        reader.unsigned()  # log2_max_pic_order_cnt_lsb_minus4
+        reader.ue()  # log2_max_pic_order_cnt_lsb_minus4
     elif order_type == 1:
-        reader.bits(1), reader.signed(), reader.signed()
-        for _ in range(reader.unsigned()):
-            reader.signed()
-    reader.unsigned(), reader.bits(1)  # max_num_ref_frames, gaps_in_frame_num_value_allowed_flag
-    reader.unsigned(), reader.unsigned()  # width and height in macroblocks
-    return number, _Sequence(frame_num_bits, has_colour_planes, may_have_fields=not reader.bits(1))
+        reader.u(1), reader.se(), reader.se()
+        for _ in range(reader.ue()):
+            reader.se()
+    reader.ue(), reader.u(1)  # max_num_ref_frames, gaps_in_frame_num_value_allowed_flag
+    reader.ue(), reader.ue()  # width and height in macroblocks
+    return number, _Sequence(frame_num_bits, has_colour_planes, may_have_fields=not reader.u(1))
 
 
-def _skip_scaling_list(reader: _BitReader, size: int) -> None:
+def _skip_scaling_list(reader: BitReader, size: int) -> None:
     """Read past a scaling list (7.3.2.1.1.1)."""
     last = following = 8
     for _ in range(size):
         if following:
-            following = (last + reader.signed()) % 256
+            following = (last + reader.se()) % 256
         last = following or last
+
+
+def _payload_reader(unit: bytes) -> BitReader:
+    """Return a reader that stands behind the header byte of a unit."""
+    return BitReader(strip_emulation_prevention(unit[1:]))

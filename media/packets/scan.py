@@ -12,7 +12,7 @@ import av
 import av.error
 
 from base.errors import UnreadableMedia, UnsupportedMedia
-from media.bitstream import AnyPacket, is_clean_keyframe, length_prefix_size, sequence_sets
+from media.bitstream.units import AnyPacket, is_clean_keyframe, length_prefix_size, sequence_sets
 from media.info import MediaInfo, VideoInfo
 from media.packets.field_pairs import is_hidden, join_fields
 from media.packets.frame_table import (

@@ -15,30 +15,14 @@ import av.error
 from base.errors import StitchError, UnsupportedMedia
 from base.files import atomic_file
 from media.audio.buffer import Samples, audio_frame, num_channels, sample_at
+from media.audio.driving import DRIVING_RATE
 from media.audio.reader import first_sample_time, sound_format, sound_length
 from media.audio.sample_faults import survey_samples
 from media.audio.voice_activity import mute
 from media.info import AudioInfo, MediaInfo
 from media.intervals import Interval
 from media.probe import open_input
-from stitcher.audio.mix import SoundPiece, SoundPlan, mix
-
-__all__ = [
-    "SoundPiece",
-    "SoundPlan",
-    "Soundtrack",
-    "can_copy",
-    "copy_soundtrack",
-    "default_codec",
-    "fit_clock",
-    "mix",
-    "takes",
-    "write_driving",
-    "write_soundtrack",
-]
-
-DRIVING_RATE = 16000
-"""Samples per second of the sound that drives the lips: what Wav2Lip was trained with."""
+from stitcher.audio.mix import SoundPlan, mix
 
 AAC_FRAME_SAMPLES = 1024
 

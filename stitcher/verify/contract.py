@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from base.errors import ContractBroken, MediaError
-from media.bitstream import AnyPacket, length_prefix_size
+from media.bitstream.units import AnyPacket, length_prefix_size
 from media.info import MediaInfo, VideoInfo
 from media.packets.frame_table import FrameTable
 from media.packets.scan import scan_packets

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from base.errors import ContractBroken
-from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
+from media.bitstream.side_data import read_beside
+from media.bitstream.units import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
 from media.info import MediaInfo, VideoInfo
 from media.orientation import PLAIN
 from media.packets.field_pairs import is_hidden, join_fields
 from media.packets.frame_table import FrameTable
 from media.picture import unranged
 from media.probe import open_input
-from media.side_data import read_beside
 from media.timeline import OutputTimeline
 from stitcher.streams import named_keys
 from stitcher.verify.pixels import FrameProvenance, source_frames

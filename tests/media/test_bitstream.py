@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import UnsupportedMedia
-from media.bitstream import (
+from media.bitstream.sei import lasting_sei
+from media.bitstream.units import (
     H264_IDR,
     HEVC_BLA_N_LP,
     HEVC_CRA,
@@ -19,7 +20,6 @@ from media.bitstream import (
     irap_type,
     is_clean_keyframe,
     join_units,
-    lasting_sei,
     length_prefix_size,
     parameter_sets,
     split_av1_units,

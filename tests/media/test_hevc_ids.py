@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from base.errors import StitchError, UnsupportedMedia
-from media.bitstream import join_units, parameter_sets, split_units, unit_type
-from media.packets.hevc_ids import RenumberedSets, add_hevc_sets
+from media.bitstream.hevc_ids import RenumberedSets, add_hevc_sets
+from media.bitstream.units import join_units, parameter_sets, split_units, unit_type
 from media.probe import probe
 from tests.support.synthetic import make_video, stamped_frame
 

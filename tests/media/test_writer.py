@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from base.errors import UnsupportedMedia, WorkspaceError
-from media.bitstream import free_h264_id, irap_type, is_clean_keyframe, parameter_sets
+from media.bitstream.units import free_h264_id, irap_type, is_clean_keyframe, parameter_sets
 from media.coding.encoder_options import choose_coding, coded_rate, with_lower_crf
 from media.coding.writer import ClipWriter, least_psnr
 from media.packets.scan import scan_packets

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from base.errors import MediaError, UnreadableMedia, UnsupportedMedia
-from media.bitstream import length_prefix_size, split_units, unit_type
+from media.bitstream.units import length_prefix_size, split_units, unit_type
 from media.coding.output_codec import choose_stream
 from media.coding.writer import least_psnr
 from media.intervals import complement

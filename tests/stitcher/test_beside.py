@@ -9,7 +9,7 @@ import pytest
 
 from base.errors import ContractBroken, UnsupportedMedia
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
-from media.bitstream import join_units, length_prefix_size, split_av1_units, split_units
+from media.bitstream.units import join_units, length_prefix_size, split_av1_units, split_units
 from media.probe import probe
 from stitcher.verify.pixels import FrameProvenance
 from stitcher.verify.streams import take_inventory, verify_copies

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
-from media.bitstream import HEVC_BLA_N_LP, HEVC_CRA, irap_type, join_units, parameter_sets, split_units
+from media.bitstream.units import HEVC_BLA_N_LP, HEVC_CRA, irap_type, join_units, parameter_sets, split_units
 from media.probe import probe
 from stitcher.bitstream_joins import Bitstream, copied_order, decode_slots
 from tests.segmenter.test_planner import CLOSED, VIDEO, cases, faces_of, plan, table_of

@@ -8,7 +8,6 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from sound_material import audio_index, decibels, lag, packets_of, read_all, rms, voice, with_edits, write_sound
 
 from base.errors import StitchError, UnreadableMedia, UnsupportedMedia, WorkspaceError
 from media.audio.buffer import sample_at
@@ -16,6 +15,17 @@ from media.audio.reader import sound_length
 from media.probe import probe
 from stitcher.audio.mix import SoundPiece, SoundPlan, mix
 from stitcher.audio.soundtrack import can_copy, copy_soundtrack, default_codec, takes, write_driving, write_soundtrack
+from tests.support.sound_material import (
+    audio_index,
+    decibels,
+    lag,
+    packets_of,
+    read_all,
+    rms,
+    voice,
+    with_edits,
+    write_sound,
+)
 
 RATE = 44100
 SOURCE, DUB = voice(6, RATE), voice(5, RATE, seed=3)

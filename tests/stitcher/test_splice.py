@@ -4,7 +4,16 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from sound_material import (
+
+from base.errors import UnsupportedMedia
+from media.audio.buffer import named_layout, sample_at
+from media.audio.reader import sound_length
+from media.info import AudioInfo
+from media.probe import probe
+from stitcher.audio.aac_joins import _with_sine
+from stitcher.audio.mix import SoundPiece, SoundPlan, mix
+from stitcher.audio.splice import can_splice, splice_soundtrack
+from tests.support.sound_material import (
     audio_index,
     decibels,
     lag,
@@ -16,15 +25,6 @@ from sound_material import (
     with_edits,
     write_sound,
 )
-
-from base.errors import UnsupportedMedia
-from media.audio.buffer import named_layout, sample_at
-from media.audio.reader import sound_length
-from media.info import AudioInfo
-from media.probe import probe
-from stitcher.audio.aac_joins import _with_sine
-from stitcher.audio.mix import SoundPiece, SoundPlan, mix
-from stitcher.audio.splice import can_splice, splice_soundtrack
 from tests.support.synthetic import with_payload
 
 LOG = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ def test_sources_with_sine_windows_are_joined(m4a, dub, folder):
 
 def test_windows_that_do_not_fit_are_noticed(m4a, dub, folder, monkeypatch):
     path = rewrite(m4a, folder / "sine.m4a", with_sine_windows)
-    monkeypatch.setattr("stitcher.aac_joins._fitted", lambda *_, **__: None)
+    monkeypatch.setattr("stitcher.audio.aac_joins._fitted", lambda *_, **__: None)
     with pytest.raises(UnsupportedMedia, match="windows do not fit"):
         Spliced(path, patched(path, dub, [(3, 5)]), folder / "unfit.m4a")
     assert not list(folder.glob("unfit.m4a*"))

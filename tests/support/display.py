@@ -5,7 +5,8 @@ from pathlib import Path
 
 import av
 
-from media.bitstream import SEI_PREFIXES, join_units, length_prefix_size, split_units
+from media.bitstream.sei import SEI_PREFIXES
+from media.bitstream.units import join_units, length_prefix_size, split_units
 
 OFFSETS = {b"tkhd": {0: 40, 1: 52}, b"mvhd": {0: 36, 1: 48}}
 """Bytes from the version of a box to its matrix, by version: ISO/IEC 14496-12 8.2.2 and 8.3.2."""

@@ -16,6 +16,7 @@ from lipstitch.plan.outputs.dialogue import Dialogue
 from lipstitch.plan.outputs.length_policy import fit_timeline
 from lipstitch.plan.outputs.ranges import JobRange
 from lipstitch.plan.outputs.spec import DriveAudio, DriveSegment, OutputSpec, SpeakerTurns
+from media.audio.driving import DRIVING_RATE, DRIVING_STEP_SAMPLES
 from media.intervals import Interval, merge
 from media.packets.frame_table import FrameTable
 from media.source_video import SourceVideo
@@ -26,7 +27,7 @@ from stitcher.container import first_time
 
 DRIVE_MARGIN_SECONDS = Fraction(1, 2)
 """Driving sound around a range. A mel window sees 25 ms before its frame and 225 ms behind."""
-MEL_COLUMN_SECONDS = Fraction(1, 80)
+MEL_COLUMN_SECONDS = Fraction(DRIVING_STEP_SAMPLES, DRIVING_RATE)
 
 
 def plan_outputs(

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from base.content import content_key
 from base.errors import ConfigError, TrainingError
-from base.files import content_key, read_json
+from base.files import read_json
 from lipstitch.training.dataset.crops import CROP_PX
 from lipstitch.training.dataset.facts import VideoFacts
 from renderer.mel import WINDOW_COLUMNS

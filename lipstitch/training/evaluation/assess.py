@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from base.content import hash_bytes
 from base.errors import ConfigError, TrainingError
-from base.files import hash_bytes, write_json
+from base.files import write_json
 from lipstitch.progress import Reporter
 from lipstitch.training.dataset.dataset import FaceData, is_named
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND

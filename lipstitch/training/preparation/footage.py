@@ -25,8 +25,9 @@ import numpy as np
 import soundfile
 from numpy.lib.format import open_memmap
 
+from base.content import content_key, hash_bytes
 from base.errors import MediaError, MissingStream, UnsupportedMedia
-from base.files import content_key, disk_errors, hash_bytes
+from base.files import disk_errors
 from lipstitch.training.dataset.crops import CROP_PX, CropCutter
 from lipstitch.training.dataset.facts import VERSION, Segment, VideoFacts
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND, grid_segments, within_sound

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.errors import ConfigError
-from base.files import locked, write_json
+from base.files import write_json
+from base.locks import locked
 from base.machine import num_cores
 from lipstitch.progress import Reporter, stage
 from lipstitch.training.dataset.facts import VideoFacts

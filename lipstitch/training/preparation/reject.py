@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from base.files import hash_bytes, write_json
+from base.content import hash_bytes
+from base.files import write_json
 from lipstitch.progress import Reporter, stage
 from lipstitch.training.dataset.augment import plain_faces
 from lipstitch.training.dataset.dataset import FaceData

@@ -13,7 +13,7 @@ import soundfile
 
 import lipstitch.training.preparation.footage
 from base.errors import CheckpointNotFound, ConfigError, WorkspaceError
-from base.files import locked
+from base.locks import locked
 from lipstitch.job_file.config import RendererConfig
 from lipstitch.progress import Silent
 from lipstitch.training.dataset.facts import VideoFacts

@@ -7,10 +7,12 @@ x265 writes with the options of media.coding: one layer, P and I slices, referen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from base.errors import StitchError, UnsupportedMedia
-from media.bitstream import HEVC_IRAP, protected, unit_type
+from media.bitstream.bits import BitReader, add_emulation_prevention, replace_exp_golomb, strip_emulation_prevention
+from media.bitstream.units import HEVC_IRAP, unit_type
 
 VPS, SPS, PPS = 32, 33, 34
 IDR = (19, 20)
@@ -23,53 +25,19 @@ HEADER_BYTES = 4096
 """More than a slice's header takes: it holds an offset of 4 bytes at most for each row of blocks."""
 
 
-class _Bits:
-    """Reads a unit's payload bit by bit."""
-
-    def __init__(self, payload: bytes) -> None:
-        """payload: without emulation prevention."""
-        self._bits = format(int.from_bytes(b"\1" + payload, "big"), "b")[1:]
-        self.at = 0
-
-    def u(self, size: int) -> int:
-        """Read an unsigned number of so many bits."""
-        self.at += size
-        if self.at > len(self._bits):
-            raise StitchError("a coded HEVC picture ends in its header. Please report this.")
-        return int(self._bits[self.at - size : self.at] or "0", 2)
-
-    def ue(self) -> int:
-        """Read an Exp-Golomb code; of a signed one only the length is right."""
-        zeros = 0
-        while not self.u(1):
-            zeros += 1
-        return (1 << zeros) - 1 + self.u(zeros)
-
-    def skip(self, codes: int) -> None:
-        """Read so many Exp-Golomb codes."""
-        for _ in range(codes):
-            self.ue()
-
-    def refuse(self, what: str) -> None:
-        """Read a flag that is not expected to be set; raise StitchError if it is."""
-        if self.u(1):
-            raise StitchError(f"a coded HEVC picture has {what}. Please report this.")
-
-    def replaced(self, start: int, stop: int, number: int, end: int | None = None) -> bytes:
-        """Return the payload with bits [start, stop) replaced by an Exp-Golomb code, up to the 1 that ends it.
-
-        end: where that 1 stands; None: it is the last one.
-        """
-        code = format(number + 1, "b").rjust(2 * (number + 1).bit_length() - 1, "0")
-        end = self._bits.rindex("1") if end is None else end
-        bits = self._bits[:start] + code + self._bits[stop:end] + "1"
-        bits += "0" * (-len(bits) % 8)
-        return int(bits, 2).to_bytes(len(bits) // 8, "big")
+@contextmanager
+def _known_syntax() -> Iterator[None]:
+    """Turn the end of the bits inside a header into StitchError."""
+    try:
+        yield
+    except ValueError as exc:
+        raise StitchError("a coded HEVC picture ends in its header. Please report this.") from exc
 
 
 class RenumberedSets:
     """An encoder's parameter sets under ids that the source's do not have."""
 
+    @_known_syntax()
     def __init__(self, coded: Sequence[bytes], source: Iterable[bytes]) -> None:
         """coded: one set of each kind. Raises UnsupportedMedia if the source uses every id."""
         used = {kind: {_id(unit) for unit in source if unit_type("hevc", unit) == kind} for kind in (VPS, SPS, PPS)}
@@ -77,94 +45,96 @@ class RenumberedSets:
         if not all(self._ids.values()):
             raise UnsupportedMedia("the video uses every HEVC parameter set id. Convert it first.")
         by_kind = {unit_type("hevc", unit): unit for unit in coded}
-        self._read_sps(_Bits(_payload(by_kind[SPS])))
-        self._read_pps(_Bits(_payload(by_kind[PPS])))
+        self._read_sps(BitReader(_payload(by_kind[SPS])))
+        self._read_pps(BitReader(_payload(by_kind[PPS])))
         self.sets = [self._renumbered(kind, by_kind[kind]) for kind in (VPS, SPS, PPS)]
         """VPS, SPS and PPS."""
 
     def _renumbered(self, kind: int, unit: bytes) -> bytes:
-        payload = bytearray(_payload(unit))
+        payload = _payload(unit)
         if kind in (VPS, SPS):  # both begin with the id of the former in 4 bits
-            payload[0] = payload[0] & 15 | self._ids[VPS] << 4
-        bits = _Bits(bytes(payload))
+            payload = bytes([payload[0] & 15 | self._ids[VPS] << 4]) + payload[1:]
+        bits = BitReader(payload)
         if kind == SPS:
             bits.at = SPS_ID_AT
         if kind != VPS:
             start = bits.at
             bits.ue()
-            payload = bytearray(bits.replaced(start, bits.at, self._ids[kind]))
+            payload = replace_exp_golomb(payload, (start, bits.at), self._ids[kind])
         if kind == PPS:
-            bits = _Bits(bytes(payload))
+            bits = BitReader(payload)
             bits.ue()
             start = bits.at
             bits.ue()
-            payload = bytearray(bits.replaced(start, bits.at, self._ids[SPS]))
-        return unit[:2] + protected(bytes(payload))
+            payload = replace_exp_golomb(payload, (start, bits.at), self._ids[SPS])
+        return unit[:2] + add_emulation_prevention(payload)
 
-    def _read_sps(self, bits: _Bits) -> None:
+    def _read_sps(self, bits: BitReader) -> None:
         bits.at = SPS_ID_AT
-        bits.skip(1)
+        _skip(bits, 1)
         chroma_format = bits.ue()
         self._planes = bits.u(1) if chroma_format == 3 else 0
         self._has_chroma = chroma_format != 0 and not self._planes
         self._size = (bits.ue(), bits.ue())
-        bits.skip(4 if bits.u(1) else 0)
-        bits.skip(2)
+        _skip(bits, 4 if bits.u(1) else 0)
+        _skip(bits, 2)
         self._order_bits = bits.ue() + 4
         bits.u(1)
-        bits.skip(3)
+        _skip(bits, 3)
         self._block_bits = bits.ue() + 3 + bits.ue()
-        bits.skip(4)
+        _skip(bits, 4)
         if bits.u(1):
-            bits.refuse("scaling lists")
+            _refuse(bits, "scaling lists")
         bits.u(1)
         self._has_sao = bits.u(1)
-        bits.refuse("PCM blocks")
+        _refuse(bits, "PCM blocks")
         self._num_reference_sets = bits.ue()
         if self._num_reference_sets:
             raise StitchError("a coded HEVC stream lists its references. Please report this.")
-        bits.refuse("long-term references")
+        _refuse(bits, "long-term references")
         self._has_motion = bits.u(1)
 
-    def _read_pps(self, bits: _Bits) -> None:
-        bits.skip(2)
+    def _read_pps(self, bits: BitReader) -> None:
+        _skip(bits, 2)
         self._has_dependent, self._tells_output, self._extra_bits = bits.u(1), bits.u(1), bits.u(3)
         bits.u(1)
         self._chooses_cabac = bits.u(1)
         self._num_references = bits.ue() + 1
-        bits.skip(2)
+        _skip(bits, 2)
         bits.u(2)
-        bits.skip(1 if bits.u(1) else 0)
-        bits.skip(2)
+        _skip(bits, 1 if bits.u(1) else 0)
+        _skip(bits, 2)
         self._offsets_chroma, self._weighs = bits.u(1), bits.u(1)
         bits.u(2)
-        bits.refuse("tiles")
+        _refuse(bits, "tiles")
         self._has_rows, self._filters_across = bits.u(1), bits.u(1)
         self._overrides_deblocking = self._is_not_deblocked = 0
         if bits.u(1):
             self._overrides_deblocking, self._is_not_deblocked = bits.u(1), bits.u(1)
-            bits.skip(0 if self._is_not_deblocked else 2)
-        bits.refuse("scaling lists")
-        bits.refuse("lists of references")
-        bits.skip(1)
+            _skip(bits, 0 if self._is_not_deblocked else 2)
+        _refuse(bits, "scaling lists")
+        _refuse(bits, "lists of references")
+        _skip(bits, 1)
         self._is_extended = bits.u(1)
-        bits.refuse("an extension")
+        _refuse(bits, "an extension")
 
+    @_known_syntax()
     def slice(self, unit: bytes) -> bytes:
         """Return a coded slice that names the new picture parameter set; its data stay as they are, byte for byte.
 
         The header ends in a byte that is not 0, so emulation prevention behind it does not depend on it.
         """
-        payload, offsets = _unprotected(unit[2 : 2 + HEADER_BYTES])
-        bits = _Bits(payload)
+        coded = unit[2 : 2 + HEADER_BYTES]
+        payload = strip_emulation_prevention(coded)
+        bits = BitReader(payload)
         start, stop = self._read_header(bits, unit_type("hevc", unit))
         end = bits.at
         if not bits.u(1) or bits.u(-bits.at % 8):
             raise StitchError("a coded HEVC picture has a header that is not known. Please report this.")
-        header = bits.replaced(start, stop, self._ids[PPS], end)
-        return unit[:2] + protected(header) + unit[2 + offsets[bits.at // 8 - 1] + 1 :]
+        header = replace_exp_golomb(payload, (start, stop), self._ids[PPS], end=end)
+        return unit[:2] + add_emulation_prevention(header) + unit[2 + _coded_size(coded, bits.at // 8) :]
 
-    def _read_header(self, bits: _Bits, kind: int) -> tuple[int, int]:
+    def _read_header(self, bits: BitReader, kind: int) -> tuple[int, int]:
         """Read a slice's header up to its last bits; return where the id of its picture parameter set stands."""
         is_first = bits.u(1)
         if kind in HEVC_IRAP:
@@ -188,7 +158,7 @@ class RenumberedSets:
                 bits.u(8)
         return start, stop
 
-    def _read_slice(self, bits: _Bits, kind: int) -> None:
+    def _read_slice(self, bits: BitReader, kind: int) -> None:
         bits.u(self._extra_bits)
         slice_type = bits.ue()
         bits.u(self._tells_output + 2 * self._planes)
@@ -204,27 +174,27 @@ class RenumberedSets:
         if slice_type == P_SLICE:
             count = bits.ue() + 1 if bits.u(1) else self._num_references
             bits.u(self._chooses_cabac)
-            bits.skip(1 if uses_motion and count > 1 else 0)
+            _skip(bits, 1 if uses_motion and count > 1 else 0)
             if self._weighs:
                 self._read_weights(bits, count)
-            bits.skip(1)
-        bits.skip(1 + 2 * self._offsets_chroma)
+            _skip(bits, 1)
+        _skip(bits, 1 + 2 * self._offsets_chroma)
         is_not_deblocked = self._is_not_deblocked
         if self._overrides_deblocking and bits.u(1):
             is_not_deblocked = bits.u(1)
-            bits.skip(0 if is_not_deblocked else 2)
+            _skip(bits, 0 if is_not_deblocked else 2)
         bits.u(1 if self._filters_across and (sao or not is_not_deblocked) else 0)
 
-    def _read_references(self, bits: _Bits) -> None:
+    def _read_references(self, bits: BitReader) -> None:
         for _ in range(bits.ue() + bits.ue()):
             bits.ue()
             bits.u(1)
 
-    def _read_weights(self, bits: _Bits, count: int) -> None:
-        bits.skip(2 if self._has_chroma else 1)
+    def _read_weights(self, bits: BitReader, count: int) -> None:
+        _skip(bits, 2 if self._has_chroma else 1)
         luma = [bits.u(1) for _ in range(count)]
         chroma = [bits.u(1) if self._has_chroma else 0 for _ in range(count)]
-        bits.skip(2 * sum(luma) + 4 * sum(chroma))
+        _skip(bits, 2 * sum(luma) + 4 * sum(chroma))
 
 
 def add_hevc_sets(record: bytes, sets: Sequence[bytes]) -> bytes:
@@ -248,9 +218,21 @@ def add_hevc_sets(record: bytes, sets: Sequence[bytes]) -> bytes:
     return out
 
 
+def _skip(bits: BitReader, codes: int) -> None:
+    """Read past so many Exp-Golomb codes, unsigned or signed: they are equally long."""
+    for _ in range(codes):
+        bits.ue()
+
+
+def _refuse(bits: BitReader, what: str) -> None:
+    """Read a flag that is not expected to be set; raise StitchError if it is."""
+    if bits.u(1):
+        raise StitchError(f"a coded HEVC picture has {what}. Please report this.")
+
+
 def _id(unit: bytes) -> int:
     """Return the id of a parameter set; -1 for one with sub-layers, whose id stands farther behind."""
-    bits = _Bits(_payload(unit))
+    bits = BitReader(_payload(unit))
     kind = unit_type("hevc", unit)
     if kind == VPS:
         return bits.u(4)
@@ -263,15 +245,12 @@ def _id(unit: bytes) -> int:
 
 
 def _payload(unit: bytes) -> bytes:
-    return _unprotected(unit[2:])[0]
+    return strip_emulation_prevention(unit[2:])
 
 
-def _unprotected(data: bytes) -> tuple[bytes, list[int]]:
-    """Return a payload without emulation prevention (H.265 7.4.2), and the offset of each byte in `data`."""
-    out, offsets = bytearray(), []
-    for at, byte in enumerate(data):
-        if byte == 3 and at > 1 and data[at - 2 : at] == b"\0\0":
-            continue
-        out.append(byte)
-        offsets.append(at)
-    return bytes(out), offsets
+def _coded_size(coded: bytes, size: int) -> int:
+    """Return how many bytes, with emulation prevention, hold the first `size` bytes of a payload."""
+    stop = size
+    while len(strip_emulation_prevention(coded[:stop])) < size:
+        stop += 1
+    return stop

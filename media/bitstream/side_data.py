@@ -8,24 +8,22 @@ AV1 all are metadata units. A picture that is re-encoded gets those of the sourc
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from av.packet import PacketSideData
 
-from media.bitstream import AV1_FRAME, AV1_FRAME_HEADER, AnyPacket, protected, split_av1_units, split_units, unit_type
+from media.bitstream.sei import SEI_PREFIXES, T35, build_sei, read_messages
+from media.bitstream.units import AV1_FRAME, AV1_FRAME_HEADER, AnyPacket, split_av1_units, split_units, unit_type
 
 SIDE_KINDS = ("matroska_block_additional", "dynamic_hdr10_plus", "a53_cc")
 """Side data of packets, by FFmpeg's names, that go with a picture whatever its pixels are."""
 COPIED_KINDS = (*SIDE_KINDS, "palette", "lcevc")
 """Side data of packets that are kept where the packet is."""
-T35 = 4
-"""Type of the messages that are registered by ITU-T T.35 (H.264 D.1.6, H.265 D.2.6)."""
 HEVC_DOLBY_VISION = (62, 63)
 AV1_METADATA, AV1_T35 = 5, 4
 ALPHA_ID = (1).to_bytes(8, "big")
 """What FFmpeg puts before a block addition that is an alpha channel (WebM container guidelines)."""
-SEI_HEADERS = {"h264": b"\6", "hevc": b"\x4e\1"}
 TRANSPARENCY, LAYERS, CAPTIONS = "transparency", "a second layer", "captions"
 
 
@@ -62,7 +60,7 @@ def read_beside(codec: str, packet: AnyPacket, prefix_size: int) -> Beside:
         before = tuple(
             head + payload for kind, head, payload in split_av1_units(bytes(packet)) if _is_av1(kind, payload)
         )
-    elif codec in SEI_HEADERS:
+    elif codec in SEI_PREFIXES:
         units = list(split_units(bytes(packet), prefix_size))
         before = tuple(message for unit in units for message in _registered(codec, unit))
         behind = tuple(unit for unit in units if codec == "hevc" and unit_type(codec, unit) in HEVC_DOLBY_VISION)
@@ -120,25 +118,4 @@ def _is_av1(kind: int, payload: bytes) -> bool:
 
 def _registered(codec: str, unit: bytes) -> list[bytes]:
     """Return the messages of a unit that are registered by T.35, each as a unit of its own."""
-    header = SEI_HEADERS[codec]
-    if not unit.startswith(header):
-        return []
-    return [header + protected(message) + b"\x80" for kind, message in _messages(unit[len(header) :]) if kind == T35]
-
-
-def _messages(payload: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (type, message with its header) of a unit: both type and size are bytes of 255 and a last one, added up."""
-    payload = payload.replace(b"\0\0\3", b"\0\0")
-    at = 0
-    while at + 2 < len(payload):
-        start, numbers = at, []
-        for _ in range(2):
-            number = 0
-            while at < len(payload) and payload[at] == 255:
-                number, at = number + 255, at + 1
-            if at >= len(payload):
-                return
-            numbers.append(number + payload[at])
-            at += 1
-        at += numbers[1]
-        yield numbers[0], payload[start:at]
+    return [build_sei(codec, [message]) for kind, message in read_messages(codec, unit) if kind == T35]

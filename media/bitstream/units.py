@@ -7,12 +7,13 @@ those of ITU-T H.264 table 7-1 and H.265 table 7-1; configuration records those 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import av
 
 from base.errors import UnsupportedMedia
-from media.orientation import DisplayMatrix, build_matrix
+from media.bitstream.bits import BitReader
 
 H264_IDR, H264_SPS, H264_PPS = 5, 7, 8
 HEVC_BLA_N_LP, HEVC_CRA = 18, 21
@@ -21,12 +22,6 @@ HEVC_IRAP = range(16, 24)
 HEVC_PARAMETER_SETS = (32, 33, 34)
 HEVC_SPS = 33
 START_CODE = b"\0\0\0\1"
-DISPLAY_ORIENTATION = 47
-LASTING_SEI = (DISPLAY_ORIENTATION, 137, 144, 147, 148)
-"""Display orientation, mastering display, content light level, preferred transfer, ambient viewing (H.265 table D.1,
-H.264 has the same)."""
-SEI_PREFIXES = {"h264": b"\6", "hevc": b"\x4e\1"}
-"""How units of SEI messages begin that stand before a picture."""
 MPEG_SEQUENCE_HEADER, MPEG_SEQUENCE_EXTENSION = b"\0\0\1\xb3", b"\0\0\1\xb5"
 """ISO/IEC 13818-2 table 6-1; 11172-2 has the former."""
 AV1_SEQUENCE_HEADER, AV1_TEMPORAL_DELIMITER, AV1_FRAME_HEADER, AV1_FRAME = 1, 2, 3, 6
@@ -176,27 +171,14 @@ def free_h264_id(sets: Iterable[bytes]) -> int:
     """
     used = set()
     for unit in sets:
-        kind = unit_type("h264", unit)
-        if kind == H264_SPS:
-            used.add(_exp_golomb(unit[4:]))
-        elif kind == H264_PPS:
-            used.add(_exp_golomb(unit[1:]))
+        at = {H264_SPS: 4, H264_PPS: 1}.get(unit_type("h264", unit))  # where the id of a set stands
+        if at:
+            with suppress(ValueError):  # a damaged set, which no picture can refer to
+                used.add(BitReader(unit[at:]).ue())
     free = next((number for number in range(31, 0, -1) if number not in used), None)
     if free is None:
         raise UnsupportedMedia("the video uses every H.264 parameter set id. Convert it first.")
     return free
-
-
-def _exp_golomb(bits: bytes) -> int:
-    """Read one ue(v) (H.264 9.1) from the start of a bit string; emulation prevention cannot occur this early.
-
-    -1 if these bits are none: in a damaged parameter set, which no picture can refer to.
-    """
-    value = int.from_bytes(bits[:8].ljust(8, b"\0"), "big")
-    zeros = 64 - value.bit_length()
-    if zeros > 31:
-        return -1
-    return (value >> (63 - 2 * zeros)) - 1
 
 
 def as_bla(packet: bytes, prefix_size: int) -> bytes:
@@ -247,73 +229,3 @@ def _begins_av1_sequence(packet: bytes) -> bool:
         if kind in (AV1_FRAME_HEADER, AV1_FRAME):
             return has_header and payload[:1] != b"" and payload[0] >> 4 == 1
     return False
-
-
-def lasting_sei(codec: str, packet: bytes, prefix_size: int) -> list[bytes]:
-    """Return units with the messages of a key picture that speak of the whole video; empty for other codecs.
-
-    They say how HDR is to be shown and how pictures are turned, and an encoder that is given frames alone omits them.
-    """
-    prefix = SEI_PREFIXES.get(codec, b"")
-    messages = [
-        message
-        for unit in (split_units(packet, prefix_size) if prefix else ())
-        if unit[: len(prefix)] == prefix
-        for message in _sei_messages(unit[len(prefix) :])
-        if message[0] in LASTING_SEI
-    ]
-    return [prefix + protected(message) + b"\x80" for message in messages]
-
-
-def _sei_messages(payload: bytes) -> Iterator[bytes]:
-    """Yield each message of an SEI unit, header and all."""
-    payload = payload.replace(b"\0\0\3", b"\0\0")
-    at = 0
-    while at + 2 < len(payload):
-        start, numbers = at, [0, 0]
-        for which in (0, 1):  # its type and its size, each a sum of bytes of which the last is below 255
-            while payload[at : at + 1] == b"\xff":
-                numbers[which], at = numbers[which] + 255, at + 1
-            numbers[which], at = numbers[which] + int.from_bytes(payload[at : at + 1], "big"), at + 1
-        at += numbers[1]
-        if at <= len(payload):
-            yield payload[start:at]
-
-
-def display_orientation(codec: str, sei: Iterable[bytes]) -> DisplayMatrix | None:
-    """Return how H.264 or HEVC pictures ask to be shown, by units as from lasting_sei; None if they do not.
-
-    The message (H.264 D.2.31, H.265 D.3.17) begins with whether it ends an earlier one, whether sides are swapped,
-    whether top and bottom are, and by how much the picture is turned then, anticlockwise, in 2^-16 of a full turn.
-    """
-    for unit in sei:
-        (message,) = _sei_messages(unit[len(SEI_PREFIXES[codec]) : -1])
-        bits = int.from_bytes(message[2:5].ljust(3, b"\0"), "big")
-        if message[0] == DISPLAY_ORIENTATION and not bits >> 23:
-            anticlockwise = (bits >> 5 & 0xFFFF) * 360 / (1 << 16)
-            return build_matrix(anticlockwise, flips_sides=bool(bits >> 22 & 1), flips_top=bool(bits >> 21 & 1))
-    return None
-
-
-def without_display_orientation(codec: str, packet: bytes, prefix_size: int) -> bytes:
-    """Return an access unit of which no SEI message says how it is to be turned; other codecs' as they are."""
-    prefix = SEI_PREFIXES.get(codec, b"")
-    if all(unit[len(prefix)] != DISPLAY_ORIENTATION for unit in lasting_sei(codec, packet, prefix_size)):
-        return packet
-    units = []
-    for unit in split_units(packet, prefix_size):
-        if unit[: len(prefix)] == prefix:
-            kept = [each for each in _sei_messages(unit[len(prefix) :]) if each[0] != DISPLAY_ORIENTATION]
-            unit = prefix + protected(b"".join(kept)) + b"\x80" if kept else b""
-        units += [unit] if unit else []
-    return join_units(units, prefix_size)
-
-
-def protected(payload: bytes) -> bytes:
-    """Insert emulation prevention (H.264 7.4.1): no two zeros are followed by a byte below 4."""
-    out = bytearray()
-    for byte in payload:
-        if byte < 4 and out[-2:] == b"\0\0":
-            out.append(3)
-        out.append(byte)
-    return bytes(out)

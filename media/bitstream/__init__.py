@@ -1,0 +1,1 @@
+"""What must be known of coded pictures: bits, units, messages, and what travels beside them."""
