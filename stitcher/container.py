@@ -118,7 +118,8 @@ def _check_beside(source: SourceVideo, timeline: OutputTimeline, muxer: str, cod
         )
     if timeline.is_source and len(timeline.runs) > 1:
         raise UnsupportedMedia(
-            "input.length_policy: the video is transparent, and what is appended to it would not be. Set it to cut."
+            f"{source.info.path}: the video is transparent, and frames appended to it would not be. Set the length"
+            " policy to cut."
         )
     starts = [0] if timeline.is_source else [run.source_frame for run in timeline.runs]
     keys = _alpha_keys(source) if any(starts) else [0]
@@ -130,7 +131,7 @@ def _check_beside(source: SourceVideo, timeline: OutputTimeline, muxer: str, cod
                 f"{float(table.seconds(frame)):.3f} s" for frame in (start, earlier, *([later] if later else []))
             ]
             raise UnsupportedMedia(
-                f"ranges: the transparency of {source.info.path} cannot begin at {seconds[0]}."
+                f"{source.info.path}: its transparency cannot begin at {seconds[0]}."
                 f" Begin the range at {' or '.join(seconds[1:])}."
             )
 

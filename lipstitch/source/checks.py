@@ -17,6 +17,8 @@ from stitcher.audio.soundtrack import takes
 
 REEL_ENDINGS = (".mkv", ".mov", ".mp4")
 MAX_NAME_BYTES = 255
+USE_DAMAGED = "set input.accept_damaged: true to use what is there"
+"""Advice for a file that is cut off."""
 """Of a file, on all common file systems."""
 LONGEST_ENDING = ".report.json.01234567.part"
 """What is appended to an output's name while its report is written."""
@@ -46,7 +48,7 @@ def check_sounds_complete(config: JobConfig) -> None:
     """Raise MediaError for a sound file that cannot be read, or is cut off (unless input.accept_damaged)."""
     if not config.input.accept_damaged:
         for _, path in sound_files(config):
-            check_complete(probe(path))
+            check_complete(probe(path), advice=USE_DAMAGED)
 
 
 def check_output_name(config: JobConfig, *, force: bool) -> None:

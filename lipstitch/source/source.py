@@ -7,6 +7,7 @@ from pathlib import Path
 
 from base.errors import UnsupportedMedia
 from lipstitch.job_file.config import JobConfig
+from lipstitch.source.checks import USE_DAMAGED
 from lipstitch.workspace import fingerprint
 from media.coding.output_codec import StreamCoding, choose_stream
 from media.packets.scan import scan_packets
@@ -34,7 +35,7 @@ def open_source(config: JobConfig) -> SourceVideo:
     """
     info = probe(config.input.video)
     if not config.input.accept_damaged:
-        check_complete(info)
+        check_complete(info, advice=USE_DAMAGED)
     pixel_format = info.require_video().pixel_format
     if not is_composable(pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {pixel_format}. Convert it to yuv420p first.")

@@ -1,4 +1,4 @@
-"""Whether a file is all there: what its container says of its own size, against what the disk holds."""
+"""Truncated files are found: what a container says of its own size is compared with the file's."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ MATROSKA_HEADER, MATROSKA_SEGMENT = 0x1A45DFA3, 0x18538067
 """Element ids of RFC 8794 and RFC 9559."""
 
 
-def check_complete(info: MediaInfo) -> None:
+def check_complete(info: MediaInfo, *, advice: str | None = None) -> None:
     """Raise UnreadableMedia if a file ends before its container says it does.
 
     MP4 and MOV (boxes), Matroska and WebM (elements), AVI and WAV (RIFF chunks) and FLV (tags) tell how much belongs
-    to them. Transport and program streams promise nothing, nor does a live recording. Only headers are read.
+    to them. Transport and program streams promise nothing, nor does a live recording. Only headers are read. advice:
+    what to do other than copying the file again.
     """
     path = Path(info.path)
     if info.container == "wav":
@@ -32,8 +33,8 @@ def check_complete(info: MediaInfo) -> None:
         missing = max(stops, default=0) - info.size_bytes
     if missing > 0:
         raise UnreadableMedia(
-            f"{info.path}: the file is cut off, {missing} bytes are missing at its end. Copy it again, or set"
-            " input.accept_damaged: true to use what is there."
+            f"{info.path}: the file is cut off, {missing} bytes are missing at its end."
+            f" Copy it again{f', or {advice}' if advice else ''}."
         )
 
 

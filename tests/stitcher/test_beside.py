@@ -103,7 +103,7 @@ def test_transparency_that_cannot_be_held_is_refused(tmp_path, ending):
 
 def test_appended_frames_are_refused_where_there_is_transparency(tmp_path):
     source = make_transparent(tmp_path / "a.webm")
-    with pytest.raises(UnsupportedMedia, match="length_policy"):
+    with pytest.raises(UnsupportedMedia, match="length policy to cut"):
         produce(
             source,
             tmp_path / "out.webm",
