@@ -8,6 +8,7 @@ from typing import Literal
 
 from media.faces import FaceBox, FacePath, NeutralFace
 from media.intervals import Interval
+from media.orientation import Rectangle
 
 CLOSED_RAMP_FRAMES = 4
 """Frames over which a mouth that is shut takes the place of one that is drawn."""
@@ -123,17 +124,6 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class ReencodedSpan:
-    """Output frames that were re-encoded although they were not rendered, and why."""
-
-    start_frame: int
-    stop_frame: int
-    reason: str
-    least_psnr: float = 99.0
-    """As of the clips that they come from."""
-
-
-@dataclass(frozen=True, slots=True)
 class RenderedClip:
     """What a worker made of a clip."""
 
@@ -147,9 +137,9 @@ class RenderedClip:
     seconds: float
     """Wall time of the work; 0 if reused."""
     reused: bool = False
-    boxes: tuple[tuple[int, int, int, int] | None, ...] = ()
-    """For each interval of clip.rendered the rectangle (x, y, width, height), in stored pixels, outside which
-    nothing changed."""
+    boxes: tuple[Rectangle | None, ...] = ()
+    """For each interval of clip.rendered the rectangle, in stored pixels, outside which nothing changed; None if
+    nothing changed at all."""
     frame_hashes: tuple[int, ...] = ()
     """CRC-32 of the planes of each frame as given to the encoder, if the job asked for them."""
     damaged_frames: tuple[int, ...] = ()

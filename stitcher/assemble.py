@@ -26,6 +26,7 @@ from media.probe import open_input
 from media.source_video import SourceVideo
 from media.timeline import FrameRun, OutputTimeline
 from stitcher.audio.soundtrack import Soundtrack
+from stitcher.losses import DroppedStream, Loss
 from stitcher.packet_sources import AudioPacketSource, VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options, writing
 from stitcher.subtitles import shown_at
@@ -56,16 +57,21 @@ MARGIN_SECONDS = Fraction(2)
 """How far packets of one time may lie apart in a file; an extraction reads this much more on both sides."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Assembled:
-    """What was written, for the check of the finished file."""
+    """What was written to an output file, for its check and its report."""
 
     payloads: array[int] = field(default_factory=lambda: array("L"))
     """CRC-32 of each displayed video packet in decode order, as given to the muxer."""
-    dropped_streams: list[str] = field(default_factory=list)
-    """Streams of the source that the output container does not take, each with the reason."""
+    losses: tuple[Loss, ...] = ()
+    """What the output cannot hold of the source."""
     has_lengths: bool = True
-    """Whether units of H.264 and HEVC were given to the muxer behind lengths, not behind start codes."""
+    """Whether units of H.264 and HEVC were given to the muxer with length prefixes rather than start codes."""
+
+    @property
+    def dropped_streams(self) -> tuple[int, ...]:
+        """The indexes of the source's streams that are not in the output."""
+        return tuple(loss.index for loss in self.losses if isinstance(loss, DroppedStream))
 
 
 def muxer_of(output: Path) -> str:
@@ -116,7 +122,7 @@ def assemble(
         finally:
             with suppress(OSError, av.error.FFmpegError):  # what went wrong before says more
                 writer.close()
-    return Assembled(feed.payloads, streams.dropped, feed.has_lengths)
+    return Assembled(feed.payloads, tuple(streams.losses), feed.has_lengths)
 
 
 class Assembly:

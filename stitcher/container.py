@@ -22,6 +22,7 @@ from media.probe import open_input, probe
 from media.side_data import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
 from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
+from stitcher.losses import Loss
 from stitcher.packet_sources import VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options
 from stitcher.verify.streams import verify_fields, verify_format
@@ -54,8 +55,8 @@ def check_container(
     *,
     replaces_sound: bool,
     coding: StreamCoding | None = None,
-) -> tuple[str, ...]:
-    """Return what a muxer cannot hold of the source, each with the reason; raise UnsupportedMedia if too much is lost.
+) -> tuple[Loss, ...]:
+    """Return what a muxer cannot hold of the source; raise UnsupportedMedia if too much is lost.
 
     replaces_sound: whether the source's first audio stream is not carried over. coding: how the video is coded; None
     if it is copied. Of a stream that has nothing of the source's, one picture is coded, muxed and read back, since few
@@ -98,7 +99,7 @@ def check_container(
                 raise UnsupportedMedia(
                     f"output: {coding.reason}, but then {found.rstrip('.')}. Use another ending, or convert it first."
                 ) from exc
-    return tuple(streams.dropped)
+    return tuple(streams.losses)
 
 
 def _check_beside(source: SourceVideo, timeline: OutputTimeline, muxer: str, coding: StreamCoding | None) -> None:

@@ -25,7 +25,7 @@ from renderer.mel import MelTrack
 from renderer.render import ClipJob, ClipResult, render_clip
 from segmenter.detectors.build import build_detector
 from segmenter.tracker import Align, BoxTracker
-from stitcher.verify.pixels import CODED_PSNR
+from stitcher.verify.provenance import CODED_PSNR
 
 RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
 """What is kept of a RenderedClip beside its file."""

@@ -22,7 +22,8 @@ from lipstitch.plan.outputs import OutputSpec
 from lipstitch.plan.plan import Plan
 from lipstitch.plan.soundtrack import is_silent, make_driving, make_soundtrack
 from lipstitch.progress import Reporter, stage
-from lipstitch.report.report import build_check, build_report, load_provenance, lost_streams, report_path, write_report
+from lipstitch.report.build_report import build_report, written_codec
+from lipstitch.report.report import report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.checks import job_key
 from lipstitch.source.source import Source
@@ -39,6 +40,7 @@ from renderer.render import ClipJob
 from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.verify.contract import Check, Contract, verify_packets
+from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
 
 RENDER_VERSION = 3
@@ -82,34 +84,16 @@ def write_output(
                 on_progress=reporter.advance,
             )
         checks = _verify(config, source, plan, clips, soundtrack, assembled, partial, reporter)
-        report = build_report(
-            source=source.info,
-            num_source_frames=len(source.table),
-            edit=edit,
-            spans=plan.spans,
-            clips=clips,
-            soundtrack=soundtrack,
-            assembled=assembled,
-            checks=checks,
-            seconds=source.seconds,
-            hashes={"source": source.fingerprint, "checkpoint": hash_file(_checkpoint(source))},
-            detector=source.detector,
-            casting=plan.casting,
-            shares=plan.shares,
-            align=plan.align,
-            silence=plan.silence,
-            video_codec=_written_codec(source, clips),
-            video_note=plan.whole,
-        )
+        report = build_report(source, plan, clips, soundtrack, assembled, checks)
         # Before the output gets its name, so that an output is never there without its report.
         write_report(report, report_path(edit.output))
         workspace.note_output(edit.output, partial, job_key(config))
     if plan.whole:
         (reporter.warning if source.coding.is_new else reporter.info)(f"{edit.output}: {plan.whole}.")
-    for loss in assembled.dropped_streams:
-        reporter.warning(f"{edit.output}: lost is {loss}.")
-    if report["damaged_frames"]:
-        reporter.warning(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
+    for loss in assembled.losses:
+        reporter.warning(f"{edit.output} lacks {loss.describe()}.")
+    if report.damaged_frames:
+        reporter.warning(f"{len(report.damaged_frames)} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.info("There was no face to render, so no lips were changed.")
     if is_silent(edit, plan.pauses):
@@ -137,9 +121,8 @@ def _verify(
         return ()
     with source.timed("verify"):
         seconds = _sound_seconds(edit, soundtrack)
-        dropped = lost_streams({"dropped_streams": assembled.dropped_streams})
-        marks = load_provenance(build_check(clips))
-        codec = _written_codec(source, clips)
+        dropped, marks = assembled.dropped_streams, FrameProvenance.of(clips)
+        codec = written_codec(source, clips)
         lower = quality_allowance_db(config, codec)
         promised = Contract(
             SourceVideo(source.info, source.table), edit.timeline, edit.heard, marks, dropped, codec, lower
@@ -168,10 +151,6 @@ def _sound_seconds(edit: OutputSpec, soundtrack: Soundtrack | None) -> Fraction 
         return None
     is_spliced = soundtrack.kind == "spliced"
     return sound_length(soundtrack.path, soundtrack.stream_index) if is_spliced else edit.heard.duration
-
-
-def _written_codec(source: Source, clips: Sequence[RenderedClip]) -> str:
-    return source.coding.codec if any(clip.path for clip in clips) else source.video.codec
 
 
 def _summary(clips: Sequence[RenderedClip]) -> str:

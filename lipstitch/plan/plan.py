@@ -15,6 +15,7 @@ from lipstitch.workspace import Workspace
 from media.clips import Clip, Span
 from media.info import MediaInfo
 from media.intervals import Interval
+from stitcher.losses import Loss
 
 LARGE_CHECKPOINT_BYTES = 100_000_000
 RENDER_FRAMES_PER_SECOND = {"small": 45.0, "large": 20.0}
@@ -40,8 +41,8 @@ class Plan:
     clips: tuple[Clip, ...]
     whole: str
     """Why the whole video is re-encoded; empty if it is not."""
-    losses: tuple[str, ...]
-    """What of the source the output cannot hold, each with the reason."""
+    losses: tuple[Loss, ...]
+    """What the output cannot hold of the source."""
     sound: str
     """How the soundtrack will be made."""
     casting: TargetSelection
@@ -78,7 +79,7 @@ def build_plan(
     shares: Sequence[Share] = (),
     source: MediaInfo,
     reencode_reason: str,
-    losses: Sequence[str] = (),
+    losses: Sequence[Loss] = (),
     sound: str,
     align: str,
     silence: str,
@@ -154,7 +155,7 @@ def describe_plan(plan: Plan) -> str:
         f"  frames   {len(timeline)} ({total:.3f} s): {plan.num_rendered} rendered,"
         f" {plan.num_reencoded} re-encoded unchanged, {plan.num_copied} copied",
         *([f"  video    {plan.whole}"] if plan.whole else []),
-        *(f"  lost     {loss}" for loss in plan.losses),
+        *(f"  lost     {loss.describe()}" for loss in plan.losses),
         f"  sound    {plan.sound}",
         *(f"  sound    {note.text}" for note in plan.edit.sound_notes),
         f"  silence  {plan.silence}",

@@ -48,6 +48,7 @@ from segmenter.spans.presence import SpanSettings
 from segmenter.spans.table import SpanRow
 from stitcher.assemble import HIDING, muxer_of
 from stitcher.container import check_container
+from stitcher.losses import Loss
 
 SCAN_VERSION = 5
 """Raised when scanning the same frames gives other samples than before."""
@@ -95,8 +96,8 @@ class Source(Footage):
     """How its frames are re-encoded."""
     checkpoint: Path | None
     """The network's weights; None if they are not there and only a plan is wanted."""
-    losses: dict[Path, tuple[str, ...]]
-    """For each output what it cannot hold of the source, each with the reason."""
+    losses: dict[Path, tuple[Loss, ...]]
+    """For each output what it cannot hold of the source."""
 
 
 def open_footage(config: JobConfig) -> tuple[Footage, list[Interval]]:

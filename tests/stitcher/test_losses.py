@@ -48,7 +48,7 @@ def tags(path):
 def test_keys_are_kept_or_said_to_be_lost(tmp_path, source, ending):
     path = make_phone(tmp_path / f"a{source}")
     output = produce(path, tmp_path / f"out{ending}", [(16, 20)])
-    said = " ".join(output.assembled.dropped_streams)
+    said = " ".join(output.losses)
     if ending == ".ts":
         assert "tags com.apple.quicktime.make, " in said
         assert "mpegts cannot hold them" in said
@@ -57,7 +57,7 @@ def test_keys_are_kept_or_said_to_be_lost(tmp_path, source, ending):
     assert {key: found.get(key) for key in KEYS} == KEYS
     assert (found["title"], found["artist"]) == ("A walk", "Anna")
     muxer = {".mkv": "matroska"}.get(ending, ending[1:])
-    assert output.assembled.dropped_streams == [f"stream 2 (data, SoundHandler): {muxer} cannot hold it"]
+    assert output.losses == [f"stream 2 (data, SoundHandler): {muxer} cannot hold it"]
 
 
 def test_the_check_counts_keys(tmp_path):

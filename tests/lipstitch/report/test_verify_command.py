@@ -18,7 +18,7 @@ from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.report.report import load_provenance, lost_streams
+from lipstitch.report.report import Report
 from lipstitch.report.verify import verify_job
 from tests.support.jobs import ROOT, load_report, write_job
 from tests.support.quick_jobs import make_talk, quick_jobs
@@ -93,7 +93,7 @@ def test_a_job_that_is_verified_in_full_prints_the_contract(finished):
     assert list(found) == ROWS
     report = load_report(folder / "out.mp4")
     assert {check["promise"]: check["found"] for check in report["checks"]}.items() >= found.items()
-    marks = load_provenance(report["check"])
+    marks = Report.model_validate(report).check.provenance()
     num_copied = sum(marks.is_copied(frame) for frame in range(100))
     assert found["untouched packets"] == f"{num_copied} of 100 frames are the source's own packets"
     assert num_copied > 20
@@ -215,8 +215,3 @@ def test_a_job_whose_file_breaks_a_promise_gives_it_no_name(folder, monkeypatch)
     with quick_jobs(), pytest.raises(ContractBroken, match=r"late\.mp4: The dub is whole: at 0 s .* 10\.0 ms late"):
         run_job(job, Silent())
     assert not [name for name in os.listdir(folder) if name.startswith("late.mp4") and name != "late.mp4.lipstitch"]
-
-
-def test_dropped_streams_are_read_from_the_report():
-    texts = ["stream 2 (subtitle, ass): mp4 cannot hold it", "stream 11 (data, no codec): it cannot be rewritten"]
-    assert lost_streams({"dropped_streams": texts}) == (2, 11)
