@@ -52,7 +52,9 @@ def run(
     ] = False,
     compare: Annotated[
         Path | None,
-        typer.Option("--compare", metavar="REEL", help="Also write a reel: source and result side by side."),
+        typer.Option(
+            "--compare", metavar="VIDEO", help="Also write a comparison video: source and result side by side."
+        ),
     ] = None,
     progress: Annotated[
         Literal["auto", "json"],
@@ -79,7 +81,7 @@ def run(
 
         job = load_job(config, settings or ())
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        return run_job(job, reporter, plan_only=plan, force=force, reel=compare, spans=spans)
+        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans)
 
     flags = [*(["--force"] if force else []), *(["--compare", str(compare)] if compare else [])]
     again = _command(config, settings, flags)
@@ -286,7 +288,7 @@ def faces(
     def work() -> int:
         from lipstitch.job_file.config import load_job
         from lipstitch.progress import choose_reporter
-        from lipstitch.report.people import list_people
+        from lipstitch.report.contact_sheet import list_people
 
         reporter = choose_reporter(quiet=quiet, progress="auto")
         return list_people(load_job(config, settings or (), output=out), out, reporter, force=force)

@@ -15,7 +15,7 @@ from lipstitch.plan.plan import check_disk, describe_plan
 from lipstitch.plan.target import select_targets
 from lipstitch.progress import Reporter, stage
 from lipstitch.report.report import report_path
-from lipstitch.source.checks import check_reel, check_side_file, workspace_folder
+from lipstitch.source.checks import check_comparison_video, check_side_file, workspace_folder
 from lipstitch.source.source import open_source, plan_output, scan_source, span_settings
 from lipstitch.workspace import Workspace
 from media.intervals import merge
@@ -30,17 +30,17 @@ def run_job(
     *,
     plan_only: bool = False,
     force: bool = False,
-    reel: Path | None = None,
+    comparison: Path | None = None,
     spans: Path | None = None,
 ) -> int:
     """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
 
-    plan_only: say what would be done and stop. force: existing outputs are replaced. reel: where to write a
-    comparison reel. spans: where a plan writes the span file.
+    plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where
+    to write a comparison video. spans: where a plan writes the span file.
     """
     source, edits = open_source(config, reporter, plan_only=plan_only, force=force or plan_only)
-    if reel is not None:
-        check_reel(config, reel, [edit.output for edit in edits], force=force or plan_only)
+    if comparison is not None:
+        check_comparison_video(config, comparison, [edit.output for edit in edits], force=force or plan_only)
     if spans is not None:
         check_side_file(config, "--spans", spans, (".csv",), force=force)
     if not plan_only:
@@ -49,7 +49,7 @@ def run_job(
         check_renderer(config, source)
     with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
-        for path in [*(edit.output for edit in edits), *([reel] if reel else [])]:
+        for path in [*(edit.output for edit in edits), *([comparison] if comparison else [])]:
             clear_leftovers(path)
             clear_leftovers(report_path(path))
         shown = merge(part for edit in edits for part in edit.scanned)
@@ -66,13 +66,18 @@ def run_job(
             return EXIT_COMPLETE
         check_disk(plans, workspace)
         finished = [write_output(config, source, plan, workspace, reporter) for plan in plans]
-        if reel is not None:
-            from lipstitch.report.comparison_video import write_reel
+        if comparison is not None:
+            from lipstitch.report.comparison_video import write_comparison_video
 
-            with stage(reporter, "reel", 1, "reels"):
-                has_reel = write_reel(reel, source.info, source.table, list(zip(edits, finished, strict=True)))
+            with stage(reporter, "comparison", 1, "videos"):
+                outputs = list(zip(edits, finished, strict=True))
+                is_written = write_comparison_video(comparison, source.info, source.table, outputs)
                 reporter.advance(1)
-            reporter.info(f"Reel: {reel}" if has_reel else "There is no reel, since nothing was rendered.")
+            reporter.info(
+                f"Comparison video: {comparison}"
+                if is_written
+                else "No comparison video was written, since nothing was rendered."
+            )
         workspace.tidy(config.execution.keep)
     fell_back = sum(clip.outcome == "fell_back" for clips in finished for clip in clips)
     if fell_back:

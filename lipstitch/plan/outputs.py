@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from base.clock import format_clock
 from base.errors import ConfigError
 from lipstitch.job_file.config import JobConfig, RangeConfig
 from lipstitch.plan.audio_inputs import (
@@ -236,7 +237,7 @@ class _Range:
         own, notes = open_audio_input(f"{key}.audio", part.audio) if part.audio else (None, [])
         return _Range(
             key=key,
-            name=part.name or f"{_clock(part.start)}-{_clock(part.end)}",
+            name=part.name or f"{_name_of(part.start)}-{_name_of(part.end)}",
             start=part.start,
             stop=min(part.end, table.seconds(len(table))),
             frames=frames,
@@ -349,7 +350,6 @@ def _sound_plan(config: JobConfig, pieces: Sequence[SoundPiece], duration: Fract
     return SoundPlan(tuple(pieces), duration, Fraction(str(config.stitcher.crossfade_seconds)))
 
 
-def _clock(seconds: Fraction) -> str:
-    milliseconds = round(seconds * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02d}.{minutes % 60:02d}.{rest // 1000:02d}.{rest % 1000:03d}"
+def _name_of(seconds: Fraction) -> str:
+    """Return a time as part of a file name: Windows allows no colons in names."""
+    return format_clock(seconds).replace(":", ".")

@@ -17,7 +17,7 @@ from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.report.people import build_sheet, list_people
+from lipstitch.report.contact_sheet import build_sheet, list_people
 from media.identity import pack
 from segmenter.people import identities as people
 from tests.support.jobs import load_report, write_job

@@ -20,6 +20,7 @@ from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.report import Report
 from lipstitch.report.verify import verify_job
+from tests.lipstitch.report.test_report import ADDED_LATER, EARLIER
 from tests.support.jobs import ROOT, load_report, write_job
 from tests.support.quick_jobs import make_talk, quick_jobs
 
@@ -177,6 +178,26 @@ def test_a_report_that_is_none(folder, content):
     (folder / "out.mp4.report.json").write_text(content)
     with pytest.raises(ConfigError, match="is not the report of a job"):
         check(folder)
+
+
+def test_a_report_of_the_first_version_is_checked_alike(folder):
+    expected = check(folder)
+    report = load_report(folder / "out.mp4")
+    for key in ADDED_LATER:
+        del report[key]
+    del report["output"]["dropped_stream_indexes"]
+    (folder / "out.mp4.report.json").write_text(json.dumps(report))
+    assert check(folder) == expected
+
+
+def test_the_report_of_a_job_has_the_keys_it_always_had(finished):
+    report, earlier = load_report(finished[0] / "out.mp4"), json.loads(EARLIER.read_text())
+    assert report["output"].pop("dropped_stream_indexes") == []
+    assert list(report) == list(earlier)
+    for key in ("source", "output", "target", "num_clips", "video", "soundtrack", "hashes", "versions", "check"):
+        assert set(report[key]) <= set(earlier[key]) if key == "num_clips" else list(report[key]) == list(earlier[key])
+    for key in ("spans", "clips", "checks"):
+        assert {tuple(record) for record in report[key]} <= {tuple(record) for record in earlier[key]}
 
 
 def test_another_source(folder):
