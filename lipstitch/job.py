@@ -19,6 +19,7 @@ from lipstitch.source.checks import check_comparison_video, check_side_file, wor
 from lipstitch.source.source import open_source, plan_output, scan_source, span_settings
 from lipstitch.workspace import Workspace
 from media.intervals import merge
+from media.source_video import SourceVideo
 from segmenter.spans.table import to_rows
 
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10
@@ -71,7 +72,7 @@ def run_job(
 
             with stage(reporter, "comparison", 1, "videos"):
                 outputs = list(zip(edits, finished, strict=True))
-                is_written = write_comparison_video(comparison, source.info, source.table, outputs)
+                is_written = write_comparison_video(comparison, SourceVideo(source.info, source.table), outputs)
                 reporter.advance(1)
             reporter.info(
                 f"Comparison video: {comparison}"

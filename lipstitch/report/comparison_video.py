@@ -22,13 +22,11 @@ from lipstitch.plan.outputs import OutputSpec
 from media.audio.buffer import Samples
 from media.audio.reader import read_samples
 from media.clips import RenderedClip
-from media.info import MediaInfo
-from media.packets.frame_table import FrameTable
-from media.packets.scan import scan_packets
+from media.info import VideoInfo
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
-from media.source_video import SourceVideo
+from media.source_video import SourceVideo, scan_video
 from stitcher.assemble import muxer_of
 
 EXCERPT_SECONDS, MAX_SECONDS = 6, 75
@@ -59,8 +57,7 @@ class Excerpt:
 
 def write_comparison_video(
     path: Path,
-    source: MediaInfo,
-    table: FrameTable,
+    source: SourceVideo,
     finished: Sequence[tuple[OutputSpec, Sequence[RenderedClip]]],
 ) -> bool:
     """Write a comparison video of the rendered clips; return False and write nothing if no clip was rendered.
@@ -72,7 +69,7 @@ def write_comparison_video(
     finished: each output, complete under its own name, with its clips. Memory does not grow with the length of the
     video. Raises StitchError or WorkspaceError if the comparison video cannot be written.
     """
-    rate = min(max(round(source.require_video().average_rate), SLOWEST_RATE), FASTEST_RATE)
+    rate = min(max(round(source.video.average_rate), SLOWEST_RATE), FASTEST_RATE)
     excerpts = choose_excerpts(
         [_excerpt(spec, clip, rate) for spec, clips in finished for clip in clips], max_frames=MAX_SECONDS * rate
     )
@@ -80,7 +77,7 @@ def write_comparison_video(
         return False
     num_frames = sum(len(excerpt.ticks) for excerpt in excerpts)
     with (
-        closing(_pictures(source, table, excerpts, names_output=len(finished) > 1)) as pictures,
+        closing(_pictures(source, excerpts, names_output=len(finished) > 1)) as pictures,
         atomic_file(path) as partial,
     ):
         # Half a frame longer than what is shown, because moviepy rounds the number of frames down.
@@ -117,19 +114,17 @@ def choose_excerpts(excerpts: Sequence[Excerpt], *, max_frames: int) -> list[Exc
     return []
 
 
-def _pictures(
-    source: MediaInfo, table: FrameTable, excerpts: Sequence[Excerpt], *, names_output: bool
-) -> Generator[Picture]:
+def _pictures(source: SourceVideo, excerpts: Sequence[Excerpt], *, names_output: bool) -> Generator[Picture]:
     """Yield the frames of the comparison video in order; one pair of frames is held at a time."""
-    size = _panel_size(source)
-    before = PictureConverter(source.require_video().orientation)
+    size = _panel_size(source.video)
+    before = PictureConverter(source.video.orientation)
     for output, group in groupby(excerpts, key=lambda excerpt: excerpt.spec.output):
         name = f"   {output.name}" if names_output else ""
-        result = probe(output)
-        after = PictureConverter(result.require_video().orientation)
+        result = scan_video(output)
+        after = PictureConverter(result.video.orientation)
         with (
-            FrameReader(SourceVideo(source, table)) as source_reader,
-            FrameReader(SourceVideo(result, scan_packets(result))) as result_reader,
+            FrameReader(source) as source_reader,
+            FrameReader(result) as result_reader,
         ):
             for excerpt in group:
                 clip, timeline = excerpt.clip.clip, excerpt.spec.timeline
@@ -146,9 +141,8 @@ def _pictures(
                     )
 
 
-def _panel_size(source: MediaInfo) -> tuple[int, int]:
+def _panel_size(video: VideoInfo) -> tuple[int, int]:
     """Return (width, height) of one upright picture in the comparison video, in square pixels, both even."""
-    video = source.require_video()
     width, height = video.upright_size
     aspect = 1 / video.sample_aspect if video.orientation.is_sideways else video.sample_aspect
     scale = min(Fraction(PANEL_WIDTH_PX) / (width * aspect), Fraction(PANEL_HEIGHT_PX, height))
@@ -221,7 +215,7 @@ def _encode(movie: VideoClip, path: Path, rate: int, *, muxer: str) -> None:
 def _check(partial: Path, num_frames: int, path: Path) -> None:
     """Raise StitchError if frames are missing: moviepy does not check whether its encoder succeeded."""
     try:
-        found = len(scan_packets(probe(partial)))
+        found = len(scan_video(partial).table)
     except MediaError:
         found = 0
     if found != num_frames:

@@ -16,8 +16,7 @@ from lipstitch.report import comparison_video
 from lipstitch.report.comparison_video import Excerpt, choose_excerpts, write_comparison_video
 from media.clips import Clip, RenderedClip
 from media.orientation import UPRIGHT, Orientation
-from media.packets.scan import scan_packets
-from media.probe import probe
+from media.source_video import scan_video
 from stitcher.audio.mix import SoundPlan
 from tests.support.synthetic import Sound, click_times, make_video, read_stamp
 
@@ -42,19 +41,18 @@ class Case:
     """A source of 6 s, and a result that is its seconds 2 to 6: result frame i shows source frame i + 50."""
 
     def __init__(self, folder, *, orientation=UPRIGHT, is_mute=False):
-        source = make_video(folder / "talk.mp4", 150, orientation=orientation, sounds=[Sound(hertz=300)])
+        talk = make_video(folder / "talk.mp4", 150, orientation=orientation, sounds=[Sound(hertz=300)])
         sounds = [] if is_mute else [Sound()]
         self.output = make_video(folder / "out.mp4", 100, orientation=orientation, sounds=sounds)
-        self.info = probe(source)
-        self.table = scan_packets(self.info)
-        self.timeline = concat_ranges(self.table, [(50, 150)])
+        self.source = scan_video(talk)
+        self.timeline = concat_ranges(self.source.table, [(50, 150)])
         self.edit = _edit(self.output, self.timeline)
 
     def clip(self, *args, **kwargs):
         return _clip(self.timeline, *args, **kwargs)
 
     def write(self, path, *clips):
-        return write_comparison_video(path, self.info, self.table, [(self.edit, clips)])
+        return write_comparison_video(path, self.source, [(self.edit, clips)])
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +140,7 @@ def test_outputs_follow_each_other_under_their_names(case, tmp_path, monkeypatch
     other = replace(case.edit, output=tmp_path / "other.mp4")
     other.output.symlink_to(case.output)
     finished = [(case.edit, [case.clip(1, 20, 40, [(20, 22)])]), (other, [case.clip(1, 60, 80, [(60, 62)])])]
-    assert write_comparison_video(tmp_path / "compared.mp4", case.info, case.table, finished)
+    assert write_comparison_video(tmp_path / "compared.mp4", case.source, finished)
     assert [_stamp(_panels(picture)[1]) for picture in _frames(tmp_path / "compared.mp4")] == [20, 21, 60, 61]
     assert said[0].endswith("   out.mp4")
     assert said[4].endswith("   other.mp4")
@@ -172,13 +170,10 @@ def test_frames_of_a_variable_rate_are_held_as_long_as_they_are_shown(tmp_path):
     videos = [
         make_video(tmp_path / name, 30, pts=pts, time_base=Fraction(1, 1000), b_frames=0) for name in ("a.mp4", "b.mp4")
     ]
-    info = probe(videos[0])
-    table = scan_packets(info)
-    timeline = identity_timeline(table)
+    source = scan_video(videos[0])
+    timeline = identity_timeline(source.table)
     edit = _edit(videos[1], timeline)
-    assert write_comparison_video(
-        tmp_path / "compared.mkv", info, table, [(edit, [_clip(timeline, 0, 0, 30, [(10, 25)])])]
-    )
+    assert write_comparison_video(tmp_path / "compared.mkv", source, [(edit, [_clip(timeline, 0, 0, 30, [(10, 25)])])])
     with av.open(str(tmp_path / "compared.mkv")) as container:
         rate = container.streams.video[0].average_rate
     shown = [_stamp(_panels(picture)[0]) for picture in _frames(tmp_path / "compared.mkv")]
@@ -220,7 +215,7 @@ def test_a_video_that_came_out_short_never_gets_its_name(case, tmp_path, monkeyp
 
 
 def test_six_seconds_of_a_clip_are_shown(case):
-    step = case.table.pts[1] - case.table.pts[0]  # 25 frames a second
+    step = case.source.table.pts[1] - case.source.table.pts[0]  # 25 frames a second
     timeline = replace(case.timeline, pts=range(0, 1000 * step, step), end_pts=1000 * step)
     clip = Clip(0, 0, 1000, "render", "", tuple(range(1000)), (), ((100, 1000),), 0, 0)
     rendered = RenderedClip(clip, None, "rendered", "", 900, 0.0)
