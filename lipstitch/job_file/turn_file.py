@@ -43,7 +43,7 @@ CUE_TIMES = re.compile(r"\s*(-?\d[\d:.,，．：]*)\s*-[- ]*>\s*(-?\d[\d:.,，�
 """Times, and what some programs write behind them: where the text stands."""
 COLON_MILLISECONDS = re.compile(r"(\d+:\d+:\d+):(\d{3})")
 WIDE = str.maketrans("，．：", ",.:")
-"""FrameProvenance as wide as a letter of Chinese or Japanese, which editors there write."""
+"""Marks as wide as a letter of Chinese or Japanese, which editors there write."""
 SPEAKER_TEXT = re.compile(r"\s*(?:[-–—>]+\s*)?(?:\[([^\[\]]+)\]|([^:：\[\]]+)[:：])")
 MARKUP = re.compile(r"<[^<>]*>|\{[^{}]*\}")
 END_TOLERANCE_SECONDS = Fraction(1, 10)
