@@ -72,7 +72,7 @@ def run(
 
         job = load_job(config, settings or ())
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        return run_job(job, reporter, plan_only=plan, force=force, reel=compare, spans=spans)
+        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans)
 
     flags = [*(["--force"] if force else []), *(["--compare", str(compare)] if compare else [])]
     again = resume_command(config, settings, flags)
@@ -99,7 +99,7 @@ def people(
     def work() -> int:
         from lipstitch.job_file.config import load_job
         from lipstitch.progress import choose_reporter
-        from lipstitch.report.people import list_people
+        from lipstitch.report.contact_sheet import list_people
 
         reporter = choose_reporter(quiet=quiet, progress="auto")
         return list_people(load_job(config, settings or (), output=out), out, reporter, force=force)

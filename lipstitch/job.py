@@ -24,7 +24,7 @@ from lipstitch.plan.streams import StreamPlan, check_outputs
 from lipstitch.plan.target import select_targets
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.report import report_path
-from lipstitch.source.checks import check_output_name, check_reel, check_side_file, check_sounds_complete
+from lipstitch.source.checks import check_comparison_video, check_output_name, check_side_file, check_sounds_complete
 from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
 from lipstitch.source.source import Source, choose_coding, identify_source, open_source
@@ -57,17 +57,18 @@ def run_job(
     *,
     plan_only: bool = False,
     force: bool = False,
-    reel: Path | None = None,
+    comparison: Path | None = None,
     spans: Path | None = None,
 ) -> int:
     """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
 
-    plan_only: say what would be done and stop. force: existing outputs are replaced. reel: where to write a
-    comparison reel. spans: where a plan writes the span file.
+    plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where
+    to write a comparison video. spans: where a plan writes the span file.
     """
     job, timings = open_job(config, reporter, force=force or plan_only), Timings()
-    if reel is not None:
-        check_reel(config, reel, [spec.output for spec in job.specs], force=force or plan_only)
+    if comparison is not None:
+        outputs = [spec.output for spec in job.specs]
+        check_comparison_video(config, comparison, outputs, force=force or plan_only)
     if spans is not None:
         check_side_file(config, "--spans", spans, (".csv",), force=force)
     network = None if plan_only else find_network(config, reporter)
@@ -83,7 +84,7 @@ def run_job(
     capacity = measure_capacity(config.execution, network or find_local_network(config, reporter))
     with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
-        for path in [*(spec.output for spec in job.specs), *([reel] if reel else [])]:
+        for path in [*(spec.output for spec in job.specs), *([comparison] if comparison else [])]:
             clear_leftovers(path)
             clear_leftovers(report_path(path))
         scanned = scan_job(job, source, workspace, reporter, timings)
@@ -101,13 +102,17 @@ def run_job(
             return EXIT_COMPLETE
         check_disk(plans, workspace)
         finished = [write_output(config, scanned, plan, network, workspace, reporter, timings) for plan in plans]
-        if reel is not None:
-            from lipstitch.report.comparison_video import write_reel
+        if comparison is not None:
+            from lipstitch.report.comparison_video import write_comparison_video
 
-            with stage(reporter, "reel", 1, "reels"):
-                has_reel = write_reel(reel, source.info, source.table, list(zip(job.specs, finished, strict=True)))
+            with stage(reporter, "comparison", 1, "videos"):
+                is_written = write_comparison_video(comparison, source, list(zip(job.specs, finished, strict=True)))
                 reporter.advance(1)
-            reporter.info(f"Reel: {reel}" if has_reel else "No reel was written, since nothing was rendered.")
+            reporter.info(
+                f"Comparison video: {comparison}"
+                if is_written
+                else "No comparison video was written, since nothing was rendered."
+            )
         workspace.tidy(config.execution.keep)
     return _exit_code(finished, reporter)
 

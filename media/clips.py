@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from media.faces import FaceBox, FacePath, NeutralFace
 from media.intervals import Interval
+from media.orientation import Rectangle
 
 CLOSED_RAMP_FRAMES = 4
 """Frames over which the original, closed mouth replaces a generated one."""
@@ -145,17 +146,6 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class ReencodedSpan:
-    """Output frames that were re-encoded although they were not rendered, and why."""
-
-    start_frame: int
-    stop_frame: int
-    reason: str
-    least_psnr: float = 99.0
-    """As in RenderedClip."""
-
-
-@dataclass(frozen=True, slots=True)
 class RenderedClip:
     """What a worker made of a clip."""
 
@@ -168,7 +158,7 @@ class RenderedClip:
     """Frames that got a new mouth."""
     seconds: float | None
     """Wall time of the work; None if an earlier run did it."""
-    boxes: tuple[tuple[int, int, int, int] | None, ...] = ()
+    boxes: tuple[Rectangle | None, ...] = ()
     """For each interval of clip.rendered the rectangle (left, top, right, bottom), in stored pixels, outside which
     nothing changed; None if nothing changed at all."""
     frame_hashes: tuple[int, ...] = ()

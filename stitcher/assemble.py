@@ -1,7 +1,7 @@
-"""Copied and coded packets in order, with the soundtrack and everything else of the source, in one file.
+"""Writes copied and encoded packets in order, with the soundtrack and everything else of the source, to one file.
 
-The source is walked once in file order, so interleaving and memory stay those of the source. Each displayed video
-packet that goes by releases the next output packet: itself, an earlier one, or a coded one.
+The source is read once in file order, so interleaving and memory use stay those of the source. Each displayed video
+packet of the source releases the next output packet: itself, an earlier one, or an encoded one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from media.probe import open_input
 from media.source_video import SourceVideo
 from media.timeline import FrameRun, OutputTimeline
 from stitcher.audio.soundtrack import Soundtrack
+from stitcher.losses import DroppedStream, Loss
 from stitcher.packet_sources import AudioPacketSource, VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options, writing
 from stitcher.subtitles import shown_at
@@ -49,23 +50,28 @@ MUXERS = {
 HIDING = ("mp4", "mov")
 """Muxers that hide, by an edit list, packets that are shown before the first frame."""
 PRIMING_SECONDS = Fraction(1, 10)
-"""Longest sound that decoders need before the first sample heard (Opus: 80 ms)."""
+"""Most sound that decoders need before the first sample that is heard (Opus: 80 ms)."""
 EQUAL_TIMES = 0x20000
 """FFmpeg's AVFMT_TS_NONSTRICT: packets of one stream may have the same decode time."""
 MARGIN_SECONDS = Fraction(2)
-"""How far packets of one time may lie apart in a file; an extraction reads this much more on both sides."""
+"""How far apart packets of the same time may lie in a file; an extraction reads this much more on both sides."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Assembled:
-    """What was written, for the check of the finished file."""
+    """What was written to an output file, for its check and its report."""
 
     payloads: array[int] = field(default_factory=lambda: array("L"))
     """CRC-32 of each displayed video packet in decode order, as given to the muxer."""
-    dropped_streams: list[str] = field(default_factory=list)
-    """Streams of the source that the output container does not take, each with the reason."""
+    losses: tuple[Loss, ...] = ()
+    """What the output cannot hold of the source."""
     has_lengths: bool = True
-    """Whether units of H.264 and HEVC were given to the muxer behind lengths, not behind start codes."""
+    """Whether units of H.264 and HEVC were given to the muxer with length prefixes rather than start codes."""
+
+    @property
+    def dropped_streams(self) -> tuple[int, ...]:
+        """The indexes of the source's streams that are not in the output."""
+        return tuple(loss.index for loss in self.losses if isinstance(loss, DroppedStream))
 
 
 def muxer_of(output: Path) -> str:
@@ -92,11 +98,11 @@ def assemble(
 ) -> Assembled:
     """Write the output file: clips in order, one soundtrack, everything else of the source.
 
-    soundtrack: replaces the source's first audio stream; None keeps that. is_new: as of the StreamCoding of the clips.
-    language: ISO 639-2 code of the soundtrack. sound_keeps_tags: whether it is still the source's sound, patched, and
-    so keeps language and title. muxer: as from muxer_of. output: overwritten; the caller checks it and renames it.
-    on_progress: called with the number of frames written so far. Raises WorkspaceError where the disk is full,
-    StitchError where muxing fails.
+    soundtrack: replaces the source's first audio stream; None keeps that stream. is_new: as in the StreamCoding of the
+    clips. language: ISO 639-2 code of the soundtrack. sound_keeps_tags: whether the soundtrack is the source's sound
+    with patches, and so keeps its language and title. muxer: as from muxer_of. output: overwritten; the caller checks
+    it and renames it. on_progress: called with the number of frames written so far. Raises WorkspaceError where the
+    disk is full, StitchError where muxing fails.
     """
     with ExitStack() as stack:
         reader = stack.enter_context(open_input(source.info.path))
@@ -114,9 +120,9 @@ def assemble(
                 writer.close()  # a full disk is reported only here
                 streams.finish()
         finally:
-            with suppress(OSError, av.error.FFmpegError):  # what went wrong before says more
+            with suppress(OSError, av.error.FFmpegError):  # an earlier error says more
                 writer.close()
-    return Assembled(feed.payloads, streams.dropped, feed.has_lengths)
+    return Assembled(feed.payloads, tuple(streams.losses), feed.has_lengths)
 
 
 class Assembly:
@@ -135,7 +141,7 @@ class Assembly:
         self._timeline, self._table = timeline, source.table
         self._writer, self._targets, self._sound_target = writer, streams.targets, streams.sound
         self._earliest: dict[int, int] = {}
-        """For each output stream but the videos the least decode time that its next packet may have."""
+        """For each output stream except the video, the least decode time of its next packet."""
         self._hides = writer.format.name in HIDING
         self._least_step = 0 if int(writer.format.flags) & EQUAL_TIMES else 1
         self._has_begun = False
@@ -156,7 +162,7 @@ class Assembly:
         on_progress(len(self._timeline))
 
     def _walk(self, run: FrameRun) -> Iterator[AnyPacket]:
-        """Yield the video packets to write as the source goes by; other streams are written on the way."""
+        """Read the source and yield the video packets to write; packets of other streams are written on the way."""
         table, whole = self._table, self._timeline.is_source
         video_index = self._source.video.index
         source_stop = run.source_frame + run.stop_frame - run.start_frame
@@ -184,10 +190,10 @@ class Assembly:
                 return
 
     def _is_cut_away(self, packet: AnyPacket, first: Fraction) -> bool:
-        """Tell whether a packet of sound is hidden by an edit list, and would be heard where there is none.
+        """Tell whether an edit list hides a packet of sound that would be heard in a file without edit lists.
 
-        What an encoder put before the sound stays, since decoders begin with it; it is silent. In a file that was
-        trimmed the same packets hold sound.
+        The priming that an encoder puts before the sound stays, since decoders need it, and it is silent. In a trimmed
+        file the same packets hold sound.
         """
         if not packet.is_discard or self._hides or packet.pts is None:
             return False
@@ -196,9 +202,9 @@ class Assembly:
         return (packet.pts + (packet.duration or 0)) * packet.time_base < first - PRIMING_SECONDS
 
     def _read(self, seconds: Fraction | None) -> Iterator[AnyPacket]:
-        """Yield the packets of the source from its start, or early enough before a time that none shown then is missed.
+        """Yield the packets of the source from its start, or from early enough to hold all that is shown at a time.
 
-        It is opened anew, so that whoever writes meanwhile does not raise in here.
+        The source is opened again, so that an error of the writer is not raised in here.
         """
         video = self._source.video
         with open_input(self._source.info.path) as reader:
@@ -209,7 +215,7 @@ class Assembly:
             yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
 
     def _seek(self, reader: InputContainer, seconds: Fraction) -> bool:
-        """Tell whether the source could be sought; if not, it stands anywhere."""
+        """Seek to before a time; return False, with the position undefined, if the source cannot be sought."""
         table = self._table
         begin = max(seconds - table.pts[0] * table.time_base - MARGIN_SECONDS, Fraction(0))
         keyframe = table.keyframe_before(min(table.frame_at(begin), len(table) - 1))
@@ -217,7 +223,7 @@ class Assembly:
             return True
         try:
             reader.seek(table.packet_pts(keyframe), stream=reader.streams[self._source.video.index])
-        except av.error.FFmpegError:  # some files have nothing to seek by
+        except av.error.FFmpegError:  # some files have no index to seek by
             return False
         return True
 
@@ -227,13 +233,13 @@ class Assembly:
             self._skip_to(packet.dts * packet.time_base)
         self._has_begun = True
         for sound in self._sound.until(packet.dts) if self._sound else ():
-            # What an encoder puts before the sound itself is silence.
+            # The priming that an encoder puts before the sound is silent.
             if not (self._writer.format.name in WITHOUT_PAST and (sound.dts or 0) < 0):
                 self._mux(sound, self._sound_target)
         self._mux(packet, self._targets[self._source.video.index])
 
     def _skip_to(self, seconds: Fraction) -> None:
-        """Write empty chunks where the video begins late: AVI counts them, and its muxer omits them at the start."""
+        """Write empty chunks up to the start of a late video: AVI counts chunks, and its muxer omits the first ones."""
         target = self._targets[self._source.video.index]
         assert target.time_base is not None
         for ticks in range(int(seconds / target.time_base)):
@@ -254,7 +260,7 @@ class Assembly:
         assert target is not None
         packet.stream = target
         if target.type != "video" and packet.dts is not None:
-            # Damage in a source may set a stream's clock back a little, which no muxer takes.
+            # Damage in a source may set a stream's clock back a little, which no muxer accepts.
             packet.dts = max(packet.dts, self._earliest.get(target.index, packet.dts))
             self._earliest[target.index] = packet.dts + self._least_step
             packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)

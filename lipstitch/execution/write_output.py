@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,8 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.plan import Plan
 from lipstitch.progress import Reporter, Timings, stage
-from lipstitch.report.report import build_check, build_report, load_provenance, lost_streams, report_path, write_report
+from lipstitch.report.build_report import Made, build_report, written_codec
+from lipstitch.report.report import report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace, job_key
@@ -32,9 +32,10 @@ from renderer.compositor import Pads
 from renderer.engine import choose_device
 from renderer.face_stages.base import DEFAULT_STAGES
 from renderer.networks.base import load_network, read_spec
-from stitcher.assemble import Assembled, assemble
+from stitcher.assemble import assemble
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.verify.contract import Check, Contract, verify_packets
+from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
 
 
@@ -79,36 +80,19 @@ def write_output(
                 sound_keeps_tags=bool(spec.patched_seconds),
                 on_progress=reporter.advance,
             )
+        made = Made(clips, soundtrack, assembled)
         with timings.measure("verify"):
-            checks = _verify(config, scanned, plan, _Made(clips, soundtrack, assembled), partial, reporter)
-        report = build_report(
-            source=source.info,
-            num_source_frames=len(source.table),
-            edit=spec,
-            spans=plan.spans,
-            clips=clips,
-            soundtrack=soundtrack,
-            assembled=assembled,
-            checks=checks,
-            seconds=timings.seconds,
-            hashes={"source": source.fingerprint, "checkpoint": hash_file(checkpoint)},
-            detector=scanned.finder.detector,
-            casting=plan.target,
-            shares=plan.shares,
-            align=plan.mouths.describe_align(),
-            silence=plan.mouths.describe_silence(),
-            video_codec=_written_codec(plan, scanned, clips),
-            video_note=plan.whole_reason,
-        )
+            checks = _verify(config, scanned, plan, made, partial, reporter)
+        report = build_report(scanned, plan, made, checks, timings, hash_file(checkpoint))
         # Before the output gets its name, so that an output is never there without its report.
         write_report(report, report_path(spec.output))
         workspace.note_output(spec.output, partial, job_key(config))
     if plan.whole_reason:
         (reporter.warning if coding.is_new else reporter.info)(f"{spec.output}: {plan.whole_reason}.")
-    for loss in assembled.dropped_streams:
-        reporter.warning(f"{spec.output}: lost is {loss}.")
-    if report["damaged_frames"]:
-        reporter.warning(f"{len(report['damaged_frames'])} frames of the source are damaged; the report lists them.")
+    for loss in assembled.losses:
+        reporter.warning(f"{spec.output} lacks {loss.describe()}.")
+    if report.damaged_frames:
+        reporter.warning(f"{len(report.damaged_frames)} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.info("There was no face to render, so no lips were changed.")
     if not plan.mouths.has_speech:
@@ -120,28 +104,24 @@ def write_output(
     return clips
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What an output is made of."""
-
-    clips: Sequence[RenderedClip]
-    soundtrack: Soundtrack | None
-    assembled: Assembled
-
-
 def _verify(
-    config: JobConfig, scanned: Scanned, plan: Plan, made: _Made, written: Path, reporter: Reporter
+    config: JobConfig, scanned: Scanned, plan: Plan, made: Made, written: Path, reporter: Reporter
 ) -> tuple[Check, ...]:
     """Check the file that was written, as thoroughly as the job asks for; raise ContractBroken."""
     source, spec = scanned.source, plan.spec
     if config.stitcher.verify == "none":
         return ()
     seconds = _sound_seconds(spec, made.soundtrack)
-    dropped = lost_streams({"dropped_streams": made.assembled.dropped_streams})
-    marks = load_provenance(build_check(made.clips))
-    codec = _written_codec(plan, scanned, made.clips)
-    lower = quality_allowance_db(config, codec)
-    promised = Contract(source, spec.timeline, spec.soundtrack, marks, dropped, codec, lower)
+    codec = written_codec(scanned, plan, made.clips)
+    promised = Contract(
+        source,
+        spec.timeline,
+        spec.soundtrack,
+        FrameProvenance.of(made.clips),
+        made.assembled.dropped_streams,
+        codec,
+        quality_allowance_db(config, codec),
+    )
     if config.stitcher.verify == "packets":
         sampling = Sampling(_seams(made.clips), source.fingerprint)
         return verify_packets(written, promised, made.assembled, seconds, sampling)
@@ -167,10 +147,6 @@ def _sound_seconds(spec: OutputSpec, soundtrack: Soundtrack | None) -> Fraction 
         return None
     is_spliced = soundtrack.kind == "spliced"
     return sound_length(soundtrack.path, soundtrack.stream_index) if is_spliced else spec.soundtrack.duration
-
-
-def _written_codec(plan: Plan, scanned: Scanned, clips: Sequence[RenderedClip]) -> str:
-    return plan.streams.coding.codec if any(clip.path for clip in clips) else scanned.source.video.codec
 
 
 def _summary(clips: Sequence[RenderedClip]) -> str:

@@ -19,7 +19,7 @@ def describe_plan(plan: Plan) -> str:
         f"  frames   {len(spec.timeline)} ({total:.3f} s): {estimate.num_rendered} rendered,"
         f" {estimate.num_reencoded} re-encoded unchanged, {estimate.num_copied} copied",
         *([f"  video    {plan.whole_reason}"] if plan.whole_reason else []),
-        *(f"  lost     {loss}" for loss in plan.streams.losses),
+        *(f"  lost     {loss.describe()}" for loss in plan.streams.losses),
         f"  sound    {plan.sound.describe()}",
         *(f"  sound    {sound_note.text}" for sound_note in spec.sound_notes),
         f"  silence  {plan.mouths.describe_silence()}",

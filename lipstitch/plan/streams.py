@@ -11,6 +11,7 @@ from lipstitch.source.checks import check_output
 from media.coding.output_codec import StreamCoding
 from media.source_video import SourceVideo
 from stitcher.container import check_container
+from stitcher.losses import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,8 @@ class StreamPlan:
     """How the video is coded in an output, and what its container cannot hold."""
 
     coding: StreamCoding
-    losses: tuple[str, ...]
-    """What of the source is lost, each with the reason."""
+    losses: tuple[Loss, ...]
+    """What of the source is lost."""
 
 
 def check_outputs(

@@ -1,4 +1,4 @@
-"""The comparison reel: rendered clips, source and result side by side, so that a person can judge in a minute."""
+"""The comparison video: rendered clips with source and result side by side, to judge a job within a minute."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ from moviepy import AudioArrayClip, VideoClip
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from base.clock import format_clock
 from base.errors import MediaError, StitchError
 from base.files import atomic_file
 from lipstitch.plan.outputs.spec import OutputSpec
 from media.audio.buffer import Samples
 from media.audio.reader import read_samples
 from media.clips import RenderedClip
-from media.info import MediaInfo
-from media.packets.frame_table import FrameTable
-from media.packets.scan import scan_packets
+from media.info import VideoInfo
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
-from media.source_video import SourceVideo
+from media.source_video import SourceVideo, scan_video
 from stitcher.assemble import muxer_of
 
-EXCERPT_SECONDS, REEL_SECONDS = 6, 75
-"""Longest piece of one clip, and of the whole reel."""
+EXCERPT_SECONDS, MAX_SECONDS = 6, 75
+"""Longest excerpt of one clip, and longest comparison video."""
 PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 640, 720
-"""Each picture is scaled to fit into this."""
+"""Each picture is scaled to fit into this size."""
 CAPTION_HEIGHT_PX, FONT_PX, MARGIN_PX = 32, 18, 8
 SLOWEST_RATE, FASTEST_RATE = 10, 30
-"""Frames a second of the reel lie between these."""
+"""Bounds of the comparison video's frame rate, in frames a second."""
 SAMPLE_RATE = 48_000
 
 Picture = NDArray[np.uint8]
@@ -45,43 +44,43 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """What the reel shows of one rendered clip."""
+    """The part of one rendered clip that the comparison video shows."""
 
-    edit: OutputSpec
+    spec: OutputSpec
+    """The output that the clip is part of."""
     clip: RenderedClip
     ticks: tuple[int, ...]
-    """Output frame shown at each frame of the reel, never decreasing."""
+    """The output frame that each frame of the comparison video shows, never decreasing."""
     start_seconds: Fraction
-    """Where it begins, in seconds since the first frame of the output."""
+    """Its start, in seconds since the first frame of the output."""
 
 
-def write_reel(
+def write_comparison_video(
     path: Path,
-    source: MediaInfo,
-    table: FrameTable,
+    source: SourceVideo,
     finished: Sequence[tuple[OutputSpec, Sequence[RenderedClip]]],
 ) -> bool:
-    """Write a reel of the rendered clips and tell whether there was one; where nothing was rendered, write nothing.
+    """Write a comparison video of the rendered clips; return False and write nothing if no clip was rendered.
 
-    Source on the left, result on the right, at most 1280 pixels wide together; above them the number of the clip, as
-    in the report, and the time in the output. The sound is the result's. Of each clip the first 6 s of new mouths are
-    shown. The reel lasts 75 s at most: of a long video, clips at even distances are shown.
+    The source is on the left, the result on the right, together at most 1280 pixels wide. Above them stand the number
+    of the clip, as in the report, and the time in the output. The sound is the result's. Of each clip the first 6 s
+    with new mouths are shown. The video lasts 75 s at most: a long job is represented by clips at even distances.
 
     finished: each output, complete under its own name, with its clips. Memory does not grow with the length of the
-    video. Raises StitchError or WorkspaceError where the reel cannot be written.
+    video. Raises StitchError or WorkspaceError if the comparison video cannot be written.
     """
-    rate = min(max(round(source.require_video().average_rate), SLOWEST_RATE), FASTEST_RATE)
+    rate = min(max(round(source.video.average_rate), SLOWEST_RATE), FASTEST_RATE)
     excerpts = choose_excerpts(
-        [_excerpt(edit, clip, rate) for edit, clips in finished for clip in clips], longest=REEL_SECONDS * rate
+        [_excerpt(spec, clip, rate) for spec, clips in finished for clip in clips], max_frames=MAX_SECONDS * rate
     )
     if not excerpts:
         return False
     num_frames = sum(len(excerpt.ticks) for excerpt in excerpts)
     with (
-        closing(_pictures(source, table, excerpts, names_output=len(finished) > 1)) as pictures,
+        closing(_pictures(source, excerpts, names_output=len(finished) > 1)) as pictures,
         atomic_file(path) as partial,
     ):
-        # Half a frame more than is shown, because moviepy rounds the number of frames down.
+        # Half a frame longer than what is shown, because moviepy rounds the number of frames down.
         movie = VideoClip(_frame_function(pictures, rate), duration=(num_frames + 0.5) / rate)
         sound = _sound(excerpts, rate)
         if sound is not None:
@@ -91,50 +90,48 @@ def write_reel(
     return True
 
 
-def _excerpt(edit: OutputSpec, rendered: RenderedClip, rate: int) -> Excerpt:
-    """Return the first seconds of a clip's new mouths, without a frame where it has none."""
-    timeline = edit.timeline
+def _excerpt(spec: OutputSpec, rendered: RenderedClip, rate: int) -> Excerpt:
+    """Return the first seconds of a clip's new mouths; an excerpt without frames if the clip has no new mouths."""
+    timeline = spec.timeline
     if rendered.outcome != "rendered" or not rendered.clip.rendered:
-        return Excerpt(edit, rendered, (), Fraction(0))
+        return Excerpt(spec, rendered, (), Fraction(0))
     start, stop = rendered.clip.rendered[0][0], rendered.clip.rendered[-1][1]
     begin = timeline.seconds(start)
     seconds = min(timeline.seconds(stop) - begin, Fraction(EXCERPT_SECONDS))
-    # At each frame of the reel, what the output shows at the middle of it: the last frame that has begun by then.
+    # Each frame shows what the output shows at the middle of that frame's time: the last frame that has begun by then.
     middles = (begin + Fraction(2 * tick + 1, 2 * rate) for tick in range(max(round(seconds * rate), 1)))
     shown = tuple(min(max(timeline.frame_at(middle) - 1, start), stop - 1) for middle in middles)
-    return Excerpt(edit, rendered, shown, begin)
+    return Excerpt(spec, rendered, shown, begin)
 
 
-def choose_excerpts(excerpts: Sequence[Excerpt], *, longest: int) -> list[Excerpt]:
-    """Return as many excerpts as fit into `longest` frames, at even distances, in order; empty ones are left out."""
+def choose_excerpts(excerpts: Sequence[Excerpt], *, max_frames: int) -> list[Excerpt]:
+    """Return as many excerpts as fit into `max_frames`, at even distances and in order, without empty ones."""
     excerpts = [excerpt for excerpt in excerpts if excerpt.ticks]
     for count in range(len(excerpts), 0, -1):
         chosen = [excerpts[number * len(excerpts) // count] for number in range(count)]
-        if sum(len(excerpt.ticks) for excerpt in chosen) <= longest:
+        if sum(len(excerpt.ticks) for excerpt in chosen) <= max_frames:
             return chosen
     return []
 
 
-def _pictures(
-    source: MediaInfo, table: FrameTable, excerpts: Sequence[Excerpt], *, names_output: bool
-) -> Generator[Picture]:
-    """Yield the frames of the reel in order; one pair of frames is held at a time."""
-    size = _panel_size(source)
-    before = PictureConverter(source.require_video().orientation)
-    for output, group in groupby(excerpts, key=lambda excerpt: excerpt.edit.output):
+def _pictures(source: SourceVideo, excerpts: Sequence[Excerpt], *, names_output: bool) -> Generator[Picture]:
+    """Yield the frames of the comparison video in order; one pair of frames is held at a time."""
+    size = _panel_size(source.video)
+    before = PictureConverter(source.video.orientation)
+    for output, group in groupby(excerpts, key=lambda excerpt: excerpt.spec.output):
         name = f"   {output.name}" if names_output else ""
-        result = probe(output)
-        after = PictureConverter(result.require_video().orientation)
+        result = scan_video(output)
+        after = PictureConverter(result.video.orientation)
         with (
-            FrameReader(SourceVideo(source, table)) as source_reader,
-            FrameReader(SourceVideo(result, scan_packets(result))) as result_reader,
+            FrameReader(source) as source_reader,
+            FrameReader(result) as result_reader,
         ):
             for excerpt in group:
-                clip, timeline = excerpt.clip.clip, excerpt.edit.timeline
+                clip, timeline = excerpt.clip.clip, excerpt.spec.timeline
                 shown_source = [clip.source_frames[frame - clip.start_frame] for frame in excerpt.ticks]
                 pairs = zip(source_reader.read(shown_source), result_reader.read(excerpt.ticks), strict=True)
                 for (_, left), (frame, right) in pairs:
-                    place = f"clip {clip.index}   {_clock(timeline.seconds(frame))}{name}"
+                    place = f"clip {clip.index}   {format_clock(timeline.seconds(frame))}{name}"
                     yield np.concatenate(
                         [
                             _captioned(before.upright_bgr(left, size), f"source   {place}"),
@@ -144,9 +141,8 @@ def _pictures(
                     )
 
 
-def _panel_size(source: MediaInfo) -> tuple[int, int]:
-    """Return (width, height) in square pixels, both even, of one upright picture in the reel."""
-    video = source.require_video()
+def _panel_size(video: VideoInfo) -> tuple[int, int]:
+    """Return (width, height) of one upright picture in the comparison video, in square pixels, both even."""
     width, height = video.upright_size
     aspect = 1 / video.sample_aspect if video.orientation.is_sideways else video.sample_aspect
     scale = min(Fraction(PANEL_WIDTH_PX) / (width * aspect), Fraction(PANEL_HEIGHT_PX, height))
@@ -154,7 +150,7 @@ def _panel_size(source: MediaInfo) -> tuple[int, int]:
 
 
 def _captioned(panel: Picture, caption: str) -> Picture:
-    """Return a BGR picture as RGB, under its caption."""
+    """Return a BGR picture as RGB with a caption above it."""
     strip = Image.new("RGB", (panel.shape[1], CAPTION_HEIGHT_PX))
     font = ImageFont.load_default(FONT_PX)
     ImageDraw.Draw(strip).text((MARGIN_PX, CAPTION_HEIGHT_PX / 2), caption, fill="white", font=font, anchor="lm")
@@ -162,7 +158,7 @@ def _captioned(panel: Picture, caption: str) -> Picture:
 
 
 def _frame_function(pictures: Iterator[Picture], rate: int) -> Callable[[float], Picture]:
-    """Return what moviepy asks for the picture at a time, in seconds; the times it asks for never decrease."""
+    """Return the function that moviepy calls with a time in seconds for a picture; these times never decrease."""
     shown, at = next(pictures), 0
 
     def picture_at(seconds: float) -> Picture:
@@ -175,9 +171,9 @@ def _frame_function(pictures: Iterator[Picture], rate: int) -> Callable[[float],
 
 
 def _sound(excerpts: Sequence[Excerpt], rate: int) -> Samples | None:
-    """Return the sound of the results, (2, samples) at SAMPLE_RATE; None if one of them has none."""
+    """Return the sound of the results, (2, samples) at SAMPLE_RATE; None if one of them has no sound."""
     parts: list[Samples] = []
-    for output, group in groupby(excerpts, key=lambda excerpt: excerpt.edit.output):
+    for output, group in groupby(excerpts, key=lambda excerpt: excerpt.spec.output):
         result = probe(output)
         if not result.audio:
             return None
@@ -209,25 +205,20 @@ def _encode(movie: VideoClip, path: Path, rate: int, *, muxer: str) -> None:
                 logger=None,
             )
         except OSError as exc:
-            # moviepy appends the log of its encoder, whose last line says what went wrong.
+            # moviepy appends the log of its encoder; the last line says what went wrong.
             reason = (str(exc).strip().splitlines() or ["no reason given"])[-1].strip()
             raise StitchError(
-                f"{path}: the comparison reel cannot be written ({reason}). Leave out --compare."
+                f"{path}: the comparison video cannot be written ({reason}). Leave out --compare."
             ) from exc
 
 
 def _check(partial: Path, num_frames: int, path: Path) -> None:
-    """Raise StitchError if frames are missing: moviepy does not look at how its encoder ended."""
+    """Raise StitchError if frames are missing: moviepy does not check whether its encoder succeeded."""
     try:
-        found = len(scan_packets(probe(partial)))
+        found = len(scan_video(partial).table)
     except MediaError:
         found = 0
     if found != num_frames:
         raise StitchError(
-            f"{path}: the comparison reel came out with {found} of {num_frames} frames. Make space and start again."
+            f"{path}: the comparison video has only {found} of {num_frames} frames. Make space and start again."
         )
-
-
-def _clock(seconds: Fraction) -> str:
-    minutes, rest = divmod(round(seconds * 1000), 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"

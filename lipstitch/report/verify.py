@@ -1,10 +1,8 @@
-"""The contract of a finished output, checked at any time from the job file, the source and the report beside it."""
+"""Checks the contract of a finished output, from the job file, the source and the report beside the output."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from base.errors import ConfigError, ContractBroken
 from lipstitch.job_file.coding import VideoConfig
@@ -12,7 +10,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.progress import Reporter, stage
-from lipstitch.report.report import load_provenance, lost_streams, report_path
+from lipstitch.report.report import Report, load_report, report_path
 from lipstitch.workspace import fingerprint
 from media.source_video import scan_video
 from stitcher.verify.contract import Check, Contract, verify_full
@@ -21,21 +19,22 @@ from stitcher.verify.contract import Check, Contract, verify_full
 def verify_job(config: JobConfig, reporter: Reporter) -> int:
     """Check every output of a job, print the contract as tables, and return 0.
 
-    Raises ContractBroken, naming the promise, if one is broken; ConfigError if a report is missing or another video's;
-    MediaError if a file cannot be read.
+    Raises ContractBroken, naming the promise, if one is broken; ConfigError if a report is missing or belongs to
+    another video; MediaError if a file cannot be read.
     """
     source = scan_video(config.input.video)
     source_hash = fingerprint(Path(source.info.path), source.table)
     broken: list[str] = []
     for spec in plan_outputs(config, source, open_audio_inputs(config, source)):
         report = _load_report(spec.output, source_hash)
+        codec = report.video.codec if report.video else ""
         promised = Contract(
             source,
             spec.timeline,
             spec.soundtrack,
-            load_provenance(report["check"]),
-            lost_streams(report["output"]),
-            codec := report.get("video", {}).get("codec", ""),
+            report.check.provenance(),
+            report.output.lost_streams,
+            codec,
             quality_allowance_db(config, codec or source.video.codec),
         )
         checks = verify_output(spec.output, promised, reporter)
@@ -47,9 +46,9 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
 
 
 def quality_allowance_db(config: JobConfig, codec: str) -> float:
-    """Return by how many dB the job asks for a lower quality of rendered frames than the default.
+    """Return how many dB below the default the job allows the quality of rendered frames to be.
 
-    Six steps of the rate factor double the quantiser, and so the error (6 dB). Other codecs have none; they are coded
+    Six steps of the rate factor double the quantiser, and so the error (6 dB). Codecs without a rate factor are encoded
     at a fixed quality.
     """
     default: int = VideoConfig.model_fields["crf"].default
@@ -57,29 +56,26 @@ def quality_allowance_db(config: JobConfig, codec: str) -> float:
 
 
 def verify_output(written: Path, promised: Contract, reporter: Reporter) -> tuple[Check, ...]:
-    """Check one finished file in full, with progress; return every promise, kept or broken."""
+    """Check one finished file in full and report progress; return every promise, kept or broken."""
     with stage(reporter, "verify", len(promised.timeline), "frames"):
         return verify_full(written, promised, reporter.advance)
 
 
 def describe_checks(output: Path, checks: tuple[Check, ...]) -> str:
-    """Return the contract as lines of a table."""
+    """Return the contract as a table, one promise a line."""
     lines = [f"Contract of {output}"]
     lines += [f"  {'kept' if check.is_kept else 'BROKEN':8}{check.promise:20}{check.found}" for check in checks]
     return "\n".join(lines)
 
 
-def _load_report(output: Path, source_hash: str) -> dict[str, Any]:
+def _load_report(output: Path, source_hash: str) -> Report:
     path = report_path(output)
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        is_own = report["hashes"]["source"] == source_hash
-        load_provenance(report["check"])
-        lost_streams(report["output"])
+        report = load_report(path)
     except FileNotFoundError as exc:
         raise ConfigError(f"output: there is no report {path}. Run the job first.") from exc
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError) as exc:
         raise ConfigError(f"output: {path} is not the report of a job. Run the job again with --force.") from exc
-    if not is_own:
+    if report.hashes.source != source_hash:
         raise ConfigError(f"input.video: {output} was made from another video. Give that one.")
     return report

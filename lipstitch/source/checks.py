@@ -15,7 +15,7 @@ from media.probe import probe
 from stitcher.assemble import MUXERS, muxer_of
 from stitcher.audio.soundtrack import takes
 
-REEL_ENDINGS = (".mkv", ".mov", ".mp4")
+COMPARISON_ENDINGS = (".mkv", ".mov", ".mp4")
 MAX_NAME_BYTES = 255
 USE_DAMAGED = "set input.accept_damaged: true to use what is there"
 """Advice for a file that is cut off."""
@@ -78,16 +78,16 @@ def check_name(config: JobConfig, output: Path) -> None:
         raise ConfigError(f"stitcher.audio.codec: {output.suffix} files cannot hold {codec}. Choose auto.")
 
 
-def check_reel(config: JobConfig, reel: Path, outputs: Iterable[Path], *, force: bool) -> None:
-    """Raise ConfigError if the comparison reel cannot be written, or exists. force: it may be replaced.
+def check_comparison_video(config: JobConfig, path: Path, outputs: Iterable[Path], *, force: bool) -> None:
+    """Raise ConfigError if the comparison video cannot be written, or exists. force: it may be replaced.
 
     outputs: the other files that the job writes.
     """
-    _check_length("--compare", reel)
-    _check_ending("--compare", reel, REEL_ENDINGS)
-    if reel.resolve() in [output.resolve() for output in outputs]:
-        raise ConfigError(f"--compare: {reel} is what the job itself writes. Choose another name.")
-    _check_place("--compare", reel, input_files(config), force=force)
+    _check_length("--compare", path)
+    _check_ending("--compare", path, COMPARISON_ENDINGS)
+    if path.resolve() in [output.resolve() for output in outputs]:
+        raise ConfigError(f"--compare: {path} is what the job itself writes. Choose another name.")
+    _check_place("--compare", path, input_files(config), force=force)
 
 
 def check_side_file(config: JobConfig, key: str, path: Path, endings: Iterable[str], *, force: bool) -> None:

@@ -20,7 +20,8 @@ from media.timeline import OutputTimeline
 from stitcher.assemble import Assembled
 from stitcher.audio.mix import SoundPlan
 from stitcher.verify.audio import verify_sound
-from stitcher.verify.pixels import FrameProvenance, PixelsFound, verify_pixels
+from stitcher.verify.pixels import PixelsFound, verify_pixels
+from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling, choose_frames
 from stitcher.verify.streams import (
     list_streams,

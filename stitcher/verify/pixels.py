@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import ContractBroken, UnreadableMedia
-from media.intervals import Interval, contains
+from media.intervals import Interval
 from media.orientation import Rectangle
 from media.picture import VideoFrame, plane_views, unranged
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
+from stitcher.verify.provenance import FrameProvenance
 
-CODED_PSNR, RENDERED_PSNR = 45.0, 40.0
-"""Decibels, of the worst plane: of a frame re-encoded unchanged, below which its clip is re-encoded more finely, and
-of a rendered frame outside its box at the default quality. The latter lies lower, since the clip's quantiser is chosen
-for frames whose pictures did not change."""
+RENDERED_PSNR = 40.0
+"""Decibels of the worst plane that a rendered frame must reach outside its box, at the default quality. It is below
+CODED_PSNR, since the clip's quantiser is chosen for frames whose pictures did not change."""
 PSNR_ROUNDING = 0.01
 """Decibels by which two ways to add up the same errors (an encoder's and ours) may differ."""
 BLOCK_PX, BLOCK_PSNR, BLOCK_SPREAD = 16, 28.0, 12.0
@@ -31,40 +30,6 @@ BLUR_PX = 16
 """How far beyond a box the encoder's filters may carry what is in it."""
 EQUAL = 99.0
 """Decibels that stand for bit-identical."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameProvenance:
-    """What was done with each frame of an output; all that is not named was copied."""
-
-    rendered: tuple[tuple[Interval, Rectangle | None], ...]
-    """Sorted, disjoint intervals with a new mouth, and the stored rectangle outside which nothing changed; None if
-    nothing did at all."""
-    coded: tuple[Interval, ...]
-    """Sorted, disjoint intervals that were re-encoded unchanged."""
-    coarse: tuple[tuple[Interval, float], ...] = ()
-    """Sorted, disjoint parts of `coded` in which the codec at its finest comes no nearer than this, in dB."""
-
-    def box_of(self, frame: int) -> Rectangle | None:
-        """Return the rectangle of a rendered frame; an empty one if nothing changed, None if it was not rendered."""
-        at = bisect_right(self.rendered, frame, key=lambda part: part[0][0]) - 1
-        if at < 0 or frame >= self.rendered[at][0][1]:
-            return None
-        return self.rendered[at][1] or (0, 0, 0, 0)
-
-    def is_coded(self, frame: int) -> bool:
-        """Tell whether a frame was re-encoded unchanged."""
-        return contains(self.coded, frame)
-
-    def coded_psnr(self, frame: int) -> float:
-        """Return how near a frame that was re-encoded unchanged must come, in dB."""
-        at = bisect_right(self.coarse, frame, key=lambda part: part[0][0]) - 1
-        is_coarse = at >= 0 and frame < self.coarse[at][0][1]
-        return min(CODED_PSNR, self.coarse[at][1]) if is_coarse else CODED_PSNR
-
-    def is_copied(self, frame: int) -> bool:
-        """Tell whether the packet of a frame is the source's own."""
-        return self.box_of(frame) is None and not self.is_coded(frame)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from media.intervals import Interval, merge
 from media.packets.frame_table import FrameTable
 from media.timeline import OutputTimeline
-from stitcher.verify.pixels import FrameProvenance, source_frames
+from stitcher.verify.pixels import source_frames
+from stitcher.verify.provenance import FrameProvenance
 
 GOP_FRAMES = 25
 """Most frames behind a seam that are compared, where the next keyframe is farther away."""

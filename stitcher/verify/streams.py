@@ -19,7 +19,8 @@ from media.picture import unranged
 from media.probe import open_input
 from media.timeline import OutputTimeline
 from stitcher.streams import named_keys
-from stitcher.verify.pixels import FrameProvenance, source_frames
+from stitcher.verify.pixels import source_frames
+from stitcher.verify.provenance import FrameProvenance
 
 CHECKED_TAGS = ("title", "artist", "album", "comment", "copyright", "date", "description", "genre", "language")
 """Tags that containers keep; others may be the muxer's own."""

@@ -288,24 +288,24 @@ def test_a_workspace_that_is_in_use(stock, tmp_path):
     assert out == ""
 
 
-# The reel
+# The comparison video
 
 
 @pytest.mark.parametrize(
-    ("reel", "expected"),
+    ("name", "expected"),
     [
         ("out.mp4", "--compare: {tmp}/out.mp4 is what the job itself writes"),
-        ("none/reel.mp4", "--compare: there is no folder {tmp}/none"),
-        ("reel.webm", "--compare: the ending '.webm' of reel.webm is unknown. Use one of .mkv .mov .mp4"),
+        ("none/compared.mp4", "--compare: there is no folder {tmp}/none"),
+        ("compared.webm", "--compare: the ending '.webm' of compared.webm is unknown. Use one of .mkv .mov .mp4"),
         ("old.mp4", "--compare: {tmp}/old.mp4 exists. Use --force"),
     ],
 )
-def test_a_reel_that_cannot_be_written_is_refused_before_the_work(refused, tmp_path, reel, expected):
+def test_a_comparison_video_that_cannot_be_written_is_refused_before_the_work(refused, tmp_path, name, expected):
     (tmp_path / "old.mp4").touch()
-    assert expected.format(tmp=tmp_path) in refused(CONFIG, "--compare", str(tmp_path / reel))
+    assert expected.format(tmp=tmp_path) in refused(CONFIG, "--compare", str(tmp_path / name))
 
 
-def test_a_reel_never_replaces_an_input(refused, stock):
+def test_a_comparison_video_never_replaces_an_input(refused, stock):
     size = (stock / "talk.mp4").stat().st_size
     assert "same file as input.video" in refused(CONFIG, "--force", "--compare", str(stock / "talk.mp4"))
     assert (stock / "talk.mp4").stat().st_size == size
@@ -322,7 +322,7 @@ def _json_lines(out):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Return (folder, stdout, stderr) of a job on a short demonstration, with a reel and JSON lines."""
+    """Return (folder, stdout, stderr) of a job on a short demonstration, with a comparison video and JSON lines."""
     folder = tmp_path_factory.mktemp("done")
     material = make_material(folder, seconds_scale=0.04)
     job = write_job(
@@ -332,18 +332,18 @@ def done(tmp_path_factory):
         segmenter=CASCADE,
         execution={"backend": "serial"},
     )
-    return folder, *run_job(job, "--progress", "json", "--compare", folder / "reel.mp4")
+    return folder, *run_job(job, "--progress", "json", "--compare", folder / "compared.mp4")
 
 
 def test_machines_get_json_lines_and_nothing_else(done):
     folder, out, err = done
     events = _json_lines(out)
     begun = [event["stage"] for event in events if event["event"] == "begin"]
-    assert [stage for stage in begun if stage in ("scan", "render", "assemble", "reel")] == [
+    assert [stage for stage in begun if stage in ("scan", "render", "assemble", "comparison")] == [
         "scan",
         "render",
         "assemble",
-        "reel",
+        "comparison",
     ]
     assert begun == [event["stage"] for event in events if event["event"] == "end"]
     for event in events:
@@ -353,11 +353,11 @@ def test_machines_get_json_lines_and_nothing_else(done):
     assert err == ""
 
 
-def test_the_reel_shows_what_was_rendered(done):
+def test_the_comparison_video_shows_what_was_rendered(done):
     folder, _, _ = done
     report = load_report(folder / "out.mp4")
     assert report["num_rendered_frames"] > 20
-    assert (folder / "reel.mp4").stat().st_size > 10_000
+    assert (folder / "compared.mp4").stat().st_size > 10_000
     assert not [name for name in _listing(folder) if name.endswith(".part")]
 
 
@@ -379,13 +379,13 @@ def test_a_plan_is_shown_beside_an_existing_output_and_changes_nothing(done):
     assert (folder / "out.mp4").stat().st_mtime_ns == before
 
 
-def test_a_video_without_a_face_is_complete_and_has_no_reel(stock, tmp_path):
+def test_a_video_without_a_face_is_complete_and_has_no_comparison_video(stock, tmp_path):
     job = write_job(
         tmp_path, input={"video": stock / "talk.mp4", "audio": stock / "dub.wav"}, output="out.mp4", segmenter=CASCADE
     )
-    out, err = run_job(job, "--compare", tmp_path / "reel.mp4")
+    out, err = run_job(job, "--compare", tmp_path / "compared.mp4")
     assert stamps(tmp_path / "out.mp4") == list(range(50))
-    assert not (tmp_path / "reel.mp4").exists()
+    assert not (tmp_path / "compared.mp4").exists()
     assert "out.mp4: clips 1 copied" in out
     assert err == ""
 

@@ -216,5 +216,5 @@ def test_a_size_that_no_encoder_takes_is_refused(zoo):
 
 def test_hdr_metadata_is_said_to_be_gone(zoo, tmp_path):
     output = produce(make(zoo, "hevc_hdr.mp4", KINDS["hevc_hdr.mp4"]), tmp_path / "a.webm", [(5, 9)])
-    assert output.assembled.dropped_streams == ["HDR metadata of the video: a transcoded stream does not have it"]
+    assert output.losses == ["HDR metadata of the video: a transcoded stream does not have it"]
     assert [told(frame)[-2] for frame in decode(output.path)] == [[9, 9, 16]] * NUM_FRAMES

@@ -138,7 +138,7 @@ def test_the_contract(result):
     old, new = decode(source), decode(output.path)
     check_frames(kind, output, old, new)
     assert stream_facts(output.path) == stream_facts(source)
-    assert output.assembled.dropped_streams == []
+    assert output.losses == []
     check_other_streams(source, output.path)
     assert not output.damaged
     output.verify()

@@ -234,7 +234,7 @@ def rich(tmp_path_factory):
 
 def test_other_streams_are_carried_over(rich, tmp_path):
     output = produce(rich, tmp_path / "out.mkv")
-    assert output.assembled.dropped_streams == []
+    assert output.losses == []
     for kind, number in (("audio", 0), ("audio", 1), ("subtitles", 0)):
         assert independent_packets(output.path, kind, number) == independent_packets(rich, kind, number)
     with av.open(str(output.path)) as container, av.open(str(rich)) as source:
@@ -254,7 +254,7 @@ def test_chapters_and_tags_in_mp4(tmp_path):
         metadata={"title": "A talk"},
     )
     output = produce(source, tmp_path / "out.mp4")
-    assert output.assembled.dropped_streams == []
+    assert output.losses == []
     with av.open(str(output.path)) as container, av.open(str(source)) as original:
         assert [c["metadata"] for c in container.chapters()] == [c["metadata"] for c in original.chapters()]
         assert container.metadata["title"] == "A talk"
@@ -264,8 +264,8 @@ def test_chapters_and_tags_in_mp4(tmp_path):
 
 def test_what_a_container_cannot_hold_is_said(rich, tmp_path):
     output = produce(rich, tmp_path / "out.mp4")
-    assert len(output.assembled.dropped_streams) == 1
-    assert "subtitle" in output.assembled.dropped_streams[0]
+    assert len(output.losses) == 1
+    assert "subtitle" in output.losses[0]
     assert stamps(output.path) == list(range(NUM_FRAMES))
 
 

@@ -11,7 +11,7 @@ from base.errors import ContractBroken, UnsupportedMedia
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
 from media.bitstream.units import join_units, length_prefix_size, split_av1_units, split_units
 from media.probe import probe
-from stitcher.verify.pixels import FrameProvenance
+from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.streams import take_inventory, verify_copies
 from tests.support.synthetic import independent_packets, make_video, stamped_frame, stamps
 from tests.support.zoo import produce
@@ -206,14 +206,14 @@ def test_what_is_transcoded_or_appended_loses_it_and_says_so(tmp_path):
     source = annotate(make_video(tmp_path / "plain.mp4", 30, codec="libx265"), tmp_path / "a.mp4")
     assert probe(source).require_video().beside == ("Dolby Vision", "captions")
     output = produce(source, tmp_path / "out.webm", FACES)
-    assert [text.split(" of ")[0] for text in output.assembled.dropped_streams] == ["Dolby Vision", "captions"]
+    assert [text.split(" of ")[0] for text in output.losses] == ["Dolby Vision", "captions"]
     longer = produce(
         source,
         tmp_path / "b.mp4",
         FACES,
         lay_out=lambda t: extend_timeline(identity_timeline(t), Fraction(2), "bounce"),
     )
-    assert "captions of frames that are appended" in longer.assembled.dropped_streams
+    assert "captions of frames that are appended" in longer.losses
     assert beside(longer.path, 30) == beside(source)
 
 
@@ -256,4 +256,4 @@ def test_the_record_of_dolby_vision_is_kept_or_said_to_be_lost(tmp_path, ending)
     at = record.index(b"dvvC")
     assert (record[at : at + 28] in output.path.read_bytes()) == (ending == ".mp4")
     said = ["the announcement of Dolby Vision: mov cannot hold it"]
-    assert output.assembled.dropped_streams == said * (ending == ".mov")
+    assert output.losses == said * (ending == ".mov")

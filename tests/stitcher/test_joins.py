@@ -54,4 +54,4 @@ def test_containers_that_do_not_are_refused_before_the_work(rich, muxer):
 def test_chapters_go_along_into_another_container(rich, tmp_path, name):
     output = produce(rich, tmp_path / name)
     assert [stamp for _, stamp, _ in decode_all(output.path)] == list(range(48))
-    assert output.assembled.dropped_streams == []
+    assert output.losses == []

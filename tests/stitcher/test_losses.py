@@ -4,6 +4,8 @@ import av
 import pytest
 
 from media.probe import probe
+from stitcher.assemble import Assembled
+from stitcher.losses import DroppedData, DroppedStream
 from stitcher.verify.streams import take_inventory, verify_streams
 from tests.support.synthetic import Sound, make_video
 from tests.support.zoo import produce
@@ -48,7 +50,7 @@ def tags(path):
 def test_keys_are_kept_or_said_to_be_lost(tmp_path, source, ending):
     path = make_phone(tmp_path / f"a{source}")
     output = produce(path, tmp_path / f"out{ending}", [(16, 20)])
-    said = " ".join(output.assembled.dropped_streams)
+    said = " ".join(output.losses)
     if ending == ".ts":
         assert "tags com.apple.quicktime.make, " in said
         assert "mpegts cannot hold them" in said
@@ -57,7 +59,14 @@ def test_keys_are_kept_or_said_to_be_lost(tmp_path, source, ending):
     assert {key: found.get(key) for key in KEYS} == KEYS
     assert (found["title"], found["artist"]) == ("A walk", "Anna")
     muxer = {".mkv": "matroska"}.get(ending, ending[1:])
-    assert output.assembled.dropped_streams == [f"stream 2 (data, SoundHandler): {muxer} cannot hold it"]
+    assert output.losses == [f"stream 2 (data, SoundHandler): {muxer} cannot hold it"]
+    assert output.assembled.losses == (DroppedStream(2, "data", "SoundHandler", f"{muxer} cannot hold it"),)
+
+
+def test_only_streams_are_dropped_streams():
+    losses = (DroppedData("chapters", "their times"), DroppedStream(3, "data", "none", "why"), DroppedData("captions"))
+    assert Assembled(losses=losses).dropped_streams == (3,)
+    assert [loss.describe() for loss in losses] == ["chapters: their times", "stream 3 (data, none): why", "captions"]
 
 
 def test_the_check_counts_keys(tmp_path):

@@ -16,7 +16,7 @@ from media.probe import probe
 from media.source_video import SourceVideo
 from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.verify.contract import Contract, verify_packets
-from stitcher.verify.pixels import FrameProvenance
+from stitcher.verify.provenance import FrameProvenance
 from tests.support.synthetic import Sound, independent_packets, make_video, with_payload
 
 NUM_FRAMES = 36

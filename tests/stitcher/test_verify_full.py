@@ -20,7 +20,8 @@ from stitcher.assemble import assemble, muxer_of
 from stitcher.audio.mix import SoundPiece, SoundPlan
 from stitcher.audio.soundtrack import write_soundtrack
 from stitcher.verify.contract import Contract, verify_full
-from stitcher.verify.pixels import FrameProvenance, verify_pixels
+from stitcher.verify.pixels import verify_pixels
+from stitcher.verify.provenance import FrameProvenance
 from tests.support import synthetic
 from tests.support.sound_material import voice, write_sound
 from tests.support.synthetic import Sound, make_video, with_payload

@@ -9,7 +9,7 @@ from media.packets.scan import scan_packets
 from media.probe import probe
 from media.source_video import SourceVideo
 from stitcher.verify.contract import Contract, verify_full
-from stitcher.verify.pixels import FrameProvenance
+from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.streams import take_inventory, verify_copies
 from tests.support.synthetic import make_source, with_payload
 from tests.support.zoo import produce

@@ -16,7 +16,6 @@ import av
 import numpy as np
 
 from lipstitch.plan.output_timeline import identity_timeline
-from lipstitch.report.report import build_check, load_provenance, lost_streams
 from media.clips import FaceSpan, RenderedClip
 from media.coding.encoder_options import with_lower_crf
 from media.coding.output_codec import choose_stream
@@ -32,6 +31,7 @@ from segmenter.planner import ClipSettings, CopyRule, plan_clips
 from stitcher.assemble import HIDING, Assembled, assemble, muxer_of
 from stitcher.container import check_container
 from stitcher.verify.contract import Contract, verify_packets
+from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
 from tests.support.synthetic import stamped_frame
 
@@ -356,6 +356,11 @@ class Output:
         """Source frames whose packets are copied."""
         return {f for clip in self.clips if clip.path is None for f in clip.clip.source_frames}
 
+    @property
+    def losses(self):
+        """What the output cannot hold of its source, a sentence each."""
+        return [loss.describe() for loss in self.assembled.losses]
+
     def verify(self):
         """Check the output as a job does by default."""
         seams = tuple(b.clip.start_frame for a, b in pairwise(self.clips) if a.path or b.path)
@@ -363,8 +368,7 @@ class Output:
 
     def promised(self):
         """Return what the output has to be."""
-        marks = load_provenance(build_check(self.clips))
-        dropped = lost_streams({"dropped_streams": self.assembled.dropped_streams})
+        marks, dropped = FrameProvenance.of(self.clips), self.assembled.dropped_streams
         codec = self.codec if any(clip.path for clip in self.clips) else ""
         return Contract(self.source, self.timeline, None, marks, dropped, codec)
 

@@ -7,14 +7,14 @@ import pytest
 import soundfile
 
 import lipstitch.execution.worker
-import stitcher.verify.pixels
+import stitcher.verify.provenance
 from base.errors import ContractBroken
 from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.coding import VideoConfig
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.report.report import load_provenance, report_path
+from lipstitch.report.report import Report, report_path
 from lipstitch.report.verify import verify_job
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import make_talk, quick_jobs
@@ -62,7 +62,7 @@ def decibels(said, word):
 
 
 def test_one_bound():
-    assert lipstitch.execution.worker.CODED_PSNR is stitcher.verify.pixels.CODED_PSNR
+    assert lipstitch.execution.worker.CODED_PSNR is stitcher.verify.provenance.CODED_PSNR
 
 
 def test_a_codec_that_comes_no_nearer_keeps_the_contract_and_the_report_says_how_near(checked, monkeypatch):
@@ -73,7 +73,7 @@ def test_a_codec_that_comes_no_nearer_keeps_the_contract_and_the_report_says_how
     least = [span["psnr"] for span in report["check"]["reencoded"] if "psnr" in span]
     assert 30 < min(least) < 45
     assert decibels(said, "re-encoded") == pytest.approx(min(least), abs=0.06)
-    assert load_provenance(report["check"]).coarse
+    assert Report.model_validate(report).check.provenance().coarse
     verify_job(config, Silent())
 
 

@@ -10,7 +10,7 @@ import lipstitch.source.weights
 from base.errors import ConfigError
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
-from lipstitch.report.people import list_people
+from lipstitch.report.contact_sheet import list_people
 from media.intervals import merge
 from media.packets.scan import scan_packets
 from media.probe import probe

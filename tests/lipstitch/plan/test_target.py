@@ -17,7 +17,7 @@ from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.report.people import build_sheet, list_people
+from lipstitch.report.contact_sheet import list_people
 from media.identity import pack
 from segmenter.people import identities as people
 from tests.support.jobs import load_report, write_job
@@ -393,9 +393,3 @@ def test_a_job_finds_the_scan_of_its_contact_sheet(sheet, stock, tmp_path, patch
 
 def test_the_contact_sheet_needs_a_video(sheet):
     assert "nowhere.mp4: no such file" in sheet(3, input={"video": "nowhere.mp4"})
-
-
-def test_the_contact_sheet_names_somebody_who_is_there():
-    alone = {"person": 1, "seconds": 1.0, "first": 0.0, "last": 2.0, "num_shots": 1}
-    assert "target: 1" in build_sheet("talk.mp4", [alone], {})
-    assert "target" not in build_sheet("talk.mp4", [], {})

