@@ -20,8 +20,8 @@ from tests.support.jobs import check_from_outside, load_report, rendered_hashes,
 
 FULL = bool(os.environ.get("LIPSTITCH_FULL"))
 SCALE = 1.0 if FULL else 0.5
-FACE_FRAMES, GAPS = ((250, 250), (400, 450, 450)) if FULL else ((110, 130), (200, 250, 250))
-SHORT_FRAMES = 130
+FACE_FRAMES, GAPS = ((250, 250), (400, 450, 450)) if FULL else ((40, 60), (100, 130, 110))
+SHORT_FRAMES = 90
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffprobe"), reason="the checker needs ffmpeg and ffprobe on PATH")
 
@@ -154,7 +154,8 @@ def short_job(shared, retinaface, tmp_path_factory):
             output=output,
             renderer={"frame_hashes": True},
             segmenter={**retinaface, **settings.get("segmenter", {})},
-            execution=settings.get("execution", {"workers": 1}),
+            # They share a workspace, which keeps the scan alone.
+            execution={"workspace": folder / "work", "workers": 1, **settings.get("execution", {})},
         )
         run_job(job)
         return output, load_report(output)
@@ -164,14 +165,14 @@ def short_job(shared, retinaface, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_worker(short_job):
-    return short_job("one_worker", segmenter={"max_clip_seconds": 3})
+    return short_job("one_worker", segmenter={"max_clip_seconds": 2})
 
 
 @pytest.mark.parametrize("backend", ["processes", "threads"])
 def test_number_of_workers_changes_no_bit(short_job, one_worker, backend):
     execution = {"workers": 2, "backend": backend}
-    output, report = short_job(f"two_{backend}", segmenter={"max_clip_seconds": 3}, execution=execution)
-    assert report["num_rendered_frames"] > 100
+    output, report = short_job(f"two_{backend}", segmenter={"max_clip_seconds": 2}, execution=execution)
+    assert report["num_rendered_frames"] > 70
     assert report["num_clips"]["rendered"] >= 2
     assert decoded(output) == decoded(one_worker[0])
 

@@ -19,7 +19,7 @@ from demo.make_material import DUB_FILE, make_material
 from lipstitch.cli import app, resume_command
 from lipstitch.commands import exits
 from lipstitch.workspace import Workspace
-from tests.support.jobs import ROOT, load_report, run_job, start_job, write_job
+from tests.support.jobs import ROOT, NoSignals, load_report, run_job, start_job, write_job
 from tests.support.synthetic import Sound, make_video, stamps
 
 CONFIG, MEDIA, CHECKPOINT, WORKSPACE = 2, 3, 4, 7
@@ -48,23 +48,31 @@ def _listing(folder):
 
 
 @pytest.fixture
-def refused(stock, tmp_path):
+def refused(stock, tmp_path, monkeypatch):
     """Return a function that runs a job, checks that it is refused as it should be, and gives the sentence.
 
-    The job is the smallest that works, with keys replaced; relative names are files in stock.
+    The job is the smallest that works, with keys replaced; relative names are files in stock. It runs in this process,
+    which has imported everything already; `test_a_refusal_is_what_the_process_prints` starts one.
     """
+    monkeypatch.setattr(exits, "StopSignals", NoSignals)
 
     def run(exit_code, *arguments, video="talk.mp4", output="out.mp4", audio=None, **keys):
         given = {"video": stock / video, **({"audio": stock / audio} if audio else {})}
         job = write_job(tmp_path, **{"input": given, "output": output, "segmenter": CASCADE, **keys})
         before = _listing(tmp_path)
-        out, err = run_job(job, *arguments, expected=exit_code)
-        assert re.fullmatch(r"Error: [^\n]+\.\n", err), err
-        assert out == ""
+        result = CliRunner().invoke(app, ["--config", str(job), *map(str, arguments)])
+        assert result.exit_code == exit_code, result.output
+        assert re.fullmatch(r"Error: [^\n]+\.\n", result.stderr), result.stderr
+        assert result.stdout == ""
         assert _listing(tmp_path) == before
-        return err
+        return result.stderr
 
     return run
+
+
+def test_a_refusal_is_what_the_process_prints(refused, stock, tmp_path):
+    said = refused(MEDIA, video="text.mp4")
+    assert run_job(tmp_path / "job.yaml", expected=MEDIA) == ("", said)
 
 
 # What a user asks for first

@@ -19,10 +19,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-import main
 from benchmarks import fuzz
+from lipstitch.cli import app
 from lipstitch.commands import exits
-from tests.support.jobs import ROOT, load_report, write_job
+from tests.support.jobs import ROOT, NoSignals, load_report, write_job
 from tests.support.synthetic import Sound, make_video, stamps
 
 DONE, CONFIG, MEDIA, CHECKPOINT, WORKSPACE = 0, 2, 3, 4, 7
@@ -32,15 +32,6 @@ NUM_FRAMES = 12
 NUM_FUZZED = 60
 
 
-class NoSignals:
-    """Stands in for StopSignals, which would change this process's handlers for good."""
-
-    came = False
-
-    def __init__(self, last_words):
-        pass
-
-
 @pytest.fixture(autouse=True)
 def _no_signals(monkeypatch):
     monkeypatch.setattr(exits, "StopSignals", NoSignals)
@@ -48,7 +39,7 @@ def _no_signals(monkeypatch):
 
 def _run(job, *arguments):
     """Run the command line on a job file and return what came of it."""
-    result = CliRunner().invoke(main.app, ["--config", str(job), *map(str, arguments)])
+    result = CliRunner().invoke(app, ["--config", str(job), *map(str, arguments)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
