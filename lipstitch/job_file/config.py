@@ -15,9 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from base.plugins import load_plugin, plugin_names
 from base.settings import FilePath, load_settings, shown
+from lipstitch.execution import backends
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.fields import AudioStart, Checkpoint, Detector, Pixels, Reference, Target, Time
 from lipstitch.job_file.speakers import SpeakersConfig
@@ -34,12 +36,15 @@ from segmenter.spans.presence import SpanSettings
 
 ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 MAX_PORTS = 1 << 16
-CLUSTER_LIBRARIES = {"dask": "distributed", "ray": "ray"}
-"""What must be installed for a backend."""
-
 
 SCAN_DEFAULTS, SPAN_DEFAULTS = ScanSettings(), SpanSettings()
 Silence = Literal["original", "close", "render"]
+
+
+def _check_backend(name: str) -> str:
+    if name not in plugin_names(backends):
+        raise ValueError(f"input should be one of {', '.join(plugin_names(backends))}")
+    return name
 
 
 class _Model(BaseModel):
@@ -271,8 +276,10 @@ class RendererConfig(_Model):
 class ExecutionConfig(_Model):
     """Where the work is done and what is kept of it."""
 
-    backend: Literal["processes", "threads", "serial", "dask", "ray"] = Field(
-        default="threads", description="Where clips are rendered. dask, ray: on the machines of a cluster."
+    backend: Annotated[str, AfterValidator(_check_backend)] = Field(
+        default="threads",
+        description="Where clips are rendered: processes, threads or serial on this machine; dask or ray on those of a"
+        " cluster. The files in lipstitch/execution/backends.",
     )
     address: str | None = Field(
         default=None,
@@ -293,21 +300,25 @@ class ExecutionConfig(_Model):
 
     @model_validator(mode="after")
     def _check(self) -> ExecutionConfig:
-        library = CLUSTER_LIBRARIES.get(self.backend)
-        if library is None:
+        if not self.place.is_remote:
             if self.address is not None:
-                raise ValueError(f"address is for backend dask or ray; backend {self.backend} works on this machine")
+                raise ValueError(f"address is for a cluster; backend {self.backend} works on this machine")
             return self
         if self.address is None:
             raise ValueError(f"backend {self.backend} needs address, the host:port of its cluster")
         match = ADDRESS_TEXT.fullmatch(self.address)
         if match is None or not 0 < int(match["port"]) < MAX_PORTS:
             raise ValueError(f"address (now {shown(self.address)}): write it as host:port")
-        if match["scheme"] and self.backend != "dask":
-            raise ValueError(f"address (now {shown(self.address)}): Ray takes host:port alone")
-        if find_spec(library) is None:
+        if match["scheme"] and match["scheme"] not in self.place.schemes:
+            raise ValueError(f"address (now {shown(self.address)}): backend {self.backend} takes host:port alone")
+        if find_spec(self.place.library) is None:
             raise ValueError(f"backend {self.backend} needs `pip install 'lipstitch[{self.backend}]'`")
         return self
+
+    @property
+    def place(self) -> Any:
+        """What the backend offers, a Backend of lipstitch/execution/backends/base.py."""
+        return load_plugin(backends, self.backend, "BACKEND")
 
 
 class JobConfig(_Model):
