@@ -21,6 +21,8 @@ CLOSE_SECONDS = 1.0
 """How long closing a connection may take."""
 PATIENCE_SECONDS = 30.0
 """How long a run waits for a first worker, or for a new one where all are gone."""
+ASKING_THREAD = "ask-cluster"
+"""Name of the threads that call into libraries of clusters."""
 RETRY_HINT = "Finished clips are kept: start the job again when that is mended."
 
 Result = TypeVar("Result")
@@ -87,7 +89,7 @@ def call_with_timeout(seconds: float, function: Callable[[], Result]) -> Result:
         except Exception as exc:
             outcome.set_exception(exc)
 
-    threading.Thread(target=run, name="ask-cluster", daemon=True).start()
+    threading.Thread(target=run, name=ASKING_THREAD, daemon=True).start()
     try:
         return outcome.result(seconds)
     except FutureTimeout as exc:

@@ -44,14 +44,14 @@ def run_clips(
         drawing_threads = None if backend.shares_process else num_threads
         setup = replace(setup, num_threads=num_threads, drawing_threads=drawing_threads)
         if backend.is_remote:
-            for answer in _results(pool, remote_calls(setup, jobs), in_order=False):
+            for answer in collect(pool, remote_calls(setup, jobs), in_order=False):
                 yield receive_clip(answer)
         else:
             calls = ((run_clip, setup, job, str(target)) for job, target in jobs)
-            yield from _results(pool, calls, in_order=True)
+            yield from collect(pool, calls, in_order=True)
 
 
-def _results(pool: Pool, calls: Iterator[tuple[Any, ...]], *, in_order: bool) -> Iterator[Any]:
+def collect(pool: Pool, calls: Iterator[tuple[Any, ...]], *, in_order: bool) -> Iterator[Any]:
     """Yield what calls (function, argument ...) return; raise the first error at once, before earlier results."""
     given: list[Future[Any]] = []  # those whose result is still to be yielded, in the order of their calls
     pending: set[Future[Any]] = set()

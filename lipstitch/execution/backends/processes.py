@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 from base.errors import RenderError
 from base.machine import num_cores
@@ -61,11 +62,12 @@ def open_processes(request: Request) -> Iterator[Pool]:
 def _quiet_children() -> Iterator[None]:
     """Start processes that do not hear Ctrl-C, which a terminal sends to all: this one hears it and ends them.
 
-    If this process is killed, loky's tracker of semaphores tidies up behind it without complaining.
+    If this process is killed, the trackers of semaphores tidy up behind it without complaining.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     warnings = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (warnings, "ignore:resource_tracker")))
+    resource_tracker.ensure_running()  # before Python 3.12 starting it later would unblock the signal again
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any, TextIO
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from base.errors import RenderError
 from lipstitch.execution.backends.base import AUTO_WORKERS, Backend, Pool, Request
 from lipstitch.execution.cluster_errors import (
+    ASKING_THREAD,
     CLOSE_SECONDS,
     PATIENCE_SECONDS,
     RETRY_HINT,
@@ -66,17 +67,34 @@ class RayExecutor(Executor):
 
 
 class _WithoutRay:
-    """sys.stdout without what Ray's own thread prints there of its workers: stdout belongs to --progress json."""
+    """sys.stdout without what Ray's threads say there of its workers: stdout belongs to --progress json."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        is_ray = threading.current_thread().name.startswith("ray_")
-        return len(text) if is_ray else self._stream.write(text)
+        is_ray = threading.current_thread().name.startswith(("ray_", ASKING_THREAD))
+        return len(text) if is_ray else int(self._stream.write(text))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextmanager
+def _without_native_stderr() -> Iterator[None]:
+    """Drop what native code writes to stderr while the context lasts; Python's own messages get through."""
+    python, native = sys.stderr, os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere, open(native, "w", closefd=False) as heard:
+            sys.stderr = heard
+            os.dup2(nowhere.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(native, 2)
+                sys.stderr = python
+    finally:
+        os.close(native)
 
 
 @contextmanager
@@ -87,24 +105,25 @@ def open_ray(request: Request) -> Iterator[Pool]:
     import ray
 
     silence_loggers("ray", "asyncio")
+    sys.stdout = _WithoutRay(sys.stdout)  # for good: the thread may outlive a cluster that is lost
     RAY.check_reachable(request.address)  # Ray itself tries for a minute
 
     def join() -> None:
-        ray.init(address=request.address, log_to_driver=False, logging_level=logging.CRITICAL)
+        with _without_native_stderr():  # it says there that it was told to be silent
+            ray.init(address=request.address, log_to_driver=False, logging_level=logging.CRITICAL)
 
-    with redirect_stdout(_WithoutRay(sys.stdout)):
-        try:
-            call_with_timeout(PATIENCE_SECONDS, join)  # in a thread of its own Ray does not handle SIGTERM
-        except (OSError, ValueError, RuntimeError) as exc:
-            raise RAY.no_answer_error(request.address) from exc
-        try:
-            yield _pool(request)
-        except KeyboardInterrupt:
-            raise  # the process ends at once, and with it the connection; Ray would first report each task that it ends
-        except BaseException:
-            _leave()
-            raise
+    try:
+        call_with_timeout(PATIENCE_SECONDS, join)  # in a thread of its own Ray does not handle SIGTERM
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise RAY.no_answer_error(request.address) from exc
+    try:
+        yield _pool(request)
+    except KeyboardInterrupt:
+        raise  # the process ends at once, and with it the connection; Ray would first report each task that it ends
+    except BaseException:
         _leave()
+        raise
+    _leave()
 
 
 def _leave() -> None:

@@ -22,7 +22,10 @@ import lipstitch.execution.cluster
 import lipstitch.job_file.config
 from base.errors import ConfigError, RenderError, WorkspaceError
 from demo.make_material import make_material
-from lipstitch.execution.cluster import ClipTask, code_version, run_clip_on_worker
+from lipstitch.execution.backends.base import Request
+from lipstitch.execution.backends.dask import open_dask
+from lipstitch.execution.cluster import ClipTask, answer_with_clip, code_version, receive_clip, run_clip_on_worker
+from lipstitch.execution.executor import collect
 from lipstitch.execution.write_output import check_renderer
 from lipstitch.job import run_job as run_in_process
 from lipstitch.job_file.config import ExecutionConfig, load_job
@@ -50,12 +53,12 @@ def free_port():
 
 
 @contextmanager
-def process(*command):
+def process(*command, **environment):
     """Run a command in a session of its own; nothing of it is left afterwards."""
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -348,6 +351,18 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
         assert time.monotonic() - begun < 30
 
 
+@needs_dask
+def test_a_worker_that_cannot_load_the_program_is_no_riddle(dask, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def render(): return 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    from only_here import render
+
+    request = Request(workers="auto", num_workers=0, address=dask.address, needs_gpu=False)
+    said = r"cannot load this version of lipstitch \(No module named 'only_here'\)\. Install the same one"
+    with pytest.raises(RenderError, match=said), open_dask(request) as pool:
+        list(collect(pool, iter([(render,)]), in_order=False))
+
+
 # What a worker checks
 
 
@@ -382,6 +397,13 @@ def test_a_clip_that_another_worker_finished_is_not_made_again(task):
 def test_another_version_is_refused(task):
     with pytest.raises(RenderError, match=r"^worker .+ has version .+, this job version 0\.0\.0\. Install"):
         run_clip_on_worker("0.0.0", task)
+
+
+def test_what_a_clip_raises_is_not_taken_for_an_error_of_the_cluster(task):
+    answer = answer_with_clip("0.0.0", task)
+    with pytest.raises(RenderError, match="this job version 0") as raised:
+        receive_clip(answer)
+    assert "run_clip_on_worker" in str(raised.value.__cause__)
 
 
 def test_a_worker_without_the_shared_folder_says_so(task, tmp_path):
@@ -460,7 +482,7 @@ class Ray:
         place = ("--port", self.address.partition(":")[2], "--node-ip-address", "127.0.0.1", "--temp-dir", str(folder))
         size = ("--num-cpus", "2", "--object-store-memory", "100000000", "--include-dashboard", "false")
         command = ("-m", "ray.scripts.scripts", "start", "--head", "--block", *place, *size, "--disable-usage-stats")
-        self.head = stack.enter_context(process(*command))
+        self.head = stack.enter_context(process(*command, RAY_AUTH_MODE="disabled"))  # else it may ask for a token
         await_answer("ray", self.address)
 
     def pids(self, name):
