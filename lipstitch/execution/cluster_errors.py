@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -92,7 +91,7 @@ def call_with_timeout(seconds: float, function: Callable[[], Result]) -> Result:
     threading.Thread(target=run, name=ASKING_THREAD, daemon=True).start()
     try:
         return outcome.result(seconds)
-    except FutureTimeout as exc:
+    except TimeoutError as exc:
         raise TimeoutError(f"no answer in {seconds:g} s") from exc
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from lipstitch.execution.backends.base import Backend, Pool, Request
 from lipstitch.execution.cluster import portable_setup, receive_clip, remote_calls
 from lipstitch.execution.worker import WorkerSetup, run_clip
-from lipstitch.job_file.config import ExecutionConfig
+from lipstitch.job_file.execution import ExecutionConfig
 from media.clips import RenderedClip
 from renderer.render import ClipJob
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from base.machine import num_cores
 from lipstitch.execution.backends.base import Backend
-from lipstitch.job_file.config import ExecutionConfig
+from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.plan.estimate import Capacity
+
 
 def measure_capacity(config: ExecutionConfig, checkpoint: Path | None) -> Capacity:
     """Return what a job renders with on this machine. checkpoint: weights of its network; None: still missing."""

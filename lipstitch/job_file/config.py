@@ -6,21 +6,18 @@ folder of the job file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import fields
 from fractions import Fraction
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from base.plugins import load_plugin, plugin_names
-from base.settings import FilePath, load_settings, shown
-from lipstitch.execution import backends
+from base.settings import FilePath, load_settings
 from lipstitch.job_file.coding import StitcherConfig
+from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.job_file.fields import AudioStart, Checkpoint, Detector, Pixels, Reference, Target, Time
 from lipstitch.job_file.speakers import SpeakersConfig
 from segmenter.find_detector import (
@@ -34,17 +31,8 @@ from segmenter.scan import ScanSettings
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 from segmenter.spans.presence import SpanSettings
 
-ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
-MAX_PORTS = 1 << 16
-
 SCAN_DEFAULTS, SPAN_DEFAULTS = ScanSettings(), SpanSettings()
 Silence = Literal["original", "close", "render"]
-
-
-def _check_backend(name: str) -> str:
-    if name not in plugin_names(backends):
-        raise ValueError(f"input should be one of {', '.join(plugin_names(backends))}")
-    return name
 
 
 class _Model(BaseModel):
@@ -271,54 +259,6 @@ class RendererConfig(_Model):
     frame_hashes: bool = Field(
         default=False, description="Write a hash of each frame given to the encoder to the report."
     )
-
-
-class ExecutionConfig(_Model):
-    """Where the work is done and what is kept of it."""
-
-    backend: Annotated[str, AfterValidator(_check_backend)] = Field(
-        default="threads",
-        description="Where clips are rendered: processes, threads or serial on this machine; dask or ray on those of a"
-        " cluster. The files in lipstitch/execution/backends.",
-    )
-    address: str | None = Field(
-        default=None,
-        description="host:port of the Dask scheduler or of the Ray cluster; tls://host:port for Dask over TLS.",
-    )
-    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
-        default="auto", description="Clips rendered at a time. auto: as many as the machines have use for."
-    )
-    workspace: FilePath | None = Field(
-        default=None, description="Folder for finished clips. Omitted: beside the output."
-    )
-    keep: Literal["none", "scan", "all"] = Field(
-        default="scan", description="What stays in the workspace after success."
-    )
-    checkpoints: FilePath | None = Field(
-        default=None, description="Folder of network weights. Omitted: the project's own."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> ExecutionConfig:
-        if not self.place.is_remote:
-            if self.address is not None:
-                raise ValueError(f"address is for a cluster; backend {self.backend} works on this machine")
-            return self
-        if self.address is None:
-            raise ValueError(f"backend {self.backend} needs address, the host:port of its cluster")
-        match = ADDRESS_TEXT.fullmatch(self.address)
-        if match is None or not 0 < int(match["port"]) < MAX_PORTS:
-            raise ValueError(f"address (now {shown(self.address)}): write it as host:port")
-        if match["scheme"] and match["scheme"] not in self.place.schemes:
-            raise ValueError(f"address (now {shown(self.address)}): backend {self.backend} takes host:port alone")
-        if find_spec(self.place.library) is None:
-            raise ValueError(f"backend {self.backend} needs `pip install 'lipstitch[{self.backend}]'`")
-        return self
-
-    @property
-    def place(self) -> Any:
-        """What the backend offers, a Backend of lipstitch/execution/backends/base.py."""
-        return load_plugin(backends, self.backend, "BACKEND")
 
 
 class JobConfig(_Model):

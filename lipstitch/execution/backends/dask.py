@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +27,6 @@ from lipstitch.execution.cluster_errors import (
 DASK = ClusterKind("Dask scheduler", "dask scheduler")
 MIN_AHEAD = 64
 """Clips that the scheduler holds at least, so that workers which join later have something to do."""
-TIMEOUTS = (TimeoutError, asyncio.TimeoutError)  # two classes before Python 3.11
 
 
 @contextmanager
@@ -43,7 +41,7 @@ def open_dask(request: Request) -> Iterator[Pool]:
 
     try:
         client = call_with_timeout(2 * CONNECT_SECONDS, connect)
-    except (OSError, ValueError, RuntimeError, ImportError, *TIMEOUTS) as exc:
+    except (OSError, ValueError, RuntimeError, ImportError) as exc:
         raise DASK.no_answer_error(request.address) from exc
     try:
         yield _pool(client, request)
@@ -57,14 +55,14 @@ def _pool(client: Any, request: Request) -> Pool:
     address = request.address
     try:
         client.wait_for_workers(1, timeout=PATIENCE_SECONDS)
-    except TIMEOUTS as exc:
+    except TimeoutError as exc:
         raise _no_workers_error(address) from exc
     except (OSError, CancelledError) as exc:
         raise DASK.lost_error(address) from exc
     try:
         answers = call_with_timeout(PATIENCE_SECONDS, lambda: client.run(describe_machine, on_error="return"))
         num_threads = call_with_timeout(PATIENCE_SECONDS, lambda: sum(client.ncores().values()))
-    except (OSError, CancelledError, *TIMEOUTS) as exc:
+    except (OSError, CancelledError) as exc:
         raise DASK.lost_error(address) from exc
     machines = {}
     for worker, answer in answers.items():

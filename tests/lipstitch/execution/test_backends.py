@@ -69,7 +69,7 @@ def test_a_backend_is_one_file(tmp_path, monkeypatch):
     talk, name = make_talk(tmp_path / "talk.mp4"), f"{backends.__name__}.outside"
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "outside.py").write_text(OUTSIDE)
-    with pytest.raises(ConfigError, match=r"execution\.backend \(now 'outside'\): input should be one of"):
+    with pytest.raises(ConfigError, match=r"execution\.backend \(now 'outside'\): give dask, "):
         quick_job(tmp_path / "unknown", talk, "outside")
     monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path / "plugins")])
     try:

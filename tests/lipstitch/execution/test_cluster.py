@@ -19,7 +19,7 @@ import pytest
 import lipstitch.execution.backends.dask
 import lipstitch.execution.clips
 import lipstitch.execution.cluster
-import lipstitch.job_file.config
+import lipstitch.job_file.execution
 from base.errors import ConfigError, RenderError, WorkspaceError
 from demo.make_material import make_material
 from lipstitch.execution.backends.base import Request
@@ -28,7 +28,8 @@ from lipstitch.execution.cluster import ClipTask, answer_with_clip, code_version
 from lipstitch.execution.executor import collect
 from lipstitch.execution.write_output import check_renderer
 from lipstitch.job import run_job as run_in_process
-from lipstitch.job_file.config import ExecutionConfig, load_job
+from lipstitch.job_file.config import load_job
+from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.progress import Silent
 from tests.lipstitch.execution.test_crash import ENDED_SECONDS, finished_clips, job_of, pictures
 from tests.support.jobs import ROOT, start_job, write_job
@@ -450,7 +451,7 @@ def test_a_cluster_takes_no_workers_of_this_machine():
             {"backend": "ray", "address": "tls://head:1"},
             "'tls://head:1'): backend ray takes host:port alone.",
         ),
-        ({"backend": "spark", "address": "head:1"}, "execution.backend (now 'spark'): input should be one of dask, "),
+        ({"backend": "spark", "address": "head:1"}, "execution.backend (now 'spark'): give dask, processes, "),
     ],
 )
 def test_bad_addresses_are_refused(tmp_path, execution, said):
@@ -466,7 +467,7 @@ def test_good_addresses(tmp_path, address):
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_a_library_that_is_not_installed_is_named(tmp_path, backend, monkeypatch):
-    monkeypatch.setattr(lipstitch.job_file.config, "find_spec", lambda _name: None)
+    monkeypatch.setattr(lipstitch.job_file.execution, "find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match=rf"backend {backend} needs `pip install 'lipstitch\[{backend}\]'`\.$"):
         load_job(quick_job(tmp_path, "talk.mp4", backend=backend, address="head:1"))
 
