@@ -1,29 +1,24 @@
-"""Where clips run: in this process, in threads, in processes, or on a cluster, through joblib."""
+"""Clips to workers and back, the same way for every backend."""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-from base.errors import RenderError
-from base.machine import num_cores
-from lipstitch.execution.cluster import run_on_cluster
-from lipstitch.execution.machine import choose_workers
-from lipstitch.execution.stop import follow_parent
+from lipstitch.execution.backends.base import Backend, Pool, Request
+from lipstitch.execution.cluster import portable_setup, receive_clip, remote_calls
 from lipstitch.execution.worker import WorkerSetup, run_clip
-from lipstitch.job_file.config import ExecutionConfig
+from lipstitch.job_file.execution import ExecutionConfig
 from media.clips import RenderedClip
 from renderer.render import ClipJob
 
-BACKENDS = {"processes": "loky", "threads": "threading", "serial": "sequential"}
+CHECK_SECONDS = 1.0
+"""How long no clip is finished before a run looks whether its workers are still there."""
 
 
 def run_clips(
@@ -31,50 +26,61 @@ def run_clips(
 ) -> Generator[RenderedClip, None, None]:
     """Yield the finished clips, each as soon as it is done; on this machine in order.
 
-    Close the generator, or exhaust it: closing ends the workers. Raises RenderError if a worker process dies, and what
-    `run_clip` and `run_on_cluster` raise.
+    Close the generator, or exhaust it: closing takes back the clips that no worker has begun, and ends worker
+    processes. Raises ConfigError if a cluster does not answer, RenderError if workers or a cluster are lost, and what
+    `run_clip` and `run_clip_on_worker` raise.
     """
-    if config.backend in ("dask", "ray"):
-        yield from run_on_cluster(setup, jobs, config)
-        return
-    num_workers = choose_workers(config, len(jobs))
-    num_threads = max(1, num_cores() // num_workers)
-    backend = BACKENDS[config.backend]
-    share = replace(setup, num_threads=num_threads, drawing_threads=num_threads if backend == "loky" else None)
-    options: dict[str, Any] = {}
-    if backend == "loky":
-        options = {
-            "inner_max_num_threads": share.num_threads,
-            "initializer": follow_parent,
-            "initargs": (os.getpid(),),
-        }
-    with parallel_config(backend=backend, n_jobs=num_workers, **options):
-        parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
-        try:
-            with _quiet_children():
-                results = parallel(delayed(run_clip)(share, job, str(target)) for job, target in jobs)
-            yield from results
-        except TerminatedWorkerError as exc:
-            raise RenderError(
-                "A worker process was killed, most likely because memory ran out."
-                " Lower execution.workers or renderer.batch_size and start again; finished clips are reused."
-            ) from exc
+    backend: Backend = config.place
+    if backend.is_remote:
+        setup = portable_setup(setup)
+    request = Request(
+        workers=config.workers,
+        num_workers=backend.choose_workers(config.workers, len(jobs)),
+        address=config.address,
+        needs_gpu=backend.is_remote and not setup.device.startswith("cpu"),
+    )
+    with backend.open(request) as pool:
+        num_threads = max(1, pool.num_cores // pool.num_workers)
+        drawing_threads = None if backend.shares_process else num_threads
+        setup = replace(setup, num_threads=num_threads, drawing_threads=drawing_threads)
+        if backend.is_remote:
+            for answer in collect(pool, remote_calls(setup, jobs), in_order=False):
+                yield receive_clip(answer)
+        else:
+            calls = ((run_clip, setup, job, str(target)) for job, target in jobs)
+            yield from collect(pool, calls, in_order=True)
+
+
+def collect(pool: Pool, calls: Iterator[tuple[Any, ...]], *, in_order: bool) -> Iterator[Any]:
+    """Yield what calls (function, argument ...) return; raise the first error at once, before earlier results."""
+    given: list[Future[Any]] = []  # those whose result is still to be yielded, in the order of their calls
+    pending: set[Future[Any]] = set()
+    while True:
+        with _explained(pool):
+            new = [pool.executor.submit(*call) for call in islice(calls, pool.num_ahead - len(pending))]
+        given += new
+        if not given:
+            return
+        done, pending = wait({*pending, *new}, CHECK_SECONDS, FIRST_COMPLETED)
+        with _explained(pool):
+            for future in done:
+                future.result()
+        if not done:
+            pool.check()
+        num_ready = min((given.index(future) for future in pending), default=len(given))
+        ready = given[:num_ready] if in_order else [*done]
+        given = [future for future in given if future not in ready]
+        for future in ready:
+            yield future.result()
 
 
 @contextmanager
-def _quiet_children() -> Iterator[None]:
-    """Start processes that do not hear Ctrl-C, which a terminal sends to all: this one hears it and ends them.
-
-    Nor does joblib's tracker of semaphores complain when this process was killed and it tidies up behind it.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    warnings = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (warnings, "ignore:resource_tracker")))
+def _explained(pool: Pool) -> Iterator[None]:
+    """Turn what an executor raises into an error for the user, where the backend knows what it means."""
     try:
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if warnings is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = warnings
+    except Exception as exc:
+        explained = pool.explain(exc)
+        if explained is None:
+            raise
+        raise explained from exc

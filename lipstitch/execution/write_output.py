@@ -13,7 +13,6 @@ from base.errors import ContractBroken
 from base.files import atomic_file
 from base.machine import num_cores
 from lipstitch.execution.clips import finish_clips
-from lipstitch.execution.cluster_errors import check_cluster
 from lipstitch.execution.sound import make_drive_audio, make_soundtrack
 from lipstitch.execution.worker import WorkerSetup
 from lipstitch.job_file.config import JobConfig
@@ -41,7 +40,7 @@ from stitcher.verify.sampling import Sampling
 
 def check_renderer(config: JobConfig, checkpoint: Path) -> None:
     """Raise CheckpointError or ConfigError if the network cannot be loaded, or device or cluster are not there."""
-    check_cluster(config.execution)
+    config.execution.place.check_address(config.execution.address)
     choose_device(config.renderer.device)
     load_network(checkpoint, allow_torchscript=config.renderer.allow_torchscript)
 

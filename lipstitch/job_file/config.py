@@ -6,19 +6,18 @@ folder of the job file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import fields
 from fractions import Fraction
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from base.settings import FilePath, load_settings, shown
+from base.settings import FilePath, load_settings
 from lipstitch.job_file.coding import StitcherConfig
+from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.job_file.fields import AudioStart, Checkpoint, Detector, Pixels, Reference, Target, Time
 from lipstitch.job_file.speakers import SpeakersConfig
 from segmenter.find_detector import (
@@ -31,12 +30,6 @@ from segmenter.find_detector import (
 from segmenter.scan import ScanSettings
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 from segmenter.spans.presence import SpanSettings
-
-ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
-MAX_PORTS = 1 << 16
-CLUSTER_LIBRARIES = {"dask": "distributed", "ray": "ray"}
-"""What must be installed for a backend."""
-
 
 SCAN_DEFAULTS, SPAN_DEFAULTS = ScanSettings(), SpanSettings()
 Silence = Literal["original", "close", "render"]
@@ -266,48 +259,6 @@ class RendererConfig(_Model):
     frame_hashes: bool = Field(
         default=False, description="Write a hash of each frame given to the encoder to the report."
     )
-
-
-class ExecutionConfig(_Model):
-    """Where the work is done and what is kept of it."""
-
-    backend: Literal["processes", "threads", "serial", "dask", "ray"] = Field(
-        default="threads", description="Where clips are rendered. dask, ray: on the machines of a cluster."
-    )
-    address: str | None = Field(
-        default=None,
-        description="host:port of the Dask scheduler or of the Ray cluster; tls://host:port for Dask over TLS.",
-    )
-    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
-        default="auto", description="Clips rendered at a time. auto: as many as the machines have use for."
-    )
-    workspace: FilePath | None = Field(
-        default=None, description="Folder for finished clips. Omitted: beside the output."
-    )
-    keep: Literal["none", "scan", "all"] = Field(
-        default="scan", description="What stays in the workspace after success."
-    )
-    checkpoints: FilePath | None = Field(
-        default=None, description="Folder of network weights. Omitted: the project's own."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> ExecutionConfig:
-        library = CLUSTER_LIBRARIES.get(self.backend)
-        if library is None:
-            if self.address is not None:
-                raise ValueError(f"address is for backend dask or ray; backend {self.backend} works on this machine")
-            return self
-        if self.address is None:
-            raise ValueError(f"backend {self.backend} needs address, the host:port of its cluster")
-        match = ADDRESS_TEXT.fullmatch(self.address)
-        if match is None or not 0 < int(match["port"]) < MAX_PORTS:
-            raise ValueError(f"address (now {shown(self.address)}): write it as host:port")
-        if match["scheme"] and self.backend != "dask":
-            raise ValueError(f"address (now {shown(self.address)}): Ray takes host:port alone")
-        if find_spec(library) is None:
-            raise ValueError(f"backend {self.backend} needs `pip install 'lipstitch[{self.backend}]'`")
-        return self
 
 
 class JobConfig(_Model):

@@ -16,19 +16,20 @@ from pathlib import Path
 
 import pytest
 
+import lipstitch.execution.backends.dask
 import lipstitch.execution.clips
 import lipstitch.execution.cluster
-import lipstitch.execution.cluster_errors
-import lipstitch.execution.dask_cluster
-import lipstitch.job_file.config
+import lipstitch.job_file.execution
 from base.errors import ConfigError, RenderError, WorkspaceError
 from demo.make_material import make_material
-from lipstitch.execution.cluster import ClipTask, code_version, run_clip_on_worker
-from lipstitch.execution.cluster_errors import check_cluster
-from lipstitch.execution.machine import choose_workers
+from lipstitch.execution.backends.base import Request
+from lipstitch.execution.backends.dask import open_dask
+from lipstitch.execution.cluster import ClipTask, answer_with_clip, code_version, receive_clip, run_clip_on_worker
+from lipstitch.execution.executor import collect
 from lipstitch.execution.write_output import check_renderer
 from lipstitch.job import run_job as run_in_process
-from lipstitch.job_file.config import ExecutionConfig, load_job
+from lipstitch.job_file.config import load_job
+from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.progress import Silent
 from tests.lipstitch.execution.test_crash import ENDED_SECONDS, finished_clips, job_of, pictures
 from tests.support.jobs import ROOT, start_job, write_job
@@ -53,12 +54,12 @@ def free_port():
 
 
 @contextmanager
-def process(*command):
+def process(*command, **environment):
     """Run a command in a session of its own; nothing of it is left afterwards."""
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -77,11 +78,15 @@ def kill(process):
     process.wait()
 
 
+def check_address(backend, address):
+    ExecutionConfig(backend=backend, address=address).place.check_address(address)
+
+
 def await_answer(backend, address):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with suppress(ConfigError):
-            return check_cluster(ExecutionConfig(backend=backend, address=address))
+            return check_address(backend, address)
         time.sleep(0.05)
     pytest.fail(f"{backend} did not start")
 
@@ -262,7 +267,7 @@ def test_a_killed_worker_costs_the_clip_that_it_was_on(dask, serial, tmp_path):
 
 @needs_dask
 def test_a_clip_that_kills_its_workers_ends_the_run(dask, serial, tmp_path):
-    """joblib alone would wait for ever for a clip that Dask gave up."""
+    """Dask gives up a clip that killed too many workers, and the run ends instead of waiting."""
     from distributed import Client
 
     talk, reference = serial
@@ -323,8 +328,7 @@ def test_a_scheduler_that_is_gone_is_one_sentence_and_the_job_goes_on_elsewhere(
 @needs_dask
 def test_a_scheduler_without_workers(serial, tmp_path, monkeypatch):
     talk, _ = serial
-    for module in (lipstitch.execution.cluster_errors, lipstitch.execution.dask_cluster):
-        monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(lipstitch.execution.backends.dask, "PATIENCE_SECONDS", 0.5)
     with ExitStack() as stack:
         alone = Dask(stack, tmp_path).mend(num_workers=0)
         with pytest.raises(RenderError, match=rf"has had no workers for 0.5 seconds. .+ `dask worker {alone.address}`"):
@@ -339,7 +343,7 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
     job = load_job(quick_job(tmp_path, talk, backend="dask", address=address))
     with pytest.raises(ConfigError, match=said.format(address)):
         check_renderer(job, checkpoint=None)  # before the workspace is made
-    monkeypatch.setattr(lipstitch.execution.dask_cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(lipstitch.execution.backends.dask, "CONNECT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections and says nothing
         address = f"127.0.0.1:{server.getsockname()[1]}"
         begun = time.monotonic()
@@ -348,11 +352,23 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
         assert time.monotonic() - begun < 30
 
 
+@needs_dask
+def test_a_worker_that_cannot_load_the_program_is_no_riddle(dask, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def render(): return 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    from only_here import render
+
+    request = Request(workers="auto", num_workers=0, address=dask.address, needs_gpu=False)
+    said = r"cannot load this version of lipstitch \(No module named 'only_here'\)\. Install the same one"
+    with pytest.raises(RenderError, match=said), open_dask(request) as pool:
+        list(collect(pool, iter([(render,)]), in_order=False))
+
+
 # What a worker checks
 
 
 @pytest.fixture
-def errand(serial, tmp_path, monkeypatch):
+def task(serial, tmp_path, monkeypatch):
     """Return (setup, job, target) of the first clip of a quick job."""
     talk, _ = serial
     asked = []
@@ -369,26 +385,33 @@ def errand(serial, tmp_path, monkeypatch):
     return ClipTask(setup, job, str(target), ((setup.video, os.stat(setup.video).st_size),))
 
 
-def test_a_clip_that_another_worker_finished_is_not_made_again(errand):
+def test_a_clip_that_another_worker_finished_is_not_made_again(task):
     with quick_jobs():
-        made = run_clip_on_worker(code_version(), errand)
-        written = os.stat(errand.target).st_mtime_ns
-        again = run_clip_on_worker(code_version(), errand)
+        made = run_clip_on_worker(code_version(), task)
+        written = os.stat(task.target).st_mtime_ns
+        again = run_clip_on_worker(code_version(), task)
     assert (made.reused, again.reused) == (False, True)
     assert again.frame_hashes == made.frame_hashes
-    assert os.stat(errand.target).st_mtime_ns == written
+    assert os.stat(task.target).st_mtime_ns == written
 
 
-def test_another_version_is_refused(errand):
+def test_another_version_is_refused(task):
     with pytest.raises(RenderError, match=r"^worker .+ has version .+, this job version 0\.0\.0\. Install"):
-        run_clip_on_worker("0.0.0", errand)
+        run_clip_on_worker("0.0.0", task)
 
 
-def test_a_worker_without_the_shared_folder_says_so(errand, tmp_path):
-    elsewhere = ClipTask(errand.setup, errand.job, str(tmp_path / "nowhere" / "clip.nut"), errand.sizes)
+def test_what_a_clip_raises_is_not_taken_for_an_error_of_the_cluster(task):
+    answer = answer_with_clip("0.0.0", task)
+    with pytest.raises(RenderError, match="this job version 0") as raised:
+        receive_clip(answer)
+    assert "run_clip_on_worker" in str(raised.value.__cause__)
+
+
+def test_a_worker_without_the_shared_folder_says_so(task, tmp_path):
+    elsewhere = ClipTask(task.setup, task.job, str(tmp_path / "nowhere" / "clip.nut"), task.sizes)
     with pytest.raises(WorkspaceError, match=r"nowhere is not there on worker .+ same path on every machine"):
         run_clip_on_worker(code_version(), elsewhere)
-    missing = ClipTask(errand.setup, errand.job, errand.target, ((str(tmp_path / "talk.mp4"), 5),))
+    missing = ClipTask(task.setup, task.job, task.target, ((str(tmp_path / "talk.mp4"), 5),))
     with pytest.raises(WorkspaceError, match=r"talk\.mp4 is not there on worker"):
         run_clip_on_worker(code_version(), missing)
     (tmp_path / "talk.mp4").write_bytes(b"four")
@@ -396,21 +419,21 @@ def test_a_worker_without_the_shared_folder_says_so(errand, tmp_path):
         run_clip_on_worker(code_version(), missing)
 
 
-def test_a_clip_that_never_arrives_is_an_error(errand, monkeypatch):
+def test_a_clip_that_never_arrives_is_an_error(task, monkeypatch):
     monkeypatch.setattr(lipstitch.execution.cluster, "ARRIVAL_SECONDS", 0.3)
     with quick_jobs():
-        made = run_clip_on_worker(code_version(), errand)
+        made = run_clip_on_worker(code_version(), task)
     lipstitch.execution.cluster._await_arrival(made)
-    os.unlink(errand.target)
+    os.unlink(task.target)
     with pytest.raises(WorkspaceError, match="was made by a worker and is not there on this machine"):
         lipstitch.execution.cluster._await_arrival(made)
 
 
 @needs_dask
 def test_a_cluster_takes_no_workers_of_this_machine():
-    assert choose_workers(ExecutionConfig(backend="dask", address="head:8786"), 9) == 0
-    assert choose_workers(ExecutionConfig(backend="serial"), 9) == 1
-    assert choose_workers(ExecutionConfig(workers=4), 3) == 3
+    assert ExecutionConfig(backend="dask", address="head:8786").place.choose_workers("auto", 9) == 0
+    assert ExecutionConfig(backend="serial").place.choose_workers("auto", 9) == 1
+    assert ExecutionConfig().place.choose_workers(4, 3) == 3
 
 
 # The job file
@@ -420,12 +443,15 @@ def test_a_cluster_takes_no_workers_of_this_machine():
     ("execution", "said"),
     [
         ({"backend": "dask"}, "execution: backend dask needs address, the host:port of its cluster."),
-        ({"address": "a:1"}, "execution: address is for backend dask or ray; backend threads works on this machine."),
+        ({"address": "a:1"}, "execution: address is for a cluster; backend threads works on this machine."),
         ({"backend": "dask", "address": "head"}, "execution: address (now 'head'): write it as host:port."),
         ({"backend": "dask", "address": "head:65536"}, "execution: address (now 'head:65536'): write it as host:port."),
         ({"backend": "dask", "address": "http://head:1"}, "address (now 'http://head:1'): write it as host:port."),
-        ({"backend": "ray", "address": "tls://head:1"}, "address (now 'tls://head:1'): Ray takes host:port alone."),
-        ({"backend": "spark", "address": "head:1"}, "execution.backend (now 'spark'): "),
+        (
+            {"backend": "ray", "address": "tls://head:1"},
+            "'tls://head:1'): backend ray takes host:port alone.",
+        ),
+        ({"backend": "spark", "address": "head:1"}, "execution.backend (now 'spark'): give dask, processes, "),
     ],
 )
 def test_bad_addresses_are_refused(tmp_path, execution, said):
@@ -441,7 +467,7 @@ def test_good_addresses(tmp_path, address):
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_a_library_that_is_not_installed_is_named(tmp_path, backend, monkeypatch):
-    monkeypatch.setattr(lipstitch.job_file.config, "find_spec", lambda _name: None)
+    monkeypatch.setattr(lipstitch.job_file.execution, "find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match=rf"backend {backend} needs `pip install 'lipstitch\[{backend}\]'`\.$"):
         load_job(quick_job(tmp_path, "talk.mp4", backend=backend, address="head:1"))
 
@@ -457,7 +483,7 @@ class Ray:
         place = ("--port", self.address.partition(":")[2], "--node-ip-address", "127.0.0.1", "--temp-dir", str(folder))
         size = ("--num-cpus", "2", "--object-store-memory", "100000000", "--include-dashboard", "false")
         command = ("-m", "ray.scripts.scripts", "start", "--head", "--block", *place, *size, "--disable-usage-stats")
-        self.head = stack.enter_context(process(*command))
+        self.head = stack.enter_context(process(*command, RAY_AUTH_MODE="disabled"))  # else it may ask for a token
         await_answer("ray", self.address)
 
     def pids(self, name):
@@ -494,7 +520,7 @@ def test_ray_gives_the_frames_of_a_serial_run_though_a_worker_is_killed_and_surv
 
     process = start_job(jobs[0], "--quiet")
     finished = wait_for_clips(folders[1], 2)
-    os.kill(ray.pids("ray::PoolActor")[0], signal.SIGKILL)
+    os.kill(ray.pids("ray::ClipWorker")[0], signal.SIGKILL)
     assert finish(process, seconds=120) == (0, "", "")
     assert_same(folders[1], folders[0])
     assert assert_kept(folders[1], finished) > len(finished)
@@ -512,4 +538,4 @@ def test_ray_gives_the_frames_of_a_serial_run_though_a_worker_is_killed_and_surv
 @needs_ray
 def test_nothing_and_nobody_at_the_address_of_ray(monkeypatch):
     with pytest.raises(ConfigError, match=r"no Ray cluster answers there\. Start one with `ray start --head`"):
-        check_cluster(ExecutionConfig(backend="ray", address=f"127.0.0.1:{free_port()}"))
+        check_address("ray", f"127.0.0.1:{free_port()}")

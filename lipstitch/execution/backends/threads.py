@@ -1,0 +1,23 @@
+"""Clips in threads of this process, which share one network a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from base.machine import num_cores
+from lipstitch.execution.backends.base import Backend, Pool, Request
+
+
+@contextmanager
+def open_threads(request: Request) -> Iterator[Pool]:
+    """Yield a pool of threads. A thread cannot be interrupted: what it has begun it finishes."""
+    executor = ThreadPoolExecutor(request.num_workers, "clips")
+    try:
+        yield Pool(executor, request.num_workers, num_cores(), num_ahead=2 * request.num_workers)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+BACKEND = Backend(open_threads, shares_process=True)
