@@ -7,7 +7,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -60,24 +60,24 @@ class AudioPacketSource:
         return packet
 
 
+@dataclass(frozen=True, slots=True)
+class OutputVideo:
+    """What the video of an output is made of."""
+
+    source: SourceVideo
+    timeline: OutputTimeline
+    clips: Sequence[RenderedClip]
+    """In order; they cover the timeline."""
+    is_new: bool = False
+    """As in the StreamCoding of the clips: whether nothing of the stream is the source's."""
+
+
 class VideoPacketSource:
     """Releases output packets in decode order as the source's displayed packets go by."""
 
-    def __init__(
-        self,
-        source: SourceVideo,
-        timeline: OutputTimeline,
-        clips: Sequence[RenderedClip],
-        coded: str | None,
-        *,
-        is_new: bool = False,
-        is_annex_b: bool = False,
-    ) -> None:
-        """coded: a file of a coded clip, or one like it; None if there is none. is_new: as of the StreamCoding.
-
-        is_annex_b: as for the Bitstream.
-        """
-        video, table = source.video, source.table
+    def __init__(self, output: OutputVideo, coded: str | None, *, is_annex_b: bool = False) -> None:
+        """coded: the file of an encoded clip, or one like it; None if none is encoded. is_annex_b: as for Bitstream."""
+        video, table, timeline, clips = output.source.video, output.source.table, output.timeline, output.clips
         self._table, self._timeline, self._clips = table, timeline, clips
         self._slots: Sequence[int] = decode_slots(table, timeline, [rendered.clip for rendered in clips])
         codec, extradata = _coded_form(coded) if coded else (video.codec, None)
@@ -85,7 +85,7 @@ class VideoPacketSource:
         self._source_prefix = length_prefix_size(video.codec, video.extradata)
         video = _described(video, table, clips)
         is_same = codec == video.codec
-        self.template = coded if is_new else None
+        self.template = coded if output.is_new else None
         """A coded file whose stream is the output's, which has nothing of the source's; None if it has."""
         if self.template:
             video = replace(video, codec=codec, extradata=extradata or b"", lasting_sei=())

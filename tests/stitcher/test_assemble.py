@@ -16,9 +16,9 @@ from media.bitstream.units import irap_type, length_prefix_size, split_units, un
 from media.coding.encoder_options import SPLICEABLE
 from media.orientation import Orientation
 from media.probe import probe
-from media.source_video import SourceVideo
 from stitcher.assemble import assemble, muxer_of
 from stitcher.audio.soundtrack import Soundtrack
+from stitcher.packet_sources import OutputVideo
 from tests.support import zoo
 from tests.support.jobs import check_clips_from_outside
 from tests.support.synthetic import (
@@ -393,9 +393,7 @@ def test_unknown_endings_are_refused():
 def test_streams_that_a_container_refuses(tmp_path):
     made = produce(make_video(tmp_path / "a.mp4", 20), tmp_path / "out.mp4", [])
     with pytest.raises(StitchError, match=r"out\.webm: webm cannot hold these streams"):
-        assemble(
-            SourceVideo(made.info, made.table), made.timeline, made.clips, None, tmp_path / "out.webm", muxer="webm"
-        )
+        assemble(OutputVideo(made.source, made.timeline, made.clips), None, tmp_path / "out.webm", muxer="webm")
 
 
 def test_a_clip_with_too_few_frames_is_noticed(tmp_path, monkeypatch):
