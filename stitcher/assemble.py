@@ -200,10 +200,10 @@ class Assembly:
         video = self._source.video
         with open_input(self._source.info.path) as reader:
             if seconds is None or self._seek(reader, seconds):
-                yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
+                yield from join_fields(reader.demux(), video.index, video.codec, video.coded.extradata)
                 return
         with open_input(self._source.info.path) as reader:
-            yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
+            yield from join_fields(reader.demux(), video.index, video.codec, video.coded.extradata)
 
     def _seek(self, reader: InputContainer, seconds: Fraction) -> bool:
         """Tell whether the source could be sought; if not, it stands anywhere."""

@@ -82,19 +82,20 @@ class VideoPacketSource:
         self._slots: Sequence[int] = decode_slots(table, timeline, [rendered.clip for rendered in clips])
         codec, extradata = _coded_form(coded) if coded else (video.codec, None)
         any_copied = any(rendered.path is None for rendered in clips)
-        self._source_prefix = length_prefix_size(video.codec, video.extradata)
+        self._source_prefix = length_prefix_size(video.codec, video.coded.extradata)
         video = _described(video, table, clips)
         is_same = codec == video.codec
         self.template = coded if output.is_new else None
         """A coded file whose stream is the output's, which has nothing of the source's; None if it has."""
         if self.template:
-            video = replace(video, codec=codec, extradata=extradata or b"", lasting_sei=())
+            coded_form = replace(video.coded, extradata=extradata or b"", lasting_sei=())
+            video = replace(video, codec=codec, coded=coded_form)
             extradata = None
             # Nothing is reordered. Yet readers take H.264 in AVI as shown one frame late, as the source was read.
             if not (table.tells_decoding and codec == "h264"):
                 self._slots = timeline.pts
         self.bits = Bitstream(video, extradata, any_copied=any_copied, is_annex_b=is_annex_b)
-        self.has_lengths = bool(length_prefix_size(video.codec, video.extradata))
+        self.has_lengths = bool(length_prefix_size(video.codec, video.coded.extradata))
         """Whether units of H.264 and HEVC stand behind lengths."""
         self._video = video
         self._beside: dict[int, Beside] | None = {} if is_same else None
@@ -212,7 +213,7 @@ def _described(video: VideoInfo, table: FrameTable, clips: Sequence[RenderedClip
     """Return a video with the parameter sets that all its copied frames need."""
     first = next((rendered.clip.source_frames[0] for rendered in clips if rendered.path is None), 0)
     extradata = table.extradata_at(first)
-    return video if extradata is None else replace(video, extradata=extradata)
+    return video if extradata is None else replace(video, coded=replace(video.coded, extradata=extradata))
 
 
 def _coded_form(path: str) -> tuple[str, bytes]:

@@ -70,7 +70,7 @@ def write_reel(
     finished: each output, complete under its own name, with its clips. Memory does not grow with the length of the
     video. Raises StitchError or WorkspaceError where the reel cannot be written.
     """
-    rate = min(max(round(source.require_video().average_rate), SLOWEST_RATE), FASTEST_RATE)
+    rate = min(max(round(source.require_video().clock.average_rate), SLOWEST_RATE), FASTEST_RATE)
     excerpts = choose_excerpts(
         [_excerpt(edit, clip, rate) for edit, clips in finished for clip in clips], longest=REEL_SECONDS * rate
     )
@@ -148,7 +148,7 @@ def _panel_size(source: MediaInfo) -> tuple[int, int]:
     """Return (width, height) in square pixels, both even, of one upright picture in the reel."""
     video = source.require_video()
     width, height = video.upright_size
-    aspect = 1 / video.sample_aspect if video.orientation.is_sideways else video.sample_aspect
+    aspect = 1 / video.display.sample_aspect if video.orientation.is_sideways else video.display.sample_aspect
     scale = min(Fraction(PANEL_WIDTH_PX) / (width * aspect), Fraction(PANEL_HEIGHT_PX, height))
     return max(int(width * aspect * scale) // 2 * 2, 2), max(int(height * scale) // 2 * 2, 2)
 
@@ -189,7 +189,7 @@ def _sound(excerpts: Sequence[Excerpt], rate: int) -> Samples | None:
                 layout="stereo",
                 start=excerpt.start_seconds,
                 stop=excerpt.start_seconds + Fraction(len(excerpt.ticks), rate),
-                zero=result.require_video().start_seconds,
+                zero=result.require_video().clock.start_seconds,
             )
     return np.concatenate(parts, axis=1)
 
