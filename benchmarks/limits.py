@@ -55,7 +55,7 @@ def main() -> None:
         encoder = av.CodecContext.create("libx264", "w")
         assert isinstance(encoder, av.VideoCodecContext)
         encoder.width, encoder.height, encoder.pix_fmt = pictures[0].width, pictures[0].height, "yuv420p"
-        encoder.time_base, encoder.thread_count = 1 / info.require_video().average_rate, 1
+        encoder.time_base, encoder.thread_count = 1 / info.require_video().clock.average_rate, 1
         encoder.options = {"preset": "veryfast", "crf": "13", "bf": "0"}
         for number in range(NUM_FRAMES):
             frame = pictures[number % len(pictures)].reformat(format="yuv420p")

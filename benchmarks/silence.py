@@ -188,7 +188,7 @@ def main() -> None:
     for name in arguments.clips:
         clip = shared / "clips" / name
         info = probe(clip)
-        rate = float(info.require_video().average_rate)
+        rate = float(info.require_video().clock.average_rate)
         num_frames = min(int(arguments.seconds * rate), len(scan_packets(info)))
         boxes = find_boxes(clip, RetinaFaceDetector(weights), num_frames)
         for setting in SETTINGS:

@@ -16,6 +16,60 @@ Fields = Literal["progressive", "top field first", "bottom field first"]
 
 
 @dataclass(frozen=True, slots=True)
+class ColourTags:
+    """How the numbers of pixels stand for colours. All but the range follow ITU-T H.273, where 2 is unknown."""
+
+    range: int
+    """FFmpeg's AVColorRange: 1 limited, 2 full, 0 unknown."""
+    matrix: int
+    primaries: int
+    transfer: int
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayTags:
+    """What players are told of how pictures are shown."""
+
+    matrix: DisplayMatrix
+    """What the container says; PLAIN if it says nothing."""
+    sample_aspect: Fraction
+    """Width of a pixel divided by its height; 1 where the file does not say."""
+    coded_aspect: Fraction | None = None
+    """The sample aspect that the pictures themselves tell; None where they tell none. The container takes precedence,
+    in players as in `sample_aspect`."""
+    field_order: int = 0
+    """FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, 2 top field first, 3 bottom field first, 4 and 5 likewise but
+    stored the other way round."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoClock:
+    """The times of a video stream."""
+
+    time_base: Fraction
+    """Seconds per tick."""
+    average_rate: Fraction
+    """Frames per second on average; 25 where the file does not say."""
+    start_seconds: Fraction
+    """Time of the first displayed frame on the container's clock; 0 where the file does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedForm:
+    """What a decoder or a muxer has to know of the coded pictures, beside the codec."""
+
+    profile: str | None
+    extradata: bytes
+    """A configuration record or parameter sets, as the container holds them; empty where it holds none."""
+    tag: str = ""
+    """By what name the container calls the codec, where it has several: hvc1 or hev1 for example."""
+    reorders: bool = False
+    """Whether frames may be shown in another order than they are decoded (B-frames)."""
+    lasting_sei: tuple[bytes, ...] = ()
+    """H.264 and HEVC: units of the first key picture that say how HDR is to be shown, and how pictures are turned."""
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """The main video stream, as stored."""
 
@@ -23,40 +77,17 @@ class VideoInfo:
     """Stream index inside the file."""
     codec: str
     """FFmpeg's decoder name, for example h264 or hevc."""
-    profile: str | None
     width: int
-    """Stored width in pixels, before it is turned upright."""
+    """Stored width in pixels, before the picture is turned upright."""
     height: int
     pixel_format: str
-    color_range: int
-    """FFmpeg's AVColorRange: 1 limited, 2 full, 0 unknown. The next three follow ITU-T H.273; 2 is unknown."""
-    color_matrix: int
-    color_primaries: int
-    color_transfer: int
-    display_matrix: DisplayMatrix
-    """How the container says that the picture is shown; PLAIN if it does not."""
-    sample_aspect: Fraction
-    """Width of a pixel divided by its height; 1 where the file does not say."""
-    time_base: Fraction
-    average_rate: Fraction
-    """Frames per second on average; 25 where the file does not say."""
-    start_seconds: Fraction
-    """Time of the first displayed frame on the container's clock; 0 where the file does not say."""
-    extradata: bytes
-    codec_tag: str = ""
-    """By what name the container calls the codec, where it has several: hvc1 or hev1 for example."""
-    reorders: bool = False
-    """Whether frames may be shown in another order than they are decoded (B-frames)."""
-    field_order: int = 0
-    """FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, 2 top field first, 3 bottom field first, 4 and 5 likewise but
-    stored the other way round."""
-    coded_aspect: Fraction | None = None
-    """The sample aspect by the pictures themselves; None where they tell none. What the container says goes before it,
-    in players as in `sample_aspect`."""
+    colour: ColourTags
+    display: DisplayTags
+    clock: VideoClock
+    coded: CodedForm
     beside: tuple[str, ...] = ()
-    """What travels beside the pictures, by the first packet: transparency for example, or captions (media.beside)."""
-    lasting_sei: tuple[bytes, ...] = ()
-    """H.264 and HEVC: units of the first key picture that say how HDR is to be shown, and how pictures are turned."""
+    """What travels beside the pictures, as the first packet tells: transparency for example, or captions
+    (media.bitstream.side_data)."""
 
     @property
     def orientation(self) -> Orientation:
@@ -64,15 +95,15 @@ class VideoInfo:
 
         Raises ValueError, in words, for what is none of the eight orientations; require_video refuses such a video.
         """
-        asked = display_orientation(self.codec, self.lasting_sei) if self.display_matrix == PLAIN else None
-        return find_orientation(asked or self.display_matrix)
+        asked = display_orientation(self.codec, self.coded.lasting_sei) if self.display.matrix == PLAIN else None
+        return find_orientation(asked or self.display.matrix)
 
     @property
     def fields(self) -> Fields:
         """Return whether frames are interlaced, and which of their fields is shown first."""
-        if self.field_order in (2, 4):
+        if self.display.field_order in (2, 4):
             return "top field first"
-        return "bottom field first" if self.field_order in (3, 5) else "progressive"
+        return "bottom field first" if self.display.field_order in (3, 5) else "progressive"
 
     @property
     def upright_size(self) -> tuple[int, int]:

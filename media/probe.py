@@ -16,7 +16,16 @@ from av.container import InputContainer
 
 from base.errors import UnreadableMedia, UnsupportedMedia
 from media.first_picture import decode_first_picture, undecodable
-from media.info import AudioInfo, MediaInfo, OtherInfo, VideoInfo
+from media.info import (
+    AudioInfo,
+    CodedForm,
+    ColourTags,
+    DisplayTags,
+    MediaInfo,
+    OtherInfo,
+    VideoClock,
+    VideoInfo,
+)
 
 ATTACHED_PICTURE = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
@@ -96,27 +105,32 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
     return VideoInfo(
         index=index,
         codec=context.codec.canonical_name,
-        profile=context.profile,
         width=context.width,
         height=context.height,
         pixel_format=context.pix_fmt,
-        color_range=int(context.color_range),
-        color_matrix=int(context.colorspace),
-        color_primaries=int(context.color_primaries),
-        color_transfer=int(context.color_trc),
-        display_matrix=first.display_matrix,
-        sample_aspect=stream.sample_aspect_ratio or Fraction(1),
-        time_base=_known(stream.time_base),
-        average_rate=_average_rate(stream),
-        start_seconds=(stream.start_time or 0) * _known(stream.time_base),
-        extradata=bytes(context.extradata or b""),
-        reorders=context.has_b_frames,
-        # Some codecs tell it in their frames alone.
-        field_order=int(context.field_order) if int(context.field_order) > 1 else first.field_order,
-        coded_aspect=context.sample_aspect_ratio,
-        codec_tag=context.codec_tag,
+        colour=ColourTags(
+            int(context.color_range), int(context.colorspace), int(context.color_primaries), int(context.color_trc)
+        ),
+        display=DisplayTags(
+            matrix=first.display_matrix,
+            sample_aspect=stream.sample_aspect_ratio or Fraction(1),
+            coded_aspect=context.sample_aspect_ratio,
+            # Some codecs tell it in their frames alone.
+            field_order=int(context.field_order) if int(context.field_order) > 1 else first.field_order,
+        ),
+        clock=VideoClock(
+            time_base=_known(stream.time_base),
+            average_rate=_average_rate(stream),
+            start_seconds=(stream.start_time or 0) * _known(stream.time_base),
+        ),
+        coded=CodedForm(
+            profile=context.profile,
+            extradata=bytes(context.extradata or b""),
+            tag=context.codec_tag,
+            reorders=context.has_b_frames,
+            lasting_sei=first.lasting_sei,
+        ),
         beside=first.beside,
-        lasting_sei=first.lasting_sei,
     )
 
 

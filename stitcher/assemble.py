@@ -7,7 +7,7 @@ packet of the source releases the next output packet: itself, an earlier one, or
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,14 +20,13 @@ from av.stream import Stream
 
 from base.errors import UnsupportedMedia
 from media.bitstream.units import AnyPacket
-from media.clips import RenderedClip
 from media.packets.field_pairs import is_hidden, join_fields
 from media.probe import open_input
 from media.source_video import SourceVideo
 from media.timeline import FrameRun, OutputTimeline
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.losses import DroppedStream, Loss
-from stitcher.packet_sources import AudioPacketSource, VideoPacketSource
+from stitcher.packet_sources import AudioPacketSource, OutputVideo, VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options, writing
 from stitcher.subtitles import shown_at
 
@@ -84,31 +83,29 @@ def muxer_of(output: Path) -> str:
 
 
 def assemble(
-    source: SourceVideo,
-    timeline: OutputTimeline,
-    clips: Sequence[RenderedClip],
+    video: OutputVideo,
     soundtrack: Soundtrack | None,
     output: Path,
     *,
     muxer: str,
-    is_new: bool = False,
     language: str | None = None,
     sound_keeps_tags: bool = False,
     on_progress: Callable[[int], None] = lambda num_frames: None,
 ) -> Assembled:
     """Write the output file: clips in order, one soundtrack, everything else of the source.
 
-    soundtrack: replaces the source's first audio stream; None keeps that stream. is_new: as in the StreamCoding of the
-    clips. language: ISO 639-2 code of the soundtrack. sound_keeps_tags: whether the soundtrack is the source's sound
-    with patches, and so keeps its language and title. muxer: as from muxer_of. output: overwritten; the caller checks
-    it and renames it. on_progress: called with the number of frames written so far. Raises WorkspaceError where the
-    disk is full, StitchError where muxing fails.
+    soundtrack: replaces the source's first audio stream; None keeps that stream. language: ISO 639-2 code of the
+    soundtrack. sound_keeps_tags: whether the soundtrack is the source's sound with patches, and so keeps its language
+    and title. muxer: as from muxer_of. output: overwritten; the caller checks it and renames it. on_progress: called
+    with the number of frames written so far. Raises WorkspaceError where the disk is full, StitchError where muxing
+    fails.
     """
+    source, timeline = video.source, video.timeline
     with ExitStack() as stack:
         reader = stack.enter_context(open_input(source.info.path))
         sound = AudioPacketSource(stack, soundtrack, timeline.time_base) if soundtrack else None
-        coded = next((rendered.path for rendered in clips if rendered.path), None)
-        feed = VideoPacketSource(source, timeline, clips, coded, is_new=is_new, is_annex_b=muxer == "mpegts")
+        coded = next((rendered.path for rendered in video.clips if rendered.path), None)
+        feed = VideoPacketSource(video, coded, is_annex_b=muxer == "mpegts")
         options = muxer_options(muxer, timeline, sound, reader.metadata)
         writer = av.open(f"file:{output}", "w", format=muxer, container_options=options)
         try:
@@ -209,10 +206,10 @@ class Assembly:
         video = self._source.video
         with open_input(self._source.info.path) as reader:
             if seconds is None or self._seek(reader, seconds):
-                yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
+                yield from join_fields(reader.demux(), video.index, video.codec, video.coded.extradata)
                 return
         with open_input(self._source.info.path) as reader:
-            yield from join_fields(reader.demux(), video.index, video.codec, video.extradata)
+            yield from join_fields(reader.demux(), video.index, video.codec, video.coded.extradata)
 
     def _seek(self, reader: InputContainer, seconds: Fraction) -> bool:
         """Seek to before a time; return False, with the position undefined, if the source cannot be sought."""

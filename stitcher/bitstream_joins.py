@@ -88,31 +88,31 @@ class Bitstream:
         Its muxer then puts H.264's sets in front of IDR pictures alone; some sources have none.
         """
         self._codec = video.codec
-        self._prefix_size = length_prefix_size(video.codec, video.extradata)
+        self._prefix_size = length_prefix_size(video.codec, video.coded.extradata)
         self._is_mixed = coded_extradata is not None
         self._own_sets: list[bytes] = []
         self._coded_sets: list[bytes] = []
-        self._lasting_sei = list(video.lasting_sei)
-        self.extradata = video.extradata
+        self._lasting_sei = list(video.coded.lasting_sei)
+        self.extradata = video.coded.extradata
         """Extradata of the output stream."""
         self._renumbered: RenumberedSets | None = None
         self._repeated_sets: list[bytes] = []
         """What stands in front of H.264 keyframes that are no IDR pictures."""
         if is_annex_b and video.codec == "h264" and self._prefix_size:
-            self._repeated_sets = parameter_sets("h264", video.extradata)
+            self._repeated_sets = parameter_sets("h264", video.coded.extradata)
         if coded_extradata is None:
             return
         if video.codec == "h264":
             self._coded_sets = parameter_sets("h264", coded_extradata)
             if self._prefix_size:
-                self.extradata = add_h264_sets(video.extradata, self._coded_sets)
+                self.extradata = add_h264_sets(video.coded.extradata, self._coded_sets)
                 self._coded_sets = []
-        elif video.codec == "hevc" and self._prefix_size and video.codec_tag in WITHOUT_SETS:
-            own = parameter_sets("hevc", video.extradata)
+        elif video.codec == "hevc" and self._prefix_size and video.coded.tag in WITHOUT_SETS:
+            own = parameter_sets("hevc", video.coded.extradata)
             self._renumbered = RenumberedSets(parameter_sets("hevc", coded_extradata), own)
-            self.extradata = add_hevc_sets(video.extradata, self._renumbered.sets)
+            self.extradata = add_hevc_sets(video.coded.extradata, self._renumbered.sets)
         elif video.codec == "hevc":
-            self._own_sets = parameter_sets("hevc", video.extradata)
+            self._own_sets = parameter_sets("hevc", video.coded.extradata)
             self._coded_sets = parameter_sets("hevc", coded_extradata)
         elif not any_copied:
             self.extradata = coded_extradata

@@ -23,7 +23,7 @@ from media.probe import open_input, probe
 from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
 from stitcher.losses import Loss
-from stitcher.packet_sources import VideoPacketSource
+from stitcher.packet_sources import OutputVideo, VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options
 from stitcher.verify.streams import verify_fields, verify_format
 
@@ -74,7 +74,7 @@ def check_container(
         options = muxer_options(muxer, timeline, None, reader.metadata)
         writer = av.open(f"file:{folder / 'container'}", "w", format=muxer, container_options=options)
         try:
-            feed = VideoPacketSource(source, timeline, (), sample, is_new=sample is not None)
+            feed = VideoPacketSource(OutputVideo(source, timeline, (), is_new=sample is not None), sample)
             streams = OutputStreams(source.info, feed, None, timeline, reader, writer)
             target = streams.add(None, skips_first_audio=replaces_sound)
             writer.start_encoding()

@@ -7,7 +7,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -60,41 +60,42 @@ class AudioPacketSource:
         return packet
 
 
+@dataclass(frozen=True, slots=True)
+class OutputVideo:
+    """What the video of an output is made of."""
+
+    source: SourceVideo
+    timeline: OutputTimeline
+    clips: Sequence[RenderedClip]
+    """In order; they cover the timeline."""
+    is_new: bool = False
+    """As in the StreamCoding of the clips: whether nothing of the stream is the source's."""
+
+
 class VideoPacketSource:
     """Releases output packets in decode order as the source's displayed packets go by."""
 
-    def __init__(
-        self,
-        source: SourceVideo,
-        timeline: OutputTimeline,
-        clips: Sequence[RenderedClip],
-        coded: str | None,
-        *,
-        is_new: bool = False,
-        is_annex_b: bool = False,
-    ) -> None:
-        """coded: a file of a coded clip, or one like it; None if there is none. is_new: as of the StreamCoding.
-
-        is_annex_b: as for the Bitstream.
-        """
-        video, table = source.video, source.table
+    def __init__(self, output: OutputVideo, coded: str | None, *, is_annex_b: bool = False) -> None:
+        """coded: the file of an encoded clip, or one like it; None if none is encoded. is_annex_b: as for Bitstream."""
+        video, table, timeline, clips = output.source.video, output.source.table, output.timeline, output.clips
         self._table, self._timeline, self._clips = table, timeline, clips
         self._slots: Sequence[int] = decode_slots(table, timeline, [rendered.clip for rendered in clips])
         codec, extradata = _coded_form(coded) if coded else (video.codec, None)
         any_copied = any(rendered.path is None for rendered in clips)
-        self._source_prefix = length_prefix_size(video.codec, video.extradata)
+        self._source_prefix = length_prefix_size(video.codec, video.coded.extradata)
         video = _described(video, table, clips)
         is_same = codec == video.codec
-        self.template = coded if is_new else None
+        self.template = coded if output.is_new else None
         """A coded file whose stream is the output's, which has nothing of the source's; None if it has."""
         if self.template:
-            video = replace(video, codec=codec, extradata=extradata or b"", lasting_sei=())
+            coded_form = replace(video.coded, extradata=extradata or b"", lasting_sei=())
+            video = replace(video, codec=codec, coded=coded_form)
             extradata = None
             # Nothing is reordered. Yet readers take H.264 in AVI as shown one frame late, as the source was read.
             if not (table.tells_decoding and codec == "h264"):
                 self._slots = timeline.pts
         self.bits = Bitstream(video, extradata, any_copied=any_copied, is_annex_b=is_annex_b)
-        self.has_lengths = bool(length_prefix_size(video.codec, video.extradata))
+        self.has_lengths = bool(length_prefix_size(video.codec, video.coded.extradata))
         """Whether units of H.264 and HEVC stand behind lengths."""
         self._video = video
         self._beside: dict[int, Beside] | None = {} if is_same else None
@@ -212,7 +213,7 @@ def _described(video: VideoInfo, table: FrameTable, clips: Sequence[RenderedClip
     """Return a video with the parameter sets that all its copied frames need."""
     first = next((rendered.clip.source_frames[0] for rendered in clips if rendered.path is None), 0)
     extradata = table.extradata_at(first)
-    return video if extradata is None else replace(video, extradata=extradata)
+    return video if extradata is None else replace(video, coded=replace(video.coded, extradata=extradata))
 
 
 def _coded_form(path: str) -> tuple[str, bytes]:

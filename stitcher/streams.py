@@ -120,7 +120,7 @@ class OutputStreams:
         video, template = self._source.require_video(), self._video.template
         if template:
             target = add_transcoded(self._writer, template, video)
-            if video.lasting_sei:
+            if video.coded.lasting_sei:
                 self.losses.append(DroppedData("HDR metadata of the video", "a transcoded stream does not have it"))
         else:
             target = self._writer.add_stream_from_template(stream, opaque=True)
@@ -128,19 +128,19 @@ class OutputStreams:
         context = target.codec_context
         assert isinstance(context, av.VideoCodecContext)
         context.extradata = self._video.bits.extradata
-        context.framerate = video.average_rate
+        context.framerate = video.clock.average_rate
         if video.fields != "progressive":  # which the source may tell in its frames alone
-            context.field_order = video.field_order
+            context.field_order = video.display.field_order
         is_hevc = self._writer.format.name in ("mp4", "mov") and context.codec.canonical_name == "hevc"
         if template and is_hevc:
             context.codec_tag = "hvc1"
-        elif is_hevc and video.codec_tag not in (*WITHOUT_SETS, "dvhe"):
+        elif is_hevc and video.coded.tag not in (*WITHOUT_SETS, "dvhe"):
             context.codec_tag = "hev1"
         elif template is None and self._writer.format.name in self._reader.format.name.split(","):
-            context.codec_tag = video.codec_tag  # tells the flavour, of ProRes for example
+            context.codec_tag = video.coded.tag  # tells the flavour, of ProRes for example
         _inherit(stream, target)
         if template and self._writer.format.name == "avi":
-            target.time_base = 1 / video.average_rate
+            target.time_base = 1 / video.clock.average_rate
         self._tell_aspect(target)
         return target
 
@@ -162,12 +162,13 @@ class OutputStreams:
     def _tell_aspect(self, target: Stream) -> None:
         """Have the container tell the form of pixels, if the source does; not where nobody does, or it cannot."""
         video, muxer = self._source.require_video(), self._writer.format.name
-        if muxer in ("mp4", "mov") and (video.sample_aspect != 1 or video.coded_aspect):
-            target.codec_context.sample_aspect_ratio = video.sample_aspect  # type: ignore[attr-defined]
-        if muxer in ("matroska", "webm") and (video.sample_aspect != 1 or (video.coded_aspect or 1) != 1):
+        aspect, coded_aspect = video.display.sample_aspect, video.display.coded_aspect
+        if muxer in ("mp4", "mov") and (aspect != 1 or coded_aspect):
+            target.codec_context.sample_aspect_ratio = aspect  # type: ignore[attr-defined]
+        if muxer in ("matroska", "webm") and (aspect != 1 or (coded_aspect or 1) != 1):
             target.metadata["title"] = target.metadata.get("title", "") + RESERVE
             tracks = [stream for stream in self._writer.streams if stream.type != "attachment"]
-            size = display_size(video.width, video.height, video.sample_aspect)
+            size = display_size(video.width, video.height, aspect)
             self._shown_size = (tracks.index(target), size)
 
     def finish(self) -> None:

@@ -32,9 +32,9 @@ def add_transcoded(writer: OutputContainer, path: str, video: VideoInfo) -> Stre
                 target = writer.add_stream_from_template(turned.streams.video[0], opaque=True)
     context = target.codec_context
     assert isinstance(context, VideoCodecContext)
-    context.sample_aspect_ratio = video.sample_aspect
-    context.color_range, context.colorspace = video.color_range, video.color_matrix
-    context.color_primaries, context.color_trc = video.color_primaries, video.color_transfer
+    context.sample_aspect_ratio = video.display.sample_aspect
+    context.color_range, context.colorspace = video.colour.range, video.colour.matrix
+    context.color_primaries, context.color_trc = video.colour.primaries, video.colour.transfer
     return target
 
 

@@ -33,6 +33,7 @@ from renderer.face_stages.base import DEFAULT_STAGES
 from renderer.networks.base import load_network, read_spec
 from stitcher.assemble import assemble
 from stitcher.audio.soundtrack import Soundtrack
+from stitcher.packet_sources import OutputVideo
 from stitcher.verify.contract import Check, Contract, verify_packets
 from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
@@ -68,13 +69,10 @@ def write_output(
     with atomic_file(spec.output) as partial:
         with stage(reporter, "assemble", len(spec.timeline), "frames", timings):
             assembled = assemble(
-                source,
-                spec.timeline,
-                clips,
+                OutputVideo(source, spec.timeline, clips, is_new=coding.is_new),
                 soundtrack,
                 partial,
                 muxer=spec.muxer,
-                is_new=coding.is_new,
                 language=config.stitcher.audio.language,
                 sound_keeps_tags=bool(spec.patched_seconds),
                 on_progress=reporter.advance,

@@ -69,7 +69,7 @@ def write_comparison_video(
     finished: each output, complete under its own name, with its clips. Memory does not grow with the length of the
     video. Raises StitchError or WorkspaceError if the comparison video cannot be written.
     """
-    rate = min(max(round(source.video.average_rate), SLOWEST_RATE), FASTEST_RATE)
+    rate = min(max(round(source.video.clock.average_rate), SLOWEST_RATE), FASTEST_RATE)
     excerpts = choose_excerpts(
         [_excerpt(spec, clip, rate) for spec, clips in finished for clip in clips], max_frames=MAX_SECONDS * rate
     )
@@ -144,7 +144,7 @@ def _pictures(source: SourceVideo, excerpts: Sequence[Excerpt], *, names_output:
 def _panel_size(video: VideoInfo) -> tuple[int, int]:
     """Return (width, height) of one upright picture in the comparison video, in square pixels, both even."""
     width, height = video.upright_size
-    aspect = 1 / video.sample_aspect if video.orientation.is_sideways else video.sample_aspect
+    aspect = 1 / video.display.sample_aspect if video.orientation.is_sideways else video.display.sample_aspect
     scale = min(Fraction(PANEL_WIDTH_PX) / (width * aspect), Fraction(PANEL_HEIGHT_PX, height))
     return max(int(width * aspect * scale) // 2 * 2, 2), max(int(height * scale) // 2 * 2, 2)
 
@@ -185,7 +185,7 @@ def _sound(excerpts: Sequence[Excerpt], rate: int) -> Samples | None:
                 layout="stereo",
                 start=excerpt.start_seconds,
                 stop=excerpt.start_seconds + Fraction(len(excerpt.ticks), rate),
-                zero=result.require_video().start_seconds,
+                zero=result.require_video().clock.start_seconds,
             )
     return np.concatenate(parts, axis=1)
 

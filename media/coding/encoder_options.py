@@ -93,7 +93,7 @@ def find_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding | Non
         x265 = (("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("x265-params", params))
         return VideoCoding("hevc", "libx265", x265, pixel_format)
     for codec, encoder, options in _FIXED:
-        if codec == "dnxhd" and not (video.profile or "").startswith("DNXHR"):
+        if codec == "dnxhd" and not (video.coded.profile or "").startswith("DNXHR"):
             continue  # the older profiles have one bit rate for each size, which is not known here
         if video.codec == codec and (pixel_format := _nearest_format(encoder, video.pixel_format)):
             return VideoCoding(codec, encoder, _fitted(video, encoder, options), pixel_format)
@@ -121,8 +121,8 @@ def _with_fields(video: VideoInfo, encoder: str, options: _Options) -> _Options:
     MPEG-2 may also say that no picture need be progressive (progressive_sequence, ISO/IEC 13818-2 6.3.5) and have them
     all progressive nevertheless. A decoder that meets another value starts anew and loses a frame.
     """
-    at = video.extradata.find(MPEG_SEQUENCE_EXTENSION)
-    extension = video.extradata[at + 4 : at + 6] if at >= 0 else b""
+    at = video.coded.extradata.find(MPEG_SEQUENCE_EXTENSION)
+    extension = video.coded.extradata[at + 4 : at + 6] if at >= 0 else b""
     mixed = video.codec == "mpeg2video" and len(extension) == 2 and extension[0] >> 4 == 1 and not extension[1] & 8
     if encoder not in _INTERLACING or (video.fields == "progressive" and not mixed):
         return options
@@ -133,8 +133,8 @@ def _with_fields(video: VideoInfo, encoder: str, options: _Options) -> _Options:
 def _fitted(video: VideoInfo, encoder: str, options: _Options) -> _Options:
     """Return an encoder's options with what depends on the source."""
     if encoder == "dnxhd":
-        options = (("profile", (video.profile or "").lower().replace(" ", "_")),)
-    if encoder == "mpeg4" and video.reorders:
+        options = (("profile", (video.coded.profile or "").lower().replace(" ", "_")),)
+    if encoder == "mpeg4" and video.coded.reorders:
         # AVI stores when packets are decoded. Readers guess the rest from whether B-frames are announced.
         options = (*options, ("bf", "1"))
     if encoder == "libsvtav1" and "10" in video.pixel_format:
@@ -147,15 +147,16 @@ def coded_rate(video: VideoInfo, encoder: str) -> Fraction:
     """Return the frame rate to tell an encoder: the average one, or the nearest that its codec can express."""
     known = [Fraction(rate.numerator, rate.denominator) for rate in av.Codec(encoder, "w").frame_rates or ()]
     if known:
-        return min(known, key=lambda rate: abs(rate - video.average_rate))
-    return video.average_rate.limit_denominator(1001) if encoder in ("mpeg4", "flv", "h263") else video.average_rate
+        return min(known, key=lambda rate: abs(rate - video.clock.average_rate))
+    rate = video.clock.average_rate
+    return rate.limit_denominator(1001) if encoder in ("mpeg4", "flv", "h263") else rate
 
 
 def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, str], ...]:
-    set_id = free_h264_id(parameter_sets("h264", video.extradata))
+    set_id = free_h264_id(parameter_sets("h264", video.coded.extradata))
     # All frames are forced to be I or P. Yet B-frames are announced where the source has some: Matroska stores no
     # decode times, and readers guess them from the depth of reordering that the first parameter set states.
-    b_frames = "bframes=2:b-pyramid=normal:b-adapt=0" if video.reorders else "bframes=0"
+    b_frames = "bframes=2:b-pyramid=normal:b-adapt=0" if video.coded.reorders else "bframes=0"
     fields = {"top field first": ":tff=1", "bottom field first": ":bff=1"}.get(video.fields, "")
     params = (
         f"sps-id={set_id}:{b_frames}:keyint=infinite:scenecut=0:open-gop=0:threads={X264_THREADS}:rc-lookahead=0:mbtree=0:stitchable=1"
@@ -163,7 +164,7 @@ def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, s
     )
     flags = "+psnr+ildct" if fields else "+psnr"
     options = [("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("flags", flags), ("x264-params", params)]
-    profile = H264_PROFILES.get(video.profile or "")
+    profile = H264_PROFILES.get(video.coded.profile or "")
     return (*options, ("profile", profile)) if profile else tuple(options)
 
 

@@ -11,7 +11,7 @@ import av.error
 from base.errors import UnsupportedMedia
 from media.bitstream.units import join_units, parameter_sets
 from media.coding.encoder_options import SPLICEABLE, VideoCoding, find_coding
-from media.info import MediaInfo, VideoInfo
+from media.info import CodedForm, MediaInfo, VideoInfo
 from media.orientation import PLAIN, UPRIGHT
 from media.packets.frame_table import FrameTable, PacketsTell
 from media.probe import open_input
@@ -82,7 +82,7 @@ def choose_stream(source: SourceVideo, *, crf: int, preset: str, muxer: str) -> 
     or cannot say how the picture is shown.
     """
     info, table, video = source.info, source.table, source.video
-    if muxer not in ORIENTED and video.display_matrix != PLAIN and video.orientation != UPRIGHT:
+    if muxer not in ORIENTED and video.display.matrix != PLAIN and video.orientation != UPRIGHT:
         raise UnsupportedMedia(
             f"output: {muxer} files cannot say that the picture of {info.path} is {video.orientation}."
             f" Use .mp4, .mov or .mkv, or convert it first: {info.turning}"
@@ -93,13 +93,15 @@ def choose_stream(source: SourceVideo, *, crf: int, preset: str, muxer: str) -> 
         )
     held = _can_hold(muxer, info)
     # What the container says of the form of pixels goes before what the pictures say, and few containers say it.
-    is_told = muxer in TELLS_ASPECT or video.sample_aspect == (video.coded_aspect or 1)
+    aspect = video.display.sample_aspect
+    is_told = muxer in TELLS_ASPECT or aspect == (video.display.coded_aspect or 1)
     may_copy = held and is_told and table.packets_tell == "frames"
-    kept = replace(video, reorders=video.reorders and not table.tells_decoding, extradata=_all_sets(video, table))
+    reorders = video.coded.reorders and not table.tells_decoding
+    kept = replace(video, coded=replace(video.coded, reorders=reorders, extradata=_all_sets(video, table)))
     keeps_fields = video.fields == "progressive" or video.codec in KEEPING_FIELDS
     own = find_coding(kept, crf=crf, preset=preset) if keeps_fields else None
     if not (own and held):
-        coding = replace(_fallback(video, crf, preset, muxer), sample_aspect=video.sample_aspect)
+        coding = replace(_fallback(video, crf, preset, muxer), sample_aspect=aspect)
         cause = f"{muxer} files cannot hold its {video.codec}"
         if held:
             kind = f"{video.pixel_format}, {video.fields}" if not keeps_fields else video.pixel_format
@@ -108,20 +110,20 @@ def choose_stream(source: SourceVideo, *, crf: int, preset: str, muxer: str) -> 
     reason = WHOLE_REASONS[table.packets_tell]
     if not reason and not is_told:
         reason = (
-            f"in {muxer} files only the pictures tell the form of their pixels, here {video.sample_aspect.numerator}:"
-            f"{video.sample_aspect.denominator}, and the source's do not: the whole stream is re-encoded"
+            f"in {muxer} files only the pictures tell the form of their pixels, here {aspect.numerator}:"
+            f"{aspect.denominator}, and the source's do not: the whole stream is re-encoded"
         )
     elif not reason and video.codec not in SPLICEABLE:
         reason = f"packets of {video.codec} are not spliced: the whole stream is re-encoded"
-    coding = own if may_copy else replace(own, sample_aspect=video.sample_aspect)
+    coding = own if may_copy else replace(own, sample_aspect=aspect)
     return StreamCoding(coding, reason, may_copy, is_new=not may_copy)
 
 
 def _all_sets(video: VideoInfo, table: FrameTable) -> bytes:
     """Return extradata with every parameter set whose number is taken; that of the stream where nothing comes anew."""
     if video.codec != "h264" or not table.descriptions:
-        return video.extradata
-    told = [video.extradata, *(each.extradata for each in table.descriptions)]
+        return video.coded.extradata
+    told = [video.coded.extradata, *(each.extradata for each in table.descriptions)]
     return join_units((unit for extradata in told for unit in parameter_sets("h264", extradata)), 0)
 
 
@@ -143,7 +145,7 @@ def _can_hold(muxer: str, info: MediaInfo) -> bool:
 def _fallback(video: VideoInfo, crf: int, preset: str, muxer: str) -> VideoCoding:
     interlaced = video.fields != "progressive"
     for codec in FALLBACKS[muxer]:
-        target = replace(video, codec=codec, profile=None, extradata=b"", reorders=False)
+        target = replace(video, codec=codec, coded=CodedForm(profile=None, extradata=b""))
         coding = find_coding(target, crf=crf, preset=preset)
         if coding and (codec in INTERLACING or not interlaced):
             return coding

@@ -63,10 +63,10 @@ class ClipWriter:
         context.width, context.height = video.width, video.height
         context.pix_fmt = coding.pixel_format or video.pixel_format
         context.time_base = 1 / rate
-        if aspect := coding.sample_aspect or video.coded_aspect:
+        if aspect := coding.sample_aspect or video.display.coded_aspect:
             context.sample_aspect_ratio = aspect
-        context.color_range, context.colorspace = video.color_range, video.color_matrix
-        context.color_primaries, context.color_trc = video.color_primaries, video.color_transfer
+        context.color_range, context.colorspace = video.colour.range, video.colour.matrix
+        context.color_primaries, context.color_trc = video.colour.primaries, video.colour.transfer
         context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS
         _open(context)
         return stream

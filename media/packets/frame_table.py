@@ -174,7 +174,7 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
         if sorted_pts[frame] == sorted_pts[frame - 1]:
             raise UnsupportedMedia(
                 f"{path}: frames {frame - 1} and {frame} have the same time"
-                f" ({float(sorted_pts[frame] * video.time_base):.3f} s). Remux or convert the file first."
+                f" ({float(sorted_pts[frame] * video.clock.time_base):.3f} s). Remux or convert the file first."
             )
     _require_local_order(path, video, pts, frame_of_packet)
     keyframe, clean_exit = bytearray(len(pts)), bytearray(len(pts) + 1)
@@ -192,7 +192,7 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
     slots = settle_dts(packets.dts if packets.has_dts else None, sorted_pts, frame_of_packet, average)
     hidden = zip(packets.hidden_slots, packets.hidden_pts, strict=True)
     return FrameTable(
-        time_base=video.time_base,
+        time_base=video.clock.time_base,
         pts=sorted_pts,
         dts=slots,
         decode_order=frame_of_packet,
@@ -235,7 +235,7 @@ def _descriptions(packets: PacketIndex, order: Sequence[int]) -> tuple[SampleDes
 
 def average_ticks(video: VideoInfo) -> int:
     """Return how long a frame is shown on average, in ticks; 1 at least."""
-    return max(round(1 / (video.average_rate * video.time_base)), 1)
+    return max(round(1 / (video.clock.average_rate * video.clock.time_base)), 1)
 
 
 def build_shown_table(video: VideoInfo, packets: PacketIndex, shown: Sequence[int]) -> FrameTable:
@@ -250,7 +250,7 @@ def build_shown_table(video: VideoInfo, packets: PacketIndex, shown: Sequence[in
     nothing = bytes(len(pts) + 1)
     order = array("q", range(len(pts)))
     return FrameTable(
-        time_base=video.time_base,
+        time_base=video.clock.time_base,
         pts=pts,
         dts=rebuild_dts(pts, order),
         decode_order=order,
@@ -286,7 +286,7 @@ def build_decoded_table(video: VideoInfo, packets: PacketIndex, dts: array[int],
         keyframe[frame] = packets.flags[packet] & KEYFRAME
     nothing = bytes(len(pts) + 1)
     return FrameTable(
-        time_base=video.time_base,
+        time_base=video.clock.time_base,
         pts=pts,
         dts=dts,
         decode_order=frame_of_packet,
@@ -303,7 +303,8 @@ def _require_local_order(path: str, video: VideoInfo, pts: array[int], frame_of_
     for packet, frame in enumerate(frame_of_packet):
         if abs(frame - packet) > MOST_REORDERING:
             raise UnsupportedMedia(
-                f"{path}: times run backwards near {float(pts[packet] * video.time_base):.3f} s (packet {packet})."
+                f"{path}: times run backwards near {float(pts[packet] * video.clock.time_base):.3f} s"
+                f" (packet {packet})."
                 " Convert the file first, or give its parts one by one."
             )
 

@@ -66,10 +66,10 @@ def scan_packets(info: MediaInfo, each: Callable[[AnyPacket], None] = lambda pac
         shown = _decode(info)
         whole = shown.is_damaged or _agree(table.pts, shown.times)
         return table if whole else build_shown_table(video, packets, shown.times)
-    if video.codec in TRUSTED and not (video.reorders and in_order) and video.fields == "progressive":
+    if video.codec in TRUSTED and not (video.coded.reorders and in_order) and video.fields == "progressive":
         return table
     head = _decode(info, NUM_ORDERED_FRAMES)
-    if video.reorders and in_order and any(a >= b for a, b in pairwise(head.times)):
+    if video.coded.reorders and in_order and any(a >= b for a, b in pairwise(head.times)):
         return build_decoded_table(video, packets, table.dts, _decode(info).times)
     if head.is_damaged or _agree(table.pts, head.times):
         return table
@@ -78,13 +78,13 @@ def scan_packets(info: MediaInfo, each: Callable[[AnyPacket], None] = lambda pac
 
 def _index_packets(info: MediaInfo, video: VideoInfo, each: Callable[[AnyPacket], None]) -> PacketIndex:
     packets = PacketIndex()
-    prefix_size = length_prefix_size(video.codec, video.extradata)
-    packets.extradata.append(video.extradata)
+    prefix_size = length_prefix_size(video.codec, video.coded.extradata)
+    packets.extradata.append(video.coded.extradata)
     number = 0
     forms: list[tuple[bytes, ...]] = []
     with open_input(info.path) as container:
         stream = container.streams[video.index]
-        for packet in join_fields(container.demux(stream), video.index, video.codec, video.extradata):
+        for packet in join_fields(container.demux(stream), video.index, video.codec, video.coded.extradata):
             if packet.size == 0:
                 continue
             if packet.has_sidedata("new_extradata"):

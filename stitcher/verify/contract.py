@@ -231,7 +231,7 @@ class _Full:
             return "the source's own sound, packet by packet"
         if not self._video.info.audio:
             raise ContractBroken("The dub is whole: the output has no sound. Please report this.")
-        first_frame = self._video.table.pts[0] * self._video.video.time_base
+        first_frame = self._video.table.pts[0] * self._video.video.clock.time_base
         found = verify_sound(self._path, self._video.info.audio[0], heard, first_frame)
         offset, drift = (round(1000 * seconds, 2) + 0.0 for seconds in (found.offset_seconds, found.drift_seconds))
         return (
@@ -277,7 +277,7 @@ def _keeps_payload(assembled: Assembled, written: VideoInfo) -> bool:
     """Tell whether the muxer writes packets as it gets them: not between Annex B and length prefixes."""
     if written.codec not in ("h264", "hevc"):
         return True
-    return assembled.has_lengths and bool(length_prefix_size(written.codec, written.extradata))
+    return assembled.has_lengths and bool(length_prefix_size(written.codec, written.coded.extradata))
 
 
 def _check_payloads(payloads: array[int], assembled: Assembled) -> Check:

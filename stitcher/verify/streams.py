@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from base.errors import ContractBroken
 from media.bitstream.side_data import read_beside
@@ -83,10 +84,10 @@ def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
     Of a long video some twenty bytes a frame are held.
     """
     video = info.require_video()
-    prefix = length_prefix_size(video.codec, video.extradata)
+    prefix = length_prefix_size(video.codec, video.coded.extradata)
     found = list_streams(info, without=without)
     with open_input(info.path) as container:
-        for packet in join_fields(container.demux(), video.index, video.codec, video.extradata):
+        for packet in join_fields(container.demux(), video.index, video.codec, video.coded.extradata):
             if packet.size and packet.stream_index == video.index:
                 if packet.pts is not None and not is_hidden(packet):
                     found.pictures[packet.pts] = _picture(video, bytes(packet), prefix)
@@ -203,31 +204,34 @@ def verify_format(source: VideoInfo, written: VideoInfo, codec: str) -> None:
     is another, a format's name need not tell the full one. Where pictures alone tell the orientation, they need not all
     do so, and take it along.
     """
-    names = (
-        "codec",
-        "width",
-        "height",
-        "pixel_format",
-        "color_range",
-        "color_matrix",
-        "color_primaries",
-        "color_transfer",
-        "orientation",
-        "sample_aspect",
-    )
-    expected = {name: getattr(source, name) for name in names} | {"codec": codec}
-    found = {name: getattr(written, name) for name in names}
-    if source.display_matrix == PLAIN and codec == source.codec:
+    expected, found = _described(source) | {"codec": codec}, _described(written)
+    if source.display.matrix == PLAIN and codec == source.codec:
         found["orientation"] = expected["orientation"]
     for values in (expected, found):
-        values["color_range"] = values["color_range"] or 1
+        values["color range"] = values["color range"] or 1
         if codec != source.codec:
-            values["pixel_format"] = unranged(values["pixel_format"])
-    for name in names:
-        was, now = expected[name], found[name]
-        if was != now:
-            said = name.replace("_", " ")
-            raise ContractBroken(f"Tags: the {said} of the video is {now} instead of {was}. Please report this.")
+            values["pixel format"] = unranged(values["pixel format"])
+    for name, wanted in expected.items():
+        if found[name] != wanted:
+            raise ContractBroken(
+                f"Tags: the {name} of the video is {found[name]} instead of {wanted}. Please report this."
+            )
+
+
+def _described(video: VideoInfo) -> dict[str, Any]:
+    """Return what players are told of a video, by its name in messages."""
+    return {
+        "codec": video.codec,
+        "width": video.width,
+        "height": video.height,
+        "pixel format": video.pixel_format,
+        "color range": video.colour.range,
+        "color matrix": video.colour.matrix,
+        "color primaries": video.colour.primaries,
+        "color transfer": video.colour.transfer,
+        "orientation": video.orientation,
+        "sample aspect": video.display.sample_aspect,
+    }
 
 
 def verify_fields(source: VideoInfo, written: VideoInfo) -> None:

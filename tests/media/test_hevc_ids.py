@@ -96,7 +96,7 @@ def test_what_is_not_known_is_refused(tmp_path):
 
 def test_records_hold_both(tmp_path):
     sets, packets = coded(tmp_path / "a.nut", num_frames=1)
-    record = probe(make_video(tmp_path / "b.mp4", 4, codec="libx265", tag="hvc1")).require_video().extradata
+    record = probe(make_video(tmp_path / "b.mp4", 4, codec="libx265", tag="hvc1")).require_video().coded.extradata
     own = parameter_sets("hevc", record)
     others, _ = renumbered(sets, packets, own)
     both = parameter_sets("hevc", add_hevc_sets(record, others))

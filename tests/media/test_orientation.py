@@ -167,7 +167,7 @@ def test_other_matrices_are_refused(tmp_path, words):
 def test_of_a_dub_the_picture_does_not_matter(tmp_path):
     """Sound may come from a video whose picture would be refused."""
     info = probe(patch_matrix(make_video(tmp_path / "a.mp4", 3), turned(45)))
-    assert info.video.start_seconds == 0
+    assert info.video.clock.start_seconds == 0
 
 
 # What pictures say: display orientation, an SEI message of H.264 and HEVC

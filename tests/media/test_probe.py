@@ -28,6 +28,7 @@ from tests.support.synthetic import (
     make_video,
     stamped_frame,
 )
+from tests.support.videos import changed
 
 
 @pytest.fixture(scope="module", params=SOURCES)
@@ -57,12 +58,12 @@ def test_video_facts(tmp_path):
         )
     )
     video = info.require_video()
-    assert (video.index, video.codec, video.profile) == (0, "hevc", "Main 10")
+    assert (video.index, video.codec, video.coded.profile) == (0, "hevc", "Main 10")
     assert (video.width, video.height, video.pixel_format) == (160, 90, "yuv420p10le")
-    assert (video.color_range, video.color_matrix, video.color_primaries, video.color_transfer) == (1, 9, 9, 16)
-    assert (video.average_rate, video.time_base) == (Fraction(30000, 1001), Fraction(1, 30000))
-    assert (video.orientation, video.sample_aspect, video.start_seconds) == (UPRIGHT, 1, 0)
-    assert video.extradata[:1] == b"\1"
+    assert (video.colour.range, video.colour.matrix, video.colour.primaries, video.colour.transfer) == (1, 9, 9, 16)
+    assert (video.clock.average_rate, video.clock.time_base) == (Fraction(30000, 1001), Fraction(1, 30000))
+    assert (video.orientation, video.display.sample_aspect, video.clock.start_seconds) == (UPRIGHT, 1, 0)
+    assert video.coded.extradata[:1] == b"\1"
     assert (info.audio, info.others) == ((), ())
     assert info.size_bytes == os.path.getsize(tmp_path / "a.mp4")
 
@@ -81,7 +82,7 @@ def test_streams_beside_the_video(tmp_path):
 
 
 def test_start_of_the_first_displayed_frame(tmp_path):
-    assert probe(make_source(tmp_path, "late.mp4")).require_video().start_seconds == Fraction(330, 2500)
+    assert probe(make_source(tmp_path, "late.mp4")).require_video().clock.start_seconds == Fraction(330, 2500)
 
 
 def test_a_cover_picture_is_no_video(tmp_path):
@@ -104,14 +105,14 @@ def test_what_is_said_of_hdr_is_kept(tmp_path):
     """x265 writes it in front of its first picture; H.264 and HEVC alone are asked."""
     options = {"x265-params": "max-cll=1000,400:hdr10=1:repeat-headers=1:log-level=none"}
     path = make_video(tmp_path / "a.mp4", 5, codec="libx265", pixel_format="yuv420p10le", options=options)
-    assert probe(path).require_video().lasting_sei == (b"\x4e\x01\x90\x04\x03\xe8\x01\x90\x80",)
-    assert probe(make_video(tmp_path / "b.mp4", 5)).require_video().lasting_sei == ()
+    assert probe(path).require_video().coded.lasting_sei == (b"\x4e\x01\x90\x04\x03\xe8\x01\x90\x80",)
+    assert probe(make_video(tmp_path / "b.mp4", 5)).require_video().coded.lasting_sei == ()
 
 
 @pytest.mark.parametrize(("params", "order"), [("", 1), ("tff=1", 2), ("bff=1", 3)])
 def test_order_of_fields(tmp_path, params, order):
     options = {"flags": "+ildct+ilme", "x264-params": params} if params else None
-    assert probe(make_video(tmp_path / "a.mp4", 8, options=options)).require_video().field_order == order
+    assert probe(make_video(tmp_path / "a.mp4", 8, options=options)).require_video().display.field_order == order
 
 
 # Files that cannot be used
@@ -259,7 +260,7 @@ def test_times_must_be_unique(tmp_path):
 
 
 def test_an_end_that_is_not_told_is_one_average_frame_after_the_last(tmp_path):
-    video = replace(probe(make_video(tmp_path / "a.mp4", 3)).require_video(), average_rate=Fraction(10))
+    video = changed(probe(make_video(tmp_path / "a.mp4", 3)).require_video(), average_rate=Fraction(10))
     table = build_frame_table("a.mp4", video, packet_index([0, 100], [3, 0], 0))
     assert table.end_pts == 100 + 250
 

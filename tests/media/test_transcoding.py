@@ -15,6 +15,7 @@ from base.errors import UnsupportedMedia
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
 from media.coding.output_codec import choose_stream
 from media.coding.writer import least_psnr
+from media.info import VideoClock
 from media.packets.frame_table import PacketIndex, build_decoded_table
 from media.packets.scan import scan_packets
 from media.picture import plane_views, unranged
@@ -143,7 +144,7 @@ def test_frames_in_the_order_in_which_they_are_shown(zoo, name):
 
 def test_a_packet_without_a_frame_stands_behind_what_came_before_it():
     """Packets 10:I 11:P 12:B 13:damaged 14:P 15:B 16:repeats the last picture; the decoder puts out what it has."""
-    video = SimpleNamespace(average_rate=Fraction(25), time_base=Fraction(1, 25))
+    video = SimpleNamespace(clock=VideoClock(Fraction(1, 25), Fraction(25), Fraction(0)))
     pts, keys = array("q", range(10, 17)), bytearray([3, 0, 0, 0, 0, 0, 0])
     table = build_decoded_table(video, PacketIndex(pts, flags=keys, end_pts=17), pts, [10, 12, 11, 15, 14])
     assert list(table.decode_order) == [0, 2, 1, 3, 5, 4, 6]

@@ -19,6 +19,7 @@ from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from tests.support.synthetic import independent_packets, make_video, planes, read_stamp
+from tests.support.videos import changed
 
 KINDS = {
     "h264.mp4": {},
@@ -88,11 +89,13 @@ def test_keyframes_where_asked(coded):
 def test_the_picture_stays_as_it_was_stored(coded):
     info, path, _ = coded
     source, clip = info.require_video(), probe(path).require_video()
-    for name in ("codec", "width", "height", "pixel_format", "color_range", "sample_aspect"):
+    for name in ("codec", "width", "height", "pixel_format"):
         assert getattr(clip, name) == getattr(source, name), name
+    assert clip.colour.range == source.colour.range
+    assert clip.display.sample_aspect == source.display.sample_aspect
     if source.codec in ("h264", "hevc"):
-        for name in ("profile", "color_matrix", "color_primaries", "color_transfer"):
-            assert getattr(clip, name) == getattr(source, name), name
+        assert clip.colour == source.colour
+        assert clip.coded.profile == source.coded.profile
 
 
 def test_quality_is_high_and_noted_as_it_is(coded):
@@ -123,8 +126,8 @@ def test_the_same_bytes_every_time(coded, tmp_path):
 def test_parameter_sets_do_not_collide_with_the_source(tmp_path, number):
     info = probe(make_video(tmp_path / "a.mp4", 30, options={"x264-params": f"sps-id={number}"}))
     write_clip(info, tmp_path / "clip.nut")
-    own = parameter_sets("h264", info.require_video().extradata)
-    coded = parameter_sets("h264", probe(tmp_path / "clip.nut").require_video().extradata)
+    own = parameter_sets("h264", info.require_video().coded.extradata)
+    coded = parameter_sets("h264", probe(tmp_path / "clip.nut").require_video().coded.extradata)
     assert not set(own) & set(coded)
     assert (free_h264_id(own), free_h264_id([*own, *coded])) == (31, 30)
 
@@ -144,13 +147,13 @@ def test_a_frame_may_be_written_again_and_again(tmp_path):
 
 def test_sample_aspect_and_rates_of_long_fractions(tmp_path):
     info = probe(make_video(tmp_path / "a.mp4", 30, rate=Fraction(30000, 1001)))
-    video = replace(info.require_video(), coded_aspect=Fraction(40, 33))
+    video = changed(info.require_video(), coded_aspect=Fraction(40, 33))
     with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
         coding = choose_coding(video, crf=6, preset="auto")
         with ClipWriter(tmp_path / "b.nut", video, coding) as writer:
             for _, frame in reader.read(range(5)):
                 writer.write(frame, keyframe=False)
-    assert probe(tmp_path / "b.nut").require_video().sample_aspect == Fraction(40, 33)
+    assert probe(tmp_path / "b.nut").require_video().display.sample_aspect == Fraction(40, 33)
 
 
 def test_codecs_without_an_encoder_are_refused(tmp_path):
@@ -168,7 +171,7 @@ def test_a_finer_coding(tmp_path):
         finest.append(dict(coding.options)["crf"])
         coding = with_lower_crf(coding)
     assert finest == ["6", "2"]
-    coding = with_lower_crf(choose_coding(replace(video, codec="mpeg2video", field_order=2), crf=6, preset="auto"))
+    coding = with_lower_crf(choose_coding(changed(video, codec="mpeg2video", field_order=2), crf=6, preset="auto"))
     options = dict(coding.options)
     assert (options["global_quality"], options["qmin"], options["flags"]) == ("118", "1", "+qscale+ildct+ilme")
     assert with_lower_crf(coding) is None
@@ -179,7 +182,7 @@ def test_a_finer_coding(tmp_path):
 
 
 def options_of(video, **changes):
-    return dict(choose_coding(replace(video, **changes), crf=13, preset="auto").options)
+    return dict(choose_coding(changed(video, **changes), crf=13, preset="auto").options)
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +218,7 @@ def test_an_mpeg2_sequence_that_may_have_fields(plain, extension, mixed):
     ],
 )
 def test_rates_that_a_codec_can_express(plain, codec, average, wanted):
-    assert coded_rate(replace(plain, average_rate=average), codec) == wanted
+    assert coded_rate(changed(plain, average_rate=average), codec) == wanted
 
 
 def test_prores_4444_is_coded_from_ten_bits(plain):

@@ -161,8 +161,8 @@ def check_copied(kind, output, before, after):
         if before[frame].payload != after[frame].payload:
             assert video.codec == "hevc"
             assert before[frame].is_keyframe
-            assert slices("hevc", before[frame].payload, length_prefix_size("hevc", video.extradata)) == slices(
-                "hevc", after[frame].payload, length_prefix_size("hevc", written.extradata)
+            assert slices("hevc", before[frame].payload, length_prefix_size("hevc", video.coded.extradata)) == slices(
+                "hevc", after[frame].payload, length_prefix_size("hevc", written.coded.extradata)
             )
     for clip in output.clips:
         assert clip.path is None or clip.clip.rendered or clip.clip.reason

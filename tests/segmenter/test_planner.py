@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
 from media.clips import FaceSpan
 from media.faces import FaceBox, FacePath
-from media.info import VideoInfo
+from media.info import CodedForm, ColourTags, DisplayTags, VideoClock, VideoInfo
 from media.intervals import complement, merge
 from media.orientation import PLAIN
 from media.packets.frame_table import PacketIndex, build_frame_table
@@ -23,20 +23,13 @@ TICK = Fraction(1, 1000)
 VIDEO = VideoInfo(
     index=0,
     codec="h264",
-    profile="High",
     width=64,
     height=64,
     pixel_format="yuv420p",
-    color_range=1,
-    color_matrix=1,
-    color_primaries=1,
-    color_transfer=1,
-    display_matrix=PLAIN,
-    sample_aspect=Fraction(1),
-    time_base=TICK,
-    average_rate=Fraction(25),
-    start_seconds=Fraction(0),
-    extradata=b"",
+    colour=ColourTags(range=1, matrix=1, primaries=1, transfer=1),
+    display=DisplayTags(PLAIN, sample_aspect=Fraction(1)),
+    clock=VideoClock(TICK, average_rate=Fraction(25), start_seconds=Fraction(0)),
+    coded=CodedForm(profile="High", extradata=b""),
 )
 
 

@@ -113,4 +113,4 @@ def test_prores_in_mov(tmp_path):
     source = make_video(tmp_path / "a.mov", 6, codec="prores_ks", pixel_format="yuv422p10le")
     source = remux(source, tmp_path / "b.mov", Fraction(640, 639))
     output = produce(source, tmp_path / "out.mov", [(2, 4)])
-    assert probe(output.path).require_video().sample_aspect == Fraction(640, 639)
+    assert probe(output.path).require_video().display.sample_aspect == Fraction(640, 639)

@@ -16,9 +16,9 @@ from media.bitstream.units import irap_type, length_prefix_size, split_units, un
 from media.coding.encoder_options import SPLICEABLE
 from media.orientation import Orientation
 from media.probe import probe
-from media.source_video import SourceVideo
 from stitcher.assemble import assemble, muxer_of
 from stitcher.audio.soundtrack import Soundtrack
+from stitcher.packet_sources import OutputVideo
 from tests.support import zoo
 from tests.support.jobs import check_clips_from_outside
 from tests.support.synthetic import (
@@ -53,7 +53,7 @@ def whole(request, tmp_path_factory):
 def slices(packet, info):
     """Return the coded slices of a packet, whatever parameter sets stand before them."""
     codec = info.require_video().codec
-    prefix = length_prefix_size(codec, info.require_video().extradata)
+    prefix = length_prefix_size(codec, info.require_video().coded.extradata)
     kinds = {"h264": range(1, 6), "hevc": range(32)}[codec]
     return [unit for unit in split_units(packet.payload, prefix) if unit_type(codec, unit) in kinds]
 
@@ -118,7 +118,7 @@ def test_hevc_seams_are_announced(tmp_path, ending):
     """A CRA behind coded frames becomes a BLA, other keyframes stay what they are; an MP4 allows sets in the stream."""
     source = make_video(tmp_path / f"a{ending}", NUM_FRAMES, codec="libx265", open_gop=True)
     output = produce(source, tmp_path / f"out{ending}")
-    prefix = length_prefix_size("hevc", output.info.require_video().extradata)
+    prefix = length_prefix_size("hevc", output.info.require_video().coded.extradata)
     before, after = (sorted(independent_packets(path), key=lambda packet: packet.pts) for path in (source, output.path))
     kinds = {frame: irap_type(after[frame].payload, prefix) for frame in output.copied if after[frame].is_keyframe}
     assert kinds == {0: irap_type(before[0].payload, prefix), 12: 21, 24: 18, 36: 21, 48: 18, 60: 21}
@@ -186,9 +186,11 @@ def test_tags_of_the_picture_are_kept(tmp_path):
     )
     produce(source, tmp_path / "out.mp4")
     before, after = probe(source).require_video(), probe(tmp_path / "out.mp4").require_video()
-    for name in ("profile", "pixel_format", "color_range", "color_matrix", "color_primaries", "color_transfer"):
-        assert getattr(after, name) == getattr(before, name)
-    assert (after.orientation, after.sample_aspect, after.average_rate) == (orientation, 1, 25)
+    for video in (before, after):
+        assert (video.coded.profile, video.pixel_format) == ("Main 10", "yuv420p10le")
+        assert (video.colour.matrix, video.colour.primaries, video.colour.transfer) == (9, 9, 16)
+    assert after.colour == before.colour
+    assert (after.orientation, after.display.sample_aspect, after.clock.average_rate) == (orientation, 1, 25)
 
 
 def test_nothing_to_render_is_the_source(tmp_path):
@@ -212,7 +214,7 @@ def test_faces_anywhere(tmp_path, ending, codec, faces):
     packets = [packet for packet in independent_packets(output.path) if packet.dts is not None]
     assert all(a.dts < b.dts for a, b in pairwise(packets))
     assert all(packet.dts <= packet.pts for packet in packets)
-    assert probe(output.path).require_video().average_rate == 25
+    assert probe(output.path).require_video().clock.average_rate == 25
 
 
 # Everything else of the source
@@ -393,9 +395,7 @@ def test_unknown_endings_are_refused():
 def test_streams_that_a_container_refuses(tmp_path):
     made = produce(make_video(tmp_path / "a.mp4", 20), tmp_path / "out.mp4", [])
     with pytest.raises(StitchError, match=r"out\.webm: webm cannot hold these streams"):
-        assemble(
-            SourceVideo(made.info, made.table), made.timeline, made.clips, None, tmp_path / "out.webm", muxer="webm"
-        )
+        assemble(OutputVideo(made.source, made.timeline, made.clips), None, tmp_path / "out.webm", muxer="webm")
 
 
 def test_a_clip_with_too_few_frames_is_noticed(tmp_path, monkeypatch):

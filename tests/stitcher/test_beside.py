@@ -134,11 +134,11 @@ def metadata(number):
 def annotate(source, path, size=30):
     """Copy a video, every packet of which gets something of its own beside its picture."""
     info = probe(source).require_video()
-    prefix = length_prefix_size(info.codec, info.extradata)
+    prefix = length_prefix_size(info.codec, info.coded.extradata)
     with av.open(str(source)) as reader, av.open(str(path), "w") as writer:
         target = writer.add_stream_from_template(reader.streams.video[0], opaque=True)
-        if info.codec_tag and path.suffix in (".mp4", ".mov"):
-            target.codec_context.codec_tag = info.codec_tag
+        if info.coded.tag and path.suffix in (".mp4", ".mov"):
+            target.codec_context.codec_tag = info.coded.tag
         number = 0
         for packet in reader.demux(reader.streams.video[0]):
             if not packet.size:
@@ -161,7 +161,7 @@ def annotate(source, path, size=30):
 def beside(path, stop=None):
     """Return the annotations of every frame, in order of presentation."""
     info = probe(path).require_video()
-    prefix = length_prefix_size(info.codec, info.extradata)
+    prefix = length_prefix_size(info.codec, info.coded.extradata)
     found = []
     for packet in sorted(independent_packets(path), key=lambda packet: packet.pts)[:stop]:
         if info.codec == "av1":

@@ -13,6 +13,7 @@ from media.probe import probe
 from stitcher.bitstream_joins import Bitstream, copied_order, decode_slots
 from tests.segmenter.test_planner import CLOSED, VIDEO, cases, faces_of, plan, table_of
 from tests.support.synthetic import independent_packets, make_video
+from tests.support.videos import changed
 
 # Decode times
 
@@ -107,23 +108,23 @@ def hevc(tmp_path_factory):
 
 def test_h264_behind_lengths_has_both_sets_in_its_record(h264):
     bits = Bitstream(h264, join_units(CODED_SETS, 0), any_copied=True)
-    assert set(parameter_sets("h264", bits.extradata)) == {*parameter_sets("h264", h264.extradata), *CODED_SETS}
+    assert set(parameter_sets("h264", bits.extradata)) == {*parameter_sets("h264", h264.coded.extradata), *CODED_SETS}
     assert bits.coded(join_units([IDR], 0), keyframe=True) == join_units([IDR], 4)
     assert bits.copied(join_units([INTER], 4), keyframe=True, breaks=True) == join_units([INTER], 4)
 
 
 def test_h264_behind_start_codes_has_its_sets_in_front(h264):
-    video = replace(h264, extradata=join_units(parameter_sets("h264", h264.extradata), 0))
+    video = changed(h264, extradata=join_units(parameter_sets("h264", h264.coded.extradata), 0))
     bits = Bitstream(video, join_units(CODED_SETS, 0), any_copied=True)
-    assert bits.extradata == video.extradata
+    assert bits.extradata == video.coded.extradata
     assert bits.coded(join_units([IDR], 0), keyframe=True) == join_units([*CODED_SETS, IDR], 0)
     assert bits.coded(join_units([INTER], 0), keyframe=False) == join_units([INTER], 0)
 
 
 @pytest.mark.parametrize("prefix", [0, 4])
 def test_words_on_hdr_stand_in_front_of_coded_keyframes(h264, prefix):
-    own = join_units(parameter_sets("h264", h264.extradata), 0)
-    video = replace(h264, lasting_sei=(LIGHT_LEVEL,), extradata=h264.extradata if prefix else own)
+    own = join_units(parameter_sets("h264", h264.coded.extradata), 0)
+    video = changed(h264, lasting_sei=(LIGHT_LEVEL,), extradata=h264.coded.extradata if prefix else own)
     bits = Bitstream(video, join_units(CODED_SETS, 0), any_copied=True)
     units = list(split_units(bits.coded(join_units([IDR], 0), keyframe=True), prefix))
     assert units == [*([] if prefix else CODED_SETS), LIGHT_LEVEL, IDR]
@@ -132,7 +133,7 @@ def test_words_on_hdr_stand_in_front_of_coded_keyframes(h264, prefix):
 
 def test_hevc_has_sets_in_front_of_every_keyframe(hevc):
     video, packets = hevc
-    own = parameter_sets("hevc", video.extradata)
+    own = parameter_sets("hevc", video.coded.extradata)
     coded = [b"\x40\x01\x0c", b"\x42\x01\x01", b"\x44\x01\xc1"]
     bits = Bitstream(video, join_units(coded, 0), any_copied=True)
     cra = next(packet for packet in packets[1:] if irap_type(packet, 4) == HEVC_CRA)
@@ -148,12 +149,12 @@ def test_hevc_has_sets_in_front_of_every_keyframe(hevc):
 def test_hevc_that_is_only_copied_stays_as_it_is(hevc):
     video, packets = hevc
     bits = Bitstream(video, None, any_copied=True)
-    assert bits.extradata == video.extradata
+    assert bits.extradata == video.coded.extradata
     assert [bits.copied(packet, keyframe=True, breaks=False) for packet in packets] == packets
 
 
 def test_other_codecs_pass_through():
-    video = replace(VIDEO, codec="mpeg4", extradata=b"own")
+    video = changed(VIDEO, codec="mpeg4", extradata=b"own")
     assert Bitstream(video, b"coded", any_copied=False).extradata == b"coded"
     assert Bitstream(video, b"coded", any_copied=True).extradata == b"own"
     assert Bitstream(video, b"coded", any_copied=True).coded(b"packet", keyframe=True) == b"packet"

@@ -15,6 +15,7 @@ from media.packets.scan import scan_packets
 from media.probe import probe
 from media.source_video import SourceVideo
 from stitcher.assemble import Assembled, assemble, muxer_of
+from stitcher.packet_sources import OutputVideo
 from stitcher.verify.contract import Contract, verify_packets
 from stitcher.verify.provenance import FrameProvenance
 from tests.support.synthetic import Sound, independent_packets, make_video, with_payload
@@ -34,7 +35,7 @@ def written(request, tmp_path_factory):
     clip = Clip(0, 0, NUM_FRAMES, "copy", "", range(NUM_FRAMES), (), ())
     output = folder / f"out{source.suffix}"
     clips = [RenderedClip(clip, None, "copied", "", 0, 0.0)]
-    assembled = assemble(SourceVideo(info, table), timeline, clips, None, output, muxer=muxer_of(output))
+    assembled = assemble(OutputVideo(SourceVideo(info, table), timeline, clips), None, output, muxer=muxer_of(output))
     return output, info, timeline, assembled
 
 

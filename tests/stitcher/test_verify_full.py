@@ -19,6 +19,7 @@ from media.source_video import SourceVideo, scan_video
 from stitcher.assemble import assemble, muxer_of
 from stitcher.audio.mix import SoundPiece, SoundPlan
 from stitcher.audio.soundtrack import write_soundtrack
+from stitcher.packet_sources import OutputVideo
 from stitcher.verify.contract import Contract, verify_full
 from stitcher.verify.pixels import verify_pixels
 from stitcher.verify.provenance import FrameProvenance
@@ -57,7 +58,7 @@ class Case:
         output = self.folder / name
         sound = write_soundtrack(self.promised.heard, self.folder / f"{name}.sound.mp4", anchor=anchor)
         copied = [RenderedClip(clip, None, "copied", "", 0, 0.0)]
-        assemble(self.promised.source, timeline, copied, sound, output, muxer=muxer_of(output))
+        assemble(OutputVideo(self.promised.source, timeline, copied), sound, output, muxer=muxer_of(output))
         return output
 
 

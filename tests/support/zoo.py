@@ -30,6 +30,7 @@ from media.source_video import SourceVideo
 from segmenter.planner import ClipSettings, CopyRule, plan_clips
 from stitcher.assemble import HIDING, Assembled, assemble, muxer_of
 from stitcher.container import check_container
+from stitcher.packet_sources import OutputVideo
 from stitcher.verify.contract import Contract, verify_packets
 from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
@@ -399,9 +400,8 @@ def produce(path, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=
         paint(source, clip, coding.frames, output.with_name(f"{output.stem}.{clip.index}.nut"), damaged)
         for clip in clips
     ]
-    assembled = assemble(
-        source, timeline, finished, soundtrack, output, muxer=muxer, is_new=coding.is_new, language=language
-    )
+    video = OutputVideo(source, timeline, finished, is_new=coding.is_new)
+    assembled = assemble(video, soundtrack, output, muxer=muxer, language=language)
     return Output(output, source, timeline, finished, assembled, damaged, coding.codec)
 
 

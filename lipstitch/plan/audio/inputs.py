@@ -142,7 +142,7 @@ def open_audio_input(key: str, path: Path) -> tuple[AudioInput, list[SoundNote]]
     """
     info = probe(path)
     info.require_audio()
-    return AudioInput(info, info.video.start_seconds if info.video else None), check_samples(key, info)
+    return AudioInput(info, info.video.clock.start_seconds if info.video else None), check_samples(key, info)
 
 
 def open_beside(
