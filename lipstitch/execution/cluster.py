@@ -58,20 +58,11 @@ def run_on_cluster(
     Close the generator, or exhaust it: closing takes back what is not begun. Raises ConfigError if the cluster does not
     answer, RenderError if it is lost or a clip killed its workers, and what `run_clip` raises.
     """
-    device = choose_device(setup.device)
+    device = choose_device(setup.renderer.device)
     # Clips are filed under the arithmetic of this machine, so a worker must not choose another.
-    precision: Any = str(choose_precision(setup.precision, device)).removeprefix("torch.")
-    setup = replace(
-        setup,
-        device=str(device),
-        precision=precision,
-        video=os.path.abspath(setup.video),
-        checkpoint=os.path.abspath(setup.checkpoint),
-        driving=tuple(os.path.abspath(path) for path in setup.driving),
-        detector_weights=os.path.abspath(setup.detector_weights) if setup.detector_weights else None,
-    )
-    needed = (setup.video, setup.checkpoint, *setup.driving, setup.detector_weights)
-    sizes = tuple((path, os.stat(path).st_size) for path in needed if path)
+    precision: Any = str(choose_precision(setup.renderer.precision, device)).removeprefix("torch.")
+    setup = setup.for_other_machines(str(device), precision)
+    sizes = tuple((path, os.stat(path).st_size) for path in setup.files)
     opened = (
         open_dask(config) if config.backend == "dask" else open_ray(config, "CPU" if device.type == "cpu" else "GPU")
     )

@@ -21,6 +21,7 @@ from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.source.checks import check_side_file
 from lipstitch.source.scan import Scanned, choose_finder, scan_source
 from lipstitch.source.source import identify_source, open_source
+from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.faces import Face
 from media.picture import PictureConverter, snap_to_chroma
@@ -37,7 +38,7 @@ MAX_THUMBNAILS = 300
 """People with a picture; those who are seen for shorter are listed without."""
 
 
-def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool) -> int:
+def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool, tools: Tools = DEFAULT_TOOLS) -> int:
     """Write the contact sheet of a job's video to an HTML file, and the same as JSON beside it; return 0.
 
     Of the job's files the video alone is read. The scan is made if no earlier run has, and kept. force: existing files
@@ -51,7 +52,7 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
     source = identify_source(video)
     with Workspace(_workspace_folder(config, out)) as workspace:
         workspace.clear_partial()
-        finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True)
+        finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True, tools=tools)
         scan = scan_source(config, source, finder, shown, workspace, reporter, Timings())
     cast = people_of(Scanned(source, finder, scan, references={}), shown)
     with stage(reporter, "faces", min(len(cast.people), MAX_THUMBNAILS), "people"):
