@@ -151,8 +151,8 @@ def test_the_plan_says_who_is_meant(work):
 def test_without_an_embedder_the_place_decides_and_it_is_said(work):
     _, report, said = work(embedder="none")
     assert all(person is None for _, _, person in faces_of(report))
-    assert "not told apart" in report["target"]["note"]
-    assert any("not told apart" in line for line in said.lines)
+    assert "not recognised" in report["target"]["note"]
+    assert any("not recognised" in line for line in said.lines)
     assert said.warned == []
     assert [(a, b) for a, b, _ in faces_of(report)] == [(0, 30), (30, 60), (60, 80), (80, 100)]
 
@@ -168,7 +168,7 @@ def test_without_an_embedder_the_place_decides_and_it_is_said(work):
         ),
         ({"target": {"at": 99, "point": [150, 50]}}, ConfigError, "segmenter.target.at"),
         ({"target": {"reference": "gone.jpg"}}, ConfigError, "there is no photo"),
-        ({"target": {"reference": "talk.mp4"}}, ConfigError, "holds no picture"),
+        ({"target": {"reference": "talk.mp4"}}, ConfigError, "is not a picture"),
         ({"target": {"reference": "nobody.png"}}, ConfigError, "no face was found in"),
         ({"embedder": "gone.onnx"}, CheckpointNotFound, "gone.onnx"),
         ({"embedder": "broken.onnx", "samples_per_second": 7}, UnsupportedCheckpoint, "not an ONNX network"),
