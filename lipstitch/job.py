@@ -29,6 +29,7 @@ from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
 from lipstitch.source.source import Source, choose_coding, identify_source, open_source
 from lipstitch.source.weights import find_local_network, find_network
+from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.clips import RenderedClip
 from media.intervals import merge
@@ -59,11 +60,12 @@ def run_job(
     force: bool = False,
     comparison: Path | None = None,
     spans: Path | None = None,
+    tools: Tools = DEFAULT_TOOLS,
 ) -> int:
     """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
 
-    plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where
-    to write a comparison video. spans: where a plan writes the span file.
+    plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
+    comparison video. spans: where a plan writes the span file. tools: what makes the detector, the network and so on.
     """
     job, timings = open_job(config, reporter, force=force or plan_only), Timings()
     if comparison is not None:
@@ -80,14 +82,14 @@ def run_job(
             source = identify_source(job.video)
         from lipstitch.execution.write_output import check_renderer, write_output
 
-        check_renderer(config, network)
+        check_renderer(config, network, tools)
     capacity = measure_capacity(config.execution, network or find_local_network(config, reporter))
     with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
         for path in [*(spec.output for spec in job.specs), *([comparison] if comparison else [])]:
             clear_leftovers(path)
             clear_leftovers(report_path(path))
-        scanned = scan_job(job, source, workspace, reporter, timings)
+        scanned = scan_job(job, source, workspace, reporter, timings, tools)
         target = select_targets(config, scanned, job.specs, job.rows, workspace)
         plans = [
             plan_output(config, scanned, spec, streams, target, capacity, workspace)
@@ -136,12 +138,14 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     return OpenedJob(config, video, specs, streams, rows)
 
 
-def scan_job(job: OpenedJob, source: Source, workspace: Workspace, reporter: Reporter, timings: Timings) -> Scanned:
+def scan_job(
+    job: OpenedJob, source: Source, workspace: Workspace, reporter: Reporter, timings: Timings, tools: Tools
+) -> Scanned:
     """Find the faces in all frames that the outputs show, and embed the photos by which the job names people."""
     config = job.config
     shown = merge(part for spec in job.specs for part in spec.scanned_frames)
     needs_people = config.needs_people or any(row.person for row in job.rows or ())
-    finder = choose_finder(config, source, shown, workspace, reporter, needs_people=needs_people)
+    finder = choose_finder(config, source, shown, workspace, reporter, needs_people=needs_people, tools=tools)
     references = embed_references(config, finder)
     return Scanned(source, finder, scan_source(config, source, finder, shown, workspace, reporter, timings), references)
 

@@ -11,13 +11,12 @@ import pytest
 import soundfile
 
 from demo.make_material import DUB_FILE
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.verify import verify_job
 from media.audio.reader import read_samples, sound_length
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk, run_quick
 from tests.support.synthetic import independent_packets, independent_times, stamps
 
 FULL = bool(os.environ.get("LIPSTITCH_FULL"))
@@ -123,8 +122,7 @@ def sparse(tmp_path_factory):
     with_hole(small, folder / "talk.mp4")
     write_dub(folder / "dub.wav", 4)
     job = job_in(folder)
-    with quick_jobs():
-        assert run_job(job, Silent()) == 0
+    run_quick(job)
     yield folder, job
     (folder / "talk.mp4").unlink()
 
@@ -203,8 +201,7 @@ def test_an_output_of_more_than_4_gib(room, ending):
     assert talk.stat().st_size > 4 * GIB
     write_dub(room / "dub.wav", len(times) / 25)
     job = job_in(room, output=f"out{ending}")
-    with quick_jobs():
-        assert run_job(job, Silent()) == 0
+    run_quick(job)
     out = room / f"out{ending}"
     assert out.stat().st_size > 4 * GIB
     assert independent_frame_times(out) == times

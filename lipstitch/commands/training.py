@@ -131,6 +131,8 @@ def finetune(
 
     def work() -> int:
         from lipstitch.progress import choose_reporter
+        from lipstitch.training.equipment import Equipment
+        from lipstitch.training.finetune import FinetuneSettings
         from lipstitch.training.finetune import finetune as adapt
         from lipstitch.training.preparation.prepare import DetectorSource
 
@@ -139,15 +141,10 @@ def finetune(
             [*videos, *(more or ())],
             out,
             choose_reporter(quiet=quiet, progress="auto"),
-            expert=expert,
-            held_share=held_share,
-            steps=steps,
-            seconds=seconds,
-            learning_rate=learning_rate,
-            seed=seed,
-            device=device,
-            threads=threads,
-            detector=DetectorSource(detector, detector_weights),
+            FinetuneSettings(
+                held_share=held_share, steps=steps, seconds=seconds, learning_rate=learning_rate, seed=seed
+            ),
+            Equipment(expert, DetectorSource(detector, detector_weights), device, threads),
         )
         return 0
 
@@ -181,23 +178,23 @@ def evaluate(
     """Compare two networks on the same faces. Prints a table; writes JSON and filmstrips."""
 
     def work() -> int:
+        from base.files import write_json
         from lipstitch.progress import choose_reporter
-        from lipstitch.training.evaluation.assess import assess_networks
+        from lipstitch.training.equipment import Equipment
+        from lipstitch.training.evaluation.assess import assess_networks, choose_videos
         from lipstitch.training.preparation.prepare import DetectorSource
 
-        assess_networks(
+        names = [name.strip() for name in held_out.split(",") if name.strip()]
+        figures = assess_networks(
             checkpoint,
             against,
-            [*videos, *(more or ())],
-            json_file,
+            choose_videos([*videos, *(more or ())], names),
+            work_folder,
             choose_reporter(quiet=quiet, progress="auto"),
-            expert=expert,
-            held_out=[name.strip() for name in held_out.split(",") if name.strip()],
-            work=work_folder,
-            device=device,
-            threads=threads,
-            detector=DetectorSource(detector, detector_weights),
+            Equipment(expert, DetectorSource(detector, detector_weights), device, threads),
         )
+        if json_file is not None:
+            write_json(json_file, figures)
         return 0
 
     exit_with(work, stopped="stopped; prepared faces are kept.", debug=debug)

@@ -9,7 +9,7 @@ from typing import Any
 
 from base.content import content_key
 from lipstitch.execution.executor import run_clips
-from lipstitch.execution.worker import WorkerSetup, load_finished, share_source
+from lipstitch.execution.worker import PROCESS_CACHE, WorkerSetup, load_finished
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.plan import Plan
 from lipstitch.progress import Reporter, stage
@@ -18,6 +18,7 @@ from media.clips import Clip, FaceSpan, RenderedClip
 from media.intervals import Interval, intersect
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
+from renderer.compositor import Pads
 from renderer.engine import choose_device, choose_precision
 from renderer.mel import MelSpec, hash_driving, window_start
 from renderer.render import ClipJob
@@ -44,7 +45,7 @@ def finish_clips(
     if reused:
         reporter.info(f"{reused} frames were rendered by an earlier run.")
     if todo:
-        share_source(setup.video_hash, source.info, source.table)
+        PROCESS_CACHE.share_source(setup.video.hash, source)
         with stage(reporter, "render", sum(len(job.clip) for job, _ in todo), "frames"):
             done = 0
             with closing(run_clips(setup, todo, config.execution)) as results:
@@ -74,26 +75,27 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     fades = [(fade.frame - clip.start_frame, fade.face, fade.strength) for fade in clip.fades]
     rendered = [(a - clip.start_frame, b - clip.start_frame) for a, b in clip.rendered]
     what = (clip.source_frames, faces, rendered, fades)
-    shown = (setup.video_hash, setup.coding, job.wants_hashes)
+    settings, weights = setup.renderer, setup.finder.detector_weights
+    shown = (setup.video.hash, setup.coding, job.wants_hashes)
     if clip.action == "reencode":
         return content_key(RENDER_VERSION, what, shown)
     drawn = (
-        setup.checkpoint_hash,
+        setup.network.hash,
         _arithmetic(setup),
-        setup.detector,
-        hash_file(Path(setup.detector_weights)) if setup.detector_weights else None,
-        setup.detect_every_frames,
-        setup.smoothing_frames,
-        setup.align,
-        setup.pads,
+        setup.finder.detector,
+        hash_file(weights) if weights else None,
+        settings.detect_every_frames,
+        settings.smoothing_frames,
+        settings.align,
+        Pads(*settings.pads),
         *(stage.key for stage in setup.face_stages()),
         [_at_rest(face) for face in clip.faces if setup.closes_mouths],
         [
-            _driving_key(setup.driving[face.drive_index], job, part, setup.network.mel)
+            _driving_key(setup.driving[face.drive_index], job, part, setup.network.spec.mel)
             for face in clip.faces
             for part in _shown(face, clip)
         ],
-        *setup.network.key,
+        *setup.network.spec.key,
     )
     return content_key(RENDER_VERSION, what, shown, drawn)
 
@@ -123,6 +125,7 @@ def _driving_key(driving: str, job: ClipJob, rendered: Interval, spec: MelSpec) 
 
 def _arithmetic(setup: WorkerSetup) -> list[Any]:
     """Return what the last bits of a mouth depend on: not the number of the GPU, nor, on a CPU, the batch."""
-    device = choose_device(setup.device)
-    batch_size = None if device.type == "cpu" else setup.batch_size
-    return [device.type, str(choose_precision(setup.precision, device)), batch_size]
+    settings = setup.renderer
+    device = choose_device(settings.device)
+    batch_size = None if device.type == "cpu" else settings.batch_size
+    return [device.type, str(choose_precision(settings.precision, device)), batch_size]

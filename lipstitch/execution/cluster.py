@@ -50,24 +50,15 @@ class Failure:
 
 def portable_setup(setup: WorkerSetup) -> WorkerSetup:
     """Return a setup that means the same on another machine: absolute paths, and the device and precision chosen."""
-    device = choose_device(setup.device)
+    device = choose_device(setup.renderer.device)
     # Clips are filed under the arithmetic of this machine, so a worker must not choose another.
-    precision: Any = str(choose_precision(setup.precision, device)).removeprefix("torch.")
-    return replace(
-        setup,
-        device=str(device),
-        precision=precision,
-        video=os.path.abspath(setup.video),
-        checkpoint=os.path.abspath(setup.checkpoint),
-        driving=tuple(os.path.abspath(path) for path in setup.driving),
-        detector_weights=os.path.abspath(setup.detector_weights) if setup.detector_weights else None,
-    )
+    precision: Any = str(choose_precision(setup.renderer.precision, device)).removeprefix("torch.")
+    return setup.for_other_machines(str(device), precision)
 
 
 def remote_calls(setup: WorkerSetup, jobs: Sequence[tuple[ClipJob, Path]]) -> Iterator[tuple[Any, ...]]:
     """Yield what to call on a worker for each clip: a function and its arguments. setup: a portable one."""
-    needed = (setup.video, setup.checkpoint, *setup.driving, setup.detector_weights)
-    sizes = tuple((path, os.stat(path).st_size) for path in needed if path)
+    sizes = tuple((path, os.stat(path).st_size) for path in setup.files)
     for job, target in jobs:
         yield answer_with_clip, code_version(), ClipTask(setup, job, str(target.absolute()), sizes)
 

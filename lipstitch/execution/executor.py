@@ -37,7 +37,7 @@ def run_clips(
         workers=config.workers,
         num_workers=backend.choose_workers(config.workers, len(jobs)),
         address=config.address,
-        needs_gpu=backend.is_remote and not setup.device.startswith("cpu"),
+        needs_gpu=backend.is_remote and not setup.renderer.device.startswith("cpu"),
     )
     with backend.open(request) as pool:
         num_threads = max(1, pool.num_cores // pool.num_workers)

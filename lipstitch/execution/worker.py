@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base.errors import OutOfMemory, RenderError
 from base.files import atomic_file
 from base.machine import num_cores
+from lipstitch.job_file.config import RendererConfig
+from lipstitch.source.weights import FaceFinder
+from lipstitch.tools import DrivingMel, SharedEngine
 from lipstitch.workspace import Workspace
 from media.clips import Clip, Outcome, RenderedClip
 from media.coding.encoder_options import VideoCoding, with_lower_crf
 from media.coding.writer import BEST_PSNR
-from media.info import MediaInfo
-from media.packets.frame_table import FrameTable
 from media.packets.scan import scan_packets
-from media.picture import PictureConverter
 from media.probe import probe
+from media.reader import FaceTracker
 from media.source_video import SourceVideo
 from renderer.clip_frames import ClipResult
 from renderer.compositor import Compositor, Pads
-from renderer.engine import LipSyncEngine, Precision, choose_device, load_engine
+from renderer.engine import Precision, choose_device
 from renderer.face_stages.base import FaceStage, StageSettings, build_stages
-from renderer.mel import MelTrack
-from renderer.networks.base import NetworkSpec
+from renderer.networks.base import Engine, NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
-from segmenter.find_detector import build_detector
-from segmenter.tracker import Align, BoxTracker
 from stitcher.verify.provenance import CODED_PSNR
 
 RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
@@ -36,152 +36,171 @@ RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damag
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSetup:
-    """All that a worker needs to know besides the clip; hashable and small, so it travels with every clip."""
+class HashedFile:
+    """A file, and the hash that tells its content from that of another file under the same name."""
 
-    video: str
-    video_hash: str
-    """The source's fingerprint: a worker that outlives a job must not take another file for this one."""
-    checkpoint: str
-    checkpoint_hash: str
-    network: NetworkSpec
-    allow_torchscript: bool
-    device: str
-    precision: Precision
-    batch_size: int
-    detector: str
-    detector_weights: str | None
-    detect_every_frames: int
-    smoothing_frames: int | None
-    align: Align
-    pads: Pads
-    feather: float
+    path: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFile:
+    """The weights of a lip network."""
+
+    path: str
+    hash: str
+    spec: NetworkSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """All that a worker needs to know besides the clip; small, so it travels with every clip."""
+
+    video: HashedFile
+    network: NetworkFile
+    finder: FaceFinder
+    """How faces are found, and the tools of the job."""
     stages: tuple[str, ...]
     """What happens to a drawn face before it is blended, by name."""
     driving: tuple[str, ...]
     """Paths of the sounds that drive lips, by the number of the voice."""
+    renderer: RendererConfig
     coding: VideoCoding
     num_threads: int
     """Of a decoder."""
     drawing_threads: int | None
     """Of the network on a CPU, this worker's own; None: one a core for all workers of the process together."""
-    closes_mouths: bool
-    """Whether mouths are drawn shut while the driving sound is silent."""
-    passes_through: bool
-    """Whether a clip that cannot be rendered is re-encoded unchanged; otherwise the job stops."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of all files that a worker reads."""
+        weights = [str(self.finder.detector_weights)] if self.finder.detector_weights else []
+        return (self.video.path, self.network.path, *self.driving, *weights)
+
+    @property
+    def closes_mouths(self) -> bool:
+        """Whether mouths are drawn closed while the driving sound is silent."""
+        return self.renderer.silence == "close"
 
     def face_stages(self) -> tuple[FaceStage, ...]:
         """Return the stages, ready to be used or to be asked for their keys."""
-        return build_stages(self.stages, StageSettings(self.network, self.feather))
+        return build_stages(self.stages, StageSettings(self.network.spec, self.renderer.feather))
+
+    def for_other_machines(self, device: str, precision: Precision) -> WorkerSetup:
+        """Return the setup with absolute paths, and with the device and the precision that this machine chose."""
+        weights = self.finder.detector_weights
+        return replace(
+            self,
+            video=replace(self.video, path=os.path.abspath(self.video.path)),
+            network=replace(self.network, path=os.path.abspath(self.network.path)),
+            finder=replace(self.finder, detector_weights=weights.absolute() if weights else None),
+            driving=tuple(os.path.abspath(path) for path in self.driving),
+            renderer=self.renderer.model_copy(update={"device": device, "precision": precision}),
+        )
 
 
 @dataclass(slots=True)
-class _Tools:
-    """What is loaded once a worker."""
+class _Parts:
+    """What one thread has made for its clips."""
 
     setup: WorkerSetup
-    info: MediaInfo
-    table: FrameTable
-    engines: dict[str, LipSyncEngine]
+    engines: dict[str, SharedEngine]
     """By device, those used so far, with threads of this worker's own."""
-    tracker: BoxTracker
+    tracker: FaceTracker
     compositor: Compositor
     stages: tuple[FaceStage, ...]
-    mels: tuple[MelTrack, ...]
+    mels: tuple[DrivingMel, ...]
     """Of each voice."""
 
 
-_loaded = threading.local()
-_engines: dict[tuple[object, ...], LipSyncEngine] = {}
-_sources: dict[str, tuple[MediaInfo, FrameTable]] = {}
-"""What the threads of this process share: one network a device and one source, by what tells it from others."""
-_loading = threading.Lock()
+class WorkerCache:
+    """What the workers of one process keep from clip to clip.
 
+    All threads share one source, and one network for each device; the other parts belong to one thread. Only what the
+    latest setup needs is kept, so a process that outlives a job does not fill up.
+    """
 
-def share_source(video_hash: str, info: MediaInfo, table: FrameTable) -> None:
-    """Let this process's workers have what is known of a source, which takes seconds to find out for hours of video."""
-    with _loading:
-        _sources.clear()
-        _sources[video_hash] = info, table
+    def __init__(self) -> None:
+        self._threads = threading.local()
+        self._engines: dict[tuple[Hashable, ...], SharedEngine] = {}
+        self._sources: dict[str, SourceVideo] = {}
+        self._lock = threading.Lock()
 
+    def share_source(self, video_hash: str, source: SourceVideo) -> None:
+        """Give the workers what the process knows of a source; finding it out takes seconds for hours of video."""
+        with self._lock:
+            self._sources = {video_hash: source}
 
-def _source(setup: WorkerSetup) -> tuple[MediaInfo, FrameTable]:
-    with _loading:
-        if setup.video_hash not in _sources:
-            _sources.clear()
-            info = probe(setup.video)
-            _sources[setup.video_hash] = info, scan_packets(info)
-        return _sources[setup.video_hash]
+    def source(self, video: HashedFile) -> SourceVideo:
+        """Return the source of a setup. Raises MediaError if it has to be read and cannot be."""
+        with self._lock:
+            if video.hash not in self._sources:
+                info = probe(video.path)
+                self._sources = {video.hash: SourceVideo(info, scan_packets(info))}
+            return self._sources[video.hash]
 
+    def engine(self, setup: WorkerSetup, turn: int) -> SharedEngine:
+        """Return this thread's engine on the device whose turn it is.
 
-def _engine(tools: _Tools, turn: int) -> LipSyncEngine:
-    """Return this worker's engine on the device whose turn it is."""
-    device = str(choose_device(tools.setup.device, turn))
-    if device not in tools.engines:
-        tools.engines[device] = _shared_engine(tools.setup, device).for_worker(tools.setup.drawing_threads)
-    return tools.engines[device]
+        Raises CheckpointError, ConfigError, or OutOfMemory.
+        """
+        parts = self._parts(setup)
+        device = str(choose_device(setup.renderer.device, turn))
+        if device not in parts.engines:
+            parts.engines[device] = self._shared_engine(setup, device).for_worker(setup.drawing_threads)
+        return parts.engines[device]
 
+    def lips(self, setup: WorkerSetup, engine: Engine) -> LipSync:
+        """Return what this thread makes new lips with. Raises MediaError if a driving sound cannot be read."""
+        parts = self._parts(setup)
+        return LipSync(parts.tracker, parts.compositor, engine, parts.mels, parts.stages, setup.closes_mouths)
 
-def _shared_engine(setup: WorkerSetup, device: str) -> LipSyncEngine:
-    network = setup.checkpoint_hash, setup.allow_torchscript, setup.precision, setup.batch_size
-    key = *network, device
-    with _loading:
-        if key not in _engines:
-            for other in [other for other in _engines if other[:-1] != network]:
-                del _engines[other]
-            _engines[key] = load_engine(
-                Path(setup.checkpoint),
-                device=device,
-                precision=setup.precision,
-                batch_size=setup.batch_size,
-                num_threads=num_cores(),
-                allow_torchscript=setup.allow_torchscript,
+    def _parts(self, setup: WorkerSetup) -> _Parts:
+        """Return this thread's parts, with what is new in the setup: outputs of one job differ in their sound alone."""
+        parts: _Parts | None = getattr(self._threads, "parts", None)
+        if parts is not None and parts.setup.driving != setup.driving:
+            for mel in parts.mels:
+                mel.close()
+            parts.mels = _open_mels(setup)
+            parts.setup = replace(parts.setup, driving=setup.driving)
+        if parts is None or parts.setup != setup:
+            orientation = self.source(setup.video).video.orientation
+            settings, finder = setup.renderer, setup.finder
+            parts = self._threads.parts = _Parts(
+                setup=setup,
+                engines={},
+                tracker=finder.tools.build_tracker(finder.build_detector(), orientation, settings),
+                compositor=Compositor(orientation, pads=Pads(*settings.pads), spec=setup.network.spec),
+                stages=setup.face_stages(),
+                mels=_open_mels(setup),
             )
-        return _engines[key]
+        return parts
+
+    def _shared_engine(self, setup: WorkerSetup, device: str) -> SharedEngine:
+        settings, load = setup.renderer, setup.finder.tools.load_engine
+        network = setup.network.hash, settings.allow_torchscript, settings.precision, settings.batch_size, load
+        key = *network, device
+        with self._lock:
+            if key not in self._engines:
+                self._engines = {kept: engine for kept, engine in self._engines.items() if kept[:-1] == network}
+                self._engines[key] = load(Path(setup.network.path), settings, device, num_cores())
+            return self._engines[key]
 
 
-def _tools(setup: WorkerSetup) -> _Tools:
-    """Return this thread's tools, loading what is new in the setup: outputs of one job differ in their sound alone."""
-    tools: _Tools | None = getattr(_loaded, "tools", None)
-    if tools is not None and tools.setup.driving != setup.driving:
-        for mel in tools.mels:
-            mel.close()
-        tools.mels = _open_voices(setup)
-        tools.setup = replace(tools.setup, driving=setup.driving)
-    if tools is None or tools.setup != setup:
-        info, table = _source(setup)
-        video = info.require_video()
-        weights = Path(setup.detector_weights) if setup.detector_weights else None
-        tools = _Tools(
-            setup=setup,
-            info=info,
-            table=table,
-            engines={},
-            tracker=BoxTracker(
-                build_detector(setup.detector, weights),
-                PictureConverter(video.orientation),
-                every_frames=setup.detect_every_frames,
-                smoothing_frames=setup.smoothing_frames,
-                align=setup.align,
-            ),
-            compositor=Compositor(video.orientation, pads=setup.pads, spec=setup.network),
-            stages=setup.face_stages(),
-            mels=_open_voices(setup),
-        )
-        _loaded.tools = tools
-    return tools
+PROCESS_CACHE = WorkerCache()
+"""That of this process's workers. It lives as long as the process: worker processes, and those of a cluster, see many
+jobs, and each begins with what the last one loaded."""
 
 
-def _open_voices(setup: WorkerSetup) -> tuple[MelTrack, ...]:
-    return tuple(MelTrack(Path(path), setup.network.mel) for path in setup.driving)
+def _open_mels(setup: WorkerSetup) -> tuple[DrivingMel, ...]:
+    return tuple(setup.finder.tools.open_mel(Path(path), setup.network.spec.mel) for path in setup.driving)
 
 
-def run_clip(setup: WorkerSetup, job: ClipJob, target: str) -> RenderedClip:
+def run_clip(setup: WorkerSetup, job: ClipJob, target: str, *, cache: WorkerCache = PROCESS_CACHE) -> RenderedClip:
     """Make the coded file of a clip and the record beside it. Raises RenderError and what ClipRenderer raises."""
     start = time.monotonic()
-    tools = _tools(setup)
     with atomic_file(Path(target)) as partial:
-        result, reason = _best_result(tools, job, partial)
+        result, reason = _best_result(setup, job, partial, cache)
     outcome: Outcome = "reencoded" if job.clip.action == "reencode" else "fell_back" if reason else "rendered"
     rendered = RenderedClip(
         clip=job.clip,
@@ -199,13 +218,14 @@ def run_clip(setup: WorkerSetup, job: ClipJob, target: str) -> RenderedClip:
     return rendered
 
 
-def _best_result(tools: _Tools, job: ClipJob, path: Path) -> tuple[ClipResult, str]:
+def _best_result(setup: WorkerSetup, job: ClipJob, path: Path, cache: WorkerCache) -> tuple[ClipResult, str]:
     """Render a clip, with ever smaller batches while memory runs out; return the result and why it fell back."""
     reason = ""
-    engine = _engine(tools, job.clip.index) if job.clip.action == "render" else None
+    unchanged = ClipRenderer(cache.source(setup.video), setup.coding, None, setup.num_threads)
+    engine = cache.engine(setup, job.clip.index) if job.clip.action == "render" else None
     while engine:
         try:
-            return _coded_finely(tools, job, path, engine), ""
+            return _coded_finely(replace(unchanged, lips=cache.lips(setup, engine)), job, path), ""
         except OutOfMemory as exc:
             reason = str(exc)
             if engine.batch_size > 1:
@@ -213,26 +233,20 @@ def _best_result(tools: _Tools, job: ClipJob, path: Path) -> tuple[ClipResult, s
                 continue
         except RenderError as exc:
             reason = str(exc)
-        if not tools.setup.passes_through:
+        if setup.renderer.on_failure == "stop":
             raise RenderError(f"{describe(job)}: {reason}")
         break
-    return _coded_finely(tools, job, path, None), reason
+    return _coded_finely(unchanged, job, path), reason
 
 
-def _coded_finely(tools: _Tools, job: ClipJob, path: Path, engine: LipSyncEngine | None) -> ClipResult:
+def _coded_finely(renderer: ClipRenderer, job: ClipJob, path: Path) -> ClipResult:
     """Render a clip; do it again with a finer quantiser while a frame that should look unchanged does not.
 
     The bound is that of the full check, which takes the report's word where the codec at its finest stays below it.
     """
-    lips = (
-        LipSync(tools.tracker, tools.compositor, engine, tools.mels, tools.stages, tools.setup.closes_mouths)
-        if engine
-        else None
-    )
-    video = SourceVideo(tools.info, tools.table)
-    coding: VideoCoding | None = tools.setup.coding
+    coding: VideoCoding | None = renderer.coding
     while coding:
-        result = ClipRenderer(video, coding, lips, tools.setup.num_threads).render(job, path)
+        result = replace(renderer, coding=coding).render(job, path)
         if result.least_psnr >= CODED_PSNR:
             return result
         coding = with_lower_crf(coding)

@@ -14,7 +14,7 @@ from base.files import atomic_file
 from base.machine import num_cores
 from lipstitch.execution.clips import finish_clips
 from lipstitch.execution.sound import make_drive_audio, make_soundtrack
-from lipstitch.execution.worker import WorkerSetup
+from lipstitch.execution.worker import HashedFile, NetworkFile, WorkerSetup
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.plan import Plan
@@ -23,14 +23,13 @@ from lipstitch.report.build_report import Made, build_report, written_codec
 from lipstitch.report.report import report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
+from lipstitch.tools import Tools
 from lipstitch.workspace import Workspace, job_key
 from media.audio.reader import sound_length
 from media.clips import RenderedClip
 from renderer.checkpoints import hash_file
-from renderer.compositor import Pads
 from renderer.engine import choose_device
 from renderer.face_stages.base import DEFAULT_STAGES
-from renderer.networks.base import load_network, read_spec
 from stitcher.assemble import assemble
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.packet_sources import OutputVideo
@@ -39,11 +38,11 @@ from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
 
 
-def check_renderer(config: JobConfig, checkpoint: Path) -> None:
+def check_renderer(config: JobConfig, checkpoint: Path, tools: Tools) -> None:
     """Raise CheckpointError or ConfigError if the network cannot be loaded, or device or cluster are not there."""
     config.execution.place.check_address(config.execution.address)
     choose_device(config.renderer.device)
-    load_network(checkpoint, allow_torchscript=config.renderer.allow_torchscript)
+    tools.check_network(checkpoint, config.renderer)
 
 
 def write_output(
@@ -155,30 +154,16 @@ def _summary(clips: Sequence[RenderedClip]) -> str:
 def _worker_setup(
     config: JobConfig, scanned: Scanned, plan: Plan, checkpoint: Path, driving: Sequence[Path]
 ) -> WorkerSetup:
-    source, finder, renderer = scanned.source, scanned.finder, config.renderer
-    top, bottom, left, right = renderer.pads
+    source, settings = scanned.source, config.renderer
+    spec = scanned.finder.tools.read_spec(checkpoint, settings)
     return WorkerSetup(
-        video=source.info.path,
-        video_hash=source.fingerprint,
-        checkpoint=str(checkpoint),
-        checkpoint_hash=hash_file(checkpoint),
-        network=read_spec(checkpoint, allow_torchscript=renderer.allow_torchscript),
-        allow_torchscript=renderer.allow_torchscript,
-        device=renderer.device,
-        precision=renderer.precision,
-        batch_size=renderer.batch_size,
-        detector=finder.detector,
-        detector_weights=str(finder.detector_weights) if finder.detector_weights else None,
-        detect_every_frames=renderer.detect_every_frames,
-        smoothing_frames=renderer.smoothing_frames,
-        align=renderer.align,
-        pads=Pads(top, bottom, left, right),
-        feather=renderer.feather,
+        video=HashedFile(source.info.path, source.fingerprint),
+        network=NetworkFile(str(checkpoint), hash_file(checkpoint), spec),
+        finder=scanned.finder,
         stages=DEFAULT_STAGES,
         driving=tuple(str(path) for path in driving),
+        renderer=settings,
         coding=plan.streams.coding.frames,
         num_threads=num_cores(),
         drawing_threads=None,
-        closes_mouths=renderer.silence == "close",
-        passes_through=renderer.on_failure == "pass_through",
     )

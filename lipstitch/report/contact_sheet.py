@@ -22,6 +22,7 @@ from lipstitch.report.report import Record
 from lipstitch.source.checks import check_side_file
 from lipstitch.source.scan import Scanned, choose_finder, scan_source
 from lipstitch.source.source import identify_source, open_source
+from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.faces import Face
 from media.orientation import Rectangle
@@ -62,7 +63,7 @@ class ListedPerson(Record):
     best: BestFace
 
 
-def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool) -> int:
+def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool, tools: Tools = DEFAULT_TOOLS) -> int:
     """Write the contact sheet of a job's video as an HTML file, and the same as JSON beside it; return 0.
 
     Of the job's files only the video is read. The scan is reused if an earlier run made it, and kept for later ones.
@@ -77,7 +78,7 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
     source = identify_source(video)
     with Workspace(_workspace_folder(config, out)) as workspace:
         workspace.clear_partial()
-        finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True)
+        finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True, tools=tools)
         scan = scan_source(config, source, finder, shown, workspace, reporter, Timings())
     identities = people_of(Scanned(source, finder, scan, references={}), shown)
     with stage(reporter, "faces", min(len(identities.people), MAX_THUMBNAILS), "people"):

@@ -15,7 +15,7 @@ from media.picture import PictureConverter
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from segmenter.scan import Scan, ScanSettings
-from segmenter.scanner import FaceScanner, ScanPart, join_scans, plan_scan, scan_faces
+from segmenter.scanner import FaceScanner, ScanPart, join_scans, plan_scan
 
 MOST_THREADS = 16
 """Each holds some frames and a decoder; more than this many find no more work in the memory's bandwidth."""
@@ -58,7 +58,9 @@ def scan_in_parts(
             while taken := take():
                 number, part = taken
                 frames = reader.read(range(part.start, part.read_stop))
-                scans[number] = scan_faces(frames, scanner, part=part, on_progress=partial(count, part=part))
+                scans[number] = finder.tools.scan_faces(
+                    frames, scanner, part=part, on_progress=partial(count, part=part)
+                )
 
     num_threads = min(num_cores(), MOST_THREADS, len(parts))
     num_frames = sum(part.stop - part.start for part in parts)

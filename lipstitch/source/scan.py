@@ -12,6 +12,7 @@ from lipstitch.progress import Reporter, Timings
 from lipstitch.source.parallel_scan import scan_in_parts
 from lipstitch.source.source import Source
 from lipstitch.source.weights import FaceFinder, find_detector, find_embedder
+from lipstitch.tools import Tools
 from lipstitch.workspace import Workspace
 from media.identity import Vector
 from media.intervals import Interval
@@ -44,6 +45,7 @@ def choose_finder(
     reporter: Reporter,
     *,
     needs_people: bool,
+    tools: Tools,
 ) -> FaceFinder:
     """Return how faces are found in the frames of the intervals; what an earlier run used is preferred.
 
@@ -56,10 +58,10 @@ def choose_finder(
     fallback = next((detector.name for detector in detectors_by_preference() if not detector.weights), None)
     has_fallback_scan = fallback is not None and has_scan(FaceFinder(fallback, None))
     detector, weights = find_detector(config, reporter, has_fallback_scan=has_fallback_scan)
-    plain = FaceFinder(detector, weights)
+    plain = FaceFinder(detector, weights, tools=tools)
     has_plain = _scan_path(config, source, intervals, plain, workspace).exists()
     found = find_embedder(config, detector, reporter, has_plain=has_plain, is_needed=needs_people)
-    return FaceFinder(detector, weights, *found) if found else plain
+    return FaceFinder(detector, weights, *found, tools) if found else plain
 
 
 def check_photos(config: JobConfig) -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 from base.errors import CheckpointError, CheckpointNotFound, ConfigError
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter
+from lipstitch.tools import DEFAULT_TOOLS, Tools
 from media.identity import EmbedderSettings
 from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint, load_registry
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import (
     AUTO,
-    build_detector,
     choose_detector,
     detector_class,
     detector_with_weights,
     names_with_landmarks,
 )
-from segmenter.people.embedder import OnnxEmbedder
+from segmenter.people.embedder import FaceEmbedder
 
 CHECKPOINTS = SHIPPED_REGISTRY.parent
 DEFAULT_EMBEDDER = "sface"
@@ -36,16 +36,18 @@ class FaceFinder:
     """The network that tells people apart; None where they are not told apart."""
     embedder_settings: EmbedderSettings | None = None
     """How it is used."""
+    tools: Tools = DEFAULT_TOOLS
+    """What makes the parts of this job: those that find faces, and those that render."""
 
     def build_detector(self) -> FaceDetector:
         """Return a detector of its own for the calling thread. Raises CheckpointError."""
-        return build_detector(self.detector, self.detector_weights)
+        return self.tools.build_detector(self.detector, self.detector_weights)
 
-    def load_embedder(self) -> OnnxEmbedder | None:
+    def load_embedder(self) -> FaceEmbedder | None:
         """Return the network that tells people apart; None where they are not. Raises CheckpointError."""
         if self.embedder is None:
             return None
-        return OnnxEmbedder(self.embedder, self.embedder_settings or EmbedderSettings())
+        return self.tools.load_embedder(self.embedder, self.embedder_settings or EmbedderSettings())
 
 
 def find_network(config: JobConfig, reporter: Reporter) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lipstitch.training.config import ExpertConfig
 from lipstitch.training.dataset.augment import change_faces, change_sounds, draw_looks, draw_voices, plain_faces
-from lipstitch.training.dataset.dataset import FaceData, Track
+from lipstitch.training.dataset.dataset import Split
 from lipstitch.training.dataset.draws import NEAREST_ROWS, WindowSampler, random_at
 from lipstitch.training.expert import SyncExpert, lips_of
 from lipstitch.training.loop import Stage
@@ -34,16 +34,14 @@ class ExpertStage(Stage):
     def __init__(
         self,
         config: ExpertConfig,
-        data: FaceData,
-        tracks: Sequence[Track],
-        held: Sequence[Track],
+        split: Split,
         *,
         seed: int,
         machine: Machine,
     ) -> None:
-        """tracks: to train on. held: of people held out."""
-        self._config, self._data, self._held, self._seed, self._machine = config, data, held, seed, machine
-        self._sampler = WindowSampler(tracks)
+        self._config, self._data, self._held = config, split.data, split.held
+        self._seed, self._machine = seed, machine
+        self._sampler = WindowSampler(split.tracks)
         torch.manual_seed(seed)
         self.expert = machine.place(SyncExpert())
         self.modules = {"expert": self.expert}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from base.content import hash_bytes
@@ -14,12 +15,13 @@ from lipstitch.progress import Reporter
 from lipstitch.training.config import GeneratorConfig
 from lipstitch.training.dataset.dataset import FaceData, split_by_time
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
-from lipstitch.training.evaluation.measures import HeldOut, dub_all
+from lipstitch.training.equipment import Equipment
+from lipstitch.training.evaluation.measures import MOST_ROWS, HeldOut, dub_all
 from lipstitch.training.expert import load_expert
 from lipstitch.training.generator_stage import GeneratorStage
 from lipstitch.training.loop import run_stage
 from lipstitch.training.machine import choose_machine
-from lipstitch.training.preparation.prepare import DetectorSource, prepare_dataset
+from lipstitch.training.preparation.prepare import prepare_dataset
 from lipstitch.training.train import schedule_of
 from lipstitch.training.weights import load_trainable, write_network
 
@@ -91,13 +93,35 @@ def find_fault(before: Figures, after: Figures) -> str:
     return ""
 
 
-def settings_for(*, steps: int, windows: int, learning_rate: float) -> GeneratorConfig:
-    """Return the settings of fine-tuning: slow, batch statistics as they are, nothing put off to a later step."""
+@dataclass(frozen=True, slots=True)
+class FinetuneSettings:
+    """How a network is adapted to a speaker."""
+
+    held_share: float = 0.25
+    """The last part of each video by time, on which the result is judged."""
+    judged_rows: int = MOST_ROWS
+    """Rows of each held-out track that are looked at, at most, 25 a second."""
+    steps: int = 400
+    """At most."""
+    windows: int = 6
+    """Windows of five frames in a step."""
+    seconds: float | None = None
+    """Time at most; None: no limit."""
+    learning_rate: float = 5e-5
+    seed: int = 1
+    version: str = "finetuned"
+    """Noted in the weights."""
+
+
+def build_config(settings: FinetuneSettings) -> GeneratorConfig:
+    """Return the settings of the generator's stage: slow, batch statistics as they are, nothing put off to later."""
+    steps = settings.steps
     return GeneratorConfig(
         steps=steps,
-        windows=windows,
+        seconds=settings.seconds,
+        windows=settings.windows,
         singles=0,
-        learning_rate=learning_rate,
+        learning_rate=settings.learning_rate,
         warmup_steps=20,
         ema=0.97,
         ema_warmup=0,
@@ -116,58 +140,51 @@ def settings_for(*, steps: int, windows: int, learning_rate: float) -> Generator
     )
 
 
+DEFAULT_SETTINGS = FinetuneSettings()
+DEFAULT_EQUIPMENT = Equipment()
+
+
 def finetune(
     checkpoint: Path,
     places: Sequence[Path],
     out: Path,
     reporter: Reporter,
-    *,
-    expert: Path | None = None,
-    held_share: float = 0.25,
-    steps: int = 400,
-    windows: int = 6,
-    seconds: float | None = None,
-    learning_rate: float = 5e-5,
-    device: str = "auto",
-    threads: int | None = None,
-    seed: int = 1,
-    version: str = "finetuned",
-    detector: DetectorSource | None = None,
+    settings: FinetuneSettings = DEFAULT_SETTINGS,
+    equipment: Equipment = DEFAULT_EQUIPMENT,
 ) -> Figures:
     """Adapt the weights of `checkpoint` to the speaker of some videos, write them to `out`, return their figures.
 
-    held_share: the last part of each video by time, on which the result is judged; a second before it is not used at
-    all. The figures before and after are told, and stored beside `out` as JSON. Prepared faces are kept in <out>.work.
-    Raises TrainingError, and writes nothing to `out`, if no better result was found on what was held out.
+    The last part of each video is held out; a second before it is not used at all. The figures before and after are
+    reported, and stored beside `out` as JSON. Prepared faces are kept in <out>.work. Raises TrainingError, and writes
+    nothing to `out`, if no better result was found on the footage held out.
     """
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out: {out} must end in .safetensors.")
     if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
         raise ConfigError(f"--out: {out} is the checkpoint itself. Choose another name.")
-    machine = choose_machine(device, "auto", threads)
-    network, judge = load_trainable(checkpoint), load_expert(expert) if expert else None
+    machine = choose_machine(equipment.device, "auto", equipment.threads)
+    network = load_trainable(checkpoint)
+    judge = load_expert(equipment.expert) if equipment.expert else None
     work = out.with_name(f"{out.name}.work")
-    prepared = prepare_dataset(places, work / "faces", reporter, detector=detector)
+    prepared = prepare_dataset(places, work / "faces", reporter, detector=equipment.detector)
     if not prepared.usable:
         raise TrainingError(
             f"{prepared.videos[0].name}: no usable footage of the speaker: {prepared.videos[0].problem}."
         )
     names = [facts.name for facts in prepared.usable]
     data = FaceData(work / "faces", names=names, people=dict.fromkeys(names, "speaker"), device=machine.device)
-    tracks, held = split_by_time(data.tracks, held_share, GAP_ROWS)
-    if not tracks or not held:
+    split = split_by_time(data, settings.held_share, GAP_ROWS)
+    if not split.tracks or not split.held:
         raise TrainingError(
             "there is too little footage to hold a part out. Give some seconds of the speaker at least."
         )
-    config = settings_for(steps=steps, windows=windows, learning_rate=learning_rate)
-    config = config.model_copy(update={"seconds": seconds})
-    stage = SpeakerStage(
-        config, data, tracks, HeldOut(data, held), network=network, expert=judge, seed=seed, machine=machine
-    )
+    config = build_config(settings)
+    held = HeldOut(data, split.held, most_rows=settings.judged_rows)
+    stage = SpeakerStage(config, split, held, network=network, expert=judge, seed=settings.seed, machine=machine)
     before = stage.begin()
     with disk_errors(work):
         (work / "finetune.state").unlink(missing_ok=True)  # it lasts minutes, so it begins anew
-    run_stage(stage, schedule_of(config), work, reporter, seed=seed, key=data.key)
+    run_stage(stage, schedule_of(config), work, reporter, seed=settings.seed, key=data.key)
     (work / "finetune.state").unlink(missing_ok=True)
     _tell(before, stage.best, reporter)
     if stage.best_step == 0:
@@ -175,10 +192,10 @@ def finetune(
         raise TrainingError(
             f"nothing was saved: on the footage held out, {fault}. Give more footage, or lower --learning-rate."
         )
-    write_network(stage.best_network, out, version=version, licence="as the weights it was adapted from")
+    write_network(stage.best_network, out, version=settings.version, licence="as the weights it was adapted from")
     figures = {"checkpoint": hash_bytes(checkpoint), "steps": stage.best_step, "before": before, "after": stage.best}
     write_json(
-        out.with_name(f"{out.name}.json"), {**figures, "held_out_seconds": sum(map(len, held)) / STEPS_PER_SECOND}
+        out.with_name(f"{out.name}.json"), {**figures, "held_out_seconds": sum(map(len, split.held)) / STEPS_PER_SECOND}
     )
     reporter.info(f"{out}: written, after {stage.best_step} steps.")
     return stage.best

@@ -31,7 +31,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from lipstitch.training.config import GeneratorConfig
 from lipstitch.training.dataset.augment import change_each, change_each_sound, draw_looks, draw_voices, stack_inputs
-from lipstitch.training.dataset.dataset import WINDOW_ROWS, FaceData, Track
+from lipstitch.training.dataset.dataset import WINDOW_ROWS, Split
 from lipstitch.training.dataset.draws import GeneratorDraw, WindowSampler, random_at
 from lipstitch.training.evaluation.measures import HeldOut, watch_held_out
 from lipstitch.training.evaluation.pictures import draw_progress
@@ -89,8 +89,7 @@ class GeneratorStage(Stage):
     def __init__(
         self,
         config: GeneratorConfig,
-        data: FaceData,
-        tracks: Sequence[Track],
+        split: Split,
         held: HeldOut,
         *,
         network: nn.Module,
@@ -99,8 +98,8 @@ class GeneratorStage(Stage):
         machine: Machine,
     ) -> None:
         """network: what to start from; it is trained in place. held: what checks look at. expert: None for no sync."""
-        self._config, self._data, self._held, self._seed, self._machine = config, data, held, seed, machine
-        self._sampler = WindowSampler(tracks)
+        self._config, self._data, self._held, self._seed, self._machine = config, split.data, held, seed, machine
+        self._sampler = WindowSampler(split.tracks)
         torch.manual_seed(seed)
         self.network = machine.place(network).requires_grad_(requires_grad=True)
         self.expert = machine.place(expert) if expert is not None else None

@@ -13,7 +13,7 @@ from base.errors import ConfigError
 from base.locks import locked
 from lipstitch.progress import Reporter
 from lipstitch.training.config import TrainConfig, _StageConfig
-from lipstitch.training.dataset.dataset import FaceData, Track
+from lipstitch.training.dataset.dataset import FaceData, Split
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
 from lipstitch.training.evaluation.measures import GLANCE_ROWS, HeldOut, count_parameters
 from lipstitch.training.expert import SyncExpert, load_expert
@@ -37,14 +37,14 @@ def run_training(config: TrainConfig, reporter: Reporter) -> Path:
     network = _first_network(config)
     with locked(config.out, "choose another `out`"):
         data = FaceData(config.data, people=config.people, device=machine.device)
-        tracks, held = data.split(config.held_out)
-        _introduce(tracks, held, machine, reporter)
-        expert = _train_expert(config, data, tracks, held, machine, reporter)
-        return _train_generator(config, data, tracks, held, network, expert, machine, reporter)
+        split = data.split(config.held_out)
+        _introduce(split, machine, reporter)
+        expert = _train_expert(config, split, machine, reporter)
+        return _train_generator(config, split, network, expert, machine, reporter)
 
 
-def _introduce(tracks: list[Track], held: list[Track], machine: Machine, reporter: Reporter) -> None:
-    for what, chosen in (("training", tracks), ("held out", held)):
+def _introduce(split: Split, machine: Machine, reporter: Reporter) -> None:
+    for what, chosen in (("training", split.tracks), ("held out", split.held)):
         seconds = sum(map(len, chosen)) / STEPS_PER_SECOND
         reporter.info(f"{what}: {seconds:.0f} s of {len({track.person for track in chosen})} people")
     reporter.info(f"device: {machine.device}, {str(machine.dtype).removeprefix('torch.')}")
@@ -81,15 +81,13 @@ def _key(config: TrainConfig, part: _StageConfig, data: FaceData, machine: Machi
     )
 
 
-def _train_expert(
-    config: TrainConfig, data: FaceData, tracks: list[Track], held: list[Track], machine: Machine, reporter: Reporter
-) -> Path:
+def _train_expert(config: TrainConfig, split: Split, machine: Machine, reporter: Reporter) -> Path:
     if config.expert.file is not None:
         load_expert(config.expert.file)
         return config.expert.file
     path = config.out / EXPERT_FILE
-    stage = ExpertStage(config.expert, data, tracks, held, seed=config.seed, machine=machine)
-    key = _key(config, config.expert, data, machine)
+    stage = ExpertStage(config.expert, split, seed=config.seed, machine=machine)
+    key = _key(config, config.expert, split.data, machine)
     run_stage(stage, schedule_of(config.expert), config.out, reporter, seed=config.seed, key=key)
     write_weights(stage.expert, path, kind="sync expert", version=config.version, licence=config.licence)
     return path
@@ -97,9 +95,7 @@ def _train_expert(
 
 def _train_generator(
     config: TrainConfig,
-    data: FaceData,
-    tracks: list[Track],
-    held: list[Track],
+    split: Split,
     network: nn.Module,
     expert_file: Path,
     machine: Machine,
@@ -107,12 +103,11 @@ def _train_generator(
 ) -> Path:
     expert: SyncExpert = load_expert(expert_file)
     gain = config.generator.sound_gain
-    key = _key(config, config.generator, data, machine, network, expert)
+    key = _key(config, config.generator, split.data, machine, network, expert)
     stage = GeneratorStage(
         config.generator,
-        data,
-        tracks,
-        HeldOut(data, held, most_rows=GLANCE_ROWS),
+        split,
+        HeldOut(split.data, split.held, most_rows=GLANCE_ROWS),
         network=network,
         expert=expert,
         seed=config.seed,
@@ -121,8 +116,8 @@ def _train_generator(
     run_stage(stage, schedule_of(config.generator), config.out, reporter, seed=config.seed, key=key)
     path = config.out / NETWORK_FILE
     if gain != 1 and isinstance(stage.result, CompactNetwork):
-        rows = np.concatenate([np.arange(track.start, track.stop) for track in tracks])
-        exaggerate_sound(stage.result, data.mels_at(rows), gain)
+        rows = np.concatenate([np.arange(track.start, track.stop) for track in split.tracks])
+        exaggerate_sound(stage.result, split.data.mels_at(rows), gain)
     write_network(stage.result, path, version=config.version, licence=config.licence)
     reporter.info(
         f"{path}: {count_parameters(stage.result) / 1e6:.1f} M parameters, {path.stat().st_size / 1e6:.1f} MB"

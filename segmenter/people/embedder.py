@@ -42,6 +42,10 @@ class FaceEmbedder(Protocol):
         """Return the packed embedding of a face with landmarks, in upright pixels of the frame."""
         ...
 
+    def embed_aligned(self, picture: Pixels) -> bytes:
+        """Return the packed embedding of an aligned face, as align_face gives it."""
+        ...
+
 
 class OnnxEmbedder:
     """An ONNX network of the ArcFace convention, on the CPU, one face at a time, one thread.

@@ -12,7 +12,7 @@ from media.faces import Face
 from media.identity import Vector, unpack
 from media.picture import Pixels
 from segmenter.detectors.base import FaceDetector
-from segmenter.people.embedder import OnnxEmbedder, align_face
+from segmenter.people.embedder import FaceEmbedder, align_face
 
 LEAST_SCORE = 0.5
 """Least detector score of a face in a photo."""
@@ -44,7 +44,7 @@ def load_photo(path: Path, key: str) -> Pixels:
     return np.asarray(picture, np.uint8)
 
 
-def embed_reference(path: Path, key: str, picture: Pixels, detector: FaceDetector, embedder: OnnxEmbedder) -> Vector:
+def embed_reference(path: Path, key: str, picture: Pixels, detector: FaceDetector, embedder: FaceEmbedder) -> Vector:
     """Return the embedding of the one large face of a photo, of length 1. Raises ConfigError unless there is one."""
     faces = _faces(picture, detector)
     if not faces:

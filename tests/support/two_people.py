@@ -1,66 +1,125 @@
 """A canned scan of two people, for whole jobs within a second: A alone, both, B alone, A alone."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
+import numpy.typing as npt
+import soundfile
 
 from base.errors import UnsupportedCheckpoint
-from lipstitch.progress import Silent
+from lipstitch.job_file.config import RendererConfig
 from media.faces import Face, FaceBox, FrameDetections
-from media.identity import pack, unit
+from media.identity import EmbedderSettings, Vector, pack, unit
+from media.picture import PictureConverter, Pixels, VideoFrame
+from renderer.mel import MelSpec
+from renderer.networks.base import WAV2LIP_SPEC
 from segmenter.scan import Scan
-from tests.support.quick_jobs import SIZE
+from segmenter.scanner import FaceScanner
+from tests.support.doubles import QUICK_TOOLS, SIZE, NoFaces
 
 CUTS = (30, 60, 80)
 SEEN = {"A": [(0, 60), (80, 100)], "B": [(30, 80)]}
 """Frames in which each is seen: A alone, both, B alone, A alone."""
 BOXES = {"A": FaceBox(10.0, 16.0, 70.0, 92.0), "B": FaceBox(120.0, 16.0, 180.0, 92.0)}
-LANDMARKS = {
-    who: tuple((box.left + x, box.top + y) for x, y in [(18, 30), (42, 30), (30, 45), (20, 60), (40, 60)])
-    for who, box in BOXES.items()
-}
+PLACES = ((18.0, 30.0), (42.0, 30.0), (30.0, 45.0), (20.0, 60.0), (40.0, 60.0))
+"""Of eyes, nose and corners of the mouth in a box."""
 
 
-def vector_of(who):
+def vector_of(who: str) -> Vector:
     return unit(np.random.default_rng(ord(who)).standard_normal(64).astype(np.float32))
 
 
-def face(who, embedder):
-    return Face(BOXES[who], 0.95, LANDMARKS[who], pack(vector_of(who)) if embedder else b"")
+def face(who: str, *, is_embedded: bool) -> Face:
+    box = BOXES[who]
+    one, two, three, four, five = ((box.left + x, box.top + y) for x, y in PLACES)
+    return Face(box, 0.95, (one, two, three, four, five), pack(vector_of(who)) if is_embedded else b"")
 
 
-def canned_scan(frames, scanner, **_):
+def scan_two_people(frames: Iterable[tuple[int, VideoFrame]], scanner: FaceScanner, **_: object) -> Scan:
     samples = []
-    for index, _ in frames:
+    for index, _frame in frames:
         there = [who for who, spans in SEEN.items() if any(a <= index < b for a, b in spans)]
-        samples.append(FrameDetections(index, tuple(face(who, scanner.embedder) for who in there)))
+        faces = tuple(face(who, is_embedded=scanner.embedder is not None) for who in there)
+        samples.append(FrameDetections(index, faces))
     return Scan(tuple(samples), CUTS, "retinaface", SIZE)
 
 
 class NamedPhotos:
     """An embedder that knows a photo by its colour."""
 
-    def __init__(self, path, settings):
+    def __init__(self, path: Path, settings: EmbedderSettings) -> None:
         if path.read_bytes() == b"broken":
             raise UnsupportedCheckpoint(f"{path}: not an ONNX network.")
 
-    def embed_aligned(self, picture):
+    def embed(self, frame: VideoFrame, face: Face, converter: PictureConverter) -> bytes:
+        raise AssertionError("the canned scan embeds no frames")
+
+    def embed_aligned(self, picture: Pixels) -> bytes:
         return pack(vector_of("B" if picture.mean() > 128 else "A"))
 
 
-class OneFace:
+class OtherPhotos(NamedPhotos):
+    """An embedder for which every photo shows somebody who is not in the video."""
+
+    def embed_aligned(self, picture: Pixels) -> bytes:
+        return pack(vector_of("X"))
+
+
+class OneFace(NoFaces):
     """A detector that sees one face in every photo, and none in a black one."""
 
     name = "retinaface"
+    has_landmarks = True
 
-    def detect(self, picture, *, smallest_px=16):
-        return (face("A", None),) if picture.max() > 5 else ()
+    def detect(self, picture: Pixels, *, smallest_px: float = 16) -> tuple[Face, ...]:
+        return (face("A", is_embedded=False),) if picture.max() > 5 else ()
 
 
-class Said(Silent):
-    def __init__(self):
-        self.lines, self.warnings = [], []
+class Level:
+    """A mel that holds the level of its voice at a moment."""
 
-    def info(self, text):
-        self.lines += text.split("\n")
+    def __init__(self, path: Path, spec: MelSpec) -> None:
+        self._samples, self._rate = soundfile.read(path)
 
-    def warning(self, text):
-        self.warnings.append(text)
+    def window(self, seconds: Fraction) -> npt.NDArray[np.float32]:
+        at = min(int(seconds * self._rate), len(self._samples) - 1)
+        return np.full((80, 16), self._samples[at], np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+class Painted:
+    """An engine that paints a face as bright as its voice is loud."""
+
+    batch_size = 16
+    spec = WAV2LIP_SPEC
+
+    def render(self, faces: Pixels, mel_windows: npt.NDArray[np.float32], references: Pixels | None = None) -> Pixels:
+        shades = (255 * mel_windows[:, :1, :1, None]).astype(np.uint8)
+        return np.broadcast_to(shades, faces.shape)
+
+    def for_worker(self, num_threads: int | None) -> Painted:
+        return self
+
+    def with_batch_size(self, batch_size: int) -> Painted:
+        return self
+
+
+def load_painted(checkpoint: Path, settings: RendererConfig, device: str, num_threads: int) -> Painted:
+    return Painted()
+
+
+def build_one_face(name: str, weights: Path | None) -> OneFace:
+    return OneFace(weights)
+
+
+TOOLS = replace(QUICK_TOOLS, scan_faces=scan_two_people, build_detector=build_one_face, load_embedder=NamedPhotos)
+"""Those of a quick job with two people."""
+DIALOGUE_TOOLS = replace(TOOLS, open_mel=Level, load_engine=load_painted)
+"""With mouths that show by which voice they were driven."""

@@ -57,10 +57,11 @@ class FaceData:
         names: Collection[str] | None = None,
         people: Mapping[str, str] | None = None,
         device: str | torch.device = "cpu",
-        resident: bool = True,
+        most_bytes: int | None = None,
     ) -> None:
         """names: the videos to take; all if None. people: person by what a video's name begins with; without, each
-        video is a person. resident: whether crops may lie in memory.
+        video is a person. most_bytes: of memory for the crops, which stay on the disk if they take more; None: a
+        share of what is free.
         """
         self.device = torch.device(device)
         self.tracks: list[Track] = []
@@ -89,9 +90,16 @@ class FaceData:
         self._columns = torch.from_numpy(np.concatenate(columns)).to(self.device)
         self._mel = torch.from_numpy(np.concatenate(mels)).to(self.device)
         self._crops: Tensor | None = None
-        if resident and num_rows * CROP_PX * CROP_PX * 3 <= RESIDENT_SHARE * _free_bytes(self.device):
+        if most_bytes is None:
+            most_bytes = int(RESIDENT_SHARE * _free_bytes(self.device))
+        if num_rows * CROP_PX * CROP_PX * 3 <= most_bytes:
             self._crops = torch.from_numpy(np.concatenate(self._videos)).to(self.device)
             self._videos.clear()
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the crops lie in the memory of the device."""
+        return self._crops is not None
 
     def crops_at(self, rows: Rows) -> Tensor:
         """Return the crops of rows of any shape (...) as (..., 3, 112, 112) uint8 on the device."""
@@ -111,8 +119,8 @@ class FaceData:
         windows = self._mel[first[:, None] + steps].transpose(1, 2)
         return windows.reshape(*rows.shape, 1, *windows.shape[1:])
 
-    def split(self, held_out: Sequence[str]) -> tuple[list[Track], list[Track]]:
-        """Return the tracks to train on and those of the people held out.
+    def split(self, held_out: Sequence[str]) -> Split:
+        """Divide the tracks into those to train on and those of the people held out.
 
         A name holds out the person of that name, and those whose name continues it after an underscore (head_13 is
         head_13_512). Raises ConfigError if a name holds out nobody, or nobody is left.
@@ -126,7 +134,18 @@ class FaceData:
         rest = [track for track, chosen in zip(self.tracks, is_held, strict=True) if not chosen]
         if not any(len(track.windows) for track in rest):
             raise ConfigError("held_out: nobody is left to train on. Hold out fewer people, or prepare more footage.")
-        return rest, held
+        return Split(self, rest, held)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A dataset divided in two."""
+
+    data: FaceData
+    tracks: Sequence[Track]
+    """To train on."""
+    held: Sequence[Track]
+    """Held out, to judge by."""
 
 
 def is_named(person: str, name: str) -> bool:
@@ -134,14 +153,14 @@ def is_named(person: str, name: str) -> bool:
     return person == name or person.startswith(f"{name}_")
 
 
-def split_by_time(tracks: Sequence[Track], share: float, gap_rows: int) -> tuple[list[Track], list[Track]]:
-    """Cut each video's tracks in two by time: what to train on, and the last `share` of it, held out.
+def split_by_time(data: FaceData, share: float, gap_rows: int) -> Split:
+    """Divide each video's tracks by time: what to train on, and the last `share` of it, held out.
 
     Up to gap_rows rows before the cut belong to neither, so that no held-out face was all but seen in training.
     """
     before, after = [], []
-    for video in dict.fromkeys(track.video for track in tracks):
-        own = [track for track in tracks if track.video == video]
+    for video in dict.fromkeys(track.video for track in data.tracks):
+        own = [track for track in data.tracks if track.video == video]
         left = round(sum(map(len, own)) * (1 - share))
         for track in own:
             cut = track.start + max(left, 0)
@@ -150,7 +169,7 @@ def split_by_time(tracks: Sequence[Track], share: float, gap_rows: int) -> tuple
                 track, track.start, min(cut - gap_rows, track.stop) if cut < track.stop + gap_rows else track.stop
             )
             after += _piece(track, max(cut, track.start), track.stop)
-    return before, after
+    return Split(data, before, after)
 
 
 def _piece(track: Track, start: int, stop: int) -> list[Track]:

@@ -10,10 +10,10 @@ from torch import nn
 
 from base.content import hash_bytes
 from base.errors import ConfigError, TrainingError
-from base.files import write_json
 from lipstitch.progress import Reporter
 from lipstitch.training.dataset.dataset import FaceData, is_named
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
+from lipstitch.training.equipment import Equipment
 from lipstitch.training.evaluation.measures import (
     HeldOut,
     count_parameters,
@@ -61,32 +61,28 @@ Figures = dict[str, float | None]
 def assess_networks(
     checkpoint: Path,
     against: Path,
-    places: Sequence[Path],
-    json_file: Path | None,
+    videos: Sequence[Path],
+    work: Path,
     reporter: Reporter,
+    equipment: Equipment,
     *,
-    expert: Path | None = None,
-    held_out: Sequence[str] = (),
-    work: Path = Path("build/assess"),
-    device: str = "auto",
-    threads: int | None = None,
-    detector: DetectorSource | None = None,
     speed_rounds: int = 10,
 ) -> dict[str, object]:
-    """Measure two networks on the same faces; print the table, store it as JSON, write filmstrips; return the JSON.
+    """Measure two networks on the same faces; report the table, write filmstrips; return what belongs into a JSON file.
 
-    held_out: names of people, to take these of the videos alone. work: folder for faces and filmstrips. Without an
-    expert the figures of sync are null. speed_rounds: how often speed is measured (the best counts), 0 for not at all.
-    Raises CheckpointError, ConfigError or TrainingError.
+    videos: as choose_videos gives them. work: folder for faces and filmstrips. Without an expert the figures of sync
+    are None. speed_rounds: how often speed is measured (the best counts), 0 for not at all. Raises CheckpointError,
+    ConfigError or TrainingError.
     """
-    machine = choose_machine(device, "float32", threads)
+    machine = choose_machine(equipment.device, "float32", equipment.threads)
+    expert = equipment.expert
     networks = {"old": _load(against, machine), "new": _load(checkpoint, machine)}
     judge = machine.place(load_expert(expert)) if expert else None
-    held = _watch(_chosen(places, held_out), work, machine, detector, reporter)
+    held = _watch(videos, work, machine, equipment.detector, reporter)
     figures: dict[str, Figures] = {"truth": measure_truth(held, judge)}
     for name, network in networks.items():
         figures[name] = {**measure(network, held, judge), "parameters": count_parameters(network) / 1e6}
-    full_size = _add_speed(networks, figures, device, speed_rounds) if speed_rounds else None
+    full_size = _add_speed(networks, figures, equipment.device, speed_rounds) if speed_rounds else None
     content: dict[str, object] = {
         "checkpoint": {"file": str(checkpoint), "hash": hash_bytes(checkpoint)},
         "against": {"file": str(against), "hash": hash_bytes(against)},
@@ -99,8 +95,6 @@ def assess_networks(
     _tell(figures, full_size, reporter)
     if judge is None:
         reporter.warning("without --expert there are no figures of sync.")
-    if json_file is not None:
-        write_json(json_file, content)
     for path in write_strips(networks, held, work / "strips"):
         reporter.info(f"filmstrip: {path}")
     return content
@@ -110,8 +104,11 @@ def _load(path: Path, machine: Machine) -> nn.Module:
     return machine.place(load_module(path)).requires_grad_(requires_grad=False)
 
 
-def _chosen(places: Sequence[Path], held_out: Sequence[str]) -> list[Path]:
-    """Return the videos of the people named, all if nobody is. Raises ConfigError for a name that nobody has."""
+def choose_videos(places: Sequence[Path], held_out: Sequence[str]) -> list[Path]:
+    """Return the videos in files and folders, or only those of the people named.
+
+    Raises ConfigError for a name that no video has, and what find_videos raises.
+    """
     videos = find_videos(places)
     for name in held_out:
         if not any(is_named(path.stem, name) for path in videos):
@@ -120,7 +117,7 @@ def _chosen(places: Sequence[Path], held_out: Sequence[str]) -> list[Path]:
 
 
 def _watch(
-    videos: list[Path], work: Path, machine: Machine, detector: DetectorSource | None, reporter: Reporter
+    videos: Sequence[Path], work: Path, machine: Machine, detector: DetectorSource, reporter: Reporter
 ) -> HeldOut:
     prepared = prepare_dataset(videos, work / "faces", reporter, detector=detector)
     if not prepared.usable:

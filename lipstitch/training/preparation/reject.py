@@ -39,7 +39,7 @@ def reject_windows(folder: Path, videos: Sequence[VideoFacts], expert: Path, rep
     """
     network = load_expert(expert)
     keys = {facts.name: facts.key for facts in videos}
-    data = FaceData(folder, names=keys, resident=False)
+    data = FaceData(folder, names=keys, most_bytes=0)
     verdict_of: dict[str, list[tuple[int, int]]] = {name: [] for name in keys}
     first_row: dict[str, int] = {}
     rows: dict[str, int] = {}

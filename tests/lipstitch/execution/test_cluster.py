@@ -27,21 +27,22 @@ from lipstitch.execution.backends.dask import open_dask
 from lipstitch.execution.cluster import ClipTask, answer_with_clip, code_version, receive_clip, run_clip_on_worker
 from lipstitch.execution.executor import collect
 from lipstitch.execution.write_output import check_renderer
-from lipstitch.job import run_job as run_in_process
 from lipstitch.job_file.config import load_job
 from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.progress import Silent
 from tests.lipstitch.execution.test_crash import ENDED_SECONDS, finished_clips, job_of, pictures
+from tests.support.doubles import QUICK_TOOLS
 from tests.support.jobs import ROOT, start_job, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk
+from tests.support.quick_jobs import run_quick as run_quick_job
 
 needs_dask = pytest.mark.skipif(not find_spec("distributed"), reason="needs distributed: pip install 'lipstitch[dask]'")
 needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="needs ray: pip install 'lipstitch[ray]'")
 
 QUICK = """
 import main
-from tests.support.quick_jobs import quick_jobs
-with quick_jobs():
+from tests.support.quick_jobs import quick_commands
+with quick_commands():
     main.app()
 """
 """The command line without a network, whose Dask workers load tests/cluster_worker.py."""
@@ -171,8 +172,7 @@ class Counting(Silent):
 def run_quick(job):
     """Run a quick job in this process; return what it reported while it rendered."""
     reporter = Counting()
-    with quick_jobs():
-        assert run_in_process(load_job(job), reporter) == 0
+    run_quick_job(load_job(job), reporter)
     return reporter.steps
 
 
@@ -342,7 +342,7 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
     address = f"127.0.0.1:{free_port()}"
     job = load_job(quick_job(tmp_path, talk, backend="dask", address=address))
     with pytest.raises(ConfigError, match=said.format(address)):
-        check_renderer(job, checkpoint=None)  # before the workspace is made
+        check_renderer(job, checkpoint=None, tools=QUICK_TOOLS)  # before the workspace is made
     monkeypatch.setattr(lipstitch.execution.backends.dask, "CONNECT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections and says nothing
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -382,14 +382,13 @@ def task(serial, tmp_path, monkeypatch):
     with pytest.raises(RenderError, match="taken"):
         run_quick(quick_job(tmp_path, talk, backend="serial"))
     setup, job, target = asked[0]
-    return ClipTask(setup, job, str(target), ((setup.video, os.stat(setup.video).st_size),))
+    return ClipTask(setup, job, str(target), ((setup.video.path, os.stat(setup.video.path).st_size),))
 
 
 def test_a_clip_that_another_worker_finished_is_not_made_again(task):
-    with quick_jobs():
-        made = run_clip_on_worker(code_version(), task)
-        written = os.stat(task.target).st_mtime_ns
-        again = run_clip_on_worker(code_version(), task)
+    made = run_clip_on_worker(code_version(), task)
+    written = os.stat(task.target).st_mtime_ns
+    again = run_clip_on_worker(code_version(), task)
     assert (made.reused, again.reused) == (False, True)
     assert again.frame_hashes == made.frame_hashes
     assert os.stat(task.target).st_mtime_ns == written
@@ -421,8 +420,7 @@ def test_a_worker_without_the_shared_folder_says_so(task, tmp_path):
 
 def test_a_clip_that_never_arrives_is_an_error(task, monkeypatch):
     monkeypatch.setattr(lipstitch.execution.cluster, "ARRIVAL_SECONDS", 0.3)
-    with quick_jobs():
-        made = run_clip_on_worker(code_version(), task)
+    made = run_clip_on_worker(code_version(), task)
     lipstitch.execution.cluster._await_arrival(made)
     os.unlink(task.target)
     with pytest.raises(WorkspaceError, match="was made by a worker and is not there on this machine"):

@@ -19,14 +19,13 @@ import base.files
 from base.errors import ConfigError
 from base.files import atomic_file, clear_leftovers
 from demo.make_material import DUB_FILE, make_material
-from lipstitch.job import run_job as run_in_process
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.source.checks import check_output
 from lipstitch.workspace import Workspace
 from stitcher.audio.soundtrack import sound_file
 from tests.support.jobs import ROOT, run_job, start_job, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk, run_quick
 from tests.support.synthetic import digest
 
 NUM_KILLS = 20
@@ -41,10 +40,10 @@ FORKS = """
 import gc, os, sys
 import librosa.core.spectrum, librosa.feature, torchvision.models
 import main, lipstitch.job, renderer.engine
-from tests.support.quick_jobs import quick_jobs
+from tests.support.quick_jobs import quick_commands
 librosa.feature.rms
 gc.freeze()  # or each child goes through all of it when it ends
-with quick_jobs():
+with quick_commands():
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -211,18 +210,17 @@ def test_an_output_of_a_job_that_was_stopped_may_be_replaced_by_that_job_alone(t
             if self.assembled == 2:
                 raise SystemExit
 
-    with quick_jobs():
-        with pytest.raises(SystemExit):
-            run_in_process(job, Killed())
-        assert (tmp_path / "out.one.mp4").exists()
-        assert not (tmp_path / "out.two.mp4").exists()
-        other = load_job(write_job(tmp_path, **content), ["renderer.feather=0.2"])
-        with pytest.raises(ConfigError, match=r"out\.one\.mp4 exists"):
-            check_output(other, tmp_path / "out.one.mp4", force=False)
-        assert run_in_process(job, Silent()) == 0
-        # Done: now it is an output like any other.
-        with pytest.raises(ConfigError, match="exists"):
-            run_in_process(job, Silent())
+    with pytest.raises(SystemExit):
+        run_quick(job, Killed())
+    assert (tmp_path / "out.one.mp4").exists()
+    assert not (tmp_path / "out.two.mp4").exists()
+    other = load_job(write_job(tmp_path, **content), ["renderer.feather=0.2"])
+    with pytest.raises(ConfigError, match=r"out\.one\.mp4 exists"):
+        check_output(other, tmp_path / "out.one.mp4", force=False)
+    run_quick(job)
+    # Done: now it is an output like any other.
+    with pytest.raises(ConfigError, match="exists"):
+        run_quick(job)
 
 
 def test_a_job_killed_just_before_its_output_got_its_name_goes_on(tmp_path, monkeypatch):
@@ -234,13 +232,12 @@ def test_a_job_killed_just_before_its_output_got_its_name_goes_on(tmp_path, monk
         note_output(*known)
         raise SystemExit
 
-    with quick_jobs():
-        with monkeypatch.context() as patched:
-            patched.setattr(Workspace, "note_output", note_and_die)
-            with pytest.raises(SystemExit):
-                run_in_process(job, Silent())
-        assert not (tmp_path / "out.mp4").exists()
-        assert run_in_process(job, Silent()) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Workspace, "note_output", note_and_die)
+        with pytest.raises(SystemExit):
+            run_quick(job)
+    assert not (tmp_path / "out.mp4").exists()
+    run_quick(job)
 
 
 # Power cuts

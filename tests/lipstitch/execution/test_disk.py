@@ -11,13 +11,12 @@ import soundfile
 import lipstitch.job
 from base.errors import WorkspaceError
 from demo.make_material import DUB_FILE
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.workspace import Workspace
 from media.probe import probe
 from tests.support.jobs import write_job
-from tests.support.quick_jobs import FIRST, SECOND, make_talk, quick_jobs
+from tests.support.quick_jobs import FIRST, SECOND, make_talk, run_quick
 from tests.support.synthetic import independent_times, stamps
 
 DISK_BYTES = 16 << 20
@@ -33,12 +32,6 @@ def disk(tmp_path):
         pytest.skip("small disks can be mounted by root alone")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.fixture
-def redone():
-    with quick_jobs() as redone:
-        yield redone
 
 
 @pytest.fixture
@@ -103,46 +96,45 @@ The soundtrack is made beside the clips: whether it was done is open (None) unti
 
 
 @pytest.mark.parametrize(("moment", "stage", "left"), MOMENTS)
-def test_a_disk_that_is_full_in_a_stage(disk, job, redone, moment, stage, left):
+def test_a_disk_that_is_full_in_a_stage(disk, job, moment, stage, left):
     config = job(disk, disk / "work")
     filler = Filler(disk, moment, stage)
     with pytest.raises(WorkspaceError, match=r"^[^\n]+No space left on device\)\. Make space[^\n]*\.$") as caught:
-        run_job(config, filler)
+        run_quick(config, filler)
     assert caught.value.exit_code == 7
     assert str(disk) in str(caught.value)
     assert sorted(os.listdir(disk)) == ["filler", "work"]
     assert not [name for name in os.listdir(disk / "work") if name.endswith(".part")]
 
     filler.file.unlink()
-    redone.forget()
-    assert run_job(config, Silent()) == 0
+    redone = run_quick(config)
     assert (redone.scanned, redone.clips, redone.driving) == left[:3]
     assert left[3] in (None, redone.sound)
     assert stamps(disk / "out.mp4") == list(range(100))
 
 
-def test_space_is_counted_before_the_work(disk, job, redone, tmp_path, monkeypatch):
+def test_space_is_counted_before_the_work(disk, job, tmp_path, monkeypatch):
     config = job(tmp_path, disk / "work")
     monkeypatch.setattr("lipstitch.plan.estimate.CODED_BITS_PER_PIXEL", 8 * DISK_BYTES / (192 * 108 * 30))
     with pytest.raises(WorkspaceError, match=r"disk/work: about \d+ MB are needed and 1\d MB are free\. Make space"):
-        run_job(config, Silent())
-    assert redone.clips == set()
+        run_quick(config)
+    assert not Workspace(disk / "work").num_bytes("clip")
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_the_disk_of_the_output_is_counted_too(disk, job, redone, tmp_path, monkeypatch):
+def test_the_disk_of_the_output_is_counted_too(disk, job, tmp_path, monkeypatch):
     config = job(disk, tmp_path / "work")
     monkeypatch.setattr("lipstitch.plan.estimate.CODED_BITS_PER_PIXEL", 8 * DISK_BYTES / (192 * 108 * 30))
     with pytest.raises(WorkspaceError, match=r"/disk: about \d+ MB are needed and 1\d MB are free\. Make space"):
-        run_job(config, Silent())
+        run_quick(config)
 
 
-def test_clips_that_are_there_need_no_space(disk, job, redone, monkeypatch):
+def test_clips_that_are_there_need_no_space(disk, job, monkeypatch):
     """Else a run that filled the disk to the last clip could never go on."""
     config = job(disk, disk / "work")
     filler = Filler(disk, "begin", "assemble")
     with pytest.raises(WorkspaceError):
-        run_job(config, filler)
+        run_quick(config, filler)
     filler.file.unlink()
     held = Workspace(disk / "work").num_bytes("clip")
     assert held > 50_000
@@ -156,12 +148,12 @@ def test_clips_that_are_there_need_no_space(disk, job, redone, monkeypatch):
         original(plans, workspace)
 
     monkeypatch.setattr(lipstitch.job, "check_disk", check)
-    assert run_job(config, Silent()) == 0
+    run_quick(config)
     assert needed
 
 
 @pytest.mark.parametrize("other", ["output", "workspace"])
-def test_output_and_workspace_on_two_disks(job, redone, tmp_path, other):
+def test_output_and_workspace_on_two_disks(job, tmp_path, other):
     elsewhere = Path("/dev/shm")
     if not elsewhere.is_dir() or os.stat(elsewhere).st_dev == os.stat(tmp_path).st_dev:
         pytest.skip("needs a second file system at /dev/shm")
@@ -169,7 +161,7 @@ def test_output_and_workspace_on_two_disks(job, redone, tmp_path, other):
     folder.mkdir()
     try:
         config = job(folder, tmp_path / "work") if other == "output" else job(tmp_path, folder / "work")
-        assert run_job(config, Silent()) == 0
+        run_quick(config)
         assert stamps(config.output) == list(range(100))
         assert independent_times(config.output) == independent_times(tmp_path / "talk.mp4")
         assert probe(config.output).audio

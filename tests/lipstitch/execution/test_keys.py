@@ -13,26 +13,18 @@ import lipstitch.execution.sound
 import lipstitch.execution.worker
 import lipstitch.source.scan
 from demo.make_material import DUB_FILE
-from lipstitch.job import run_job
 from lipstitch.job_file.config import JobConfig, load_job
-from lipstitch.progress import Silent
 from tests.support.jobs import ROOT, write_job
-from tests.support.quick_jobs import FIRST, SECOND, make_talk, quick_jobs
+from tests.support.quick_jobs import FIRST, SECOND, make_talk, run_quick
 
 NOTHING = set()
-
-
-@pytest.fixture(scope="module")
-def patched():
-    with quick_jobs() as redone:
-        yield redone
 
 
 class Job:
     """A finished job in a folder of its own, and what happens when it is run again."""
 
-    def __init__(self, folder, redone):
-        self.folder, self.redone = folder, redone
+    def __init__(self, folder):
+        self.folder = folder
         self.content = {
             "input": {"video": "talk.mp4", "audio": "dub.wav", "length_policy": "cut"},
             "output": "out.mp4",
@@ -46,9 +38,7 @@ class Job:
         content = dict(self.content)
         for key, value in changes.items():
             content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
-        self.redone.forget()
-        assert run_job(load_job(write_job(self.folder, **content)), Silent(), force=True) == 0
-        return self.redone
+        return run_quick(load_job(write_job(self.folder, **content)), force=True)
 
     def again(self, **changes):
         """Run the job and return (scanned, clips, driving, sound)."""
@@ -57,24 +47,24 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def base(patched, tmp_path_factory):
+def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys")
     make_talk(folder / "talk.mp4")
     dub, rate = soundfile.read(DUB_FILE)
     soundfile.write(folder / "dub.wav", dub[: 5 * rate], rate)
     (folder / "weights.bin").write_bytes(b"weights")
-    redone = Job(folder, patched).run()
+    redone = Job(folder).run()
     assert (redone.scanned, redone.driving, redone.sound) == (True, True, True)
     assert redone.clips == FIRST | SECOND
     return folder
 
 
 @pytest.fixture
-def job(base, patched, tmp_path):
+def job(base, tmp_path):
     """Return the finished job, moved elsewhere."""
     folder = tmp_path / "moved"
     shutil.copytree(base, folder)
-    return Job(folder, patched)
+    return Job(folder)
 
 
 # Nothing

@@ -10,14 +10,13 @@ import lipstitch.execution.worker
 import stitcher.verify.provenance
 from base.errors import ContractBroken
 from demo.make_material import DUB_FILE
-from lipstitch.job import run_job
 from lipstitch.job_file.coding import VideoConfig
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.report import Report, report_path
 from lipstitch.report.verify import verify_job
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk, run_quick
 
 
 class Said(Silent):
@@ -49,8 +48,7 @@ def checked(tmp_path):
             execution={"backend": "serial"},
         )
         config, said = load_job(job, settings), Said()
-        with quick_jobs():
-            assert run_job(config, said) == 0
+        run_quick(config, said)
         return config, said.text
 
     return run

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from base.errors import ConfigError, UnreadableMedia, UnsupportedMedia
-from lipstitch.job import open_job, run_job
+from lipstitch.job import open_job
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.audio.notes import note_other_tracks
@@ -20,8 +20,9 @@ from media.audio.reader import first_sample_time
 from media.packets.scan import scan_packets
 from media.probe import probe
 from stitcher.audio.mix import mix
+from tests.support.doubles import SIZE
 from tests.support.jobs import load_report
-from tests.support.quick_jobs import SIZE, make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk, run_quick
 from tests.support.sound_material import read_all, rms
 from tests.support.synthetic import Sound, make_video
 
@@ -236,8 +237,7 @@ def run(folder, reporter, *, ranges=None, **given):
         "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
         "execution": {"backend": "serial"},
     }
-    with quick_jobs():
-        assert run_job(JobConfig.model_validate(content, context={"folder": folder}), reporter, force=True) == 0
+    run_quick(JobConfig.model_validate(content, context={"folder": folder}), reporter, force=True)
     return load_report(folder / "out.mp4")
 
 

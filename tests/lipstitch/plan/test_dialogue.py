@@ -5,10 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import lipstitch.execution.worker
-import lipstitch.source.weights
 from base.errors import ConfigError
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.report.contact_sheet import list_people
 from media.intervals import merge
@@ -16,11 +13,11 @@ from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
-from renderer.networks.base import WAV2LIP_SPEC
 from tests.support import two_people
+from tests.support.doubles import Listening
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
-from tests.support.two_people import BOXES, NamedPhotos, OneFace, Said, canned_scan
+from tests.support.quick_jobs import make_talk, run_quick
+from tests.support.two_people import BOXES, DIALOGUE_TOOLS
 
 RATE = 16_000
 LEVELS = {"anna.wav": 0.2, "ben.wav": 0.8, "dub.wav": 0.5}
@@ -40,46 +37,12 @@ SPOKEN = [
 ]
 
 
-class Level:
-    """A mel that holds the level of its voice at a moment."""
-
-    def __init__(self, path):
-        self._samples, self._rate = soundfile.read(path)
-
-    def window(self, seconds):
-        at = min(int(seconds * self._rate), len(self._samples) - 1)
-        return np.full((80, 16), self._samples[at], np.float32)
-
-    def close(self):
-        pass
-
-
-class Painted:
-    """An engine that paints a face as bright as its voice is loud."""
-
-    batch_size = 16
-    spec = WAV2LIP_SPEC
-
-    def render(self, faces, mel_windows):
-        return np.broadcast_to(np.uint8(255 * mel_windows[:, :1, :1, None]), faces.shape)
-
-
-@pytest.fixture(scope="module")
-def patched():
-    with quick_jobs(canned_scan) as redone, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lipstitch.source.weights, "OnnxEmbedder", NamedPhotos)
-        patch.setattr(lipstitch.source.weights, "build_detector", lambda *_: OneFace())
-        patch.setattr(lipstitch.execution.worker, "MelTrack", Level)
-        patch.setattr(lipstitch.execution.worker, "_engine", lambda *_: Painted())
-        yield redone
-
-
 def write_level(path, level, seconds=4):
     soundfile.write(path, np.full(round(seconds * RATE), level), RATE, subtype="FLOAT")
 
 
 @pytest.fixture(scope="module")
-def stock(patched, tmp_path_factory):
+def stock(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speakers")
     make_talk(folder / "talk.mp4")
     for name, level in LEVELS.items():
@@ -93,7 +56,7 @@ def stock(patched, tmp_path_factory):
 
 
 @pytest.fixture
-def work(stock, patched):
+def work(stock):
     """Return a function that runs a job and returns what it redid, its report, and what it said."""
 
     def run(*, turns="turns.csv", cast=CAST, plan=False, table=None, segmenter=None, name="out.mp4", **sections):
@@ -113,11 +76,10 @@ def work(stock, patched):
         }
         for key, value in sections.items():
             content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
-        patched.forget()
-        said = Said()
+        said = Listening()
         job = load_job(write_job(stock, **content))
-        assert run_job(job, said, plan_only=plan, force=True, spans=table) == 0
-        return patched, None if plan else load_report(stock / name), said
+        redone = run_quick(job, said, tools=DIALOGUE_TOOLS, plan_only=plan, force=True, spans=table)
+        return redone, None if plan else load_report(stock / name), said
 
     return run
 
@@ -162,7 +124,7 @@ def test_each_mouth_follows_its_own_voice_in_its_own_turns(work, stock):
         ("A", 0.2): {*range(5, 20), *range(45, 55)},
         ("B", 0.8): {*range(35, 50)},
     }
-    assert said.warnings == []
+    assert said.warned == []
 
 
 def test_the_report_tells_whose_mouth_moved_in_which_frames(work):
@@ -252,7 +214,7 @@ def test_the_plan_says_who_speaks_and_who_is_seen(work):
     assert "  speaker  anna: person 1, own stem; 2 turns, 1.0 s, of which 1.0 s on screen" in said.lines
     assert "  speaker  ben: person 2, own stem; 2 turns, 0.8 s, of which 0.6 s on screen" in said.lines
     assert "  speaker  narrator: not seen, the dub; 0 turns, 0.0 s, of which 0.0 s on screen" in said.lines
-    assert any("cast.narrator: " in warning and "no turn of this speaker" in warning for warning in said.warnings)
+    assert any("cast.narrator: " in warning and "no turn of this speaker" in warning for warning in said.warned)
 
 
 def test_during_a_narrators_turn_nobody_moves(work, stock):
@@ -325,7 +287,8 @@ def test_a_span_of_somebody_else_is_driven_by_the_dub(work, stock):
 
 def test_the_contact_sheet_names_the_speakers(work, stock):
     work(plan=True)
-    assert list_people(load_job(stock / "job.yaml"), stock / "faces.html", Said(), force=True) == 0
+    job = load_job(stock / "job.yaml")
+    assert list_people(job, stock / "faces.html", Listening(), force=True, tools=DIALOGUE_TOOLS) == 0
     page = (stock / "faces.html").read_text()
     assert "cast: {anna: {person: 1}, ben: {person: 2}}" in page
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk, run_quick
 
 RATE = 16_000
 PAUSE = (2.6, 3.2)
@@ -44,8 +43,7 @@ def dubbed(folder, talk, silence, *, level=0.1):
     }
     (folder / "weights.bin").write_bytes(b"weights")
     reporter = Listening()
-    with quick_jobs():
-        assert run_job(load_job(write_job(folder, **content)), reporter, force=True) == 0
+    run_quick(load_job(write_job(folder, **content)), reporter, force=True)
     return load_report(folder / "out.mp4"), reporter.warned
 
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,31 +12,20 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-import lipstitch.source.weights
 import main
 from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 from demo.make_material import DUB_FILE
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
-from lipstitch.progress import Silent
 from lipstitch.report.contact_sheet import list_people
-from media.identity import pack
-from segmenter.people import identities as people
+from tests.support import two_people
+from tests.support.doubles import Listening
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
-from tests.support.two_people import NamedPhotos, OneFace, Said, canned_scan, vector_of
+from tests.support.quick_jobs import make_talk, quick_commands, run_quick
+from tests.support.two_people import TOOLS, OtherPhotos
 
 
 @pytest.fixture(scope="module")
-def patched():
-    with quick_jobs(canned_scan) as redone, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lipstitch.source.weights, "OnnxEmbedder", NamedPhotos)
-        patch.setattr(lipstitch.source.weights, "build_detector", lambda *_: OneFace())
-        yield redone
-
-
-@pytest.fixture(scope="module")
-def stock(patched, tmp_path_factory):
+def stock(tmp_path_factory):
     """Return a folder with the inputs of all jobs and a workspace that holds their scan."""
     folder = tmp_path_factory.mktemp("target")
     make_talk(folder / "talk.mp4")
@@ -51,9 +42,8 @@ def stock(patched, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _scan_is_there(stock, patched):
-    run_job(load_job(write_job(stock, **content_of({}))), Silent(), plan_only=True)
-    assert patched.scanned
+def _scan_is_there(stock):
+    assert run_quick(load_job(write_job(stock, **content_of({}))), tools=TOOLS, plan_only=True).scanned
 
 
 def content_of(segmenter, workspace="work"):
@@ -73,19 +63,18 @@ def content_of(segmenter, workspace="work"):
 
 
 @pytest.fixture
-def work(stock, patched):
+def work(stock):
     """Return a function that runs a job and returns what it redid, its report, and what it said.
 
     table: where a plan writes the span file.
     """
 
-    def run(*, plan=False, table=None, force=True, workspace="work", **segmenter):
+    def run(*, plan=False, table=None, force=True, workspace="work", tools=TOOLS, **segmenter):
         content = content_of(segmenter, workspace)
-        patched.forget()
-        said = Said()
+        said = Listening()
         job = load_job(write_job(stock, **content))
-        assert run_job(job, said, plan_only=plan, force=force, spans=table) == 0
-        return patched, None if plan else load_report(stock / "out.mp4"), said
+        redone = run_quick(job, said, tools=tools, plan_only=plan, force=force, spans=table)
+        return redone, None if plan else load_report(stock / "out.mp4"), said
 
     return run
 
@@ -125,14 +114,15 @@ def test_changing_the_target_redoes_what_it_changes(work):
     assert report["num_rendered_frames"] == 100
 
 
-def test_the_number_of_a_person_plays_no_part(work, monkeypatch):
-    """Other numbers, as another video before the cut would give: the frames stay, so the clips do."""
+def test_the_number_of_a_person_plays_no_part(work, stock, monkeypatch):
+    """Where the other person is seen for longer, the numbers are exchanged: the frames stay, so the clips do."""
     _, before, _ = work(target=1)
-    rank = people._number_people
-    monkeypatch.setattr(
-        people, "_number_people", lambda *given: {label: 3 - number for label, number in rank(*given).items()}
-    )
-    redone, after, _ = work(target=2)
+    shutil.copytree(stock / "work", stock / "exchanged")
+    for path in (stock / "exchanged").glob("scan-*"):
+        path.unlink()
+    monkeypatch.setitem(two_people.SEEN, "B", [(0, 100)])
+    redone, after, _ = work(target=2, workspace="exchanged")
+    assert redone.scanned
     assert redone.clips == set()
     assert faces_of(after) == [(start, stop, 2) for start, stop, _ in faces_of(before)]
 
@@ -161,9 +151,9 @@ def test_the_plan_says_who_is_meant(work):
 def test_without_an_embedder_the_place_decides_and_it_is_said(work):
     _, report, said = work(embedder="none")
     assert all(person is None for _, _, person in faces_of(report))
-    assert "not told apart" in report["target"]["note"]
-    assert any("not told apart" in line for line in said.lines)
-    assert said.warnings == []
+    assert "not recognised" in report["target"]["note"]
+    assert any("not recognised" in line for line in said.lines)
+    assert said.warned == []
     assert [(a, b) for a, b, _ in faces_of(report)] == [(0, 30), (30, 60), (60, 80), (80, 100)]
 
 
@@ -178,7 +168,7 @@ def test_without_an_embedder_the_place_decides_and_it_is_said(work):
         ),
         ({"target": {"at": 99, "point": [150, 50]}}, ConfigError, "segmenter.target.at"),
         ({"target": {"reference": "gone.jpg"}}, ConfigError, "there is no photo"),
-        ({"target": {"reference": "talk.mp4"}}, ConfigError, "holds no picture"),
+        ({"target": {"reference": "talk.mp4"}}, ConfigError, "is not a picture"),
         ({"target": {"reference": "nobody.png"}}, ConfigError, "no face was found in"),
         ({"embedder": "gone.onnx"}, CheckpointNotFound, "gone.onnx"),
         ({"embedder": "broken.onnx", "samples_per_second": 7}, UnsupportedCheckpoint, "not an ONNX network"),
@@ -193,11 +183,10 @@ def test_what_cannot_be_done_is_said_in_one_sentence(work, segmenter, error, exp
     assert "\n" not in str(caught.value)
 
 
-def test_nobody_like_the_reference_renders_nothing(work, stock, monkeypatch):
-    monkeypatch.setattr(NamedPhotos, "embed_aligned", lambda *_: pack(vector_of("X")))
-    _, report, said = work(target={"reference": "a.png"})
+def test_nobody_like_the_reference_renders_nothing(work):
+    _, report, said = work(target={"reference": "a.png"}, tools=replace(TOOLS, load_embedder=OtherPhotos))
     assert rendered(report) == []
-    assert any("nobody in the video is like" in warning for warning in said.warnings)
+    assert any("nobody in the video is like" in warning for warning in said.warned)
 
 
 def test_who_tells_people_apart_is_part_of_the_scan(work, stock):
@@ -289,8 +278,8 @@ def test_the_span_file_is_a_table(work, stock):
 
 def test_the_contact_sheet_shows_everybody(work, stock):
     job = load_job(write_job(stock, **content_of({})))
-    said = Said()
-    assert list_people(job, stock / "faces.html", said, force=False) == 0
+    said = Listening()
+    assert list_people(job, stock / "faces.html", said, force=False, tools=TOOLS) == 0
     listed = json.loads((stock / "faces.json").read_text())["people"]
     assert [(p["person"], p["seconds"], p["first"], p["last"], p["num_shots"]) for p in listed] == [
         (1, 3.2, 0.0, 3.96, 3),
@@ -303,7 +292,7 @@ def test_the_contact_sheet_shows_everybody(work, stock):
     assert "http" not in page
     assert "target: 2" in page
     with pytest.raises(ConfigError, match=r"faces\.html exists"):
-        list_people(job, stock / "faces.html", said, force=False)
+        list_people(job, stock / "faces.html", said, force=False, tools=TOOLS)
     with pytest.raises(ConfigError, match=r"--out: the ending '\.txt'"):
         list_people(job, stock / "faces.txt", said, force=False)
 
@@ -321,7 +310,8 @@ def sheet(stock, tmp_path):
             if not (tmp_path / path).exists():
                 (tmp_path / path).symlink_to(stock / path)
         arguments = ["people", "--config", job, "--out", tmp_path / "faces.html", "--force"]
-        result = CliRunner().invoke(main.app, [*map(str, arguments)])
+        with quick_commands(TOOLS):
+            result = CliRunner().invoke(main.app, [*map(str, arguments)])
         assert result.exit_code == expected, result.output
         if expected:
             assert result.stderr.count("\n") == 1
@@ -380,15 +370,13 @@ def test_the_contact_sheet_of_ranges_shows_who_is_seen_in_them(sheet):
     assert "ranges.0: 3 s to 9 s reaches beyond the video" in sheet(2, ranges=[{"start": 3, "end": 9}])
 
 
-def test_a_job_finds_the_scan_of_its_contact_sheet(sheet, stock, tmp_path, patched):
-    patched.forget()
+def test_a_job_finds_the_scan_of_its_contact_sheet(sheet, stock, tmp_path):
     sheet(input={"audio": "nowhere.wav"})
-    assert patched.scanned
     (tmp_path / "dub.wav").symlink_to(stock / "dub.wav")
     (tmp_path / "weights.bin").symlink_to(stock / "weights.bin")
-    patched.forget()
-    run_job(load_job(write_job(tmp_path, **content_of({}, workspace=None))), Silent(), plan_only=True)
-    assert not patched.scanned
+    job = load_job(write_job(tmp_path, **content_of({}, workspace=None)))
+    assert list((tmp_path / "out.mp4.lipstitch").glob("scan-*"))
+    assert not run_quick(job, tools=TOOLS, plan_only=True).scanned
 
 
 def test_the_contact_sheet_needs_a_video(sheet):

@@ -8,12 +8,11 @@ import soundfile
 
 from base.errors import ContractBroken, UnsupportedMedia
 from demo.make_material import DUB_FILE
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.verify import verify_job
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import quick_jobs
+from tests.support.quick_jobs import run_quick
 from tests.support.zoo import TRANSCODED, Kind, Zoo
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg on PATH")
@@ -68,8 +67,7 @@ def start(zoo, tmp_path):
 
 def run(job, **options):
     reporter = Listening()
-    with quick_jobs():
-        assert run_job(job, reporter, **options) == 0
+    run_quick(job, reporter, **options)
     return reporter
 
 

@@ -11,11 +11,9 @@ import soundfile
 
 import lipstitch.plan
 import lipstitch.source
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
-from lipstitch.progress import Silent
 from tests.support.jobs import write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk, run_quick
 
 MOST_FIELDS = 10
 
@@ -67,6 +65,5 @@ def test_each_decision_is_made_once(tmp_path, monkeypatch, plan_only):
     counting("lipstitch.job", "open_audio_inputs")
     counting("lipstitch.job", "plan_outputs")
     counting("lipstitch.job", "choose_coding")
-    with quick_jobs():
-        assert run_job(load_job(job), Silent(), plan_only=plan_only) == 0
+    run_quick(load_job(job), plan_only=plan_only)
     assert sorted(called) == ["can_copy", "choose_coding", "open_audio_inputs", "plan_outputs"]

@@ -15,14 +15,13 @@ import soundfile
 import lipstitch.execution.write_output
 from base.errors import ConfigError, ContractBroken, UnreadableMedia
 from demo.make_material import DUB_FILE
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.report import Report
 from lipstitch.report.verify import verify_job
 from tests.lipstitch.report.test_report import ADDED_LATER, EARLIER
 from tests.support.jobs import ROOT, load_report, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk, run_quick
 
 
 class Said(Silent):
@@ -44,8 +43,7 @@ def finished(tmp_path_factory):
     soundfile.write(folder / "dub.wav", dub[: 5 * rate], rate)
     (folder / "weights.bin").write_bytes(b"weights")
     said = Said()
-    with quick_jobs():
-        assert run_job(load_job(job_in(folder), ["stitcher.verify=full"]), said) == 0
+    run_quick(load_job(job_in(folder), ["stitcher.verify=full"]), said)
     return folder, said.text
 
 
@@ -215,8 +213,7 @@ def test_a_source_that_is_gone(folder):
 def test_every_output_of_an_extraction_is_checked(folder):
     ranges = [{"start": 0, "end": 1.2, "name": "one"}, {"start": 2, "end": 3, "name": "two"}]
     job = load_job(job_in(folder, mode="extract", ranges=ranges, output="parts.mp4"))
-    with quick_jobs():
-        assert run_job(job, Silent()) == 0
+    run_quick(job)
     said = Said()
     assert verify_job(job, said) == 0
     assert said.text.count("Contract of") == 2
@@ -233,6 +230,6 @@ def test_a_job_whose_file_breaks_a_promise_gives_it_no_name(folder, monkeypatch)
 
     monkeypatch.setattr(lipstitch.execution.write_output, "assemble", late)
     job = load_job(folder / "job.yaml", ["stitcher.verify=full", "output=late.mp4"])
-    with quick_jobs(), pytest.raises(ContractBroken, match=r"late\.mp4: The dub is whole: at 0 s .* 10\.0 ms late"):
-        run_job(job, Silent())
+    with pytest.raises(ContractBroken, match=r"late\.mp4: The dub is whole: at 0 s .* 10\.0 ms late"):
+        run_quick(job)
     assert not [name for name in os.listdir(folder) if name.startswith("late.mp4") and name != "late.mp4.lipstitch"]

@@ -6,13 +6,12 @@ import pytest
 import soundfile
 
 from demo.make_material import DUB_FILE
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.verify import verify_job
 from tests.stitcher.test_losses import make_phone
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import quick_jobs
+from tests.support.quick_jobs import run_quick
 from tests.support.synthetic import Sound, independent_times, make_video, stamps
 
 
@@ -48,8 +47,7 @@ def job_of(folder, video, output, **more):
 
 def run(job, **options):
     listening = Listening()
-    with quick_jobs():
-        assert run_job(job, listening, **options) == 0
+    run_quick(job, listening, **options)
     return listening
 
 

@@ -2,21 +2,17 @@
 
 import importlib
 import sys
+from dataclasses import replace
 
 import pytest
 
-import lipstitch.execution.worker
-import lipstitch.source.parallel_scan
 import segmenter.detectors
 from base.errors import ConfigError
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
-from lipstitch.progress import Silent
-from segmenter.find_detector import build_detector
-from segmenter.scanner import scan_faces
-from segmenter.tracker import BoxTracker
+from lipstitch.tools import Tools
+from tests.support.doubles import QUICK_TOOLS
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import NUM_FRAMES, make_talk, quick_jobs
+from tests.support.quick_jobs import NUM_FRAMES, make_talk, run_quick
 
 DETECTOR_FILE = '''
 from media.faces import Face, FaceBox
@@ -73,11 +69,14 @@ def job(folder, **segmenter_settings):
 
 def test_a_detector_from_outside_runs_a_whole_job(middle, tmp_path):
     (tmp_path / "weights.bin").write_bytes(b"weights")
-    with quick_jobs(scan_faces) as redone, pytest.MonkeyPatch.context() as patch:
-        for module in (lipstitch.source.parallel_scan, lipstitch.execution.worker):
-            patch.setattr(module, "build_detector", build_detector)
-        patch.setattr(lipstitch.execution.worker, "BoxTracker", BoxTracker)
-        assert run_job(load_job(job(tmp_path, detector="middle")), Silent()) == 0
+    real = Tools()
+    tools = replace(
+        QUICK_TOOLS,
+        build_detector=real.build_detector,
+        scan_faces=real.scan_faces,
+        build_tracker=real.build_tracker,
+    )
+    run_quick(load_job(job(tmp_path, detector="middle")), tools=tools)
     report = load_report(tmp_path / "out.mp4")
     assert report["detector"] == "middle"
     assert [(span["start_frame"], span["stop_frame"], span["kind"]) for span in report["spans"]] == [
@@ -85,7 +84,6 @@ def test_a_detector_from_outside_runs_a_whole_job(middle, tmp_path):
     ]
     rendered = [part for clip in report["clips"] for part in clip["rendered"]]
     assert sum(stop - start for start, stop in rendered) == NUM_FRAMES
-    assert redone.clips
     assert (middle.crop_px, middle.crop_px) in middle.sizes  # the tracker asked it, and at its own size
     assert report["align"].startswith("box instead of similarity")
 

@@ -1,5 +1,7 @@
 """Whole jobs on turned and mirrored videos: the mouth lies where it is watched, and the output says the same."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -17,8 +19,9 @@ from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from media.probe import probe
 from segmenter.scan import Scan
 from tests.support.display import message, patch_matrix, with_message
+from tests.support.doubles import QUICK_TOOLS
 from tests.support.jobs import load_report, write_job
-from tests.support.quick_jobs import quick_jobs
+from tests.support.quick_jobs import run_quick
 from tests.support.synthetic import Sound, make_video
 
 SIZE = (192, 108)
@@ -63,8 +66,7 @@ def job(tmp_path):
 
 
 def run(job):
-    with quick_jobs(canned_scan):
-        assert run_job(job, Silent()) == 0
+    run_quick(job, tools=replace(QUICK_TOOLS, scan_faces=canned_scan))
     return load_report(job.output)
 
 

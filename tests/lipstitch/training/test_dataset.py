@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import lipstitch.training.dataset.dataset
 from base.errors import ConfigError, TrainingError
 from base.files import write_json
 from lipstitch.training.dataset.dataset import FaceData, is_named, split_by_time
@@ -23,19 +22,20 @@ def test_rows_are_those_of_the_files(talking_data):
         assert np.array_equal(mels[place][0], mel[start : start + 16].T)
 
 
-def test_what_does_not_fit_into_memory_stays_on_the_disk(talkers, talking_data, monkeypatch):
-    monkeypatch.setattr(lipstitch.training.dataset.dataset, "_free_bytes", lambda _: 1000)
-    mapped = FaceData(talkers)
-    assert mapped._crops is None
+def test_what_does_not_fit_into_memory_stays_on_the_disk(talkers, talking_data):
+    num_bytes = talking_data.num_rows * 112 * 112 * 3
+    mapped = FaceData(talkers, most_bytes=num_bytes - 1)
+    assert not mapped.is_in_memory
+    assert FaceData(talkers, most_bytes=num_bytes).is_in_memory
     rows = np.array([5, 250, 0, 399])
     assert mapped.crops_at(rows).equal(talking_data.crops_at(rows))
 
 
 def test_whole_people_are_held_out(talkers):
     data = FaceData(talkers)
-    rest, held = data.split(["bert"])
-    assert {track.person for track in held} == {"bert_1", "bert_2"}
-    assert {track.person for track in rest} == {"anna", "carl"}
+    split = data.split(["bert"])
+    assert {track.person for track in split.held} == {"bert_1", "bert_2"}
+    assert {track.person for track in split.tracks} == {"anna", "carl"}
     named = FaceData(talkers, people={"bert": "bert", "bert_2": "ben"})
     assert [track.person for track in named.tracks] == ["anna", "bert", "ben", "carl"]
     assert named.key != data.key
@@ -54,11 +54,11 @@ def test_a_misspelt_name_and_holding_out_everybody_are_refused(talking_data):
         talking_data.split(PEOPLE)
 
 
-def test_footage_is_split_by_time_with_a_gap(talking_data):
-    before, after = split_by_time(talking_data.tracks[:2], 0.25, 10)
-    assert [(track.start, track.stop) for track in before] == [(0, 65), (100, 165)]
-    assert [(track.start, track.stop) for track in after] == [(75, 100), (175, 200)]
-    for track in before + after:
+def test_footage_is_split_by_time_with_a_gap(talkers):
+    split = split_by_time(FaceData(talkers, names=PEOPLE[:2]), 0.25, 10)
+    assert [(track.start, track.stop) for track in split.tracks] == [(0, 65), (100, 165)]
+    assert [(track.start, track.stop) for track in split.held] == [(75, 100), (175, 200)]
+    for track in [*split.tracks, *split.held]:
         assert track.windows.min() == track.start
         assert track.windows.max() == track.stop - 5
 
@@ -66,10 +66,9 @@ def test_footage_is_split_by_time_with_a_gap(talking_data):
 def test_a_video_of_several_tracks_is_split_by_time(tmp_path):
     write_talker(tmp_path, "a", 1)
     VideoFacts("a", "k", ((0, 40), (40, 70), (70, 100)), len(draw_talker(1)[2])).store(tmp_path / "a")
-    tracks = FaceData(tmp_path).tracks
-    before, after = split_by_time(tracks, 0.5, 10)
-    assert [(track.start, track.stop) for track in before] == [(0, 40)]
-    assert [(track.start, track.stop) for track in after] == [(50, 70), (70, 100)]
+    split = split_by_time(FaceData(tmp_path), 0.5, 10)
+    assert [(track.start, track.stop) for track in split.tracks] == [(0, 40)]
+    assert [(track.start, track.stop) for track in split.held] == [(50, 70), (70, 100)]
 
 
 def test_windows_that_an_expert_rejected_are_not_drawn(tmp_path):

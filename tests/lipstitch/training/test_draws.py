@@ -13,6 +13,7 @@ from lipstitch.training.dataset.augment import (
     plain_faces,
     stack_inputs,
 )
+from lipstitch.training.dataset.dataset import Split
 from lipstitch.training.dataset.draws import WindowSampler, random_at
 from lipstitch.training.evaluation.measures import HeldOut
 from lipstitch.training.expert_stage import SHIFTED_SHARE, pair_weights
@@ -289,8 +290,7 @@ def stage_of(data, network=None, **settings):
     """Return a stage on the CPU that trains a network, if only a convolution that cannot draw."""
     return GeneratorStage(
         GeneratorConfig(**settings),
-        data,
-        data.tracks,
+        Split(data, data.tracks, []),
         HeldOut(data, []),
         network=network or torch.nn.Conv2d(6, 3, 1),
         expert=None,

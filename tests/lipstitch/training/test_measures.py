@@ -22,35 +22,7 @@ from lipstitch.training.preparation.reject import smooth
 from lipstitch.training.sync import FARTHEST_ROWS, sum_up, track_cosines
 from renderer.networks.compact import CompactNetwork
 from tests.lipstitch.training.conftest import NUM_ROWS
-
-
-class Copying(torch.nn.Module):
-    """Returns the reference: what a network that copies would."""
-
-    def forward(self, mel, faces):
-        return faces[:, 3:]
-
-
-class Listening(torch.nn.Module):
-    """Paints the lower face as bright as its sound is loud."""
-
-    def forward(self, mel, faces):
-        drawn = faces[:, 3:].clone()
-        drawn[:, :, 48:] = (mel.mean(dim=(1, 2, 3)) / 8 + 0.5)[:, None, None, None]
-        return drawn
-
-
-class KnownExpert:
-    """Embeds lips and sound by how red the one and how loud the other is: perfect on drawn faces."""
-
-    def embed_lips(self, lips):
-        red = lips.unflatten(1, (5, 3))[:, :, 2, 12:42, 30:66].mean(dim=(2, 3))
-        green = lips.unflatten(1, (5, 3))[:, :, 1, 12:42, 30:66].mean(dim=(2, 3))
-        return functional.normalize((red - green) - (red - green).mean(), dim=1)
-
-    def embed_sound(self, mels):
-        loud = mels[:, 0].mean(dim=1)[:, [1, 4, 7, 10, 13]]
-        return functional.normalize(loud - loud.mean(), dim=1)
+from tests.support.lip_networks import Copying, CountingExpert, KnownExpert, Listening
 
 
 @pytest.fixture(scope="module")
@@ -113,20 +85,6 @@ def test_sync_of_faces_that_speak_is_seen(talking_data, held):
     assert truth["sync_confidence"] > 0.2
     copied = measure(Copying(), held, expert)
     assert copied["sync_confidence"] < truth["sync_confidence"] / 2, "a mouth of another time"
-
-
-class CountingExpert:
-    """Embeds the number that is written into lips and sounds as an angle."""
-
-    def embed_lips(self, lips):
-        return _angle(lips[:, 0, 0, 0])
-
-    def embed_sound(self, mels):
-        return _angle(mels[:, 0, 0, 0])
-
-
-def _angle(number):
-    return torch.stack([torch.cos(number), torch.sin(number)], dim=1)
 
 
 def test_cosines_of_every_shift():

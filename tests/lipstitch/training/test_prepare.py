@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-import lipstitch.training.preparation.footage
 from base.errors import CheckpointNotFound, ConfigError, WorkspaceError
 from base.locks import locked
 from lipstitch.job_file.config import RendererConfig
 from lipstitch.progress import Silent
 from lipstitch.training.dataset.facts import VideoFacts
+from lipstitch.training.preparation.footage import prepare_video
 from lipstitch.training.preparation.prepare import DetectorSource, find_videos, prepare_dataset
 from media.audio.reader import read_samples
 from media.clips import Clip
@@ -138,28 +138,29 @@ def test_tracks_keep_inside_the_scenes_that_show_the_face(demo_faces, demo_truth
     )
 
 
-def test_a_second_run_does_nothing_and_says_so(demo_video, demo_faces, tmp_path, reporter, monkeypatch):
+def test_a_second_run_does_nothing_and_says_so(demo_video, demo_faces, tmp_path, reporter):
     out = tmp_path / "faces"
     shutil.copytree(demo_faces, out)
-    monkeypatch.setattr(lipstitch.training.preparation.footage, "_write_faces", lambda *_: 1 / 0)
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (out / "talk").iterdir()}
     prepared = prepare_dataset([demo_video], out, reporter, detector=CASCADE)
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (out / "talk").iterdir()} == before
     assert prepared.num_reused == 1
     assert "1 were prepared already" in reporter.text
     assert prepared.num_rows == len(np.load(demo_faces / "talk" / "frames.npy"))
 
 
-def test_what_a_killed_run_left_is_made_anew(tmp_path, monkeypatch):
+def test_what_a_killed_run_left_is_made_anew(tmp_path):
     video = make_video(tmp_path / "a.mp4", 30, sounds=[Sound()])
     out = tmp_path / "out"
 
-    def die(*_):
-        (out / "a.part" / "crops.npy").write_bytes(b"half")
-        raise KeyboardInterrupt
+    class Killed(CascadeDetector):
+        def detect(self, picture, *, smallest_px=16):
+            (out / "a.part" / "crops.npy").write_bytes(b"half")
+            raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(lipstitch.training.preparation.footage, "_write_faces", die)
-        with pytest.raises(KeyboardInterrupt):
-            prepare_dataset([video], out, Silent(), detector=CASCADE)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_video(video, out / "a", Killed(), min_face_px=64)
+    assert (out / "a.part" / "crops.npy").exists()
     assert not (out / "a").exists()
     prepare_dataset([video], out, Silent(), detector=CASCADE)
     assert sorted(path.name for path in out.iterdir()) == ["a", "lock", "prepare.json"]

@@ -2,25 +2,23 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import lipstitch.training.evaluation.assess
-import lipstitch.training.finetune
 from base.errors import ConfigError, TrainingError
-from lipstitch.training.evaluation.assess import MEANINGS, assess_networks
-from lipstitch.training.evaluation.measures import HeldOut
+from lipstitch.training.equipment import Equipment
+from lipstitch.training.evaluation.assess import MEANINGS, assess_networks, choose_videos
 from lipstitch.training.expert import SyncExpert
-from lipstitch.training.finetune import error_of, find_fault, finetune
+from lipstitch.training.finetune import FinetuneSettings, error_of, find_fault, finetune
 from lipstitch.training.weights import write_network, write_weights
 from renderer.checkpoints import SHIPPED_REGISTRY
 from renderer.networks.base import load_module
 from renderer.networks.compact import CompactNetwork
 from tests.lipstitch.training.conftest import CASCADE
-from tests.lipstitch.training.test_measures import Copying
 
 
 @pytest.fixture(autouse=True)
@@ -43,20 +41,22 @@ def weights(tmp_path_factory):
     return folder
 
 
+QUICK = FinetuneSettings(steps=5, windows=2, judged_rows=10)
+PLAIN = Equipment(detector=CASCADE, device="cpu", threads=1)
+
+
 @pytest.fixture
-def quick(demo_faces, tmp_path, monkeypatch):
-    """Let fine-tuning find the faces prepared, and look at few held-out rows."""
-    shutil.copytree(demo_faces, tmp_path / "a.safetensors.work" / "faces")
-    monkeypatch.setattr(
-        lipstitch.training.finetune, "HeldOut", lambda data, held: HeldOut(data, held[-1:], most_rows=10)
-    )
-    return {"steps": 5, "windows": 2, "threads": 1, "device": "cpu", "detector": CASCADE}
+def work(demo_faces, tmp_path):
+    """Return the work folder of a.safetensors, in which fine-tuning finds the faces prepared."""
+    return shutil.copytree(demo_faces, tmp_path / "a.safetensors.work" / "faces")
 
 
-def test_a_speaker_is_learned_and_the_figures_are_told(demo_video, weights, quick, tmp_path, reporter):
+@pytest.mark.usefixtures("work")
+def test_a_speaker_is_learned_and_the_figures_are_told(demo_video, weights, tmp_path, reporter):
     out = tmp_path / "a.safetensors"
-    quick |= {"learning_rate": 5e-4, "expert": weights / "expert.safetensors"}
-    figures = finetune(weights / "bright.safetensors", [demo_video], out, reporter, **quick)
+    settings = replace(QUICK, learning_rate=5e-4)
+    equipment = replace(PLAIN, expert=weights / "expert.safetensors")
+    figures = finetune(weights / "bright.safetensors", [demo_video], out, reporter, settings, equipment)
     assert isinstance(load_module(out), CompactNetwork)
     stored = json.loads(out.with_name("a.safetensors.json").read_text())
     assert stored["after"] == figures
@@ -65,13 +65,14 @@ def test_a_speaker_is_learned_and_the_figures_are_told(demo_video, weights, quic
     assert any(line.startswith("sync_confidence") for line in reporter.said)
 
 
-def test_a_worse_result_is_refused_and_nothing_is_written(demo_video, weights, quick, tmp_path, reporter):
+@pytest.mark.usefixtures("work")
+def test_a_worse_result_is_refused_and_nothing_is_written(demo_video, tmp_path, reporter):
     """What is good cannot be bettered with steps that leap: the demonstration's network and a rate beyond all sense."""
     out = tmp_path / "a.safetensors"
     shipped = SHIPPED_REGISTRY.parent
-    quick |= {"learning_rate": 0.5}
+    settings = replace(QUICK, learning_rate=0.5)
     with pytest.raises(TrainingError, match=r"nothing was saved: on the footage held out, the \w+ of") as caught:
-        finetune(shipped / "compact.safetensors", [demo_video], out, reporter, **quick)
+        finetune(shipped / "compact.safetensors", [demo_video], out, reporter, settings, PLAIN)
     assert caught.value.exit_code == 8
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors.work"]
 
@@ -106,34 +107,31 @@ def test_what_counts_as_worse(change, fault):
     assert bool(found) == bool(fault)
 
 
-def test_odd_requests_are_refused(demo_video, weights, quick, tmp_path, reporter):
+def test_odd_requests_are_refused(demo_video, weights, tmp_path, reporter):
     bright = weights / "bright.safetensors"
     with pytest.raises(ConfigError, match=r"must end in \.safetensors"):
-        finetune(bright, [demo_video], tmp_path / "a.pth", reporter, **quick)
+        finetune(bright, [demo_video], tmp_path / "a.pth", reporter)
     with pytest.raises(ConfigError, match="is the checkpoint itself"):
-        finetune(bright, [demo_video], bright, reporter, **quick)
+        finetune(bright, [demo_video], bright, reporter)
 
 
 def test_two_networks_are_measured_in_every_respect(demo_video, demo_faces, weights, tmp_path, reporter):
-    work, out = tmp_path / "work", tmp_path / "out.json"
+    work = tmp_path / "work"
     shutil.copytree(demo_faces, work / "faces")
     shortened = json.loads((work / "faces" / "talk" / "facts.json").read_text())
     shortened["tracks"] = [[0, 25]]
     (work / "faces" / "talk" / "facts.json").write_text(json.dumps(shortened))
     shipped = SHIPPED_REGISTRY.parent
-    assess_networks(
+    content = assess_networks(
         shipped / "compact.safetensors",
         weights / "bright.safetensors",
         [demo_video],
-        out,
+        work,
         reporter,
-        expert=weights / "expert.safetensors",
-        work=work,
-        threads=1,
-        detector=CASCADE,
+        Equipment(weights / "expert.safetensors", CASCADE, threads=1),
         speed_rounds=1,
     )
-    content = json.loads(out.read_text())
+    content = json.loads(json.dumps(content))
     for name in ("old", "new"):
         assert content[name].keys() == MEANINGS.keys()
         assert all(isinstance(value, float) and np.isfinite(value) for value in content[name].values())
@@ -150,19 +148,14 @@ def test_two_networks_are_measured_in_every_respect(demo_video, demo_faces, weig
         assert picture.height == 4 * (192 + 14)
 
 
-def test_without_an_expert_the_figures_of_sync_are_null(
-    demo_video, demo_faces, weights, tmp_path, reporter, monkeypatch
-):
-    monkeypatch.setattr(lipstitch.training.evaluation.assess, "_load", lambda *_: Copying())
+def test_without_an_expert_the_figures_of_sync_are_null(demo_video, demo_faces, weights, tmp_path, reporter):
     shutil.copytree(demo_faces, tmp_path / "faces")
     facts = tmp_path / "faces" / "talk" / "facts.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tracks": [[0, 25]]}))
     bright = weights / "bright.safetensors"
-    content = assess_networks(
-        bright, bright, [demo_video], None, reporter, work=tmp_path, detector=CASCADE, speed_rounds=0
-    )
+    content = assess_networks(bright, bright, [demo_video], tmp_path, reporter, PLAIN, speed_rounds=0)
     assert content["new"]["sync_confidence"] is None
     assert content["new"]["l1"] == content["old"]["l1"]
     assert any("--expert" in text for text in reporter.warned)
     with pytest.raises(ConfigError, match="no video is called 'walk'"):
-        assess_networks(bright, bright, [demo_video], None, reporter, held_out=["walk"], work=tmp_path)
+        choose_videos([demo_video], ["walk"])

@@ -20,7 +20,7 @@ from base.errors import CheckpointNotFound, ConfigError, TrainingError, Unsuppor
 from base.files import append_lines
 from lipstitch.progress import Silent
 from lipstitch.training.config import ExpertConfig, load_training
-from lipstitch.training.dataset.dataset import FaceData
+from lipstitch.training.dataset.dataset import FaceData, Split
 from lipstitch.training.dataset.facts import VideoFacts
 from lipstitch.training.expert import SyncExpert, load_expert
 from lipstitch.training.expert_stage import ExpertStage
@@ -33,8 +33,8 @@ from renderer.networks.base import load_module
 from renderer.networks.compact import CompactNetwork
 from renderer.networks.wav2lip import Wav2Lip
 from tests.lipstitch.training.conftest import write_talker
-from tests.lipstitch.training.test_measures import KnownExpert
 from tests.support.jobs import ROOT
+from tests.support.lip_networks import KnownExpert
 
 SHORT = {
     "seed": 3,
@@ -128,7 +128,7 @@ def test_a_stage_that_stops_between_checkpoints_goes_on_exactly(talkers, tmp_pat
     def train(folder, stops_at=None):
         data = FaceData(talkers)
         machine = choose_machine("cpu", "float32", 1)
-        stage = ExpertStage(ExpertConfig(windows=4, group=2), data, data.tracks, [], seed=1, machine=machine)
+        stage = ExpertStage(ExpertConfig(windows=4, group=2), Split(data, data.tracks, []), seed=1, machine=machine)
         step = stage.step
 
         def stopping(number):
@@ -260,9 +260,8 @@ def test_weights_that_diverged_are_not_written(tmp_path):
 
 def test_the_expert_learns_which_sound_opens_the_mouth(talkers):
     data = FaceData(talkers)
-    tracks, held = data.split(["carl"])
     config = ExpertConfig(windows=24, group=8, learning_rate=2e-3, softness=0.0)
-    stage = ExpertStage(config, data, tracks, held, seed=1, machine=choose_machine("cpu", "float32", 1))
+    stage = ExpertStage(config, data.split(["carl"]), seed=1, machine=choose_machine("cpu", "float32", 1))
     losses = [float(stage.step(number)["loss"]) for number in range(14)]
     assert sum(losses[-4:]) < 0.9 * sum(losses[2:6])
 
