@@ -374,7 +374,7 @@ def _write_weights(path, kind, marker):
 
 KINDS = {
     "truncated": "damaged, cut short",
-    "other": "not the weights of Wav2Lip",
+    "other": "not the weights of a lip network",
     "shapes": "lack tensors",
     "pickle": "weights.pth: this",
     "code in zip": "would have to execute code",
