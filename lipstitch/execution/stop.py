@@ -56,7 +56,7 @@ class StopSignals:
 
     def end(self) -> NoReturn:
         """End the process at once, with the last words: what it does at exit can hang, or wait for threads."""
-        self._ending.acquire()  # never released: the one who comes first ends the process
+        self._ending.acquire()  # never released: the first caller ends the process
         sys.stdout.flush()
         os.write(sys.stderr.fileno(), f"{self._last_words}\n".encode(errors="backslashreplace"))
         os._exit(EXIT_STOPPED)

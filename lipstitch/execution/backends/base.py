@@ -58,7 +58,7 @@ class Pool:
     num_ahead: int
     """Clips that are given to the executor at a time, those that wait for a worker included."""
     check: Callable[[], None] = _are_there
-    """Raises RenderError if the workers are lost. Called about once a second while clips are rendered."""
+    """Raises RenderError if the workers are lost. Called about once a second while no clip is finished."""
     explain: Callable[[BaseException], Exception | None] = _unknown
     """Turns what the executor itself raises into an error for the user; None for what it does not know."""
 

@@ -353,7 +353,7 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
 
 
 @needs_dask
-def test_a_worker_that_cannot_load_the_program_is_no_riddle(dask, tmp_path, monkeypatch):
+def test_a_worker_that_cannot_load_the_program_asks_for_the_same_version(dask, tmp_path, monkeypatch):
     (tmp_path / "only_here.py").write_text("def render(): return 1")
     monkeypatch.syspath_prepend(tmp_path)
     from only_here import render
