@@ -20,6 +20,7 @@ from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
+from media.source_video import SourceVideo
 from renderer.networks import base
 from tests.support.jobs import write_job
 
@@ -161,7 +162,7 @@ def share_of(colour, video):
     info = probe(video)
     table = scan_packets(info)
     converter = PictureConverter(info.require_video().orientation)
-    with FrameReader(info, table) as reader:
+    with FrameReader(SourceVideo(info, table)) as reader:
         pictures = [converter.upright_bgr(frame).astype(int) for _, frame in reader.read(range(len(table)))]
     assert len(pictures) == NUM_FRAMES
     shares = [(np.abs(picture - colour).max(axis=2) < 60).mean() for picture in pictures]
