@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
 
-import lipstitch.report.people
-
 import lipstitch.job
+import lipstitch.report.contact_sheet
 from lipstitch.progress import Silent
 from lipstitch.workspace import workspace_folder
 from tests.support.doubles import QUICK_TOOLS, SIZE
@@ -61,6 +60,9 @@ def quick_commands(tools=QUICK_TOOLS):
     """Let the command line, in this process, run quick jobs while the context lasts."""
     with (
         patch("lipstitch.job.run_job", partial(lipstitch.job.run_job, tools=tools)),
-        patch("lipstitch.report.people.list_people", partial(lipstitch.report.people.list_people, tools=tools)),
+        patch(
+            "lipstitch.report.contact_sheet.list_people",
+            partial(lipstitch.report.contact_sheet.list_people, tools=tools),
+        ),
     ):
         yield
