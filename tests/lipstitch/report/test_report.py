@@ -89,7 +89,7 @@ def test_a_report_cannot_be_changed():
 
 def finished(start, stop, outcome, rendered=(), boxes=(), reason="", least_psnr=99.0):
     action = "copy" if outcome == "copied" else "render"
-    clip = Clip(0, start, stop, action, reason, range(start, stop), (), tuple(rendered), 0, 0)
+    clip = Clip(0, start, stop, action, reason, range(start, stop), (), tuple(rendered))
     return RenderedClip(clip, None, outcome, reason, 0, 0.0, boxes=boxes, least_psnr=least_psnr)
 
 
