@@ -126,6 +126,20 @@ class FrameTable:
 
 
 @dataclass(slots=True)
+class HiddenPackets:
+    """The packets that an edit list hides, or that are half a frame. Each array has an entry for each of them."""
+
+    slots: array[int] = field(default_factory=lambda: array("q"))
+    """How many displayed packets come before it."""
+    pts: array[int] = field(default_factory=lambda: array("q"))
+    """Its presentation time in ticks."""
+    stops: array[int] = field(default_factory=lambda: array("q"))
+    """When it would stop being shown, in ticks."""
+    dts: array[int] = field(default_factory=lambda: array("q"))
+    """Its decode time in ticks; the presentation time where the container tells none."""
+
+
+@dataclass(slots=True)
 class PacketIndex:
     """What demuxing tells of the packets of a video, in decode order. It grows while the file is read."""
 
@@ -143,14 +157,7 @@ class PacketIndex:
     """Where the last frame stops being shown, in ticks."""
     new_forms: list[int] = field(default_factory=list)
     """Numbers of displayed packets that say of the form of pictures what none before them said."""
-    hidden_slots: array[int] = field(default_factory=lambda: array("q"))
-    """For each packet that an edit list hides, or that is half a frame, how many displayed ones come before it."""
-    hidden_pts: array[int] = field(default_factory=lambda: array("q"))
-    """Their presentation times in ticks."""
-    hidden_stops: array[int] = field(default_factory=lambda: array("q"))
-    """When they would stop being shown, in ticks."""
-    hidden_dts: array[int] = field(default_factory=lambda: array("q"))
-    """Their decode times in ticks; the presentation times where there are none."""
+    hidden: HiddenPackets = field(default_factory=HiddenPackets)
 
 
 def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> FrameTable:
@@ -190,7 +197,7 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
         clean_entry[frame] = bool(flags[packet] & CLEAN) & clean_exit[frame + 1] & (not led)
     average = average_ticks(video)
     slots = settle_dts(packets.dts if packets.has_dts else None, sorted_pts, frame_of_packet, average)
-    hidden = zip(packets.hidden_slots, packets.hidden_pts, strict=True)
+    hidden = zip(packets.hidden.slots, packets.hidden.pts, strict=True)
     return FrameTable(
         time_base=video.clock.time_base,
         pts=sorted_pts,
@@ -209,7 +216,7 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
 
 def _hidden_head(packets: PacketIndex, first: int, slots: array[int]) -> HiddenHead:
     """Return what is hidden before the first frame, shown at `first` ticks; slots: of the displayed packets."""
-    hidden = [*zip(packets.hidden_slots, packets.hidden_pts, packets.hidden_stops, packets.hidden_dts, strict=True)]
+    hidden = [*zip(packets.hidden.slots, packets.hidden.pts, packets.hidden.stops, packets.hidden.dts, strict=True)]
     if any(slot == 0 and pts > first for slot, pts, _, _ in hidden):  # shown later, but decoded before all frames
         return "other"
     head = [(slot, 0, stop, dts) for slot, pts, stop, dts in hidden if pts < first]
