@@ -15,17 +15,8 @@ from base.errors import UnreadableMedia, UnsupportedMedia
 from media.bitstream.units import AnyPacket, is_clean_keyframe, length_prefix_size, sequence_sets
 from media.info import MediaInfo, VideoInfo
 from media.packets.field_pairs import is_hidden, join_fields
-from media.packets.frame_table import (
-    CLEAN,
-    DESCRIPTION_SHIFT,
-    KEYFRAME,
-    MOST_DESCRIPTIONS,
-    FrameTable,
-    PacketIndex,
-    build_decoded_table,
-    build_frame_table,
-    build_shown_table,
-)
+from media.packets.frame_table import FrameTable, build_decoded_table, build_frame_table, build_shown_table
+from media.packets.packet_index import CLEAN, DESCRIPTION_SHIFT, KEYFRAME, MOST_DESCRIPTIONS, PacketIndex
 from media.probe import open_input
 
 NUM_ORDERED_FRAMES = 64
