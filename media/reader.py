@@ -167,7 +167,7 @@ class FrameReader:
         keyframe, step = self._table.keyframe_before(frame), 1
         while keyframe > 0:
             wanted = self._table.packet_pts(keyframe)
-            if self._table.descriptions:  # not every container tells them again behind a seek
+            if self._table.changes.descriptions:  # not every container tells them again behind a seek
                 self._reopen(self._table.extradata_at(keyframe))
             try:
                 self._container.seek(wanted, stream=self._stream)
@@ -235,7 +235,10 @@ def check_one_format(source: SourceVideo) -> None:
 
     It can only where parameter sets do; the first MOST_FORMS frames of such places are decoded.
     """
-    places = {*source.table.new_forms, *(description.frames[0] for description in source.table.descriptions)}
+    places = {
+        *source.table.changes.new_forms,
+        *(description.frames[0] for description in source.table.changes.descriptions),
+    }
     with FrameReader(source, num_threads=1) as reader:
         for frame in sorted(places)[:MOST_FORMS]:
             for _ in reader.read((frame,)):

@@ -247,19 +247,19 @@ class _Copies:
             return FOREIGN_REASON
         if rendered:
             return SEAM_REASON
-        has_hidden = bisect_left(table.hidden, first) < bisect_right(table.hidden, last)
-        return HIDDEN_REASON if has_hidden or (first == 0 and table.hidden_head != "none") else SEAM_REASON
+        has_hidden = bisect_left(table.hidden.slots, first) < bisect_right(table.hidden.slots, last)
+        return HIDDEN_REASON if has_hidden or (first == 0 and table.hidden.head != "none") else SEAM_REASON
 
 
 def _choose_copies(
     table: FrameTable, timeline: OutputTimeline, rendered: Sequence[Interval], rule: CopyRule
 ) -> _Copies:
     """Return what is copied: if parameter sets change, the frames of those sets that allow most to be copied."""
-    keeps_head = rule.may_hide and timeline.is_source and table.hidden_head == "negative"
-    begins_clean = keeps_head or table.hidden_head == "none"
+    keeps_head = rule.may_hide and timeline.is_source and table.hidden.head == "negative"
+    begins_clean = keeps_head or table.hidden.head == "none"
     encoded = rendered if not rule.reencode_reason else [(0, len(timeline))]
     candidates = []
-    for extradata in dict.fromkeys([None, *(description.extradata for description in table.descriptions)]):
+    for extradata in dict.fromkeys([None, *(description.extradata for description in table.changes.descriptions)]):
         foreign = tuple(table.foreign_to(extradata))
         pieces = _pieces(table, timeline, encoded, foreign, begins_clean=begins_clean)
         candidates.append(_Copies(tuple(pieces), foreign))
@@ -304,11 +304,11 @@ def _copyable(
     """
     shift = run.source_frame - run.start_frame
     start, stop = gap[0] + shift, gap[1] + shift
-    hidden = table.hidden[bisect_left(table.hidden, start + 1) : bisect_left(table.hidden, stop)]
+    hidden = table.hidden.slots[bisect_left(table.hidden.slots, start + 1) : bisect_left(table.hidden.slots, stop)]
     for first, last in complement(foreign, start, stop):
         for part in pairwise([first, *(slot for slot in dict.fromkeys(hidden) if first < slot < last), last]):
-            entry = 0 if part[0] == 0 and begins_clean else table.clean_entry.find(1, *part)
-            leave = table.clean_exit.rfind(1, 0, part[1] + 1)
+            entry = 0 if part[0] == 0 and begins_clean else table.clean.entry.find(1, *part)
+            leave = table.clean.exit.rfind(1, 0, part[1] + 1)
             if 0 <= entry < leave:
                 yield (entry - shift, leave - shift)
 

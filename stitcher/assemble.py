@@ -194,7 +194,7 @@ class Assembly:
         """
         if not packet.is_discard or self._hides or packet.pts is None:
             return False
-        if self._table.hidden_head != "none":
+        if self._table.hidden.head != "none":
             return True
         return (packet.pts + (packet.duration or 0)) * packet.time_base < first - PRIMING_SECONDS
 

@@ -108,7 +108,7 @@ class VideoPacketSource:
         self.num_released = 0
         self._num_due = 0
         copies_head = bool(clips) and clips[0].path is None and timeline.is_source
-        self.keeps_hidden_head = copies_head and table.hidden_head == "negative" and not table.clean_entry[0]
+        self.keeps_hidden_head = copies_head and table.hidden.head == "negative" and not table.clean.entry[0]
         """Whether what an edit list hides before the first frame stands in the output, too: its first frames are
         copied, and refer to it."""
         self.payloads = array("L")

@@ -121,9 +121,9 @@ def choose_stream(source: SourceVideo, *, crf: int, preset: str, muxer: str) -> 
 
 def _all_sets(video: VideoInfo, table: FrameTable) -> bytes:
     """Return extradata with every parameter set whose number is taken; that of the stream where nothing comes anew."""
-    if video.codec != "h264" or not table.descriptions:
+    if video.codec != "h264" or not table.changes.descriptions:
         return video.coded.extradata
-    told = [video.coded.extradata, *(each.extradata for each in table.descriptions)]
+    told = [video.coded.extradata, *(each.extradata for each in table.changes.descriptions)]
     return join_units((unit for extradata in told for unit in parameter_sets("h264", extradata)), 0)
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 from base.errors import UnsupportedMedia
 from media.info import VideoInfo
 from media.intervals import Interval, complement, merge
+from media.packets.packet_index import CLEAN, DESCRIPTION_SHIFT, KEYFRAME, PacketIndex
 
 PacketsTell = Literal["frames", "decoding", "nothing"]
 HiddenHead = Literal["none", "negative", "other"]
@@ -24,12 +25,6 @@ LEADING_MAY_GO = ("hevc", "mpeg1video", "mpeg2video")
 """Codecs in which the pictures that lead a keyframe can be left out behind it without harm to what follows."""
 
 
-KEYFRAME, CLEAN = 1, 2
-"""Flags of a packet: a keyframe; one of a kind that later packets cannot reach back over."""
-DESCRIPTION_SHIFT, MOST_DESCRIPTIONS = 2, 64
-"""Where the number of the parameter sets stands among a packet's flags, and how many there can be."""
-
-
 @dataclass(frozen=True, slots=True)
 class SampleDescription:
     """Frames that need other parameter sets than the stream begins with."""
@@ -37,6 +32,40 @@ class SampleDescription:
     frames: Interval
     extradata: bytes
     """Configuration record or, in Annex B, parameter sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterChanges:
+    """Where the parameter sets of a stream change."""
+
+    descriptions: tuple[SampleDescription, ...] = ()
+    """What the container says anew of parameter sets, in order of their frames."""
+    new_forms: tuple[int, ...] = ()
+    """Frames that say of the form of pictures, inside the stream, what none before them said."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanCuts:
+    """Where copying may resume and stop."""
+
+    entry: bytes
+    """1 for each frame at which copying may resume: it and all later frames can be copied, and refer to nothing
+    before. (In HEVC, pictures that lead it may follow it in decode order; they are not copied.)"""
+    exit: bytes
+    """1 for each k, 0 to the number of frames, where the first k packets are exactly the first k frames shown:
+    copying may stop before frame k."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenSlots:
+    """Where packets stand that are not displayed."""
+
+    head: HiddenHead = "none"
+    """What an edit list hides of the packets that the first frames may refer to. none: nothing. negative: packets that
+    stop being shown by 0 and whose decode times fit between the slots, so that an output's edit list can hide them.
+    other: packets that no output can hide."""
+    slots: array[int] = field(default_factory=lambda: array("q"))
+    """Where the other hidden packets stand: for each the slot of the displayed packet behind it, non-decreasing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +81,7 @@ class FrameTable:
     """Frame index carried by the i-th displayed packet in decode order."""
     keyframe: bytes
     """1 for each frame whose packet is a keyframe, by frame index."""
-    clean_entry: bytes
-    """1 for each frame at which copying may resume: it and all later frames can be copied, and refer to nothing
-    before. (In HEVC, pictures that lead it may follow it in decode order; they are not copied.)"""
-    clean_exit: bytes
-    """1 for each k, 0 to the number of frames, where the first k packets are exactly the first k frames shown:
-    copying may stop before frame k."""
+    clean: CleanCuts
     end_pts: int
     """Where the last frame stops being shown, in ticks."""
     packets_tell: PacketsTell = "frames"
@@ -65,32 +89,23 @@ class FrameTable:
     packet in decode order carries pts[i], whichever frame it holds. nothing: which packets are shown is known from
     decoding alone; decode_order means nothing. Packets are copied in the first case only; decoded frames carry the
     times of their packets in all."""
-    hidden_head: HiddenHead = "none"
-    """What an edit list hides of the packets that the first frames may refer to. none: nothing. negative: packets that
-    stop being shown by 0 and whose decode times fit between the slots, so that an output's edit list can hide them.
-    other: packets that no output can hide."""
-    hidden: array[int] = field(default_factory=lambda: array("q"))
-    """Where the other hidden packets stand: for each the slot of the displayed packet behind it, non-decreasing."""
-    descriptions: tuple[SampleDescription, ...] = ()
-    """What the container says anew of parameter sets, in order of their frames."""
+    hidden: HiddenSlots = field(default_factory=HiddenSlots)
+    changes: ParameterChanges = field(default_factory=ParameterChanges)
 
     def foreign_to(self, extradata: bytes | None) -> list[Interval]:
         """Return the frames that need other parameter sets than these: sorted, disjoint.
 
         None: those that the stream begins with. Frames that one stream of an output is copied from need the same.
         """
-        described = [each.frames for each in self.descriptions if each.extradata != extradata]
+        described = [each.frames for each in self.changes.descriptions if each.extradata != extradata]
         if extradata is None:
             return described
-        return merge([*described, *complement([each.frames for each in self.descriptions], 0, len(self))])
+        return merge([*described, *complement([each.frames for each in self.changes.descriptions], 0, len(self))])
 
     def extradata_at(self, frame: int) -> bytes | None:
         """Return what a decoder that begins at a frame has to know; None: what the stream begins with."""
-        found = (each for each in self.descriptions if each.frames[0] <= frame < each.frames[1])
+        found = (each for each in self.changes.descriptions if each.frames[0] <= frame < each.frames[1])
         return next((each.extradata for each in found), None)
-
-    new_forms: tuple[int, ...] = ()
-    """Frames that say of the form of pictures, inside the stream, what none before them said."""
 
     @property
     def tells_decoding(self) -> bool:
@@ -123,34 +138,6 @@ class FrameTable:
     def keyframe_before(self, frame: int) -> int:
         """Return the last keyframe at or before a frame; 0 if there is none."""
         return max(self.keyframe.rfind(1, 0, frame + 1), 0)
-
-
-@dataclass(slots=True)
-class PacketIndex:
-    """What demuxing tells of the packets of a video, in decode order. It grows while the file is read."""
-
-    pts: array[int] = field(default_factory=lambda: array("q"))
-    """Presentation times of the displayed packets in ticks."""
-    dts: array[int] = field(default_factory=lambda: array("q"))
-    """Decode times of the displayed packets in ticks."""
-    has_dts: bool = True
-    """Whether the container tells all of them."""
-    flags: bytearray = field(default_factory=bytearray)
-    """KEYFRAME and CLEAN of each displayed packet, and the number of its entry in `extradata`."""
-    extradata: list[bytes] = field(default_factory=list)
-    """What the container says of parameter sets: first what the stream begins with, then what comes anew."""
-    end_pts: int = 0
-    """Where the last frame stops being shown, in ticks."""
-    new_forms: list[int] = field(default_factory=list)
-    """Numbers of displayed packets that say of the form of pictures what none before them said."""
-    hidden_slots: array[int] = field(default_factory=lambda: array("q"))
-    """For each packet that an edit list hides, or that is half a frame, how many displayed ones come before it."""
-    hidden_pts: array[int] = field(default_factory=lambda: array("q"))
-    """Their presentation times in ticks."""
-    hidden_stops: array[int] = field(default_factory=lambda: array("q"))
-    """When they would stop being shown, in ticks."""
-    hidden_dts: array[int] = field(default_factory=lambda: array("q"))
-    """Their decode times in ticks; the presentation times where there are none."""
 
 
 def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> FrameTable:
@@ -190,26 +177,28 @@ def build_frame_table(path: str, video: VideoInfo, packets: PacketIndex) -> Fram
         clean_entry[frame] = bool(flags[packet] & CLEAN) & clean_exit[frame + 1] & (not led)
     average = average_ticks(video)
     slots = settle_dts(packets.dts if packets.has_dts else None, sorted_pts, frame_of_packet, average)
-    hidden = zip(packets.hidden_slots, packets.hidden_pts, strict=True)
+    hidden = zip(packets.hidden.slots, packets.hidden.pts, strict=True)
     return FrameTable(
         time_base=video.clock.time_base,
         pts=sorted_pts,
         dts=slots,
         decode_order=frame_of_packet,
         keyframe=bytes(keyframe),
-        clean_entry=bytes(clean_entry),
-        clean_exit=bytes(clean_exit),
+        clean=CleanCuts(bytes(clean_entry), bytes(clean_exit)),
         end_pts=packets.end_pts if packets.end_pts > sorted_pts[-1] else sorted_pts[-1] + average,
-        hidden_head=_hidden_head(packets, sorted_pts[0], slots),
-        hidden=array("q", (slot for slot, ticks in hidden if ticks >= sorted_pts[0])),
-        descriptions=_descriptions(packets, order),
-        new_forms=tuple(frame_of_packet[packet] for packet in packets.new_forms),
+        hidden=HiddenSlots(
+            _hidden_head(packets, sorted_pts[0], slots),
+            array("q", (slot for slot, ticks in hidden if ticks >= sorted_pts[0])),
+        ),
+        changes=ParameterChanges(
+            _descriptions(packets, order), tuple(frame_of_packet[packet] for packet in packets.new_forms)
+        ),
     )
 
 
 def _hidden_head(packets: PacketIndex, first: int, slots: array[int]) -> HiddenHead:
     """Return what is hidden before the first frame, shown at `first` ticks; slots: of the displayed packets."""
-    hidden = [*zip(packets.hidden_slots, packets.hidden_pts, packets.hidden_stops, packets.hidden_dts, strict=True)]
+    hidden = [*zip(packets.hidden.slots, packets.hidden.pts, packets.hidden.stops, packets.hidden.dts, strict=True)]
     if any(slot == 0 and pts > first for slot, pts, _, _ in hidden):  # shown later, but decoded before all frames
         return "other"
     head = [(slot, 0, stop, dts) for slot, pts, stop, dts in hidden if pts < first]
@@ -255,8 +244,7 @@ def build_shown_table(video: VideoInfo, packets: PacketIndex, shown: Sequence[in
         dts=rebuild_dts(pts, order),
         decode_order=order,
         keyframe=bytes(ticks in keyframes for ticks in pts),
-        clean_entry=nothing[1:],
-        clean_exit=nothing,
+        clean=CleanCuts(nothing[1:], nothing),
         end_pts=packets.end_pts if packets.end_pts > pts[-1] else pts[-1] + average_ticks(video),
         packets_tell="nothing",
     )
@@ -291,8 +279,7 @@ def build_decoded_table(video: VideoInfo, packets: PacketIndex, dts: array[int],
         dts=dts,
         decode_order=frame_of_packet,
         keyframe=bytes(keyframe),
-        clean_entry=nothing[1:],
-        clean_exit=nothing,
+        clean=CleanCuts(nothing[1:], nothing),
         end_pts=packets.end_pts if packets.end_pts > pts[-1] else pts[-1] + average_ticks(video),
         packets_tell="decoding",
     )

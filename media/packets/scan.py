@@ -15,17 +15,8 @@ from base.errors import UnreadableMedia, UnsupportedMedia
 from media.bitstream.units import AnyPacket, is_clean_keyframe, length_prefix_size, sequence_sets
 from media.info import MediaInfo, VideoInfo
 from media.packets.field_pairs import is_hidden, join_fields
-from media.packets.frame_table import (
-    CLEAN,
-    DESCRIPTION_SHIFT,
-    KEYFRAME,
-    MOST_DESCRIPTIONS,
-    FrameTable,
-    PacketIndex,
-    build_decoded_table,
-    build_frame_table,
-    build_shown_table,
-)
+from media.packets.frame_table import FrameTable, build_decoded_table, build_frame_table, build_shown_table
+from media.packets.packet_index import CLEAN, DESCRIPTION_SHIFT, KEYFRAME, MOST_DESCRIPTIONS, PacketIndex
 from media.probe import open_input
 
 NUM_ORDERED_FRAMES = 64
@@ -62,7 +53,7 @@ def scan_packets(info: MediaInfo, each: Callable[[AnyPacket], None] = lambda pac
         raise UnreadableMedia(f"{info.path}: the video stream holds no frame. Check that the file is complete.")
     table = build_frame_table(info.path, video, packets)
     in_order = all(packet == frame for packet, frame in enumerate(table.decode_order))
-    if any(table.pts[0] < ticks < table.pts[-1] for ticks in packets.hidden_pts):  # frames are cut out of the middle
+    if any(table.pts[0] < ticks < table.pts[-1] for ticks in packets.hidden.pts):  # frames are cut out of the middle
         shown = _decode(info)
         whole = shown.is_damaged or _agree(table.pts, shown.times)
         return table if whole else build_shown_table(video, packets, shown.times)
@@ -91,10 +82,10 @@ def _index_packets(info: MediaInfo, video: VideoInfo, each: Callable[[AnyPacket]
                 number = _description(info.path, packets, bytes(packet.get_sidedata("new_extradata")))
             if is_hidden(packet):
                 if packet.pts is not None:
-                    packets.hidden_slots.append(len(packets.pts))
-                    packets.hidden_pts.append(packet.pts)
-                    packets.hidden_stops.append(packet.pts + (packet.duration or 1))
-                    packets.hidden_dts.append(packet.pts if packet.dts is None else packet.dts)
+                    packets.hidden.slots.append(len(packets.pts))
+                    packets.hidden.pts.append(packet.pts)
+                    packets.hidden.stops.append(packet.pts + (packet.duration or 1))
+                    packets.hidden.dts.append(packet.pts if packet.dts is None else packet.dts)
                 continue
             if packet.pts is None:
                 raise UnsupportedMedia(f"{info.path}: frame {len(packets.pts)} has no time. Remux the file first.")

@@ -18,7 +18,7 @@ from base.errors import WorkspaceError
 from base.files import atomic_file, disk_errors
 from lipstitch.job_file.coding import AudioConfig
 from lipstitch.workspace import Workspace, fingerprint
-from media.packets.frame_table import FrameTable
+from media.packets.frame_table import CleanCuts, FrameTable
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "0123456789abcdef01234567"
@@ -246,7 +246,9 @@ def test_whatever_differs_gives_another_key():
 
 def _table(pts=(0, 1, 2), keyframe=b"\1\0\0"):
     ticks = array("q", pts)
-    return FrameTable(Fraction(1, 25), ticks, ticks, array("q", [0, 1, 2]), keyframe, keyframe, b"\1\1\1\1", 3)
+    return FrameTable(
+        Fraction(1, 25), ticks, ticks, array("q", [0, 1, 2]), keyframe, CleanCuts(keyframe, b"\1\1\1\1"), 3
+    )
 
 
 def test_a_fingerprint_follows_the_content_alone(tmp_path):

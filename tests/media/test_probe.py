@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from base.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.orientation import UPRIGHT
-from media.packets.frame_table import PacketIndex, build_frame_table, rebuild_dts, settle_dts
+from media.packets.frame_table import build_frame_table, rebuild_dts, settle_dts
+from media.packets.packet_index import PacketIndex
 from media.packets.scan import scan_packets
 from media.probe import probe
 from tests.support.synthetic import (
@@ -203,7 +204,7 @@ def test_clean_exits_are_where_the_decoder_has_all_it_needs(source):
         shown.add(packet.pts)
         if shown == set(times[:number]):
             complete.append(number)
-    assert marked(table.clean_exit) == complete
+    assert marked(table.clean.exit) == complete
 
 
 def decode_from(path, table, frame):
@@ -233,7 +234,7 @@ CLEAN_ENTRIES = {
 
 def test_clean_entries_decode_alone_to_the_same_pixels(source):
     path, table = source
-    entries = marked(table.clean_entry)
+    entries = marked(table.clean.entry)
     assert entries == CLEAN_ENTRIES.get(path.name, [0, 12, 24, 36, 48])
     truth = {seconds: pixels for seconds, _, pixels in decode_all(path)}
     for frame in entries:
@@ -276,7 +277,7 @@ def test_times_that_run_back_are_refused(tmp_path):
 def test_leading_pictures_may_be_left_out_of_some_codecs(tmp_path, codec, clean):
     video = replace(probe(make_video(tmp_path / "a.mp4", 3)).require_video(), codec=codec)
     table = build_frame_table("a", video, packet_index([0, 3, 1, 2, 4], [3, 3, 0, 0, 0], 5))
-    assert marked(table.clean_entry) == clean
+    assert marked(table.clean.entry) == clean
 
 
 def test_slots_that_are_equal_or_late_are_moved_a_little():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from media.faces import FaceBox, FacePath
 from media.intervals import complement, contains, even_pieces, intersect, merge
-from media.packets.frame_table import FrameTable
+from media.packets.frame_table import CleanCuts, FrameTable
 from media.timeline import FrameRun, OutputTimeline
 
 messy = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8)
@@ -75,7 +75,9 @@ def frame_table(pts, keyframes=(), end=None):
     flags = bytes(frame in keyframes for frame in range(len(pts)))
     ticks = array("q", pts)
     order = array("q", range(len(pts)))
-    return FrameTable(Fraction(1, 30000), ticks, ticks, order, flags, flags, bytes(len(pts) + 1), end or pts[-1] + 1001)
+    return FrameTable(
+        Fraction(1, 30000), ticks, ticks, order, flags, CleanCuts(flags, bytes(len(pts) + 1)), end or pts[-1] + 1001
+    )
 
 
 def test_seconds_count_from_the_first_frame():

@@ -16,7 +16,8 @@ from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, ident
 from media.coding.output_codec import choose_stream
 from media.coding.writer import least_psnr
 from media.info import VideoClock
-from media.packets.frame_table import PacketIndex, build_decoded_table
+from media.packets.frame_table import build_decoded_table
+from media.packets.packet_index import PacketIndex
 from media.packets.scan import scan_packets
 from media.picture import plane_views, unranged
 from media.probe import probe
@@ -150,7 +151,7 @@ def test_a_packet_without_a_frame_stands_behind_what_came_before_it():
     assert list(table.decode_order) == [0, 2, 1, 3, 5, 4, 6]
     assert [table.frame_of(ticks) for ticks in range(9, 18)] == [None, 0, 2, 1, 3, 5, 4, 6, None]
     assert (table.pts, table.end_pts, table.tells_decoding) == (pts, 17, True)
-    assert not any(table.clean_entry + table.clean_exit)
+    assert not any(table.clean.entry + table.clean.exit)
 
 
 @pytest.mark.parametrize("name", ["packed.avi", "theora.ogv"])

@@ -15,7 +15,8 @@ from media.faces import FaceBox, FacePath
 from media.info import CodedForm, ColourTags, DisplayTags, VideoClock, VideoInfo
 from media.intervals import complement, merge
 from media.orientation import PLAIN
-from media.packets.frame_table import PacketIndex, build_frame_table
+from media.packets.frame_table import build_frame_table
+from media.packets.packet_index import PacketIndex
 from segmenter.planner import EXTENDED_REASON, SEAM_REASON, ClipSettings, CopyRule, plan_clips
 from stitcher.bitstream_joins import copied_order, decode_slots
 
@@ -175,8 +176,8 @@ def test_copied_clips_are_all_that_packets_allow(case):
             start, stop = max(start, run.start_frame), min(stop, run.stop_frame)
             if start >= stop:
                 continue
-            entries = [f for f in range(start, stop) if f + shift == 0 or table.clean_entry[f + shift]]
-            exits = [f for f in range(start, stop + 1) if table.clean_exit[f + shift]]
+            entries = [f for f in range(start, stop) if f + shift == 0 or table.clean.entry[f + shift]]
+            exits = [f for f in range(start, stop + 1) if table.clean.exit[f + shift]]
             wanted |= members([(entries[0], exits[-1])] if entries and exits else [])
     assert copied == wanted
 
@@ -242,7 +243,7 @@ def test_the_head_of_a_copied_clip_needs_nothing_before_it(case):
         order = copied_order(table, clip)
         assert order[0] == clip.source_frames[0]
         assert table.keyframe[order[0]]
-        assert table.clean_entry[order[0]]
+        assert table.clean.entry[order[0]]
 
 
 # Known cases

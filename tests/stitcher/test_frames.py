@@ -10,7 +10,7 @@ import pytest
 
 import tests.support.zoo
 from base.errors import ContractBroken, UnsupportedMedia
-from media.packets.frame_table import FrameTable
+from media.packets.frame_table import FrameTable, ParameterChanges
 from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
@@ -204,7 +204,7 @@ def as_flv(path, output):
 def test_a_second_sequence_header(tmp_path, faces, result):
     """FLV tells the sets when they change, and not again behind a seek."""
     source = as_flv(make_two(tmp_path), tmp_path / "both.flv")
-    assert [each.frames for each in scan_packets(probe(source)).descriptions] == [(24, 48)]
+    assert [each.frames for each in scan_packets(probe(source)).changes.descriptions] == [(24, 48)]
     output = produce(source, tmp_path / result, faces)
     check(source, output)
     assert output.copied
@@ -215,7 +215,9 @@ def test_the_check_sees_frames_that_were_copied_under_other_sets(tmp_path, monke
     source = make_two(tmp_path)
     heard = scan_packets(probe(source))
     with monkeypatch.context() as patch:
-        patch.setattr(tests.support.zoo, "scan_packets", lambda info: replace(scan_packets(info), descriptions=()))
+        patch.setattr(
+            tests.support.zoo, "scan_packets", lambda info: replace(scan_packets(info), changes=ParameterChanges())
+        )
         output = produce(source, tmp_path / "out.mp4", [(2, 5)])
     output = replace(output, source=replace(output.source, table=heard))
     with pytest.raises(ContractBroken, match=r"^(Same frames|Untouched pixels): "):

@@ -157,7 +157,7 @@ def test_the_table_of_a_trimmed_file(tmp_path):
     """Hidden before the first frame, and hidden in the middle of what is decoded for the last ones."""
     table = scan_packets(probe(make_trim(tmp_path, 14, 33, b_frames=2, gop=12)))
     assert len(table) == 19
-    assert table.hidden_head == "negative"
-    assert list(table.hidden)[:1] == [17]  # the anchor of the last two frames, shown behind them
+    assert table.hidden.head == "negative"
+    assert list(table.hidden.slots)[:1] == [17]  # the anchor of the last two frames, shown behind them
     plain = scan_packets(probe(Path(make_video(tmp_path / "plain.mp4", NUM_FRAMES, size=(96, 64)))))
-    assert (plain.hidden_head, len(plain.hidden), plain.descriptions) == ("none", 0, ())
+    assert (plain.hidden.head, len(plain.hidden.slots), plain.changes.descriptions) == ("none", 0, ())

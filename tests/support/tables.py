@@ -3,7 +3,7 @@
 from array import array
 from fractions import Fraction
 
-from media.packets.frame_table import FrameTable
+from media.packets.frame_table import CleanCuts, FrameTable
 
 
 def table_of(times, time_base=Fraction(1, 1000)):
@@ -17,7 +17,6 @@ def table_of(times, time_base=Fraction(1, 1000)):
         dts=pts,
         decode_order=array("q", range(num_frames)),
         keyframe=flags,
-        clean_entry=flags,
-        clean_exit=flags + b"\1",
+        clean=CleanCuts(flags, flags + b"\1"),
         end_pts=pts[-1] + (pts[-1] - pts[-2] if num_frames > 1 else 40),
     )

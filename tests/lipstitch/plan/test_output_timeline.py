@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
-from media.packets.frame_table import FrameTable
+from media.packets.frame_table import CleanCuts, FrameTable
 
 TICK = Fraction(1, 1000)
 
@@ -24,7 +24,7 @@ def tables(draw):
 
 def frame_table(pts, end_pts):
     ticks, flags = array("q", pts), bytes(len(pts))
-    return FrameTable(TICK, ticks, ticks, array("q", range(len(pts))), flags, flags, flags, end_pts)
+    return FrameTable(TICK, ticks, ticks, array("q", range(len(pts))), flags, CleanCuts(flags, flags), end_pts)
 
 
 def source_frames(timeline):

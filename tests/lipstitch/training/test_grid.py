@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from lipstitch.training.dataset.grid import grid_segments, within_sound
-from media.packets.frame_table import FrameTable
+from media.packets.frame_table import CleanCuts, FrameTable
 
 
 def table_of(times):
@@ -14,7 +14,13 @@ def table_of(times):
     pts = array("q", times)
     ones = bytes([1] * len(pts))
     return FrameTable(
-        Fraction(1, 3000), pts, pts, array("q", range(len(pts))), ones, ones, ones + b"\1", 2 * pts[-1] - pts[-2]
+        Fraction(1, 3000),
+        pts,
+        pts,
+        array("q", range(len(pts))),
+        ones,
+        CleanCuts(ones, ones + b"\1"),
+        2 * pts[-1] - pts[-2],
     )
 
 
