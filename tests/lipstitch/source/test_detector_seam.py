@@ -98,3 +98,16 @@ def test_an_unknown_detector_is_refused_with_the_names_of_all(middle, tmp_path):
         ConfigError, match=r"segmenter.detector \(now 'edge'\): give auto, cascade, middle or retinaface"
     ):
         load_job(job(tmp_path, detector="edge"))
+
+
+@pytest.mark.parametrize(
+    ("detector", "weights"),
+    [("auto", "retinaface_mobilenet"), ("cascade", "retinaface_mobilenet"), ("middle", "middle_weights")],
+)
+def test_weights_are_those_of_the_detector_or_else_of_the_preferred_one(
+    middle, monkeypatch, tmp_path, detector, weights
+):
+    monkeypatch.setattr(middle, "weights", "middle_weights")
+    assert load_job(job(tmp_path, detector=detector)).segmenter.detector_checkpoint == weights
+    named = load_job(job(tmp_path, detector=detector, detector_checkpoint="own.pth"))
+    assert named.segmenter.detector_checkpoint == str(tmp_path / "own.pth")
