@@ -31,7 +31,7 @@ class FirstPicture:
     lasting_sei: tuple[bytes, ...]
     """H.264 and HEVC: units that speak of the whole video."""
     beside: tuple[str, ...]
-    """What travels beside the picture of the first packet (media.beside)."""
+    """What travels beside the picture of the first packet (media.bitstream.side_data)."""
     display_matrix: DisplayMatrix
     """How the container says that pictures are shown; PLAIN if it does not."""
     field_order: int

@@ -10,7 +10,7 @@ LARGE_FUNCTIONS = {
 MOST_LARGE_FUNCTIONS = 5
 LARGE_TYPES = {
     "lipstitch/job_file/config.py:RendererConfig": "the keys of a section of the job file",
-    "lipstitch/job_file/config.py:SegmenterConfig": "the keys of a section of the job file",
+    "lipstitch/job_file/segmenter.py:SegmenterConfig": "the keys of a section of the job file",
     "lipstitch/report/report.py:Report": "the keys of report.json",
     "lipstitch/training/config.py:ExpertConfig": "the keys of a section of the training file",
     "lipstitch/training/config.py:GeneratorConfig": "the keys of a section of the training file",

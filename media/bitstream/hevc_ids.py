@@ -2,7 +2,7 @@
 
 An MP4 track of the kind hvc1 holds its parameter sets outside of the stream, so those of two encoders must not have the
 same ids; and x265 gives 0 to all of its own. The syntax is that of ITU-T H.265 7.3.2 and 7.3.6.1. What is read is what
-x265 writes with the options of media.coding: one layer, P and I slices, references told by each slice.
+x265 writes with the options of media.coding.encoder_options: one layer, P and I slices, references told by each slice.
 """
 
 from __future__ import annotations
