@@ -224,9 +224,9 @@ def test_a_job_whose_file_breaks_a_promise_gives_it_no_name(folder, monkeypatch)
     original = lipstitch.execution.write_output.assemble
 
     def late(*arguments, **keys):
-        source, timeline, clips, sound, *rest = arguments
+        video, sound, *rest = arguments
         sound = type(sound)(sound.path, sound.stream_index, sound.offset + Fraction(1, 100), sound.kind, sound.note)
-        return original(source, timeline, clips, sound, *rest, **keys)
+        return original(video, sound, *rest, **keys)
 
     monkeypatch.setattr(lipstitch.execution.write_output, "assemble", late)
     job = load_job(folder / "job.yaml", ["stitcher.verify=full", "output=late.mp4"])
