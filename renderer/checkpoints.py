@@ -7,6 +7,7 @@ It serves the weights of every stage, and needs no torch.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import pooch
-import tomllib
 
 from base.content import hash_once
 from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
