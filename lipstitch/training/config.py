@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from base.settings import FilePath, load_settings
 
@@ -15,11 +15,79 @@ Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 class _Model(BaseModel):
+    """A section of the training file.
+
+    A key of one of its groups may also stand in the section itself, where it stood before there were groups.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _group(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        sections = {name: field.annotation for name, field in cls.model_fields.items()}
+        groups = {
+            name: model for name, model in sections.items() if isinstance(model, type) and issubclass(model, _Group)
+        }
+        grouped = dict(values)
+        for name, model in groups.items():
+            own = {key: grouped.pop(key) for key in model.model_fields if key in grouped}
+            if own and isinstance(inside := grouped.get(name, {}), dict):
+                grouped[name] = {**inside, **own}
+        return grouped
 
-class _StageConfig(_Model):
-    """What both stages have."""
+
+class _Group(_Model):
+    """Keys of a section that belong together."""
+
+
+class PaceConfig(_Group):
+    """How a stage warms up, decays and saves."""
+
+    warmup_steps: int = Field(default=100, ge=0, description="Steps over which the learning rate rises.")
+    decay_share: float = Field(
+        default=0.3, gt=0, le=1, description="Share of the steps at the end, over which it falls."
+    )
+    check_every: int = Field(default=500, ge=1, description="Steps between figures of held-out people and a picture.")
+    save_every: int = Field(default=250, ge=1, description="Steps between checkpoints of the training.")
+
+
+class ExpertAugmentation(_Group):
+    """How faces and sounds are changed before the expert sees them."""
+
+    face_strength: float = Field(default=1.0, ge=0, le=1, description="Augmentation of faces.")
+    sound_strength: float = Field(default=1.0, ge=0, le=1, description="Augmentation of sound.")
+    softness: Share = Field(default=1.0, description="Most blur of the faces, so that it does not go by sharpness.")
+
+
+class GeneratorAugmentation(_Group):
+    """How faces and sounds are changed before the network sees them."""
+
+    face_strength: float = Field(default=1.0, ge=0, le=1, description="Augmentation of faces.")
+    sound_strength: float = Field(default=0.5, ge=0, le=1, description="Augmentation of sound.")
+
+
+class ArithmeticConfig(_Group):
+    """Where a training runs, and in which arithmetic."""
+
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Arithmetic; auto: bfloat16 where the device has it in hardware."
+    )
+    threads: int | None = Field(default=None, ge=1, le=1024, description="Threads on the CPU; bits depend on it.")
+
+
+class WeightsNote(_Group):
+    """What is noted in the weights."""
+
+    version: str = Field(default="1", pattern=r"^[\w.-]{1,40}$")
+    licence: str = Field(default="research use", max_length=200)
+
+
+class StageConfig(_Model):
+    """The keys of both stages."""
 
     steps: int = Field(ge=1, le=10_000_000, description="Steps of the stage.")
     seconds: float | None = Field(
@@ -29,17 +97,10 @@ class _StageConfig(_Model):
     )
     windows: int = Field(ge=2, le=4096, description="Windows of five frames in a step.")
     learning_rate: float = Field(gt=0, le=1)
-    warmup_steps: int = Field(default=100, ge=0)
-    decay_share: float = Field(
-        default=0.3, gt=0, le=1, description="Share of the steps at the end, over which it falls."
-    )
-    face_strength: float = Field(default=1.0, ge=0, le=1, description="Augmentation of faces.")
-    sound_strength: float = Field(default=1.0, ge=0, le=1, description="Augmentation of sound.")
-    check_every: int = Field(default=500, ge=1, description="Steps between figures of held-out people and a picture.")
-    save_every: int = Field(default=250, ge=1, description="Steps between checkpoints of the training.")
+    pace: PaceConfig = PaceConfig()
 
 
-class ExpertConfig(_StageConfig):
+class ExpertConfig(StageConfig):
     """The sync expert."""
 
     file: FilePath | None = Field(default=None, description="A finished expert; omitted: one is trained.")
@@ -50,17 +111,17 @@ class ExpertConfig(_StageConfig):
     )
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     weight_decay: float = Field(default=0.05, ge=0, le=10)
-    softness: Share = Field(default=1.0, description="Most blur of the faces, so that it does not go by sharpness.")
+    augmentation: ExpertAugmentation = ExpertAugmentation()
 
 
-class GeneratorConfig(_StageConfig):
+class GeneratorConfig(StageConfig):
     """The network that draws mouths."""
 
     steps: int = Field(default=4000, ge=1, le=10_000_000)
     windows: int = Field(default=4, ge=2, le=4096)
     singles: int = Field(default=20, ge=0, le=20_000, description="Single frames in a step, beside the windows.")
     learning_rate: float = Field(default=4e-4, gt=0, le=1)
-    sound_strength: float = Field(default=0.5, ge=0, le=1)
+    augmentation: GeneratorAugmentation = GeneratorAugmentation()
     ema: float = Field(default=0.998, ge=0, lt=1, description="Decay of the moving average that is kept as the result.")
     ema_warmup: int = Field(
         default=10,
@@ -112,13 +173,8 @@ class TrainConfig(_Model):
         default_factory=dict, description="Person by the beginning of a video's name. Omitted: each video is one."
     )
     seed: int = Field(default=1, ge=0, le=2**31)
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Arithmetic; auto: bfloat16 where the device has it in hardware."
-    )
-    threads: int | None = Field(default=None, ge=1, le=1024, description="Threads on the CPU; bits depend on it.")
-    version: str = Field(default="1", pattern=r"^[\w.-]{1,40}$", description="Noted in the weights.")
-    licence: str = Field(default="research use", max_length=200, description="Noted in the weights.")
+    arithmetic: ArithmeticConfig = ArithmeticConfig()
+    note: WeightsNote = WeightsNote()
     expert: ExpertConfig = ExpertConfig()
     generator: GeneratorConfig = GeneratorConfig()
 

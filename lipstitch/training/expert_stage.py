@@ -55,8 +55,10 @@ class ExpertStage(Stage):
         """Do one step; return the loss and the share of pairs judged right."""
         config, random = self._config, random_at(self._seed, self.name, step)
         draw = self._sampler.expert(random, windows=config.windows, group=config.group)
-        looks = draw_looks(random, config.windows, strength=config.face_strength, softness=config.softness)
-        voices = draw_voices(random, config.windows, strength=config.sound_strength)
+        looks = draw_looks(
+            random, config.windows, strength=config.augmentation.face_strength, softness=config.augmentation.softness
+        )
+        voices = draw_voices(random, config.windows, strength=config.augmentation.sound_strength)
         heard = self._data.mels_at(draw.rows[:, :1])
         lips = lips_of(change_faces(self._data.crops_at(draw.rows), looks))
         mels = change_sounds(heard, voices)[:, 0]

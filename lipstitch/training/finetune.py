@@ -12,7 +12,7 @@ from base.content import hash_bytes
 from base.errors import ConfigError, TrainingError
 from base.files import disk_errors, write_json
 from lipstitch.progress import Reporter
-from lipstitch.training.config import GeneratorConfig
+from lipstitch.training.config import GeneratorConfig, PaceConfig
 from lipstitch.training.dataset.dataset import FaceData, split_by_time
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
 from lipstitch.training.equipment import Equipment
@@ -122,7 +122,7 @@ def build_config(settings: FinetuneSettings) -> GeneratorConfig:
         windows=settings.windows,
         singles=0,
         learning_rate=settings.learning_rate,
-        warmup_steps=20,
+        pace=PaceConfig(warmup_steps=20, check_every=min(CHECK_EVERY, steps), save_every=steps),
         ema=0.97,
         ema_warmup=0,
         gap_rows=15,
@@ -135,8 +135,6 @@ def build_config(settings: FinetuneSettings) -> GeneratorConfig:
         adversarial_from=40,
         adversarial_weight=0.005,
         freeze_normalisation=True,
-        check_every=min(CHECK_EVERY, steps),
-        save_every=steps,
     )
 
 

@@ -179,9 +179,9 @@ class GeneratorStage(Stage):
             redrawn_share=config.redrawn_share,
         )
         count = config.windows + config.singles
-        looks = draw_looks(random, count, strength=config.face_strength)
-        moved = looks.moved(random, shift_px=REFERENCE_SHIFT_PX * config.face_strength)
-        voices = draw_voices(random, count, strength=config.sound_strength)
+        looks = draw_looks(random, count, strength=config.augmentation.face_strength)
+        moved = looks.moved(random, shift_px=REFERENCE_SHIFT_PX * config.augmentation.face_strength)
+        voices = draw_voices(random, count, strength=config.augmentation.sound_strength)
         targets = change_each(self._data.crops_at(draw.targets), looks, draw.lengths)
         batch = _Batch(
             targets=targets,

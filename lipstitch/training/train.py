@@ -12,7 +12,7 @@ from base.content import content_key
 from base.errors import ConfigError
 from base.locks import locked
 from lipstitch.progress import Reporter
-from lipstitch.training.config import TrainConfig, _StageConfig
+from lipstitch.training.config import ExpertConfig, GeneratorConfig, StageConfig, TrainConfig
 from lipstitch.training.dataset.dataset import FaceData, Split
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
 from lipstitch.training.evaluation.measures import GLANCE_ROWS, HeldOut, count_parameters
@@ -33,7 +33,7 @@ def run_training(config: TrainConfig, reporter: Reporter) -> Path:
     Raises ConfigError, TrainingError, CheckpointError or WorkspaceError. Beside the weights lie expert.safetensors,
     metrics.jsonl and pictures/.
     """
-    machine = choose_machine(config.device, config.precision, config.threads)
+    machine = choose_machine(config.arithmetic.device, config.arithmetic.precision, config.arithmetic.threads)
     network = _first_network(config)
     with locked(config.out, "choose another `out`"):
         data = FaceData(config.data, people=config.people, device=machine.device)
@@ -60,21 +60,25 @@ def _first_network(config: TrainConfig) -> nn.Module:
     return network
 
 
-def schedule_of(config: _StageConfig) -> Schedule:
+def schedule_of(config: StageConfig) -> Schedule:
     """Return a stage's schedule."""
     return Schedule(
         steps=config.steps,
         seconds=config.seconds,
-        warmup_steps=config.warmup_steps,
-        decay_share=config.decay_share,
-        check_every=config.check_every,
-        save_every=config.save_every,
+        warmup_steps=config.pace.warmup_steps,
+        decay_share=config.pace.decay_share,
+        check_every=config.pace.check_every,
+        save_every=config.pace.save_every,
     )
 
 
-def _key(config: TrainConfig, part: _StageConfig, data: FaceData, machine: Machine, *start: nn.Module) -> str:
+def _key(
+    config: TrainConfig, part: ExpertConfig | GeneratorConfig, data: FaceData, machine: Machine, *start: nn.Module
+) -> str:
     """Return the content key of a stage: all that its weights depend on. start: networks as they are at its begin."""
-    settings = part.model_dump(mode="json", exclude={"save_every", "check_every", "file"})
+    settings = part.model_dump(mode="json", exclude={"file", "pace", "augmentation"})
+    settings |= part.pace.model_dump(mode="json", exclude={"save_every", "check_every"})
+    settings |= part.augmentation.model_dump(mode="json")
     hashes = [hash_weights(network) for network in start]
     return content_key(
         settings, data.key, config.held_out, config.seed, machine.device.type, str(machine.dtype), hashes
@@ -89,7 +93,7 @@ def _train_expert(config: TrainConfig, split: Split, machine: Machine, reporter:
     stage = ExpertStage(config.expert, split, seed=config.seed, machine=machine)
     key = _key(config, config.expert, split.data, machine)
     run_stage(stage, schedule_of(config.expert), config.out, reporter, seed=config.seed, key=key)
-    write_weights(stage.expert, path, kind="sync expert", version=config.version, licence=config.licence)
+    write_weights(stage.expert, path, kind="sync expert", version=config.note.version, licence=config.note.licence)
     return path
 
 
@@ -118,7 +122,7 @@ def _train_generator(
     if gain != 1 and isinstance(stage.result, CompactNetwork):
         rows = np.concatenate([np.arange(track.start, track.stop) for track in split.tracks])
         exaggerate_sound(stage.result, split.data.mels_at(rows), gain)
-    write_network(stage.result, path, version=config.version, licence=config.licence)
+    write_network(stage.result, path, version=config.note.version, licence=config.note.licence)
     reporter.info(
         f"{path}: {count_parameters(stage.result) / 1e6:.1f} M parameters, {path.stat().st_size / 1e6:.1f} MB"
     )

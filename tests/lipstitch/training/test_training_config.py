@@ -8,6 +8,13 @@ from base.errors import ConfigError
 from lipstitch.training.config import load_training
 from tests.support.jobs import ROOT
 
+FLAT_OVERRIDES = (
+    "threads=3",
+    "generator.save_every=5",
+    "generator.decay_share=0.5",
+    "generator.augmentation.face_strength=0.1",
+)
+
 
 def load(tmp_path, text, *overrides):
     path = tmp_path / "train.yaml"
@@ -28,6 +35,24 @@ def test_paths_are_relative_to_the_file_and_keys_can_be_set(tmp_path):
     assert (config.data, config.out) == (tmp_path / "a", tmp_path / "c")
     assert (config.expert.steps, config.generator.windows, config.held_out) == (7, 4, ("x",))
     assert config.init is None
+
+
+def test_keys_of_a_group_may_stand_outside_of_it_as_they_did_before_there_were_groups(tmp_path):
+    flat = (
+        "data: a\nout: b\nthreads: 3\nlicence: none\ngenerator: {save_every: 5, decay_share: 0.5, face_strength: 0.1}"
+    )
+    grouped = (
+        "data: a\nout: b\narithmetic: {threads: 3}\nnote: {licence: none}\n"
+        "generator: {pace: {save_every: 5, decay_share: 0.5}, augmentation: {face_strength: 0.1}}"
+    )
+    config = load(tmp_path, flat)
+    assert config == load(tmp_path, grouped)
+    assert config == load(tmp_path, "data: a\nout: b\nnote: {licence: none}", *FLAT_OVERRIDES)
+    assert (config.generator.augmentation.sound_strength, config.expert.augmentation.sound_strength) == (0.5, 1.0)
+    with pytest.raises(ConfigError, match=r"generator\.pace\.save_every \(now 0\)"):
+        load(tmp_path, "data: a\nout: b\ngenerator: {save_every: 0}")
+    with pytest.raises(ConfigError, match=r"generator\.pace \(now 3\)"):
+        load(tmp_path, "data: a\nout: b\ngenerator: {save_every: 5, pace: 3}")
 
 
 @pytest.mark.parametrize(
