@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from base.errors import LipstitchError
-from lipstitch.execution.stop import StopSignals
+from lipstitch.stop import StopSignals
 
 
 def exit_with(work: Callable[[], int], *, stopped: str, debug: bool) -> NoReturn:

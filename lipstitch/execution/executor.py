@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lipstitch.execution.backends.base import Backend, Pool, Request
+from lipstitch.backends.base import Backend, Pool, Request
 from lipstitch.execution.cluster import portable_setup, receive_clip, remote_calls
 from lipstitch.execution.worker import WorkerSetup, run_clip
 from lipstitch.job_file.execution import ExecutionConfig

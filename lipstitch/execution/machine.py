@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from base.machine import num_cores
-from lipstitch.execution.backends.base import Backend
+from lipstitch.backends.base import Backend
 from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.plan.estimate import Capacity
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from base.plugins import load_plugin, plugin_names
 from base.settings import FilePath, shown
-from lipstitch.execution import backends
+from lipstitch import backends
 
 ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 MAX_PORTS = 1 << 16
@@ -67,5 +67,5 @@ class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def place(self) -> Any:
-        """What the backend offers, a Backend of lipstitch/execution/backends/base.py."""
+        """What the backend offers, a Backend of lipstitch/backends/base.py."""
         return load_plugin(backends, self.backend, "BACKEND")

@@ -11,16 +11,14 @@ from dataclasses import replace
 import pytest
 
 from base.errors import ConfigError, RenderError
-from lipstitch.execution import backends
-from lipstitch.execution.backends import processes
-from lipstitch.execution.backends.base import Pool, Request
-from lipstitch.execution.backends.serial import SerialExecutor
+from lipstitch import backends
+from lipstitch.backends import processes
+from lipstitch.backends.base import Pool, Request
+from lipstitch.backends.serial import SerialExecutor
 from lipstitch.execution.executor import collect
-from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
-from lipstitch.progress import Silent
 from tests.support.jobs import load_report, rendered_hashes, write_job
-from tests.support.quick_jobs import make_talk, quick_jobs
+from tests.support.quick_jobs import make_talk, run_quick
 
 # A backend from outside
 
@@ -28,7 +26,7 @@ OUTSIDE = """
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from lipstitch.execution.backends.base import Backend, Pool
+from lipstitch.backends.base import Backend, Pool
 
 submitted = []
 
@@ -60,8 +58,7 @@ def quick_job(folder, talk, backend):
         renderer={"checkpoint": folder / "weights.bin", "device": "cpu", "frame_hashes": True},
         execution={"backend": backend},
     )
-    with quick_jobs():
-        assert run_job(load_job(job), Silent()) == 0
+    run_quick(load_job(job))
     return rendered_hashes(load_report(folder / "out.mp4"))
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-import lipstitch.execution.backends.dask
+import lipstitch.backends.dask
 import lipstitch.execution.clips
 import lipstitch.execution.cluster
 import lipstitch.job_file.execution
 from base.errors import ConfigError, RenderError, WorkspaceError
 from demo.make_material import make_material
-from lipstitch.execution.backends.base import Request
-from lipstitch.execution.backends.dask import open_dask
+from lipstitch.backends.base import Request
+from lipstitch.backends.dask import open_dask
 from lipstitch.execution.cluster import ClipTask, answer_with_clip, code_version, receive_clip, run_clip_on_worker
 from lipstitch.execution.executor import collect
 from lipstitch.execution.write_output import check_renderer
@@ -328,7 +328,7 @@ def test_a_scheduler_that_is_gone_is_one_sentence_and_the_job_goes_on_elsewhere(
 @needs_dask
 def test_a_scheduler_without_workers(serial, tmp_path, monkeypatch):
     talk, _ = serial
-    monkeypatch.setattr(lipstitch.execution.backends.dask, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(lipstitch.backends.dask, "PATIENCE_SECONDS", 0.5)
     with ExitStack() as stack:
         alone = Dask(stack, tmp_path).mend(num_workers=0)
         with pytest.raises(RenderError, match=rf"has had no workers for 0.5 seconds. .+ `dask worker {alone.address}`"):
@@ -343,7 +343,7 @@ def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
     job = load_job(quick_job(tmp_path, talk, backend="dask", address=address))
     with pytest.raises(ConfigError, match=said.format(address)):
         check_renderer(job, checkpoint=None, tools=QUICK_TOOLS)  # before the workspace is made
-    monkeypatch.setattr(lipstitch.execution.backends.dask, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(lipstitch.backends.dask, "CONNECT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections and says nothing
         address = f"127.0.0.1:{server.getsockname()[1]}"
         begun = time.monotonic()

@@ -349,7 +349,7 @@ def test_a_job_that_is_stopped_ends_at_once_with_its_children(material, tmp_path
 
 HANG = """
 import os, sys, time
-from lipstitch.execution.stop import StopSignals
+from lipstitch.stop import StopSignals
 signals = StopSignals("last words")
 while True:
     try:
@@ -374,7 +374,7 @@ def test_what_swallows_the_interruption_is_ended_all_the_same():
 
 FOLLOW = """
 import os, subprocess, sys, time
-child = "import os, time; from lipstitch.execution.stop import follow_parent as f; f(os.getppid()); time.sleep(60)"
+child = "import os, time; from lipstitch.stop import follow_parent as f; f(os.getppid()); time.sleep(60)"
 process = subprocess.Popen([sys.executable, "-c", child])
 print(process.pid, flush=True)
 time.sleep(60)

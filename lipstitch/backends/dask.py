@@ -11,8 +11,7 @@ from typing import Any
 
 from base.errors import RenderError
 from base.machine import num_cores
-from lipstitch.execution.backends.base import Backend, Pool, Request
-from lipstitch.execution.cluster_errors import (
+from lipstitch.backends._cluster_errors import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
     PATIENCE_SECONDS,
@@ -23,6 +22,7 @@ from lipstitch.execution.cluster_errors import (
     silence_loggers,
     version_mismatch_error,
 )
+from lipstitch.backends.base import Backend, Pool, Request
 
 DASK = ClusterKind("Dask scheduler", "dask scheduler")
 MIN_AHEAD = 64

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from base.machine import num_cores
-from lipstitch.execution.backends.base import Backend, Pool, Request
+from lipstitch.backends.base import Backend, Pool, Request
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from base.machine import num_cores
-from lipstitch.execution.backends.base import Backend, Pool, Request
+from lipstitch.backends.base import Backend, Pool, Request
 
 
 class SerialExecutor(Executor):

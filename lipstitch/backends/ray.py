@@ -14,8 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from base.errors import RenderError
-from lipstitch.execution.backends.base import AUTO_WORKERS, Backend, Pool, Request
-from lipstitch.execution.cluster_errors import (
+from lipstitch.backends._cluster_errors import (
     ASKING_THREAD,
     CLOSE_SECONDS,
     PATIENCE_SECONDS,
@@ -27,6 +26,7 @@ from lipstitch.execution.cluster_errors import (
     silence_loggers,
     version_mismatch_error,
 )
+from lipstitch.backends.base import AUTO_WORKERS, Backend, Pool, Request
 
 RAY = ClusterKind("Ray cluster", "ray start --head")
 SILENT_SECONDS = 2.0

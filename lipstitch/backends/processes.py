@@ -10,8 +10,8 @@ from multiprocessing import resource_tracker
 
 from base.errors import RenderError
 from base.machine import num_cores
-from lipstitch.execution.backends.base import Backend, Pool, Request
-from lipstitch.execution.stop import follow_parent
+from lipstitch.backends.base import Backend, Pool, Request
+from lipstitch.stop import follow_parent
 
 IDLE_SECONDS = 300
 """How long a worker waits for the next output of the job."""
