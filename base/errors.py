@@ -5,9 +5,9 @@ LipstitchError 1
  ├─ MediaError 3             an input file
  │   ├─ UnreadableMedia        it cannot be opened, decoded or trusted
  │   ├─ MissingStream          it lacks the video or the sound that the job needs
- │   └─ UnsupportedMedia       it is sound, but this program cannot do it justice
+ │   └─ UnsupportedMedia       it is intact, but keeping the contract on it is not possible
  ├─ CheckpointError 4        network weights
- │   ├─ CheckpointNotFound     neither there nor to be had
+ │   ├─ CheckpointNotFound     neither on disk nor available for download
  │   ├─ ChecksumMismatch       not the file that the registry names
  │   └─ UnsupportedCheckpoint  another network, or a file that would have to execute code
  ├─ RenderError 5            the clip and its time
@@ -51,7 +51,7 @@ class MissingStream(MediaError):
 
 
 class UnsupportedMedia(MediaError):
-    """The file is sound, but keeping the contract on it is not possible."""
+    """The file is intact, but keeping the contract on it is not possible."""
 
 
 class CheckpointError(LipstitchError):

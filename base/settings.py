@@ -76,7 +76,7 @@ def _read_settings(path: Path, what: str) -> dict[str, Any]:
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # reading a pipe may never end
-            raise ConfigError(f"{path}: this is no regular file. Save it to a file first.")
+            raise ConfigError(f"{path}: not a regular file (a pipe or device). Pass a file.")
         if status.st_size > MAX_FILE_BYTES:
             raise ConfigError(f"{path}: larger than 1 MiB, so it is no {what}. Check the path.")
         content = parse_text(decode_text(path.read_bytes()), str(path))
@@ -84,7 +84,7 @@ def _read_settings(path: Path, what: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror}). Check the path of the {what}.") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(
-            f"{path}: this is no text file in UTF-8 or UTF-16. Save it in UTF-8, or check the path of the {what}."
+            f"{path}: not a text file in UTF-8 or UTF-16. Save it in UTF-8, or check the path of the {what}."
         ) from exc
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a {what} is a list of `key: value` lines. See configs/ for examples.")

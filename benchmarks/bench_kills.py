@@ -1,4 +1,4 @@
-"""Kill one job again and again at random moments, finish it, and compare with a run that nobody disturbed.
+"""Kill one job again and again at random moments, finish it, and compare with an undisturbed run.
 
     python -m benchmarks.bench_kills [number of kills, default 200] [seed]
 

@@ -3,9 +3,9 @@
     python -m benchmarks.dialogue [--pairs 3] [--out build/bench/dialogue.json]
 
 Two real heads side by side, a stem for each, turns alone and together. Prints for each mouth how far it is, while both
-speak, from the mouth that is drawn for its own stem alone and for the other's, and in how many frames of nobody's or
-only the other's turn its half of the planes given to the encoder differs from the source. Some two minutes a pair on
-two cores; needs the shared clips ($LIPSTITCH_SHARED, or `shared` beside the project).
+speak, from the mouth that is drawn for its own stem alone and for the other's, and in how many frames outside its turns
+its half of the planes given to the encoder differs from the source. Takes some two minutes a pair on two cores; needs
+the shared clips ($LIPSTITCH_SHARED, or `shared` beside the project).
 """
 
 from __future__ import annotations

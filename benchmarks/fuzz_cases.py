@@ -24,7 +24,7 @@ SCALARS: list[Any] = [
         "",
         " ",
         "~",
-        "~nobody",
+        "~nosuchuser",
         "~root/x.mp4",
         ".",
         "..",

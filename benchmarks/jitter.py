@@ -1,4 +1,4 @@
-"""Measure how steady the faces are held, and how near to where they are.
+"""Measure how steadily faces are followed, and how close to their true positions.
 
     python -m benchmarks.jitter [CLIP ...] [--frames 400] [--detector retinaface] [--align similarity]
 
@@ -6,8 +6,8 @@ CLIP: names or paths of videos; by default some of the shared clips ($LIPSTITCH_
 Three paths are followed through the frames of each face span, in pixels of the picture:
 
     box      the four edges of the face's box
-    crop     the two places of the picture at which the crop has the corners of the mouth (CORNERS): how a mouth that is
-             drawn trembles, rounding and turning included
+    crop     the two places of the picture at which the crop has the corners of the mouth (CORNERS): how much
+             a drawn mouth jitters, rounding and turning included
     mouth    the two corners of the mouth as the detector sees them, each steadied as the box is
 
 each for the same detector, looked up in every frame and steadied by Wav2Lip's mean over a frame and the 4 after it (the
@@ -17,9 +17,9 @@ last 5 at the end), and as a job steadies it: BoxTracker with its defaults, cut 
     lag        frames at which the velocity of the path fits that of the unsteadied detections best: cross-correlation,
                fractions from the parabola through its peak; positive runs behind, negative ahead
     distance   mean distance of a coordinate from the unsteadied detection, in percent of the width of the face: the
-               detector's own trembling, and motion that is hidden. Wav2Lip's crop is not turned: with align similarity
+               detector's own jitter, and motion that is hidden. Wav2Lip's crop is not turned: with align similarity
                that is part of its distance
-    noise      what the detector's own trembling makes of it: 0.8 standard deviations of white noise that has the
+    noise      what the detector's own jitter makes of it: 0.8 standard deviations of white noise that has the
                unsteadied path's second differences
 
 Spans are measured each by itself, as they are filtered, and count by their length.
@@ -206,7 +206,7 @@ def follow(
 
 
 def measure(spans: Iterable[Followed], window: int, *, turned: bool) -> dict[str, tuple[Figures, Figures, float]]:
-    """Return for each path the figures of Wav2Lip's way and of ours, and the detector's own trembling."""
+    """Return for each path the figures of Wav2Lip's way and of ours, and the detector's own jitter."""
     parts: dict[str, list[tuple[int, NDArray[np.float64]]]] = {}
     for followed in spans:
         if len(followed.seen) <= 2 * MOST_LAG + 2:
@@ -238,7 +238,7 @@ def main() -> int:
     if shared is None:
         sys.exit("There is no shared folder: name it in LIPSTITCH_SHARED. It holds the clips and RetinaFace's weights.")
     weights = shared / "checkpoints" / "retinaface_mobilenet0.25.pth"
-    finder = build_detector("retinaface", weights)  # spans are the same whoever follows
+    finder = build_detector("retinaface", weights)  # the spans are the same whichever detector follows
     detector = finder if arguments.detector == "retinaface" else build_detector("cascade", None)
     print(f"{arguments.detector}, align {arguments.align}; Wav2Lip's mean of {FORWARD_FRAMES} -> ours")
     print(

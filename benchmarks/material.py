@@ -44,7 +44,7 @@ def shared_folder() -> Path | None:
 def detector_settings() -> dict[str, str]:
     """Return the `segmenter` section of jobs: RetinaFace where its weights are at hand, else OpenCV's cascade.
 
-    Nobody is told apart, so that nothing is downloaded, and figures can be compared with those of earlier versions.
+    People are not recognised, so that nothing is downloaded and results stay comparable with earlier versions.
     """
     shared = shared_folder()
     if shared is None:

@@ -1,11 +1,11 @@
-"""Show that the right face is rendered, wherever it is, and nobody else's.
+"""Show that the right face is rendered, wherever it is, and no one else's.
 
     python -m benchmarks.people [--targets 3] [--only cut_every_second ...] [--out build/bench/people.json]
 
 Builds videos of real people whose every frame is known, renders the target with a reference photo taken from another
 part of their footage, and prints for each case precision and recall of the rendered frames, and in how many frames a
-pixel of somebody else, or of a frame without the target, was changed in the planes given to the encoder. Some minutes a
-target on two cores; needs the shared clips ($LIPSTITCH_SHARED, or `shared` beside the project).
+pixel of another person, or of a frame without the target, was changed in the planes given to the encoder. Takes some
+minutes a target on two cores; needs the shared clips ($LIPSTITCH_SHARED, or `shared` beside the project).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Row:
     recall: float
     rendered: int
     wrong: int
-    """Frames in which something of somebody else changed."""
+    """Frames in which a pixel of another person, or of a frame without the target, changed."""
 
 
 def joined(target: str, others: Sequence[str]) -> list[Scene]:
@@ -83,7 +83,7 @@ def among_three(target: str, others: Sequence[str]) -> list[Scene]:
 
 
 def leaving(target: str, others: Sequence[str]) -> list[Scene]:
-    """The target leaves the picture and comes back on the other side; meanwhile, and later, somebody else does."""
+    """The target leaves the picture and comes back on the other side; meanwhile, and later, another person does."""
     return [
         (125, crossing(target, 125, away=30)),
         (75, crossing(others[0], 75, away=15)),

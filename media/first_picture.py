@@ -40,7 +40,7 @@ class FirstPicture:
 
 
 def decode_first_picture(container: InputContainer, index: int) -> FirstPicture:
-    """Decode until there is a frame; raise UnreadableMedia if there is none, or if the packets are encrypted.
+    """Decode up to the first frame; raise UnreadableMedia if no frame decodes, or if the packets are encrypted.
 
     The container's display matrix travels with decoded frames, where no picture that speaks for itself overrules it.
     """

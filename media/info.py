@@ -93,7 +93,7 @@ class VideoInfo:
     def orientation(self) -> Orientation:
         """How the picture is watched: as the container says, or else as the first H.264 or HEVC picture does.
 
-        Raises ValueError, in words, for what is none of the eight orientations; require_video refuses such a video.
+        Raises ValueError, with the reason, for any other than the eight orientations; require_video refuses those.
         """
         asked = display_orientation(self.codec, self.coded.lasting_sei) if self.display.matrix == PLAIN else None
         return find_orientation(asked or self.display.matrix)
@@ -154,7 +154,7 @@ class MediaInfo:
     others: tuple[OtherInfo, ...]
 
     def require_video(self) -> VideoInfo:
-        """Return the video stream; raise MissingStream if there is none, UnsupportedMedia if it is shown askew."""
+        """Return the video stream; raise MissingStream if absent, UnsupportedMedia if it is shown askew."""
         if self.video is None:
             raise MissingStream(f"{self.path}: no video stream in this file. Give a file that has one.")
         try:
@@ -174,7 +174,7 @@ class MediaInfo:
         return f"ffmpeg -i {quote(self.path)} -c:a copy -c:v libx264 -crf 16 {quote(str(target))}"
 
     def require_audio(self) -> AudioInfo:
-        """Return the first audio stream; raise MissingStream if there is none."""
+        """Return the first audio stream; raise MissingStream if the file has no sound."""
         if not self.audio:
             raise MissingStream(f"{self.path}: no audio stream in this file. Give a file that has one.")
         return self.audio[0]

@@ -100,10 +100,10 @@ def _mirrored(rectangle: Rectangle, width: int) -> Rectangle:
 
 
 def find_orientation(matrix: DisplayMatrix) -> Orientation:
-    """Return the orientation that a display matrix tells; raise ValueError, in words, if it is none of the eight.
+    """Return the orientation of a display matrix; raise ValueError, with the reason, for any other than the eight.
 
-    Where the picture is shifted to and how much it is enlarged as a whole does not matter. A matrix of zeros tells
-    nothing, and players take it so.
+    Translation and uniform scaling do not matter. A matrix of zeros states no orientation, and players treat it as
+    upright.
     """
     a, b, u, c, d, v, *_ = matrix
     if not any((a, b, c, d)):
@@ -117,7 +117,7 @@ def find_orientation(matrix: DisplayMatrix) -> Orientation:
 
 
 def _describe(matrix: DisplayMatrix, scale: float) -> str:
-    """Return what a matrix does that is none of the eight."""
+    """Describe what a matrix does that matches none of the eight orientations."""
     a, b, u, c, d, v, *_ = matrix
     across = -1 if a * d < b * c else 1
     is_rigid = scale and max(abs(a - across * d), abs(b + across * c)) <= TOLERANCE * scale

@@ -84,7 +84,7 @@ def _refuse_odd_file(path: Path) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableMedia(f"{path}: this is a folder. Give a media file.")
     if not stat.S_ISREG(status.st_mode):
-        raise UnreadableMedia(f"{path}: this is no regular file. Save it to a file first.")
+        raise UnreadableMedia(f"{path}: not a regular file (a pipe or device). Pass a file.")
     if status.st_size == 0:
         raise UnreadableMedia(f"{path}: the file is empty. Give a complete media file.")
     if not os.access(path, os.R_OK):

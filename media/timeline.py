@@ -33,7 +33,7 @@ class FrameRun:
         return range(first, first + self.step * (stop - start), self.step)
 
     def output_interval(self, start: int, stop: int) -> Interval:
-        """Return the output frames of this run that show source frames [start, stop); empty if there are none."""
+        """Return the output frames of this run that show source frames [start, stop); may be empty."""
         if self.step == 0:
             return (self.start_frame, self.stop_frame if start <= self.source_frame < stop else self.start_frame)
         if self.step == 1:

@@ -1,4 +1,4 @@
-"""What a mouth does while nobody speaks: it is drawn closed, the way the neutral face shows it.
+"""What a mouth does while no one speaks: it is drawn closed, as in the neutral face.
 
 A network takes the look of a mouth from the face that it is shown, and with it some of its movement: in silence the
 compact network still moves a mouth three quarters as much as in speech, after the mouth in the source. So in silence it

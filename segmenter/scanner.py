@@ -106,7 +106,7 @@ def scan_faces(
             if shot_number:
                 cuts.append(first_frame)
             wanted = ((index, frame) for _, index, frame in shot if not part or index < part.stop)
-            samples += scanner.samples_of(wanted)
+            samples += scanner.scan_shot(wanted)
     if part:
         cuts = [cut for cut in cuts if part.first_cut <= cut < part.stop_cut]
     return Scan(tuple(samples), tuple(cuts), scanner.detector.name, scanner.upright_size)
@@ -170,8 +170,8 @@ class FaceScanner:
         faces = (_rounded(face.scaled(scale_x, scale_y)) for face in found)
         return FrameDetections(index, tuple(with_quality(face, frame, self.converter.orientation) for face in faces))
 
-    def samples_of(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FrameDetections]:
-        """Yield the samples of one shot."""
+    def scan_shot(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FrameDetections]:
+        """Yield the detections in the sampled frames of one shot."""
         before: FrameDetections | None = None
         embeddings = self._embedding_sampler()
         for block in self._blocks(shot):

@@ -1,4 +1,4 @@
-"""PURE: follow faces through the samples of one shot, and choose one by its place and size."""
+"""PURE: follow faces through the samples of one shot, and choose one by its position and size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def choose_target(tracks: Iterable[Track], known: Track | None = None) -> Track:
     """Return the target face of one shot by sample frame: the first track; tracks come in order of prominence.
 
     While it is away, the next track that is never seen together with it (and is not much smaller) takes its place: a
-    person who came back elsewhere, or whom the camera turned to. known: faces that are the target in any case; the
+    person who came back elsewhere, or one the camera turned to. known: faces that are the target in any case; the
     tracks only take their place.
     """
     target: Track = dict(known or {})

@@ -182,7 +182,7 @@ class VideoPacketSource:
                     while self._beside is not None and is_walked and frame not in self._beside:
                         yield None
                     beside = self._beside.pop(frame) if self._beside is not None and is_walked else Beside()
-                    # Whoever begins here has to be able to begin with the transparency, too.
+                    # A player that starts here must be able to start with the transparency, too.
                     begins = beside.alpha is None or is_alpha_key(self._video.codec, beside.alpha)
                     kept = beside if self._beside is not None else None
                     payload = self.bits.coded(bytes(packet), kept, keyframe=packet.is_keyframe)

@@ -160,7 +160,7 @@ class OutputStreams:
         self.losses += [DroppedData(f"{name} of the video", reason) for name in names]
 
     def _tell_aspect(self, target: Stream) -> None:
-        """Have the container tell the form of pixels, if the source does; not where nobody does, or it cannot."""
+        """Write the pixel aspect ratio to the container, if the source states one and the format can hold it."""
         video, muxer = self._source.require_video(), self._writer.format.name
         aspect, coded_aspect = video.display.sample_aspect, video.display.coded_aspect
         if muxer in ("mp4", "mov") and (aspect != 1 or coded_aspect):

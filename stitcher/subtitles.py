@@ -14,7 +14,7 @@ from media.info import MediaInfo
 from media.probe import open_input
 
 LONGEST_SECONDS = Fraction(60)
-"""How long before a range subtitles are looked for: nobody reads one for longer."""
+"""How far before a range subtitles are looked for: no one reads one for longer."""
 
 
 def shown_at(source: MediaInfo, indexes: Collection[int], seconds: Fraction) -> Iterator[av.Packet[Any]]:

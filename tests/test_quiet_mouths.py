@@ -21,7 +21,7 @@ def test_a_mouth_moves_in_pauses_a_fifth_of_what_it_moves_in_speech(shared, tmp_
         segmenter={"detector": "retinaface", "detector_checkpoint": weights, "embedder": "none"},
     )
     run_job(job)
-    assert load_report(output)["silence"].startswith("mouths are drawn shut while nobody speaks")
+    assert load_report(output)["silence"].startswith("mouths are drawn shut while no one speaks")
     detector = RetinaFaceDetector(weights)
     boxes = silence.find_boxes(shared / "clips" / CLIP, detector, int(SECONDS * RATE))
     motion = silence.measure(silence.load_faces(output, boxes), RATE)

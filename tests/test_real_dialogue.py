@@ -66,7 +66,7 @@ def test_each_mouth_follows_its_own_voice(finished, alone, dialogue, weights):
         assert other > 2
 
 
-def test_nobody_moves_outside_their_turns(finished, dialogue):
+def test_no_mouth_moves_outside_its_turns(finished, dialogue):
     """To the pixel, in the planes given to the encoder."""
     for who in HALVES:
         assert finished[1][who] == dialogue.spoken(who)

@@ -132,8 +132,8 @@ def test_a_reference_photo_finds_the_target_wherever_it_is(rendered, crowd):
     assert set(rendered[1]) == frames_of(rendered[0]["check"]["spans"])
 
 
-def test_no_pixel_of_anybody_else_changes(rendered, crowd):
-    """Nor any of a frame without the target; around the target's own picture is ground that belongs to nobody."""
+def test_no_pixel_of_another_person_changes(rendered, crowd):
+    """Nor any of a frame without the target; the ground around the target's own picture belongs to no one."""
     assert touching_others(rendered[1], crowd, TARGET) == []
     assert sum(len(crowd.frames[frame]) > 1 for frame in rendered[1]) > 100
 

@@ -202,7 +202,7 @@ def test_every_click_is_at_its_sample(output, job):
     sys.stdout.write(f"{output.name}: late by {places}\n")
     assert len(late) == SECONDS
     assert set(late) == {0}
-    # Nobody tells the muxer how long the last frame is shown, so the sound may go on a little longer than the dub.
+    # The muxer is not told how long the last frame is shown, so the sound may last a little longer than the dub.
     assert 0 <= at + len(samples) - SECONDS * RATE < 20 * RATE
 
 

@@ -98,7 +98,7 @@ def _opencv_import_error() -> str | None:
 
 
 def _exchange_opencv() -> bool:
-    """Put the headless package of the same version in OpenCV's place; leave all as it was if it cannot be had."""
+    """Put the headless package of the same version in OpenCV's place; change nothing if it cannot be downloaded."""
     try:
         wanted = f"opencv-python-headless=={importlib.metadata.version('opencv-python')}"
     except importlib.metadata.PackageNotFoundError:

@@ -280,7 +280,7 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
         clip=clip,
         path=str(path),
         outcome=known["outcome"],
-        # Other clips may have asked for the same frames; why this one is re-encoded is its own affair.
+        # Other clips may have asked for the same frames; the reason for re-encoding belongs to this one.
         reason=clip.reason,
         num_rendered=known["num_rendered"],
         seconds=None,

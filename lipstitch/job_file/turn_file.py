@@ -67,7 +67,7 @@ def read_turns(path: Path, cast: Mapping[str, SpeakerConfig]) -> tuple[Turn, ...
     """Return the turns of a file in order of time.
 
     Raises ConfigError that names the line: for what cannot be read, an unknown name, a turn that runs backwards, and
-    overlapping turns of two speakers of whom the dub drives one. Turns of one speaker may overlap.
+    overlapping turns of two speakers if the dub drives either. Turns of one speaker may overlap.
     """
     readers = {".rttm": _read_rttm, ".srt": _read_srt, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
@@ -205,7 +205,7 @@ def _cue_times(file: UserFile, where: str, line: str) -> tuple[Fraction, Fractio
 
 
 def _speakers_of(file: UserFile, where: str, text: str, names: Mapping[str, str]) -> list[str]:
-    """Return who speaks in a cue: whoever its first line names, and those of the cast that other lines name."""
+    """Return who speaks in a cue: the speaker its first line names, and those of the cast that other lines name."""
     lines = [line for line in MARKUP.sub("", text.replace("\\N", "\n")).split("\n") if line.strip()]
     matches = [SPEAKER_TEXT.match(line) for line in lines]
     if not matches or matches[0] is None:

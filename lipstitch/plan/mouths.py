@@ -42,7 +42,7 @@ class MouthPlan:
         if not self.has_speech:
             return f"no speech was found in the sound that drives the lips: {does} throughout"
         seconds = sum(stop - start for start, stop in shared_pauses(self.pauses)) / DRIVING_RATE
-        return f"{does} while nobody speaks, {seconds:.1f} s in all"
+        return f"{does} while no one speaks, {seconds:.1f} s in all"
 
 
 def plan_mouths(config: JobConfig, spec: OutputSpec, workspace: Workspace, *, has_landmarks: bool) -> MouthPlan:

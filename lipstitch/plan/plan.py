@@ -37,7 +37,7 @@ class Plan:
     target: TargetSelection
     """Who is in the video, and who of them is rendered."""
     spans: tuple[Span, ...]
-    """Frames of the source that the output shows: where there is a face to render, and why there is none elsewhere."""
+    """Frames of the source that the output shows: where there is a face to render, and why not elsewhere."""
     clips: tuple[Clip, ...]
     shares: tuple[Share, ...]
     """In a dialogue, what each speaker has of it."""

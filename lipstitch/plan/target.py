@@ -1,4 +1,4 @@
-"""Who is in the video, and whose mouth is to move: the target of the job, met with what the scan saw."""
+"""Who is in the video, and whose mouth moves: the target of the job, matched with what the scan saw."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from segmenter.spans.presence import SpanRule
 from segmenter.spans.table import SpanRow, from_rows
 from segmenter.spans.turns import Speaker, cut_to_turns
 
-NOBODY = ChosenPeople(())
+NO_PERSON = ChosenPeople(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _select_speakers(
     choices: dict[str, ChosenPeople] = {}
     for name, speaker in dialogue.cast.items():
         key = f"input.speakers.cast.{name}.person"
-        choice = _choose_person(key, speaker.person, scanned, people) if speaker.person else NOBODY
+        choice = _choose_person(key, speaker.person, scanned, people) if speaker.person else NO_PERSON
         if isinstance(choice, SingleTrack):
             raise ConfigError(
                 f"{key}.at: whose face that is cannot be told. Give a moment that shows it larger, or from the front."

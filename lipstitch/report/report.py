@@ -109,7 +109,7 @@ class SpanRecord(Record):
     """Exclusive."""
     kind: Kind
     person: int | None = None
-    """Number of the person whose face it is; null where people are not told apart."""
+    """Number of the person whose face it is; null where people are not recognised."""
     reason: str
     """Why there is no face to render; empty for a face."""
 
@@ -248,7 +248,7 @@ class Report(Record):
     speakers: tuple[SpeakerRecord, ...] = ()
     """Empty unless the job is a dialogue."""
     silence: str = ""
-    """What mouths do while nobody speaks."""
+    """What mouths do while no one speaks."""
     spans: tuple[SpanRecord, ...]
     clips: tuple[ClipRecord, ...]
     num_clips: dict[OutcomeName, int]

@@ -118,7 +118,7 @@ def _check_place(key: str, path: Path, inputs: Iterable[tuple[str, Path]], *, fo
     """Raise ConfigError if a file cannot be written at a path, would overwrite an input, or exists without force."""
     # os.path, because pathlib raises where a folder may not be searched.
     if not os.path.isdir(path.parent):
-        raise ConfigError(f"{key}: there is no folder {path.parent}. Make it, or choose another.")
+        raise ConfigError(f"{key}: no such folder: {path.parent}. Create it, or choose another.")
     if os.path.isdir(path):
         raise ConfigError(f"{key}: {path} is a folder. Give the name of a file.")
     if os.path.exists(path):

@@ -19,7 +19,7 @@ def import_ahead() -> Iterator[None]:
     """
 
     def work() -> None:
-        with suppress(Exception):  # whoever needs the module imports it again, and hears what is wrong
+        with suppress(Exception):  # the code that needs the module imports it again, and gets the error
             for module in (FOR_RENDERING, FOR_DETECTION, FOR_HEARING):
                 if main_thread().is_alive():  # the job may have ended with an error meanwhile
                     import_module(module)

@@ -27,13 +27,13 @@ DEFAULT_EMBEDDER = "sface"
 
 @dataclass(frozen=True, slots=True)
 class FaceFinder:
-    """How faces are found in a video, and how people are told apart."""
+    """How faces are found in a video, and how people are recognised."""
 
     detector: str
     """Its name."""
     detector_weights: Path | None
     embedder: Path | None = None
-    """The network that tells people apart; None where they are not told apart."""
+    """The network that recognises people; None where they are not recognised."""
     embedder_settings: EmbedderSettings | None = None
     """How it is used."""
     tools: Tools = DEFAULT_TOOLS
@@ -105,17 +105,17 @@ def find_detector(config: JobConfig, reporter: Reporter, *, has_fallback_scan: b
 def find_embedder(
     config: JobConfig, detector: str, reporter: Reporter, *, has_plain: bool, is_needed: bool
 ) -> tuple[Path, EmbedderSettings] | None:
-    """Return the network that tells people apart and how it is used; None where people are not told apart.
+    """Return the network that recognises people and its settings; None where people are not recognised.
 
     has_plain: an earlier run has already scanned without it; no download is tried again then. is_needed: the job is
     impossible without it. Raises CheckpointError if weights that the job names or needs cannot be found, ConfigError if
-    people are to be told apart by a detector that gives no landmarks.
+    people are to be recognised with a detector that gives no landmarks.
     """
     choice = config.segmenter.embedder
     used = detector_class(detector)
     if choice == "none" or not used.has_landmarks:
         if is_needed:
-            reason = "segmenter.embedder is none" if choice == "none" else f"{used.title} finds no eyes"
+            reason = "segmenter.embedder is set to none" if choice == "none" else f"{used.title} finds no eyes"
             raise ConfigError(
                 f"people cannot be told apart: {reason}. Use detector {names_with_landmarks()} and an embedder."
             )

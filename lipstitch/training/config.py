@@ -133,7 +133,7 @@ class GeneratorConfig(StageConfig):
     near_share: Share = Field(default=0.5, description="Share of the references that are at most half a second away.")
     dub_share: Share = Field(default=0.4, description="Share of windows that hear another sound, as a dub.")
     redrawn_share: Share = Field(
-        default=0.6, description="Share of the rest whose reference is the frame itself, its lower half drawn anew."
+        default=0.6, description="Share of the rest whose reference is the frame itself, its lower half redrawn."
     )
     redraw_away: bool = Field(
         default=True,

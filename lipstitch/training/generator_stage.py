@@ -7,7 +7,7 @@
 When a video is dubbed, the reference is the frame itself: the right head with the wrong mouth. No footage shows what
 should come of it, so three kinds of faces stand for it together, in the shares that the configuration gives:
 
-    away     the reference is of another time, so nobody's mouth can be copied; the sound is the target's, which is
+    away     the reference is of another time, so its mouth cannot be copied; the sound is the target's, which is
              the truth
     redrawn  the reference is the target itself, but the moving average has drawn its lower half anew, from a reference
              of another time and for another sound; the sound is the target's, which is the truth

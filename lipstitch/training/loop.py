@@ -191,7 +191,7 @@ def _save(stage: Stage, progress: Progress, path: Path, key: str) -> None:
 
 
 def _load(stage: Stage, path: Path, key: str) -> Progress | None:
-    """Bring a stage to where its checkpoint left it; None if there is none. Executes nothing from the file."""
+    """Restore a stage from its checkpoint; None if the file does not exist. Executes nothing from the file."""
     if not path.is_file():
         return None
     try:

@@ -54,7 +54,7 @@ class SoundBlock:
     frame_samples: int = 0
     """Samples in the last of the frames that the block is made of."""
     num_padding: int = 0
-    """Samples that were cut off behind the last one, because the file says that they are no sound."""
+    """Samples that were cut off behind the last one, because the file marks them as padding."""
 
     @property
     def end(self) -> Fraction:
@@ -224,9 +224,9 @@ def _layout_of(frame: av.AudioFrame, stream: av.AudioStream) -> str:
 
 
 def _floats(frame: av.AudioFrame, stream: av.AudioStream, rate: int, layout: str) -> Samples:
-    """Return a frame's samples as floats, shape (channels, samples); those that are none are silence.
+    """Return a frame's samples as floats, shape (channels, samples); invalid ones become silence.
 
-    A stream that changes its rate or layout midway is brought back to those it began with.
+    If a stream changes its rate or layout midway, it is converted to those it began with.
     """
     rows, name = frame.layout.nb_channels, frame.format.name
     values, scale = raw_values(frame), _FULL_SCALE[name.rstrip("p")]
@@ -250,13 +250,13 @@ def raw_values(frame: av.AudioFrame) -> npt.NDArray[Any]:
 
 
 def is_broken(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Tell of each sample that is stored as a float whether it is none: NaN, infinite, or larger than any integer's."""
+    """Mark the invalid float samples: NaN, infinite, or beyond the range of every integer format."""
     broken: npt.NDArray[np.bool_] = ~(np.abs(values) < BROKEN_FROM)
     return broken
 
 
 def _finite(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return samples with silence in place of those that are none."""
+    """Return samples with silence in place of invalid ones."""
     if values.max(initial=0) < BROKEN_FROM and values.min(initial=0) > -BROKEN_FROM:  # cheaper than looking at each
         return values
     return np.where(is_broken(values), values.dtype.type(0), values)

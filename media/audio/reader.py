@@ -197,7 +197,7 @@ def _seek_near_end(container: InputContainer, stream: av.AudioStream) -> bool:
 
 
 def _last_block(packets: Iterator[av.Packet[av.AudioStream]], stream: av.AudioStream) -> SoundBlock | None:
-    """Return the block that ends last, decoding the last packets only; None if there are none."""
+    """Return the block that ends last, decoding only the last packets; None if they hold no block."""
     tail = deque(demuxed(packets), maxlen=_TAIL_PACKETS)
     return max(decode_blocks(iter(tail), stream), key=_end, default=None)
 

@@ -1,6 +1,6 @@
-"""Samples that no sound has: those that are no numbers, and those far beyond full scale.
+"""Samples that no valid sound contains: NaN, infinities, and values far beyond full scale.
 
-Only files that store samples as floats can hold them: voice cloners, separators and effect chains write such files.
+Only files with float samples can contain them: voice cloners, separators and effect chains write such files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SampleFaults:
 
 
 def survey_samples(path: str | Path, stream_index: int) -> SampleFaults | None:
-    """Look at every sample of a stream; None where it cannot hold such samples, because it stores no floats.
+    """Check every sample of a stream; None if it does not store floats and so cannot contain such samples.
 
     An hour of stereo at 48 kHz takes two to four seconds. A file that has not changed is looked at once.
     """

@@ -169,7 +169,7 @@ def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, s
 
 
 def with_lower_crf(coding: VideoCoding) -> VideoCoding | None:
-    """Return a coding with a rate factor lower by 4, or with the next finer quantiser; None if there is none."""
+    """Return a coding with a rate factor lower by 4, or with the next finer quantiser; None at the finest."""
     options = dict(coding.options)
     crf, quantiser = int(options.get("crf", "0")), int(options.get("global_quality", "0")) // LAMBDA
     if crf > FINEST_CRF:

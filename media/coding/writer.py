@@ -182,7 +182,7 @@ class _Mirror:
         self._decoder.thread_count = 1
 
     def expect(self, frame: VideoFrame) -> None:
-        """Keep a frame until it is decoded again."""
+        """Keep a frame until its packet has been decoded for comparison."""
         self._expected.append(frame)
 
     def compare(self, packet: av.Packet[VideoStream] | None) -> None:

@@ -121,7 +121,7 @@ class FrameTable:
         return (ticks - self.pts[0]) * self.time_base
 
     def frame_at(self, seconds: Fraction) -> int:
-        """Return the first frame shown at or after a time (seconds since the first frame); len if there is none."""
+        """Return the first frame shown at or after a time (seconds since the first frame); len if all come earlier."""
         return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
 
     def frame_of(self, pts: int) -> int | None:
@@ -136,7 +136,7 @@ class FrameTable:
         return self.pts[self.decode_order.index(frame) if self.tells_decoding else frame]
 
     def keyframe_before(self, frame: int) -> int:
-        """Return the last keyframe at or before a frame; 0 if there is none."""
+        """Return the last keyframe at or before a frame, or 0."""
         return max(self.keyframe.rfind(1, 0, frame + 1), 0)
 
 

@@ -64,7 +64,7 @@ class CompactNetwork(nn.Module):
     """The network that ships: 5.6 M parameters, a demonstration and not Wav2Lip's quality.
 
     It draws colours and, for each pixel, how much of them is seen in place of the reference: skin stays as it is shown,
-    and only the mouth is drawn anew. Networks without that share, which draw every pixel, are the same but for the last
+    and only the mouth is redrawn. Networks without that share, which draw every pixel, are the same but for the last
     layer.
     """
 
@@ -112,7 +112,7 @@ def _spread(vectors: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Compact(TorchArchitecture):
-    """Both kinds of compact network, told apart by the length of the last layer's bias."""
+    """Both kinds of compact network, distinguished by the length of the last layer's bias."""
 
     def build(self, header: FileHeader) -> nn.Module:
         """Return the kind that a file holds."""

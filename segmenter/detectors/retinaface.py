@@ -38,7 +38,7 @@ class RetinaFaceDetector:
     crop_px = 192
     """More pixels do not bring it closer to what it sees at full size."""
     smoothing_frames = 7
-    """The least with which boxes tremble three times less than with Wav2Lip's mean of 5 frames (which looks ahead only,
+    """The fewest at which boxes jitter a third as much as with Wav2Lip's mean of 5 frames (which looks ahead only,
     and so runs ahead of the face) on every clip measured. `python -m benchmarks.jitter` measures it."""
     preference = 0
 

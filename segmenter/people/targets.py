@@ -85,7 +85,7 @@ class Everyone:
 
     def describe(self, num_people: int) -> str:
         """Return the choice in words."""
-        return "everybody"
+        return "everyone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class ChosenPeople:
     """Certain people, wherever they are recognised."""
 
     people: tuple[int, ...]
-    """Numbers. The first one is meant; the others are probably the same person. Empty if nobody was found."""
+    """Numbers. The first one is meant; the others are probably the same person. Empty if no one was found."""
     other_reason: str = ANOTHER
     """Why a face of anyone else is not rendered."""
     note: str = ""
@@ -110,7 +110,7 @@ class ChosenPeople:
 
     def describe(self, num_people: int) -> str:
         """Return the choice in words; num_people: how many people were identified."""
-        people = ", ".join(f"person {number}" for number in self.people) or "nobody"
+        people = ", ".join(f"person {number}" for number in self.people) or "none"
         return f"{people} of {num_people}"
 
 
@@ -205,7 +205,7 @@ def choose_like(
 ) -> ChosenPeople:
     """Choose the person most like a reference, and similar people who are never seen together with those chosen.
 
-    The choice is empty if nobody is similar enough. key: where the job file names the reference.
+    The choice is empty if no one is similar enough. key: where the job file names the reference.
     """
     alike = sorted(identities.people, key=lambda person: (-similarity(person, vector), person.number))
     chosen: list[int] = []
@@ -214,7 +214,7 @@ def choose_like(
             break
         if not any(identities.meet(person.number, other) for other in chosen):
             chosen.append(person.number)
-    note = "" if chosen else f"nobody in the video is like {key}.reference"
+    note = "" if chosen else f"no one in the video resembles {key}.reference"
     return ChosenPeople(tuple(chosen), UNLIKE_REFERENCE, note)
 
 

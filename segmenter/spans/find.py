@@ -22,7 +22,7 @@ from segmenter.tracks import SAME_FACE, Track, box_distance
 def find_spans(
     scan: Scan, table: FrameTable, intervals: Sequence[Interval], settings: SpanSettings
 ) -> tuple[Span, ...]:
-    """Return the spans of one face in each shot, chosen by its place: large and near the centre."""
+    """Return the spans of one face in each shot, chosen by its position: large and near the centre."""
     identities = find_people(scan, table, intervals, EmbedderSettings())
     return find_target_spans(identities, intervals, SpanRule(table, settings, ByPlace()))
 

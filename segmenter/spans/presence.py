@@ -118,8 +118,8 @@ class SpanRule:
     def _why_unfit(self, face: Face, upright_size: tuple[int, int], slack: float = 1.0) -> str:
         """Return why a detected face is not rendered; empty if it is. slack: in (0, 1], 1 for none.
 
-        Faces behind a hand or a microphone are not recognised as such: the detector invents the hidden mouth, with as
-        high a score as before (0.92 and more, of 1.00).
+        A mouth behind a hand or a microphone is not noticed: the detector invents the hidden mouth, with as high a
+        score as before (0.92 and more, of 1.00).
         """
         settings = self.settings
         if face.box.height < slack * settings.min_face_px:
@@ -135,11 +135,11 @@ class SpanRule:
         return "face too blurred" if is_blurred else ""
 
     def _fill_gaps(self, shot: Shot, target: Track, presence: list[PresenceInterval]) -> list[PresenceInterval]:
-        """Fill short gaps between two appearances of a face, unless another face is in its place meanwhile.
+        """Fill short gaps between two appearances of a face, unless another face takes its place in the gap.
 
         ####..####      ->  ##########
         ####......####  ->  ####......####      too long; gaps at the edges of the shot stay, too
-        ####BB####      ->  ####BB####          a face that passes by keeps its own mouth
+        ####BB####      ->  ####BB####          another face in front is not rendered
         """
         seen = [index for index, part in enumerate(presence) if not part.reason]
         filled = list(presence)

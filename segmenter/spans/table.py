@@ -33,7 +33,7 @@ class SpanRow:
     start_frame: int
     stop_frame: int
     person: int | None
-    """Whose face; None: whatever segmenter.target means, or else a face chosen by its place."""
+    """Whose face; None: whatever segmenter.target means, or else a face chosen by its position."""
     kind: Kind
     reason: str
 
@@ -71,7 +71,7 @@ def from_rows(
     unchanged. So are frames that no row names. If rows name one face twice, it is rendered once.
 
     The choice of the rule says what rows without a person mean: chosen people where they are seen in the row, else a
-    face chosen by its place; with everyone, the unidentified faces that pass the thresholds, or all of them if none
+    face chosen by its position; with everyone, the unidentified faces that pass the thresholds, or all of them if none
     does.
     """
     ordered = sorted(rows, key=lambda row: row.start_frame)

@@ -168,7 +168,7 @@ def _encode(track: SoundPackets, blocks: Iterable[Samples]) -> Iterator[bytes]:
 def _clean_join(
     track: SoundPackets, plan: SoundPlan, coded: _Coded, joins: Sequence[int], *, coded_follows: bool
 ) -> int:
-    """Return the first join that cannot be heard; raise UnsupportedMedia if there is none."""
+    """Return the first join that cannot be heard; raise UnsupportedMedia if all can be."""
     copied = track.payloads(min(joins) - _CONTEXT, max(joins) + 1)
     for join in joins:
         around = range(max(join - _CONTEXT, 0), join + 1)

@@ -144,7 +144,7 @@ def can_copy(plan: SoundPlan, dub: MediaInfo, muxer: str) -> str | None:
     if length - piece.output_stop >= Fraction(AAC_FRAME_SAMPLES, audio.sample_rate):
         return "the dub is trimmed"
     if (faults := survey_samples(dub.path, piece.stream_index)) and faults.num_broken:
-        return "some of its samples are no numbers"
+        return "some of its samples are not numbers"
     if audio.codec == "aac" and _has_edits(dub.path, audio):
         return "the dub's file hides packets by an edit list"
     return None

@@ -39,7 +39,7 @@ class SoundFound:
     num_seconds: int
     """Seconds that were compared; the others are silent in the plan and in the file."""
     offset_seconds: float
-    """Of the second that is furthest off, late being positive; 0 if there is none."""
+    """Offset of the second that is furthest off; positive is late. 0 if no second was compared."""
     drift_seconds: float
     """By how much the last second is later than the first."""
     correlation: float

@@ -40,9 +40,9 @@ class PixelsFound:
     num_reencoded: int
     num_rendered: int
     worst_coded: float
-    """Decibels of the worst frame that was re-encoded unchanged; 99 if there is none, or all are equal."""
+    """PSNR in dB of the worst frame that was re-encoded unchanged; 99 without such frames, or if all are equal."""
     worst_rendered: float
-    """Decibels of the worst rendered frame, outside its box."""
+    """PSNR in dB of the worst rendered frame, outside its box."""
     num_uncertain: int = 0
     """Frames that differ near damage of the source: what a decoder shows there depends on where it began."""
 
@@ -97,7 +97,7 @@ class _Comparison:
     """What was found of the frames compared so far."""
 
     def __init__(self, marks: FrameProvenance, quality_allowance_db: float) -> None:
-        self._marks, self._asked_lower = marks, quality_allowance_db
+        self._marks, self._allowance_db = marks, quality_allowance_db
         self._copied = 0
         self._coded: list[float] = []
         self._rendered: list[float] = []
@@ -107,7 +107,7 @@ class _Comparison:
         """Compare an output frame with the source's; raise ContractBroken if it is not what was promised."""
         box = self._marks.box_of(number)
         if box is not None:
-            least = RENDERED_PSNR - self._asked_lower
+            least = RENDERED_PSNR - self._allowance_db
             self._rendered.append(_require_near(wanted, got, box, least, f"Only the mouth: {place}"))
         elif self._marks.is_coded(number):
             least = self._marks.coded_psnr(number)

@@ -79,7 +79,7 @@ def list_streams(info: MediaInfo, *, without: int | None) -> Inventory:
 
 
 def take_inventory(info: MediaInfo, *, without: int | None) -> Inventory:
-    """Read a file; without: index of the stream that is the soundtrack, None if there is none to leave out.
+    """Read a file; without: index of the stream that is the soundtrack, None to include every stream.
 
     Of a long video some twenty bytes a frame are held.
     """

@@ -34,11 +34,11 @@ def stock(tmp_path_factory):
     make_video(folder / "mute.mp4", 50, size=(96, 64))
     soundfile.write(folder / "dub.wav", 0.5 * np.sin(np.arange(32000) / 9), 16000)
     soundfile.write(folder / "long.wav", 0.5 * np.sin(np.arange(48000) / 9), 16000)
-    (folder / "text.mp4").write_text("this is no video\n" * 100)
+    (folder / "text.mp4").write_text("this is not a video\n" * 100)
     (folder / "empty.mp4").touch()
     (folder / "cut.mp4").write_bytes(talk.read_bytes()[:3000])
     (folder / "folder.mp4").mkdir()
-    (folder / "weights.pth").write_text("these are no weights")
+    (folder / "weights.pth").write_text("these are not weights")
     os.mkfifo(folder / "pipe.mp4")
     return folder
 
@@ -170,7 +170,7 @@ def test_a_stopped_job_names_the_program_that_was_started(monkeypatch, program, 
         ("cut.mp4", "cut.mp4: cannot be read as a media file"),
         ("empty.mp4", "empty.mp4: the file is empty"),
         ("folder.mp4", "folder.mp4: this is a folder"),
-        ("pipe.mp4", "pipe.mp4: this is no regular file"),
+        ("pipe.mp4", "pipe.mp4: not a regular file"),
         ("nowhere.mp4", "nowhere.mp4: no such file"),
         ("mute.mp4", "Give input.audio"),
     ],
@@ -207,8 +207,8 @@ def test_a_range_outside_the_video(refused):
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
-        ("none/out.mp4", "output: there is no folder"),
-        ("job.yaml/out.mp4", "output: there is no folder"),
+        ("none/out.mp4", "output: no such folder"),
+        ("job.yaml/out.mp4", "output: no such folder"),
         ("/proc/out.mp4", "output: nothing can be written to the folder /proc"),
         ("out.txt", "output: the ending '.txt' of out.txt is unknown"),
         ("out", "output: out has no ending"),
@@ -303,7 +303,7 @@ def test_a_workspace_that_is_in_use(stock, tmp_path):
     ("name", "expected"),
     [
         ("out.mp4", "--compare: {tmp}/out.mp4 is what the job itself writes"),
-        ("none/compared.mp4", "--compare: there is no folder {tmp}/none"),
+        ("none/compared.mp4", "--compare: no such folder: {tmp}/none"),
         ("compared.webm", "--compare: the ending '.webm' of compared.webm is unknown. Use one of .mkv .mov .mp4"),
         ("old.mp4", "--compare: {tmp}/old.mp4 exists. Use --force"),
     ],

@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 
 
 def _filled(folder):
-    """Fill a workspace with what runs leave, and with what is none of its business."""
+    """Fill a workspace with files that runs leave, and with foreign files."""
     foreign = ["talk.mp4", "talk.mp4.part", "scan-notes.txt", f"clip-{KEY}", "clip-123.nut"]
     own = [f"scan-{KEY}.json", f"clip-{KEY}.nut", f"clip-{KEY}.json", f"sound-{KEY}.mp4", f"driving-{KEY}.wav"]
     for name in [*foreign, *own, f"clip-{KEY}.nut.part"]:

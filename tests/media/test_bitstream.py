@@ -118,7 +118,7 @@ def test_records_take_further_sets(tmp_path, pixel_format, profile):
 
 
 def test_a_decoder_takes_the_record_with_both_sets(h264, tmp_path):
-    """Packets of two encoders, told apart by the ids of their sets alone."""
+    """Packets of two encoders, distinguished only by the ids of their sets."""
     other = make_video(tmp_path / "b.mp4", 10, options={"x264-params": "sps-id=7:bframes=0", "crf": "30"})
     decoder = av.CodecContext.create("h264", "r")
     decoder.extradata = add_h264_sets(extradata(h264), parameter_sets("h264", extradata(other)))

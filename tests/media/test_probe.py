@@ -139,14 +139,14 @@ def test_times_of_decoding_are_no_times_of_showing(tmp_path):
 
 def test_odd_files_are_refused_with_a_sentence(tmp_path):
     (tmp_path / "empty.mp4").touch()
-    (tmp_path / "text.mp4").write_text("This is no video at all, only a line of text.\n" * 20)
+    (tmp_path / "text.mp4").write_text("This is not a video at all, only a line of text.\n" * 20)
     os.mkfifo(tmp_path / "pipe.mp4")
     for name, why in [
         ("missing.mp4", "no such file"),
         (".", "folder"),
         ("empty.mp4", "empty"),
         ("text.mp4", "text.mp4"),
-        ("pipe.mp4", "no regular file"),
+        ("pipe.mp4", "not a regular file"),
     ]:
         with pytest.raises(UnreadableMedia, match=why):
             probe(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Files that are no video, or begin with damage: one sentence, or the first picture that there is."""
+"""Files that are not videos, or begin with damage: one sentence, or the first picture that decodes."""
 
 from fractions import Fraction
 

@@ -37,7 +37,7 @@ def test_people_are_found_and_labelled_as_they_appear():
     assert list(dict.fromkeys(labels)) == list(range(6))
 
 
-def test_nobody_and_somebody_alone():
+def test_no_vector_and_one_vector():
     assert joined([]) == []
     assert joined(crowd(1, 1)[0]) == [0]
 

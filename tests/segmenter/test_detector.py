@@ -70,7 +70,7 @@ def test_landmarks_are_eyes_nose_and_mouth_as_seen(retinaface, portraits):
         assert mouth[0] < other_mouth[0]
 
 
-def test_nothing_is_found_where_nobody_is(detector, scenery):
+def test_nothing_is_found_where_no_one_is(detector, scenery):
     for seed in range(4):
         for picture in scenery(2, (320, 180), seed):
             assert [face for face in detector.detect(picture) if face.score > 0.5] == []

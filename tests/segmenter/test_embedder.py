@@ -1,4 +1,4 @@
-"""The embedder on real people, and on files that are none."""
+"""The embedder on real people, and on files that are not embedders."""
 
 from itertools import combinations
 
@@ -193,10 +193,10 @@ def test_what_shows_too_little_is_not_looked_at(face):
     assert not is_recognisable(face, SIZE)
 
 
-# Files that are none
+# Files that are not embedders
 
 
-def test_what_is_no_embedder_is_refused_in_one_sentence(shared, tmp_path, capfd):
+def test_other_files_are_refused_in_one_sentence(shared, tmp_path, capfd):
     whole = (shared / "checkpoints" / EMBEDDER).read_bytes()
     random = np.random.default_rng(1)
     harmed = bytearray(whole)

@@ -23,7 +23,7 @@ TABLE = table_of(range(0, 4000, 40))
 
 
 def spans_in(pattern, cuts=(), intervals=None):
-    """Return the face spans of a scan of every frame: # is a face, . is none."""
+    """Return the face spans of a scan of every frame: # is a face, . no face."""
     samples = (FrameDetections(i, (Face(BOX, 0.9),) if mark == "#" else ()) for i, mark in enumerate(pattern))
     scan = Scan(tuple(samples), cuts, "drawn", SIZE)
     limits = SpanSettings(min_on_seconds=0, min_off_seconds=0)

@@ -42,7 +42,7 @@ PLACES = {"L": 200, "M": 640, "R": 1080}
 
 @cache
 def vector_of(name, number=0):
-    """Return what an embedder makes of somebody: the same direction each time, and a little of its own."""
+    """Return an embedding of a person: the same direction each time, plus a little noise."""
     random = np.random.default_rng(sum(map(ord, name)))
     centre = unit(random.standard_normal(64).astype(np.float32))
     own = unit(np.random.default_rng(number).standard_normal(64).astype(np.float32))
@@ -57,9 +57,9 @@ def face(name, place, number=0, *, height=150, score=0.95, is_known=True):
 
 
 def scan_of(script, cuts=(), **options):
-    """Return a scan of every frame of a script: for each place the name of who is there in each frame, . for nobody.
+    """Return a scan of every frame of a script: for each place who is there in each frame, . for no one.
 
-    Every fifth look at a place has an embedding.
+    Every fifth detection at a place has an embedding.
     """
     length = max(map(len, script.values()))
     samples = []
@@ -111,7 +111,7 @@ def test_a_mean_direction_lies_between_and_nearer_to_what_counts_more():
 # Who is who
 
 
-def test_somebody_is_known_again_in_another_shot_and_place(second):
+def test_a_person_is_recognised_in_another_shot_and_place(second):
     cast = cast_of(second, {"L": "A" * 10 + "." * 10 + "B" * 10, "R": "." * 10 + "A" * 10 + "." * 10}, (10, 20))
     assert [(p.number, p.seconds, p.num_shots, p.first_frame, p.last_frame) for p in cast.people] == [
         (1, 2.0, 2, 0, 19),
@@ -131,13 +131,13 @@ def test_two_who_are_seen_at_once_are_two(second):
     assert cast_of(second, {"L": "A" * 20 + "." * 20, "R": "." * 20 + "A" * 20}).people[0].seconds == 4.0
 
 
-def test_a_face_that_nobody_looked_at_belongs_to_nobody(second):
+def test_a_face_without_an_embedding_is_unidentified(second):
     scan = Scan((FrameDetections(0, (face("A", "L"), face("B", "R", is_known=False))),), (), "drawn", SIZE)
     cast = find_people(scan, second, [(0, 10)], EMBEDDER)
     assert cast.shots[0].people == (1, None)
 
 
-def test_who_takes_anothers_place_without_a_cut_is_somebody_else(second):
+def test_a_face_in_anothers_place_without_a_cut_is_another_person(second):
     cast = cast_of(second, {"M": "A" * 20 + "..." + "B" * 20})
     assert [len(shot.tracks) for shot in cast.shots] == [2]
     assert [len(track) for track in cast.shots[0].tracks] == [20, 20]
@@ -164,7 +164,7 @@ def test_landmarks_tell_faces_apart_whose_boxes_are_the_same():
 
 @pytest.fixture(scope="module")
 def dialogue(second):
-    """Return a cast: A and B in turns, then both, then C large in the middle, then A with nobody knows who."""
+    """Return identities: A and B in turns, then both, then C large in the middle, then A alone."""
     script = {
         "L": "A" * 20 + "." * 10 + "A" * 20 + "." * 10 + "A" * 10,
         "M": "." * 50 + "C" * 10 + "." * 10,
@@ -213,13 +213,13 @@ def test_the_largest_of_each_shot(second):
     assert {largest.person, central.person} == {1, 2}
 
 
-def test_a_reference_finds_its_person_or_nobody(second, dialogue):
+def test_a_reference_finds_its_person_or_no_one(second, dialogue):
     chosen = choose_like(dialogue, vector_of("B", 77), EMBEDDER)
     assert chosen.people == (2,)
-    nobody = choose_like(dialogue, vector_of("X"), EMBEDDER)
-    assert nobody.people == ()
-    assert nobody.note
-    assert drawn(spans_of(dialogue, second, nobody)) == [(0, 70, UNLIKE_REFERENCE)]
+    no_one = choose_like(dialogue, vector_of("X"), EMBEDDER)
+    assert no_one.people == ()
+    assert no_one.note
+    assert drawn(spans_of(dialogue, second, no_one)) == [(0, 70, UNLIKE_REFERENCE)]
 
 
 def test_a_point_shows_a_person(second, dialogue):
@@ -242,7 +242,7 @@ def test_a_point_inside_a_box_means_that_face_and_not_its_neighbour(second):
     assert chosen[595] == chosen[648] != chosen[662] == chosen[700]
 
 
-def test_a_point_that_shows_a_face_nobody_knows_follows_it_in_its_shot(second):
+def test_a_point_on_an_unidentified_face_follows_it_in_its_shot(second):
     scan = scan_of({"L": "A" * 20, "R": "B" * 20}, (10,))
     blind = Scan(
         tuple(FrameDetections(s.frame, tuple(Face(f.box, f.score) for f in s.faces)) for s in scan.samples),
@@ -265,7 +265,7 @@ def test_a_point_that_shows_a_face_nobody_knows_follows_it_in_its_shot(second):
 
 
 def test_one_person_alone_is_followed_wherever_a_face_is(second):
-    """Nobody else could be meant, so faces that were not looked at count as well, as they do without an embedder."""
+    """No one else could be meant, so faces without an embedding count as well, as they do without an embedder."""
     scan = Scan(
         tuple(FrameDetections(n, (face("A", "M", n, is_known=n < 9),)) for n in range(20)), (10,), "drawn", SIZE
     )
@@ -275,7 +275,7 @@ def test_one_person_alone_is_followed_wherever_a_face_is(second):
     assert drawn(spans_of(cast, second, choice)) == [(0, 10, 1), (10, 20, None)]
 
 
-def test_one_person_comes_before_whoever_is_nearer_to_the_centre_and_unknown(second):
+def test_one_person_comes_before_an_unidentified_face_nearer_to_the_centre(second):
     faces = [(face("A", "L", n), face("B", "M", n, height=300, is_known=False)) for n in range(20)]
     cast = find_people(
         Scan(tuple(map(FrameDetections, range(20), faces)), (), "drawn", SIZE), second, [(0, 20)], EMBEDDER
@@ -299,8 +299,8 @@ def test_one_person_is_rendered_wherever_they_are_known(second):
     assert rendered == [(0, 40)]
 
 
-def test_who_walks_past_keeps_their_own_mouth(second):
-    """A is hidden for three samples by B, who is in their place; where nobody is, so short a gap is filled."""
+def test_a_person_walking_past_is_not_rendered(second):
+    """B hides A for three samples and takes their place; with no one there, such a short gap is filled."""
     away = range(8, 11)
     hidden = [(face("B", "M", n),) if n in away else (face("A", "M", n), face("B", "R", n)) for n in range(20)]
     alone = [() if n in away else (face("A", "M", n),) for n in range(20)]
@@ -313,7 +313,7 @@ def test_who_walks_past_keeps_their_own_mouth(second):
         assert [(s.start_frame, s.stop_frame) for s in spans if s.kind == "face"] == rendered
 
 
-def test_one_person_and_nobody_else_leaves_nothing_to_say(second):
+def test_one_person_alone_leaves_nothing_to_say(second):
     cast = cast_of(second, {"M": "A" * 20})
     assert choose_main(cast, second, [(0, 20)], least_px=64, least_score=0.4) == ByPlace(people=(1,))
 
@@ -368,7 +368,7 @@ def spans_from(cast, *rows, choice=None, intervals=((0, 70),)):
 
 
 @pytest.mark.parametrize("choice", [ChosenPeople((1,)), ChosenPeople((2,)), Everyone(), ByPlace()])
-def test_rows_that_nobody_changed_give_the_same_spans(second, dialogue, choice):
+def test_unchanged_rows_give_the_same_spans(second, dialogue, choice):
     spans = spans_of(dialogue, second, choice)
     assert spans_from(dialogue, *to_rows(spans), choice=choice) == spans
 
@@ -408,7 +408,7 @@ def test_inside_a_shot_the_box_is_held_where_the_face_was_not_seen(second):
 
 @st.composite
 def scans(draw):
-    """Return a scan of 60 frames: any cuts, three places, anybody or nobody there, known or not."""
+    """Return a scan of 60 frames: any cuts, three places, each empty or with a person, known or not."""
     cuts = tuple(sorted(draw(st.sets(st.integers(1, 59), max_size=4))))
     frames = sorted(draw(st.sets(st.integers(0, 59), max_size=30)))
     samples = []
@@ -482,7 +482,7 @@ def test_people_keep_their_promises(second, scan):
             assert len(sure) == len(set(sure))
 
 
-def test_a_row_without_a_person_means_whom_the_target_means_or_else_who_is_found_by_place(second):
+def test_a_row_without_a_person_means_the_target_or_else_a_face_chosen_by_place(second):
     cast = cast_of(second, {"M": "B" * 30, "R": "A" * 20 + "." * 10}, (20,))
     assert [person.num_shots for person in cast.people] == [2, 1]
     rows = spans_from(cast, row(0, 10), row(20, 30), choice=ChosenPeople((2,)), intervals=[(0, 30)])
@@ -495,18 +495,18 @@ def test_a_face_that_two_rows_mean_is_drawn_once(second):
     assert drawn(spans_from(cast, row(10, 20), row(0, 30, 1), intervals=[(0, 30)])) == [(0, 30, 1)]
 
 
-def test_rows_of_everybody_leave_out_whom_the_plan_left_out(second):
-    """A face too small beside one that counts, nobody knowing either: only where none counts is it meant."""
+def test_rows_of_everyone_leave_out_faces_that_the_plan_left_out(second):
+    """Two unidentified faces, one too small: the small one is rendered only where no other face counts."""
     small = face("B", "L", 0, height=30, is_known=False)
     faces = [(face("A", "M", n, is_known=False), small) if n < 20 else (small,) for n in range(30)]
     cast = find_people(
         Scan(tuple(map(FrameDetections, range(30), faces)), (), "drawn", SIZE), second, [(0, 30)], EMBEDDER
     )
-    everybody = Everyone()
-    spans = spans_of(cast, second, everybody)
+    everyone = Everyone()
+    spans = spans_of(cast, second, everyone)
     assert drawn(spans) == [(0, 20, None), (20, 30, "face smaller than 64 px")]
-    assert spans_from(cast, *to_rows(spans), choice=everybody, intervals=[(0, 30)]) == spans
-    (_, asked) = spans_from(cast, *to_rows(spans)[:1], row(20, 30), choice=everybody, intervals=[(0, 30)])
+    assert spans_from(cast, *to_rows(spans), choice=everyone, intervals=[(0, 30)]) == spans
+    (_, asked) = spans_from(cast, *to_rows(spans)[:1], row(20, 30), choice=everyone, intervals=[(0, 30)])
     assert asked.path.boxes[0].left < 640
 
 

@@ -105,7 +105,7 @@ def cases(draw):
     for start, stop in intervals_in(draw, len(table)):
         cut = draw(st.integers(start, stop))  # a cut between two face spans that touch
         spans += faces_of([part for part in [(start, cut), (cut, stop)] if part[0] < part[1]])
-    if draw(st.booleans()):  # somebody else, who may be seen at the same time
+    if draw(st.booleans()):  # another person, who may be seen at the same time
         spans += faces_of(intervals_in(draw, len(table)), person=2)
     longest = Fraction(draw(st.integers(40, 2000)), 1000)
     return table, timeline, spans, intervals_in(draw, len(timeline)), longest

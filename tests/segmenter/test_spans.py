@@ -31,7 +31,7 @@ def scan_of(faces, cuts=()):
 
 
 def marked(pattern, cuts=()):
-    """Return a scan of every frame of a pattern: # is a face, . is none, ~ one with a score between the thresholds."""
+    """Return a scan of every frame of a pattern: # is a face, . no face, ~ a score between the thresholds."""
     scores = {"#": 0.9, "~": 0.5, ".": 0.0}
     return scan_of({i: face(score=scores[mark]) if scores[mark] else None for i, mark in enumerate(pattern)}, cuts)
 

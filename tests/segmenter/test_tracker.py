@@ -355,7 +355,7 @@ def test_a_real_face_is_held_three_times_steadier_than_by_wav2lip_and_without_la
     ours = edges(follow(speaker, detector, align="box"))
     assert jitter(forward) / jitter(ours) > 3
     assert lag_of(ours, raw) == 0
-    # The detector's trembling is taken away, not the motion of the face: no further from it than Wav2Lip's way is.
+    # The detector's jitter is removed, not the motion of the face: the path is no further from it than Wav2Lip's.
     assert np.abs(ours - raw).mean() < 1.05 * np.abs(forward - raw).mean()
 
 

@@ -30,7 +30,7 @@ def test_turns_that_overlap_or_touch_are_one_whoever_else_speaks():
         assert join_turns(own, others) == seconds((0, 6), (8, 9))
 
 
-def test_a_pause_in_which_somebody_else_speaks_stays():
+def test_a_pause_in_which_another_person_speaks_stays():
     own = seconds((0, 1), (1.4, 2), (2.2, 3))
     assert join_turns(own, seconds((0.5, 1.1))) == seconds((0, 1), (1.4, 3))
     assert join_turns(own, seconds((0, 0.1), (1.3, 1.5))) == seconds((0, 1), (1.4, 3))

@@ -81,7 +81,7 @@ def test_the_container_goes_before_the_pictures(tmp_path, ending, by_container, 
         assert bool(output.copied) == (by_container == by_pictures)
 
 
-def test_nothing_is_told_where_nobody_tells(tmp_path):
+def test_no_aspect_is_written_where_the_source_has_none(tmp_path):
     for name in ("a.mp4", "a.mkv"):
         source = make_video(tmp_path / name, 20)
         output = produce(source, tmp_path / f"out_{name}", [(3, 6)])

@@ -65,7 +65,7 @@ def test_sound_that_would_begin_before_the_clock(tmp_path):
     assert len(times) > 10
 
 
-# Keyframes that nobody marked
+# Keyframes without a mark
 
 
 def without_keyframes(source, path):

@@ -306,16 +306,16 @@ def test_what_cannot_be_spliced_is_not_begun(dub, folder):
 
 
 def test_only_the_range_is_decoded_in_a_long_source(dub, folder, monkeypatch):
-    import media.audio.decoder as sound_blocks
+    import media.audio.decoder as audio_decoder
 
     rate = 16000
     path = write_sound(
         folder / "long.m4a", np.tile(voice(60, rate, channels=1), 10), rate, "aac", "mp4", bit_rate=48_000
     )
     decoded = []
-    inner = sound_blocks._floats
+    inner = audio_decoder._floats
     monkeypatch.setattr(
-        sound_blocks, "_floats", lambda frame, *rest: decoded.append(frame.samples) or inner(frame, *rest)
+        audio_decoder, "_floats", lambda frame, *rest: decoded.append(frame.samples) or inner(frame, *rest)
     )
     plan = patched(path, dub, [(300, 305)])
     splice_soundtrack(plan, probe(path), probe(path).require_audio(), folder / "long-out.m4a", anchor=Fraction(0))

@@ -1,4 +1,4 @@
-"""Footage of several people of whom it is known who is where in every frame: real heads, pasted on a canvas."""
+"""Footage of several people with a known position in every frame: real heads, pasted on a canvas."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ GROUND = (70, 60, 50)
 
 
 class Place(NamedTuple):
-    """Where somebody is in a frame."""
+    """Where a person is in a frame."""
 
     person: str
     left: int
@@ -44,7 +44,7 @@ class Crowd:
     cuts: list
 
     def of(self, person):
-        """Return the frames in which somebody is wholly in the picture."""
+        """Return the frames in which a person is wholly in the picture."""
         return {
             number
             for number, places in enumerate(self.frames)
@@ -53,7 +53,7 @@ class Crowd:
         }
 
     def part_of(self, person):
-        """Return the frames in which somebody is in the picture, at least in part."""
+        """Return the frames in which a person is in the picture, at least in part."""
         return {number for number, places in enumerate(self.frames) for place in places if place.person == person}
 
     def place(self, frame, person):
@@ -61,12 +61,12 @@ class Crowd:
 
 
 def still(*places):
-    """Return a scene in which everybody stays where they are."""
+    """Return a scene in which everyone stays in place."""
     return lambda number: places
 
 
 def crossing(person, num_frames, away, top=20, side=320):
-    """Return a scene of somebody who leaves to the right, is away for some frames, and comes back from the left."""
+    """Return a scene of a person who leaves to the right, is away for some frames, and comes back from the left."""
     moving = (num_frames - away) // 2
 
     def places(number):
@@ -84,7 +84,7 @@ def crossing(person, num_frames, away, top=20, side=320):
 def make_crowd(path, clips, scenes, *, encoder="libx264"):
     """Write scenes, each (number of frames, function from a frame's number to its places), joined by hard cuts.
 
-    clips: folder. Each person's frames go on where they stopped in the scene before.
+    clips: folder. Each person's frames continue where they stopped in the previous scene.
     """
     readers = {}
     frames, cuts = [], []
@@ -112,7 +112,7 @@ def make_crowd(path, clips, scenes, *, encoder="libx264"):
 
 
 def pictures(clips, person, first=0):
-    """Yield somebody's frames as square BGR pictures, for ever; the small second picture in a corner is cut off."""
+    """Yield a person's frames as square BGR pictures, endlessly; the small second picture in a corner is cut off."""
     while True:
         with av.open(str(clips / f"{person}.mp4")) as source:
             for frame in islice(source.decode(video=0), first, None):
@@ -130,7 +130,7 @@ def paste(canvas, picture, place):
 
 
 def write_photo(path, clips, person, frame):
-    """Write one frame of somebody's clip as a JPEG file: a reference photo."""
+    """Write one frame of a person's clip as a JPEG file: a reference photo."""
     picture = next(pictures(clips, person, frame))
     cv2.imwrite(str(path), picture)
     return path
@@ -138,7 +138,7 @@ def write_photo(path, clips, person, frame):
 
 @contextmanager
 def watching_changes(video, parts=None):
-    """Note what the encoder is given, of all jobs in this process while the context lasts, against the source.
+    """Compare what all jobs in this process give the encoder with the source, while the context lasts.
 
     parts: {name: (left, right)} of the picture; None: all of it, with the name None.
     Yields {(source frame, name): the rectangle (left, top, right, bottom) that differs}.
@@ -177,7 +177,7 @@ def changed_box(old_planes, new_planes, columns):
 
 
 def touching_others(changes, crowd, person):
-    """Return the frames in which a changed rectangle touches somebody else's picture, or the person is not there."""
+    """Return the frames in which a changed rectangle touches another person's picture, or the person is absent."""
     return [
         frame
         for frame, (left, top, right, bottom) in changes.items()
@@ -194,7 +194,7 @@ def touching_others(changes, crowd, person):
 
 
 def precision_and_recall(rendered, crowd, person):
-    """Return both for rendered frames: those with somebody half outside the picture may be rendered or not."""
+    """Return both for rendered frames: those with the person half outside the picture may be rendered or not."""
     wanted = crowd.of(person)
     precision = len(rendered & crowd.part_of(person)) / len(rendered) if rendered else 0.0
     return precision, len(rendered & wanted) / len(wanted)

@@ -34,7 +34,7 @@ class Dialogue:
     num_frames: int
 
     def spoken(self, who):
-        """Return the frames of somebody's turns."""
+        """Return the frames of one speaker's turns."""
         return {
             frame for start, stop in self.times[who] for frame in range(self.num_frames) if start <= frame / RATE < stop
         }
@@ -112,9 +112,9 @@ def _patch(picture, x, y, width):
 def differences(dialogue, output, alone, weights):
     """Return {speaker: (how far their mouth is from the one drawn for their own voice, for the other's)}, in levels.
 
-    alone: {voice: the same video, everybody's mouth drawn for this voice}. Over the frames in which both speak: so each
-    mouth has the other's voice to follow, if it were given it. Other than how far a mouth opens with the loudness of a
-    voice, which is as uncertain as with real people, this is as good with any network.
+    alone: {voice: the same video, every mouth drawn for this voice}. Measured over the frames in which both speak;
+    there each mouth would follow the other's voice if it were given it. Unlike how far a mouth opens with the loudness
+    of a voice, which is as uncertain as with real people, this works equally well with any network.
     """
     both = sorted(set.intersection(*(dialogue.spoken(who) for who in HALVES)))
     result, *drawn = mouths(dialogue, [output, *alone.values()], weights)

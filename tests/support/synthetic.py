@@ -215,7 +215,7 @@ def _blocks(number):
 
 
 def read_stamp(frame):
-    """Return the number in a decoded frame's stamp; raise ValueError if there is none."""
+    """Return the number in a decoded frame's stamp; raise ValueError if there is no stamp."""
     plane = frame.planes[0]
     depth = frame.format.components[0].bits
     rows = np.frombuffer(plane, np.uint16 if depth > 8 else np.uint8).reshape(plane.height, -1)

@@ -64,7 +64,7 @@ class NamedPhotos:
 
 
 class OtherPhotos(NamedPhotos):
-    """An embedder for which every photo shows somebody who is not in the video."""
+    """An embedder for which every photo shows a person who is not in the video."""
 
     def embed_aligned(self, picture: Pixels) -> bytes:
         return pack(vector_of("X"))

@@ -84,7 +84,7 @@ def check_samples(key: str, info: MediaInfo, *, stays: bool = False) -> list[Sou
 
 
 def _broken(faults: SampleFaults) -> str:
-    samples = "1 sample is no number" if faults.num_broken == 1 else f"{faults.num_broken} samples are no numbers"
+    samples = "1 sample is not a number" if faults.num_broken == 1 else f"{faults.num_broken} samples are not numbers"
     return f"{samples} (NaN or infinite), the first at {faults.first_broken_seconds:.3f} s"
 
 

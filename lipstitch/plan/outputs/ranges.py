@@ -28,7 +28,7 @@ def frames_to_scan(config: JobConfig, video: SourceVideo) -> list[Interval]:
 
 
 def _frames_of(key: str, part: RangeConfig, table: FrameTable) -> Interval:
-    """Return the source frames of a range of the job; raise ConfigError where there are none."""
+    """Return the source frames of a range of the job; raise ConfigError if it has no frames."""
     end, last = table.seconds(len(table)), table.seconds(len(table) - 1)
     if part.start > last or part.end > 2 * end - last:
         raise ConfigError(

@@ -123,17 +123,17 @@ class FaceData:
         """Divide the tracks into those to train on and those of the people held out.
 
         A name holds out the person of that name, and those whose name continues it after an underscore (head_13 is
-        head_13_512). Raises ConfigError if a name holds out nobody, or nobody is left.
+        head_13_512). Raises ConfigError if a name holds out no one, or no one is left.
         """
         for name in held_out:
             if not any(is_named(track.person, name) for track in self.tracks):
                 people = ", ".join(sorted({track.person for track in self.tracks}))
-                raise ConfigError(f"held_out: there is nobody called {name!r} in the data; the people are {people}.")
+                raise ConfigError(f"held_out: no one in the data is called {name!r}; the people are {people}.")
         is_held = [any(is_named(track.person, name) for name in held_out) for track in self.tracks]
         held = [track for track, chosen in zip(self.tracks, is_held, strict=True) if chosen]
         rest = [track for track, chosen in zip(self.tracks, is_held, strict=True) if not chosen]
         if not any(len(track.windows) for track in rest):
-            raise ConfigError("held_out: nobody is left to train on. Hold out fewer people, or prepare more footage.")
+            raise ConfigError("held_out: no one is left to train on. Hold out fewer people, or prepare more footage.")
         return Split(self, rest, held)
 
 

@@ -16,7 +16,7 @@ from lipstitch.training.dataset.dataset import WINDOW_ROWS, Rows, Track
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 NEAREST_ROWS = 3
-"""Windows of one track closer than this sound almost alike, so they are never told apart."""
+"""Windows of one track closer than this sound almost alike, so neither serves as shifted sound of the other."""
 NEAR_ROWS = 12
 """A reference so near, half a second, shows the head as good as in the same place."""
 
@@ -48,12 +48,12 @@ class GeneratorDraw:
     sounds: Rows
     """(faces,): the rows whose mel windows are heard."""
     redraws: Rows
-    """(faces,): the rows of yet another sound, for references that are drawn anew."""
+    """(faces,): the rows of yet another sound, for references that are redrawn."""
     is_dub: Flags
     """(faces,): whether the sound is not the target's own: it is then its own reference, as when a video is rendered,
     and what its mouth should look like, nothing shows."""
     is_redrawn: Flags
-    """(faces,): whether the reference is the target itself, its mouth drawn anew for `redraws`; never with is_dub."""
+    """(faces,): whether the reference is the target itself, its mouth redrawn for `redraws`; never with is_dub."""
 
     @property
     def lengths(self) -> Rows:
@@ -92,7 +92,7 @@ class WindowSampler:
 
         singles: frames that are drawn beside the windows, each from another place. near_share: share of the references
         that are at most NEAR_ROWS away: the head as good as still, the mouth another. dub_share: share of what is drawn
-        that hears another sound than its own. redrawn_share: share of the rest whose reference is drawn anew.
+        that hears another sound than its own. redrawn_share: share of the rest whose reference is redrawn.
         """
         count = windows + singles
         chosen = random.choice(len(self._tracks), count, p=self._chances)

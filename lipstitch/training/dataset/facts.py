@@ -40,7 +40,7 @@ class VideoFacts:
 
     @classmethod
     def load(cls, folder: Path) -> VideoFacts | None:
-        """Return the facts in a folder, None if there are none."""
+        """Return the facts in a folder, or None if the file does not exist."""
         content = read_json(folder / "facts.json")
         try:
             if content is None:

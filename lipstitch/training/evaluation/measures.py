@@ -58,7 +58,7 @@ class Watched:
     mels: Tensor
     """(T, 1, 80, 16): its own sound."""
     dub: Tensor
-    """(T, 1, 80, 16): another sound, of somebody else where there is anybody."""
+    """(T, 1, 80, 16): another sound, of another person if there is one."""
 
 
 class HeldOut:
@@ -89,7 +89,7 @@ class HeldOut:
         )
 
     def _dub_rows(self, number: int, num_rows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Return rows of somebody else's sound, repeated where it is short; else of the same track's other half."""
+        """Return rows of another person's sound, repeated where it is short; else of the same track's other half."""
         track = self.tracks[number]
         others = [each for each in self.tracks[number + 1 :] + self.tracks[:number] if each.person != track.person]
         if others:

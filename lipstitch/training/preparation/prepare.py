@@ -101,7 +101,7 @@ class Prepared:
 
 
 def find_videos(places: Sequence[Path]) -> list[Path]:
-    """Return the videos that files and folders name, by name. Raises ConfigError if there are none, or two alike."""
+    """Return the videos in files and folders, sorted by name; raise ConfigError without any, or if two share a name."""
     found: dict[str, Path] = {}
     for place in places:
         if place.is_dir():

@@ -25,7 +25,7 @@ from media.intervals import even_pieces
 
 LEAST_GAIN = 0.08
 """How much better (as a cosine) shifted sound must fit, over a second, before a window counts as out of sync. Where
-nobody speaks all shifts fit alike, and nothing is rejected."""
+no one speaks, all shifts fit alike, and nothing is rejected."""
 PIECE_ROWS = 60 * STEPS_PER_SECOND
 """Rows that are judged at once, at most."""
 

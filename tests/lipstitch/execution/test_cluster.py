@@ -336,7 +336,7 @@ def test_a_scheduler_without_workers(serial, tmp_path, monkeypatch):
 
 
 @needs_dask
-def test_nothing_and_nobody_at_the_address(serial, tmp_path, monkeypatch):
+def test_nothing_answers_at_the_address(serial, tmp_path, monkeypatch):
     talk, _ = serial
     said = r"^execution\.address \(now '{}'\): no Dask scheduler answers there\. Start one with `dask scheduler`"
     address = f"127.0.0.1:{free_port()}"
@@ -534,6 +534,6 @@ def test_ray_gives_the_frames_of_a_serial_run_though_a_worker_is_killed_and_surv
 
 
 @needs_ray
-def test_nothing_and_nobody_at_the_address_of_ray(monkeypatch):
+def test_nothing_answers_at_the_address_of_ray(monkeypatch):
     with pytest.raises(ConfigError, match=r"no Ray cluster answers there\. Start one with `ray start --head`"):
         check_address("ray", f"127.0.0.1:{free_port()}")

@@ -118,7 +118,7 @@ def test_a_tilde_is_the_home_folder(job, monkeypatch):
     assert job(output="~/talk.mp4").output == Path("/home/someone/talk.mp4")
 
 
-def test_a_home_folder_of_nobody_is_a_name_like_any_other(job, tmp_path):
+def test_the_home_folder_of_an_unknown_user_is_a_name_like_any_other(job, tmp_path):
     assert job(output="~nosuchuser/talk.mp4").output == tmp_path / "~nosuchuser/talk.mp4"
 
 
@@ -342,7 +342,7 @@ def test_what_is_no_target_is_refused(refusal, given, expected):
 
 @pytest.mark.parametrize("target", [1, {"reference": "photo.jpg"}])
 @pytest.mark.parametrize("without", [{"embedder": "none"}, {"detector": "cascade"}])
-def test_a_person_cannot_be_meant_where_nobody_is_told_apart(refusal, target, without):
+def test_a_person_cannot_be_the_target_where_people_are_not_recognised(refusal, target, without):
     assert "segmenter: target names a person" in refusal(segmenter={"target": target, **without})
 
 

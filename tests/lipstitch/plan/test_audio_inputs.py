@@ -259,7 +259,7 @@ def test_samples_that_are_no_numbers_are_silence_and_a_warning(talk, bad):
     reporter = Heard()
     report = run(talk, reporter, audio="bad.wav", drive_audio="bad.wav")
     for key in ("input.audio", "input.drive_audio"):
-        text = f"{key}: 40 samples are no numbers (NaN or infinite), the first at 1.250 s"
+        text = f"{key}: 40 samples are not numbers (NaN or infinite), the first at 1.250 s"
         assert any(text in warning and "bad.wav" in warning for warning in reporter.warned)
         assert any(text in note for note in report["soundtrack"]["notes"])
 

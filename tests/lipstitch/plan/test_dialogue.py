@@ -217,7 +217,7 @@ def test_the_plan_says_who_speaks_and_who_is_seen(work):
     assert any("cast.narrator: " in warning and "no turn of this speaker" in warning for warning in said.warned)
 
 
-def test_during_a_narrators_turn_nobody_moves(work, stock):
+def test_during_a_narrators_turn_no_mouth_moves(work, stock):
     (stock / "told.rttm").write_text(
         "SPKR-INFO talk 1 <NA> <NA> <NA> unknown anna <NA> <NA>\n"
         "SPEAKER talk 1 0.2 0.4 <NA> <NA> anna <NA> <NA>\nSPEAKER talk 1 0.7 0.1 <NA> <NA> narrator <NA> <NA>\n"
@@ -269,7 +269,7 @@ def test_turns_go_on_where_the_video_is_prolonged(work, stock, policy, last):
 # The span file, the contact sheet
 
 
-def test_a_span_file_that_nobody_changed_changes_nothing(work, stock):
+def test_an_unchanged_span_file_changes_nothing(work, stock):
     _, report, _ = work()
     work(plan=True, table=stock / "same.csv")
     redone, again, _ = work(segmenter={"spans": "same.csv"})
@@ -277,7 +277,7 @@ def test_a_span_file_that_nobody_changed_changes_nothing(work, stock):
     assert (redone.scanned, redone.clips) == (False, set())
 
 
-def test_a_span_of_somebody_else_is_driven_by_the_dub(work, stock):
+def test_a_span_of_another_person_is_driven_by_the_dub(work, stock):
     (stock / "more.csv").write_text("start,stop,person,kind\n1.2,3,2,face\n0.4,1,1,face\n")
     _, report, _ = work(segmenter={"spans": "more.csv"}, cast={"anna": CAST["anna"], "ben": {}})
     assert faces_of(report) == [(10, 20, 1), (30, 60, 2), (60, 75, 2)]

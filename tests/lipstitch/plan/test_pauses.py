@@ -58,7 +58,7 @@ def test_with_original_the_sources_own_mouth_stays_in_a_pause(tmp_path, talk):
     # A tenth of a second on either side is left to the speech.
     assert before == pytest.approx((60, (PAUSE[0] + 0.1) * 25), abs=1)
     assert after == pytest.approx(((PAUSE[1] - 0.1) * 25, 90), abs=1)
-    assert report["silence"] == "mouths stay as they are while nobody speaks, 0.4 s in all"
+    assert report["silence"] == "mouths stay as they are while no one speaks, 0.4 s in all"
 
 
 @pytest.mark.parametrize("silence", ["close", "render"])

@@ -36,7 +36,7 @@ def stock(tmp_path_factory):
     for name in ("faces.pth", "who.onnx", "weights.bin"):
         (folder / name).write_bytes(b"weights")
     (folder / "broken.onnx").write_bytes(b"broken")
-    for name, shade in (("a.png", 60), ("b.png", 200), ("nobody.png", 0)):
+    for name, shade in (("a.png", 60), ("b.png", 200), ("black.png", 0)):
         cv2.imwrite(str(folder / name), np.full((108, 192, 3), shade, np.uint8))
     return folder
 
@@ -169,7 +169,7 @@ def test_without_an_embedder_the_place_decides_and_it_is_said(work):
         ({"target": {"at": 99, "point": [150, 50]}}, ConfigError, "segmenter.target.at"),
         ({"target": {"reference": "gone.jpg"}}, ConfigError, "there is no photo"),
         ({"target": {"reference": "talk.mp4"}}, ConfigError, "is not a picture"),
-        ({"target": {"reference": "nobody.png"}}, ConfigError, "no face was found in"),
+        ({"target": {"reference": "black.png"}}, ConfigError, "no face was found in"),
         ({"embedder": "gone.onnx"}, CheckpointNotFound, "gone.onnx"),
         ({"embedder": "broken.onnx", "samples_per_second": 7}, UnsupportedCheckpoint, "not an ONNX network"),
         ({"target": 1, "embedder": "none"}, ConfigError, "segmenter: target names a person"),
@@ -183,10 +183,10 @@ def test_what_cannot_be_done_is_said_in_one_sentence(work, segmenter, error, exp
     assert "\n" not in str(caught.value)
 
 
-def test_nobody_like_the_reference_renders_nothing(work):
+def test_no_one_like_the_reference_renders_nothing(work):
     _, report, said = work(target={"reference": "a.png"}, tools=replace(TOOLS, load_embedder=OtherPhotos))
     assert rendered(report) == []
-    assert any("nobody in the video is like" in warning for warning in said.warned)
+    assert any("no one in the video resembles" in warning for warning in said.warned)
 
 
 def test_who_tells_people_apart_is_part_of_the_scan(work, stock):
@@ -201,7 +201,7 @@ def test_who_tells_people_apart_is_part_of_the_scan(work, stock):
 
 
 @pytest.mark.parametrize("target", ["all", {"reference": "b.png"}], ids=str)
-def test_a_span_file_that_nobody_changed_changes_nothing(work, stock, target):
+def test_an_unchanged_span_file_changes_nothing(work, stock, target):
     _, report, _ = work(target=target)
     work(plan=True, target=target, table=stock / "same.csv")
     redone, again, _ = work(spans="same.csv")
@@ -276,7 +276,7 @@ def test_the_span_file_is_a_table(work, stock):
 # The contact sheet
 
 
-def test_the_contact_sheet_shows_everybody(work, stock):
+def test_the_contact_sheet_shows_everyone(work, stock):
     job = load_job(write_job(stock, **content_of({})))
     said = Listening()
     assert list_people(job, stock / "faces.html", said, force=False, tools=TOOLS) == 0
@@ -323,7 +323,7 @@ def sheet(stock, tmp_path):
     return make
 
 
-EVERYBODY = [(1, 0.0, 3.96), (2, 1.2, 3.16)]
+EVERYONE = [(1, 0.0, 3.96), (2, 1.2, 3.16)]
 
 
 @pytest.mark.parametrize(
@@ -348,19 +348,19 @@ EVERYBODY = [(1, 0.0, 3.96), (2, 1.2, 3.16)]
 )
 def test_the_contact_sheet_needs_the_video_alone(sheet, tmp_path, sections):
     soundfile.write(tmp_path / "long.wav", np.full(9 * 16_000, 0.5), 16_000)
-    assert sheet(**sections) == EVERYBODY
+    assert sheet(**sections) == EVERYONE
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_the_contact_sheet_of_a_video_without_sound(sheet, tmp_path):
     make_talk(tmp_path / "mute.mp4", has_sound=False)
-    assert sheet(input={"video": "mute.mp4", "audio": None}) == EVERYBODY
+    assert sheet(input={"video": "mute.mp4", "audio": None}) == EVERYONE
 
 
 def test_the_contact_sheet_of_a_video_whose_name_is_not_utf_8(sheet, stock, tmp_path):
     name = os.fsdecode(b"latin-\xfc.mp4")
     (tmp_path / name).symlink_to(stock / "talk.mp4")
-    assert sheet(input={"video": name}) == EVERYBODY
+    assert sheet(input={"video": name}) == EVERYONE
     assert r"latin-\udcfc.mp4" in (tmp_path / "faces.html").read_text(encoding="utf-8")
 
 

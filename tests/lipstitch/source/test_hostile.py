@@ -1,4 +1,4 @@
-"""Names and files that nobody expects: odd ones must work, broken and hostile ones end in one sentence.
+"""Unexpected names and files: odd ones must work, broken and hostile ones end in one sentence.
 
 What test_cli.py asserts already is not repeated here. Jobs run in this process, through the command line's own code.
 """
@@ -61,7 +61,7 @@ def stock(tmp_path_factory):
     soundfile.write(folder / "dub.wav", 0.5 * np.sin(np.arange(7680) / 9), 16000)
     (folder / "cut.mkv").write_bytes(matroska.read_bytes()[:-900])
     (folder / "cut.wav").write_bytes((folder / "dub.wav").read_bytes()[:-2000])
-    (folder / "text.wav").write_text("this is no sound\n" * 100)
+    (folder / "text.wav").write_text("this is not a sound\n" * 100)
     (folder / "empty.wav").touch()
     (folder / "folder.wav").mkdir()
     os.mkfifo(folder / "pipe.wav")
@@ -214,7 +214,7 @@ def test_an_encrypted_video(refused, stock):
         ("dangling.wav", "dangling.wav: no such file"),
         ("empty.wav", "empty.wav: the file is empty"),
         ("folder.wav", "folder.wav: this is a folder"),
-        ("pipe.wav", "pipe.wav: this is no regular file"),
+        ("pipe.wav", "pipe.wav: not a regular file"),
         ("text.wav", "text.wav: cannot be read as a media file"),
         ("picture.png", "this is a picture"),
     ],
@@ -336,7 +336,7 @@ def test_a_job_file_that_is_no_file(refused, tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     result = _run(tmp_path / "pipe.yaml")
     assert result.exit_code == CONFIG
-    assert "pipe.yaml: this is no regular file" in result.stderr
+    assert "pipe.yaml: not a regular file" in result.stderr
 
 
 @pytest.mark.parametrize(

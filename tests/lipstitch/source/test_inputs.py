@@ -52,7 +52,7 @@ def test_an_extraction_may_be_named_after_a_file_that_it_does_not_write(opened, 
     [
         ("out.mp4", {"extract": {"join": True}}, "out.mp4 exists"),
         ("other.mp4", {}, "other.a.mp4 exists"),
-        ("nowhere/out.mp4", {}, "there is no folder"),
+        ("nowhere/out.mp4", {}, "no such folder"),
         ("out.txt", {}, "the ending '.txt' of out.txt is unknown"),
         ("new.mp4", {"stitcher": {"audio": {"codec": "pcm_s16le"}}}, ".mp4 files cannot hold pcm_s16le"),
     ],

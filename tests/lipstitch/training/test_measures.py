@@ -108,7 +108,7 @@ def test_figures_of_cosines():
     assert figures.confidence == pytest.approx(0.5 - 0.9 / 87)
 
 
-def test_the_other_sound_is_somebody_elses(talking_data, held):
+def test_the_other_sound_is_another_persons(talking_data, held):
     watched = held.watch(0)
     assert watched.dub.shape == watched.mels.shape == (40, 1, 80, 16)
     assert watched.dub.equal(talking_data.mels_at(NUM_ROWS + np.arange(40)))

@@ -174,7 +174,7 @@ def test_bad_videos_are_lines_of_the_table(demo_video, demo_faces, tmp_path, rep
     whole = make_video(stock / "cut.mp4", 60, sounds=[Sound()]).read_bytes()
     (stock / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     (stock / "empty.mp4").touch()
-    (stock / "text.mp4").write_text("this is no video")
+    (stock / "text.mp4").write_text("this is not a video")
     soundfile.write(stock / "sound.wav", np.zeros(16000), 16000)
     out = tmp_path / "out"
     shutil.copytree(demo_faces, out)

@@ -49,7 +49,7 @@ def test_the_demonstrations_mouth_opens_with_the_speech_and_is_as_good_as_shut_i
     assert skin.std(dim=0).max() < 3, "the skin keeps its colour"
 
 
-def test_the_expert_tells_true_from_shifted_sound_of_somebody_it_never_saw(shared, tmp_path, reporter):
+def test_the_expert_tells_true_from_shifted_sound_of_a_person_it_never_saw(shared, tmp_path, reporter):
     """head_14 was held out. It is not right each time: 0.82 of 200 windows, where chance gives half."""
     detector = DetectorSource("retinaface", str(shared / "checkpoints" / "retinaface_mobilenet0.25.pth"))
     prepare_dataset([shared / "clips" / "head_14_512.mp4"], tmp_path, reporter, detector=detector)
