@@ -17,6 +17,7 @@ from media.identity import EmbedderSettings
 from media.orientation import Orientation
 from media.picture import PictureConverter, VideoFrame
 from media.reader import FaceTracker
+from renderer.face_stages.base import DEFAULT_STAGES
 from renderer.mel import Mel, MelSpec, MelTrack
 from renderer.networks.base import Engine, NetworkSpec, load_network, read_spec
 from segmenter.detectors.base import FaceDetector
@@ -121,6 +122,8 @@ class Tools:
     """(weights, settings, device, threads) -> the lip network, for all workers of a process."""
     build_tracker: Callable[[FaceDetector, Orientation, RendererConfig], FaceTracker] = build_tracker
     """(detector, orientation of the video, settings) -> the face tracker of one worker."""
+    face_stages: tuple[str, ...] = DEFAULT_STAGES
+    """Names of the stages that a drawn face passes before it is blended, in order."""
     open_mel: Callable[[Path, MelSpec], DrivingMel] = MelTrack
     """(WAV file, spec of the lip network) -> the driving sound as the network hears it."""
 

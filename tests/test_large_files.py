@@ -91,7 +91,7 @@ def require_holes(folder):
 
 
 def job_in(folder, **changes):
-    """Write the job of tests/quick_jobs.py on talk.mp4 and dub.wav of a folder, and load it."""
+    """Write the job of tests/support/quick_jobs.py on talk.mp4 and dub.wav of a folder, and load it."""
     (folder / "weights.bin").write_bytes(b"weights")
     job = write_job(
         folder,

@@ -2,7 +2,7 @@
 
     python tools/house_figures.py
 
-tests/test_architecture.py holds what may be larger, each with its reason.
+tests/test_house_figures.py holds what may be larger, each with its reason.
 """
 
 from __future__ import annotations

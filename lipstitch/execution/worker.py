@@ -279,7 +279,8 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
     return RenderedClip(
         clip=clip,
         path=str(path),
-        outcome=known["outcome"],
+        # Seals of earlier versions have another word for this outcome.
+        outcome="reencoded" if clip.action == "reencode" else known["outcome"],
         # Other clips may have asked for the same frames; the reason for re-encoding belongs to this one.
         reason=clip.reason,
         num_rendered=known["num_rendered"],

@@ -29,7 +29,6 @@ from media.audio.reader import sound_length
 from media.clips import RenderedClip
 from renderer.checkpoints import hash_file
 from renderer.engine import choose_device
-from renderer.face_stages.base import DEFAULT_STAGES
 from stitcher.assemble import assemble
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.packet_sources import OutputVideo
@@ -77,8 +76,10 @@ def write_output(
                 on_progress=reporter.advance,
             )
         made = Made(clips, soundtrack, assembled)
-        with timings.measure("verify"):
-            checks = _verify(config, scanned, plan, made, partial, reporter)
+        checks: tuple[Check, ...] = ()
+        if config.stitcher.verify != "none":
+            with timings.measure("verify"):
+                checks = _verify(config, scanned, plan, made, partial, reporter)
         report = build_report(scanned, plan, made, checks, timings, hash_file(checkpoint))
         # Before the output gets its name, so that an output is never there without its report.
         write_report(report, report_path(spec.output))
@@ -105,8 +106,6 @@ def _verify(
 ) -> tuple[Check, ...]:
     """Check the file that was written, as thoroughly as the job asks for; raise ContractBroken."""
     source, spec = scanned.source, plan.spec
-    if config.stitcher.verify == "none":
-        return ()
     seconds = _sound_seconds(spec, made.soundtrack)
     codec = written_codec(scanned, plan, made.clips)
     promised = Contract(
@@ -160,7 +159,7 @@ def _worker_setup(
         video=HashedFile(source.info.path, source.fingerprint),
         network=NetworkFile(str(checkpoint), hash_file(checkpoint), spec),
         finder=scanned.finder,
-        stages=DEFAULT_STAGES,
+        stages=scanned.finder.tools.face_stages,
         driving=tuple(str(path) for path in driving),
         renderer=settings,
         coding=plan.streams.coding.frames,

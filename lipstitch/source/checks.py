@@ -16,9 +16,9 @@ from stitcher.assemble import MUXERS, muxer_of
 from stitcher.audio.soundtrack import takes
 
 COMPARISON_ENDINGS = (".mkv", ".mov", ".mp4")
-MAX_NAME_BYTES = 255
 USE_DAMAGED = "set input.accept_damaged: true to use what is there"
 """Advice for a file that is cut off."""
+MAX_NAME_BYTES = 255
 """Of a file, on all common file systems."""
 LONGEST_ENDING = ".report.json.01234567.part"
 """What is appended to an output's name while its report is written."""

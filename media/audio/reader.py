@@ -21,9 +21,7 @@ from av.container import InputContainer
 
 from base.errors import MissingStream, UnreadableMedia
 from media.audio.buffer import (
-    BLOCK_SAMPLES,
     Samples,
-    audio_frame,
     cut,
     named_layout,
     num_channels,
@@ -33,22 +31,6 @@ from media.audio.buffer import (
 )
 from media.audio.decoder import SoundBlock, decode_blocks, demuxed, has_times, is_exact_after_seek, tick_of
 from media.probe import open_input
-
-__all__ = [
-    "BLOCK_SAMPLES",
-    "Samples",
-    "SoundLength",
-    "audio_frame",
-    "first_sample_time",
-    "loudest_after",
-    "measure_sound",
-    "named_layout",
-    "num_channels",
-    "read_samples",
-    "sample_at",
-    "sound_format",
-    "sound_length",
-]
 
 PREROLL_SECONDS = Fraction(1, 2)
 """Decoded and dropped after a seek: Opus wants 80 ms (RFC 7845), MP3's bit reservoir reaches back 10 frames."""

@@ -5,7 +5,7 @@
 
 The first patch is the network's face, wholly visible. A stage may return another picture on another grid (a restorer
 that works at 512 px), a smaller mask (the parts of the face that are skin), or both. Stages run in the order in which
-the job lists them; the mask of an earlier one is multiplied, not replaced.
+lipstitch.tools.Tools names them; the mask of an earlier one is multiplied, not replaced.
 
 A module of this package is a stage. It offers STAGE, a callable that takes StageSettings and returns a FaceStage. What
 takes long, such as loading weights, waits for the first `apply`: stages are also built to read their keys.
@@ -30,7 +30,7 @@ from renderer.affine import Affine, Size
 from renderer.networks.base import NetworkSpec
 
 DEFAULT_STAGES = ("blend_mask",)
-"""The stages of a job that names no others."""
+"""The stages of a job, unless its tools name others."""
 
 Mask = NDArray[np.float32]
 
@@ -108,7 +108,8 @@ class FaceStage(Protocol):
     def key(self) -> Any:
         """What its result depends on beside the face, for the content key of clips; it begins with the name.
 
-        With the hash of weights and every setting: numbers, text, and sequences of them.
+        With the hash of weights and every setting: numbers, text, and sequences of them. The key of blend_mask is its
+        feather alone, as in the keys of clips that were rendered before there were stages.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""A network and a face stage that are added by adding a file, and nothing else: whole jobs with each."""
+"""A network and a face stage that are added by adding a file: whole jobs with each."""
 
 import shutil
 import sys
@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import lipstitch.execution.write_output
 import renderer.face_stages
 import renderer.networks
 from base.plugins import load_plugin
@@ -16,11 +15,13 @@ from demo.make_material import DUB_FILE, make_material
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
+from lipstitch.tools import Tools
 from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
+from renderer.face_stages.base import DEFAULT_STAGES
 from renderer.networks import base
 from tests.support.jobs import write_job
 
@@ -131,16 +132,16 @@ def run(scanned, tmp_path):
     material, workspace = scanned
     shutil.copytree(workspace, tmp_path / "work", ignore=shutil.ignore_patterns("clip-*"))
 
-    def run(**renderer):
+    def run(*, stages=DEFAULT_STAGES, **renderer):
         before = {path.name for path in (tmp_path / "work").glob("clip-*.nut")}
-        out = job_of(material, tmp_path, tmp_path / "work", **renderer)
+        out = job_of(material, tmp_path, tmp_path / "work", stages=stages, **renderer)
         names = {path.name for path in (tmp_path / "work").glob("clip-*.nut")} - before
         return out, names
 
     return run
 
 
-def job_of(material, folder, workspace, **renderer):
+def job_of(material, folder, workspace, *, stages=DEFAULT_STAGES, **renderer):
     """Run a job in this process and return the file that it made."""
     start = material.face_spans[0][0] / 25
     job = write_job(
@@ -153,7 +154,7 @@ def job_of(material, folder, workspace, **renderer):
         renderer={"device": "cpu", **renderer},
         execution={"workers": 1, "backend": "serial", "keep": "all", "workspace": workspace},
     )
-    assert run_job(load_job(job), Silent(), force=True) == 0
+    assert run_job(load_job(job), Silent(), force=True, tools=Tools(face_stages=stages)) == 0
     return folder / "out.face.mp4"
 
 
@@ -196,13 +197,13 @@ def test_a_face_stage_is_one_file(run, add_module, monkeypatch):
     add_module(renderer.face_stages, "tint", STAGE)
     out, usual = run()
     assert share_of(GREEN, out)[1] == 0
-    monkeypatch.setattr(lipstitch.execution.write_output, "DEFAULT_STAGES", ("tint", "blend_mask"))
-    out, tinted = run()
+    stages = ("tint", "blend_mask")
+    out, tinted = run(stages=stages)
     least, most = share_of(GREEN, out)
     assert 0.01 < least <= most < 0.25, "of every frame what the mask lets through, and no more"
     assert len(usual) == len(tinted) == 1, "another clip than without it"
 
-    assert run()[1] == set(), "the clip is still there"
+    assert run(stages=stages)[1] == set(), "the clip is still there"
     load_plugin(renderer.face_stages, "tint", "STAGE")
     sys.modules["renderer.face_stages.tint"].COLOUR = MAGENTA
-    assert len(run()[1]) == 1, "its key belongs to the clip's"
+    assert len(run(stages=stages)[1]) == 1, "its key belongs to the clip's"

@@ -45,7 +45,7 @@ from tests.support.quick_jobs import quick_commands
 with quick_commands():
     main.app()
 """
-"""The command line without a network, whose Dask workers load tests/cluster_worker.py."""
+"""The command line without a network, whose Dask workers load tests/support/cluster_worker.py."""
 GO_ON = "Finished clips are kept: start the job again when that is mended."
 
 

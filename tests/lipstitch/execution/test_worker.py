@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lipstitch.execution.worker import HashedFile, NetworkFile, WorkerCache, WorkerSetup
+from lipstitch.execution.worker import RECORDED, HashedFile, NetworkFile, WorkerCache, WorkerSetup, load_finished
 from lipstitch.job_file.config import RendererConfig
 from lipstitch.source.weights import FaceFinder
+from lipstitch.workspace import Workspace
+from media.clips import Clip
 from media.coding.encoder_options import choose_coding
 from media.packets.scan import scan_packets
 from media.probe import probe
@@ -143,3 +145,15 @@ def test_a_setup_for_other_machines_names_whole_paths(setup, tmp_path, monkeypat
     assert list(sent.files) == [str(tmp_path / name) for name in names]
     assert (sent.renderer.device, sent.renderer.precision) == ("cuda:1", "float16")
     assert (sent.video.hash, sent.network.hash) == ("talk", "one")
+
+
+def test_a_clip_that_an_earlier_version_sealed_is_finished(tmp_path):
+    """It was re-encoded without a new mouth, which had another name; that of a rendered clip is the same."""
+    for action, sealed, outcome in [("reencode", "coded" + "_again", "reencoded"), ("render", "rendered", "rendered")]:
+        path = tmp_path / f"clip-{action}.nut"
+        path.write_bytes(b"frames")
+        record = dict.fromkeys(RECORDED, ()) | {"outcome": sealed, "reason": "", "num_rendered": 0, "least_psnr": 50.0}
+        Workspace(tmp_path).seal(path, record)
+        clip = Clip(0, 0, 5, action, "why", range(5), (), ())
+        finished = load_finished(clip, path)
+        assert (finished.outcome, finished.reused, finished.reason) == (outcome, True, "why")
