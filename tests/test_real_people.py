@@ -8,13 +8,11 @@ import pytest
 import lipstitch.source.parallel_scan
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
-from lipstitch.progress import Silent
+from lipstitch.progress import Silent, Timings
 from lipstitch.report.contact_sheet import list_people
-from media.identity import EmbedderSettings
-from media.packets.scan import scan_packets
-from media.probe import probe
+from lipstitch.source.weights import FaceFinder
+from media.source_video import scan_video
 from segmenter import scanner
-from segmenter.people.embedder import OnnxEmbedder
 from segmenter.scan import Scan, ScanSettings
 from tests.support.crowd import (
     Place,
@@ -202,26 +200,18 @@ def test_two_faces_of_a_shot_are_rendered_in_one_pass(work, folder, changed, cro
 
 
 def test_parts_and_cores_give_the_same_scan_and_an_embedder_changes_no_sample(work, crowd, shared, monkeypatch):
-    info = probe(crowd.path)
-    table = scan_packets(info)
+    source = scan_video(crowd.path)
     monkeypatch.setattr(scanner, "PART_SECONDS", 2)
-    weights = shared / "checkpoints" / "retinaface_mobilenet0.25.pth"
-    embedder = OnnxEmbedder(shared / "checkpoints" / "mobilefacenet.onnx", EmbedderSettings())
+    checkpoints = shared / "checkpoints"
+    plain_finder = FaceFinder("retinaface", checkpoints / "retinaface_mobilenet0.25.pth")
+    finder = replace(plain_finder, embedder=checkpoints / "mobilefacenet.onnx")
 
-    def scan(cores, embedder):
+    def scan(cores, finder):
         monkeypatch.setattr(lipstitch.source.parallel_scan, "num_cores", lambda: cores)
-        return lipstitch.source.parallel_scan.scan_in_parts(
-            info,
-            table,
-            [(0, 150)],
-            Silent(),
-            detector="retinaface",
-            detector_weights=weights,
-            settings=ScanSettings(),
-            embedder=embedder,
-        )
+        intervals, settings = [(0, 150)], ScanSettings()
+        return lipstitch.source.parallel_scan.scan_in_parts(source, intervals, finder, settings, Silent(), Timings())
 
-    one, three, plain = scan(1, embedder), scan(3, embedder), scan(2, None)
+    one, three, plain = scan(1, finder), scan(3, finder), scan(2, plain_finder)
     assert one == three
     assert sum(bool(face.embedding) for sample in one.samples for face in sample.faces) > 5
     bare = [

@@ -107,7 +107,7 @@ def test_a_source_that_cannot_be_read_is_not_a_full_disk(tmp_path, monkeypatch):
     def fail(self, seconds):
         from media.probe import open_input
 
-        with open_input(self._source.path):
+        with open_input(self._source.info.path):
             raise av.error.PermissionError(1, "Operation not permitted")
         yield
 

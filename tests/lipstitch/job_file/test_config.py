@@ -386,7 +386,7 @@ def test_many_keys_are_read_in_no_time(refusal):
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(b"\xff\xfe\x00", "no text file"), (b"a" * ((1 << 20) + 1), "larger than 1 MiB"), (None, "No such file")],
+    [(b"\xff\xfe\x00", "not a text file"), (b"a" * ((1 << 20) + 1), "larger than 1 MiB"), (None, "No such file")],
 )
 def test_a_file_that_cannot_be_a_job_is_refused(tmp_path, content, expected):
     path = tmp_path / "job.yaml"

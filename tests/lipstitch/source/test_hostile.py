@@ -323,7 +323,7 @@ BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for 
         ('input: {video: a.mp4}\noutput: "\\udbff.mp4"', "output"),
         ("input: {video: a.mp4}\noutput: b.mp4\nranges: [{start: 0, end: " + "9" * 4000 + "}]", "1000 hours"),
         ("input: {video: a.mp4}\noutput: b.mp4\nranges: [{start: 0, end: .inf}]", "ranges.0.end (now inf)"),
-        (b"\xff\xfe\0\0", "no text file"),
+        (b"\xff\xfe\0\0", "not a text file"),
         (b"\0" * 100, "this is not YAML"),
     ],
     ids=lambda value: str(value)[:30],

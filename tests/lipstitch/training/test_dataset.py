@@ -96,7 +96,7 @@ def test_damaged_arrays_are_refused(tmp_path, damage):
         np.save(crops, np.array([print], dtype=object), allow_pickle=True)
     else:
         np.save(columns, np.full(NUM_ROWS, 10**6, np.int32))
-    with pytest.raises(TrainingError, match="Remove the folder and run `prepare`"):
+    with pytest.raises(TrainingError, match="Remove the folder and run `train prepare`"):
         FaceData(tmp_path)
 
 

@@ -86,5 +86,5 @@ def test_odd_overrides_and_files(tmp_path):
         with pytest.raises(ConfigError):
             load_training(Path(path))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="no text file"):
+    with pytest.raises(ConfigError, match="not a text file"):
         load_training(tmp_path / "binary.yaml")
