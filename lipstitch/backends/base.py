@@ -76,7 +76,7 @@ class Backend:
     otherwise they come in order."""
     max_workers: int | None = None
     """Most clips at a time, where there is a limit."""
-    library: str | None = None
+    package: str | None = None
     """The package that must be installed. The extra of lipstitch that installs it has the name of the backend."""
     schemes: tuple[str, ...] = ()
     """What may stand before the host of an address."""

@@ -128,7 +128,7 @@ BACKEND = Backend(
     open_dask,
     shares_process=False,
     is_remote=True,
-    library="distributed",
+    package="distributed",
     schemes=("tcp://", "tls://"),
     check_address=DASK.check_reachable,
 )

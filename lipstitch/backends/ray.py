@@ -201,4 +201,4 @@ def _explain(error: BaseException) -> Exception | None:
     return killed_workers_error() if isinstance(error, RayError) else None
 
 
-BACKEND = Backend(open_ray, shares_process=False, is_remote=True, library="ray", check_address=RAY.check_reachable)
+BACKEND = Backend(open_ray, shares_process=False, is_remote=True, package="ray", check_address=RAY.check_reachable)

@@ -61,7 +61,7 @@ class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"address (now {shown(self.address)}): write it as host:port")
         if match["scheme"] and match["scheme"] not in self.place.schemes:
             raise ValueError(f"address (now {shown(self.address)}): backend {self.backend} takes host:port alone")
-        if self.place.library and find_spec(self.place.library) is None:
+        if self.place.package and find_spec(self.place.package) is None:
             raise ValueError(f"backend {self.backend} needs `pip install 'lipstitch[{self.backend}]'`")
         return self
 
