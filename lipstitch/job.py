@@ -34,6 +34,7 @@ from lipstitch.workspace import Workspace, workspace_folder
 from media.clips import RenderedClip
 from media.intervals import merge
 from media.source_video import SourceVideo
+from segmenter.find_detector import slow_imports
 from segmenter.spans.table import SpanRow, to_rows
 
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10
@@ -78,7 +79,7 @@ def run_job(
         source = identify_source(job.video)
     else:
         _mention_sounds(job.specs, reporter)
-        with import_ahead():
+        with import_ahead(slow_imports(config.segmenter.detector)):
             source = identify_source(job.video)
         from lipstitch.execution.write_output import check_renderer, write_output
 

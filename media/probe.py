@@ -31,6 +31,8 @@ ATTACHED_PICTURE = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
 DEFAULT_STREAM = 0x1
 """FFmpeg's AV_DISPOSITION_DEFAULT."""
+WAV_PACKET_BYTES = 1 << 16
+"""Of PCM in WAV files. FFmpeg's own choice is a tenth of a second or less, and each packet costs Python's time."""
 
 
 @contextmanager
@@ -40,7 +42,9 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
     `file:` keeps names with colons, percent signs or leading dashes from being read as something else.
     """
     try:
-        with av.open(f"file:{path}", metadata_errors="ignore") as container:
+        # Other formats than WAV know no such option, and ignore it.
+        options = {"max_size": str(WAV_PACKET_BYTES)}
+        with av.open(f"file:{path}", metadata_errors="ignore", options=options) as container:
             yield container
     except FileNotFoundError as exc:
         raise UnreadableMedia(f"{path}: no such file. Check the path.") from exc

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lipstitch.cli import app
 from lipstitch.job_file.config import load_job
-from tests.support.jobs import ROOT
+from tests.support.commands import ROOT
 
 PAGES = [
     ROOT / "README.md",

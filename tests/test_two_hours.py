@@ -1,6 +1,6 @@
 """Two hours, from the command line to the finished file: every frame at its time, the dub at its sample to the end.
 
-The suite takes a video of few frames (bursts of a speaker at the start, in the middle and at the end, slides of twelve
+The suite takes a video of few frames (bursts of a speaker at the start, in the middle and at the end, slides of twenty
 seconds between them) and a dub of 8 kHz: a sample of it that is lost or doubled shows as well as at 48 kHz.
 LIPSTITCH_FULL=1 makes it 180,000 frames at 25 frames a second with a stereo dub of 48 kHz, as `make acceptance` does.
 """
@@ -18,7 +18,8 @@ import soundfile
 from benchmarks.measure import run_measured
 from demo.scenes import PORTRAIT_FILE
 from tests.support import synthetic
-from tests.support.jobs import ROOT, load_report, write_job
+from tests.support.commands import ROOT
+from tests.support.jobs import load_report, write_job
 from tests.support.synthetic import make_video, read_stamp
 
 FULL = bool(os.environ.get("LIPSTITCH_FULL"))
@@ -30,7 +31,7 @@ SEARCHED = 200
 """Samples by which a click may be off on either side to be found at all."""
 NOISE = np.random.default_rng(2).uniform(-1, 1, 1 << 16)
 CLOCK = Fraction(1, 1000)
-BURST = 30
+BURST = 20
 """Frames of the speaker at 25 frames a second."""
 if FULL:
     UNIT = 3000
@@ -38,7 +39,7 @@ if FULL:
     SPEAKER = {*range(BURST), *range(UNIT - BURST, UNIT)}
     UNITS_OF_SPEAKER = (0, 30, 59)
 else:
-    SLIDES = [*range(40 * BURST, 3_600_000, 12000)]
+    SLIDES = [*range(40 * BURST, 3_600_000, 20000)]
     HALF = [40 * number for number in range(BURST)] + SLIDES
     PTS = HALF + [3_600_000 + ticks for ticks in HALF] + [7_200_000 - 40 * number for number in range(BURST, 0, -1)]
     UNIT = len(PTS)

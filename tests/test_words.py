@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.jobs import ROOT
+from tests.support.commands import ROOT
 
 NAMES = {
     r"coded[ _]again|codes? it again|coding again": "re-encoded",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from threading import Thread, main_thread
 
-FOR_RENDERING, FOR_DETECTION, FOR_HEARING = "renderer.engine", "torchvision.models", "librosa.feature.spectral"
+ALWAYS = ("renderer.engine", "librosa.feature.spectral")
 
 
 @contextmanager
-def import_ahead() -> Iterator[None]:
-    """Import the slow libraries beside what the block does, and wait for them at its end.
+def import_ahead(modules: Sequence[str]) -> Iterator[None]:
+    """Import slow libraries, and those that every job needs, beside what the block does; wait for them at its end.
 
     The block must import nothing itself: where modules of a library import one another, two threads that enter it
     through different modules can see each other's modules half made.
@@ -20,7 +20,7 @@ def import_ahead() -> Iterator[None]:
 
     def work() -> None:
         with suppress(Exception):  # the code that needs the module imports it again, and gets the error
-            for module in (FOR_RENDERING, FOR_DETECTION, FOR_HEARING):
+            for module in (*ALWAYS, *modules):
                 if main_thread().is_alive():  # the job may have ended with an error meanwhile
                     import_module(module)
 

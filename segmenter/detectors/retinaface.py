@@ -35,6 +35,7 @@ class RetinaFaceDetector:
     caveat = "which is slower than a cascade"
     has_landmarks = True
     weights = "retinaface_mobilenet"
+    slow_imports = ("torchvision.models",)
     crop_px = 192
     """More pixels do not bring it closer to what it sees at full size."""
     smoothing_frames = 7

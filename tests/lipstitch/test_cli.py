@@ -19,7 +19,8 @@ from demo.make_material import DUB_FILE, make_material
 from lipstitch.cli import app, resume_command
 from lipstitch.commands import exits
 from lipstitch.workspace import Workspace
-from tests.support.jobs import ROOT, NoSignals, load_report, run_job, start_job, write_job
+from tests.support.commands import ROOT, run_command
+from tests.support.jobs import NoSignals, load_report, run_job, start_job, write_job
 from tests.support.synthetic import Sound, make_video, stamps
 
 CONFIG, MEDIA, CHECKPOINT, WORKSPACE = 2, 3, 4, 7
@@ -117,7 +118,7 @@ def test_help_and_a_wrong_option_do_not_import_the_pipeline():
     ],
 )
 def test_a_wrong_command_line_points_to_help(arguments, expected):
-    done = subprocess.run([sys.executable, ROOT / "main.py", *arguments], capture_output=True, text=True, timeout=20)
+    done = run_command(*arguments, timeout=20)
     assert done.returncode == CONFIG
     assert expected in done.stderr
     assert "--help" in done.stderr
@@ -147,7 +148,7 @@ def test_a_former_name_does_the_same_and_says_what_it_is_called_today(monkeypatc
 
 
 def test_help_lists_no_former_name():
-    listed = subprocess.run([sys.executable, ROOT / "main.py", "--help"], capture_output=True, text=True).stdout
+    listed = run_command("--help").stdout
     commands = listed.partition("Commands:")[2].partition("Exit codes")[0]
     assert re.findall(r"^  ([\w-]+) ", commands, re.MULTILINE) == ["people", "verify", "train"]
 

@@ -22,8 +22,8 @@ from tests.support.jobs import load_report, run_job, start_job, write_job
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """Return the demonstration's video, a tenth as long: three stretches of one face between scenes without."""
-    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.1)
+    """Return the demonstration's video, made short: three stretches of one face between scenes without."""
+    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.05)
 
 
 def job_of(folder, material, **changes):
@@ -87,7 +87,7 @@ def test_only_the_face_is_rendered_and_the_rest_is_copied(material, finished):
     assert [pts for pts, _ in after] == [pts for pts, _ in before]
     coded = truth | {f for span in report["check"]["reencoded"] for f in range(span["start"], span["end"])}
     kept = [i for i in range(len(before)) if i not in coded]
-    assert len(kept) > 50
+    assert len(kept) > 20
     assert all(after[i][1] == before[i][1] for i in kept)
     assert sorted(os.listdir(finished)) == ["job.yaml", "out.mp4", "out.mp4.lipstitch", "out.mp4.report.json"]
     kept_files = os.listdir(finished / "out.mp4.lipstitch")
@@ -95,7 +95,7 @@ def test_only_the_face_is_rendered_and_the_rest_is_copied(material, finished):
 
 
 def test_killed_in_the_middle_only_unfinished_clips_are_rendered_again(material, tmp_path):
-    job = job_of(tmp_path, material, segmenter={"max_clip_seconds": 0.5}, execution={"keep": "all"})
+    job = job_of(tmp_path, material, segmenter={"max_clip_seconds": 0.3}, execution={"keep": "all"})
     workspace = tmp_path / "out.mp4.lipstitch"
     process = start_job(job)
     deadline = time.monotonic() + 120
@@ -118,7 +118,7 @@ def test_killed_in_the_middle_only_unfinished_clips_are_rendered_again(material,
 
     other = tmp_path / "other"
     other.mkdir()
-    assert run_in_process(load_job(job_of(other, material, segmenter={"max_clip_seconds": 0.5})), Silent()) == 0
+    assert run_in_process(load_job(job_of(other, material, segmenter={"max_clip_seconds": 0.3})), Silent()) == 0
     assert packets(other / "out.mp4") == packets(tmp_path / "out.mp4")
 
 
@@ -136,15 +136,15 @@ def test_a_damaged_clip_in_the_workspace_is_made_again(material, tmp_path):
 
 def test_a_shorter_dub_leaves_the_last_mouths_alone(material, run_here, tmp_path):
     dub = tmp_path / "short.wav"
-    write_tone(dub, seconds=3)
+    write_tone(dub, seconds=2)
     run_here(tmp_path, input={"audio": dub, "length_policy": "video"})
     rendered = rendered_frames(load_report(tmp_path / "out.mp4"))
     assert rendered
-    assert max(rendered) < 75
+    assert max(rendered) < 50
     sound = mono(tmp_path / "out.mp4")
     assert len(sound) == pytest.approx(material.num_frames / 25 * 16000, abs=1024)
-    assert np.abs(sound[: 3 * 16000]).max() > 0.1
-    assert np.abs(sound[3 * 16000 + 2048 :]).max() < 1e-3
+    assert np.abs(sound[: 2 * 16000]).max() > 0.1
+    assert np.abs(sound[2 * 16000 + 2048 :]).max() < 1e-3
 
 
 def write_tone(path, *, seconds, rate=16000):
@@ -198,10 +198,10 @@ def test_a_video_without_a_face_keeps_its_packets(tmp_path):
 
 def test_a_patch_changes_nothing_outside_its_range(material, run_here, tmp_path):
     start, stop = material.face_spans[1]
-    begin, end = (start + 5) / 25, (stop - 5) / 25
+    begin, end = (start + 2) / 25, (stop - 2) / 25
     run_here(tmp_path, ranges=[{"start": begin, "end": end}])
     report = load_report(tmp_path / "out.mp4")
-    assert rendered_frames(report) == set(range(start + 5, stop - 5))
+    assert rendered_frames(report) == set(range(start + 2, stop - 2))
     before, after = packets(material.video), packets(tmp_path / "out.mp4")
     assert [pts for pts, _ in after] == [pts for pts, _ in before]
     changed = [i for i in range(len(before)) if after[i][1] != before[i][1]]
@@ -210,7 +210,7 @@ def test_a_patch_changes_nothing_outside_its_range(material, run_here, tmp_path)
     own, heard = mono(material.video), mono(tmp_path / "out.mp4")
     away = int((begin - 0.2) * 16000)
     np.testing.assert_allclose(heard[:away], own[:away], atol=1e-4)
-    inside = slice(int((begin + 0.2) * 16000), int((end - 0.2) * 16000))
+    inside = slice(int((begin + 0.1) * 16000), int((end - 0.1) * 16000))
     dub = mono(DUB_FILE)[inside]
     assert np.corrcoef(heard[inside], dub)[0, 1] > 0.97
 
@@ -255,7 +255,8 @@ def test_changed_render_settings_do_not_scan_again(material, finished, tmp_path)
     assert scan.stat().st_mtime_ns == made
 
 
-def test_libraries_are_loaded_before_anything_else_may_load_them(material, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("detector", "imports"), [("cascade", []), ("auto", ["torchvision.models"])])
+def test_libraries_are_loaded_before_anything_else_may_load_them(material, tmp_path, monkeypatch, detector, imports):
     loaded = []
 
     def load_slowly(name):
@@ -271,8 +272,8 @@ def test_libraries_are_loaded_before_anything_else_may_load_them(material, tmp_p
     monkeypatch.setattr("lipstitch.source.import_ahead.import_module", load_slowly)
     monkeypatch.setattr("lipstitch.execution.write_output.check_renderer", check)
     with pytest.raises(Checked):
-        run_in_process(load_job(job_of(tmp_path, material)), Silent())
-    assert loaded == ["renderer.engine", "torchvision.models", "librosa.feature.spectral"]
+        run_in_process(load_job(job_of(tmp_path, material, segmenter={"detector": detector})), Silent())
+    assert loaded == ["renderer.engine", "librosa.feature.spectral", *imports]
 
 
 def test_a_plan_renders_nothing(material, tmp_path):

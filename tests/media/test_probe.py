@@ -7,7 +7,9 @@ from fractions import Fraction
 from itertools import pairwise
 
 import av
+import numpy as np
 import pytest
+import soundfile
 from av.stream import Disposition
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from media.orientation import UPRIGHT
 from media.packets.frame_table import build_frame_table, rebuild_dts, settle_dts
 from media.packets.packet_index import PacketIndex
 from media.packets.scan import scan_packets
-from media.probe import probe
+from media.probe import open_input, probe
 from tests.support.synthetic import (
     SOURCES,
     Sound,
@@ -311,3 +313,13 @@ def test_rebuilt_slots_increase_and_never_come_late(steps, random):
     assert all(slots[i] < slots[i + 1] for i in range(len(slots) - 1))
     late = [pts[frame] - slots[slot] for slot, frame in enumerate(order)]
     assert min(late) == 0
+
+
+def test_a_wav_file_is_read_in_large_packets(tmp_path):
+    """Hours of sound at 8 kHz are else a hundred thousand packets."""
+    samples = np.arange(80_000, dtype=np.int16)
+    soundfile.write(tmp_path / "dub.wav", samples, 8000)
+    with open_input(tmp_path / "dub.wav") as container:
+        frames = list(container.decode(audio=0))
+    assert len(frames) == 3
+    assert np.array_equal(np.concatenate([frame.to_ndarray()[0] for frame in frames]), samples)

@@ -9,8 +9,7 @@ from pathlib import Path
 import yaml
 
 from media.intervals import complement
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.commands import start_command
 
 
 class NoSignals:
@@ -29,12 +28,9 @@ def write_job(folder, **content):
     return path
 
 
-def start_job(job, *arguments, **popen):
+def start_job(job, *arguments):
     """Start main.py on a job file."""
-    command = [sys.executable, str(ROOT / "main.py"), "--config", str(job), *arguments]
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen
-    )
+    return start_command("--config", job, *arguments)
 
 
 def run_job(job, *arguments, expected=0):

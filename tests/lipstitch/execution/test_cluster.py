@@ -31,21 +31,15 @@ from lipstitch.job_file.config import load_job
 from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.progress import Silent
 from tests.lipstitch.execution.test_crash import ENDED_SECONDS, finished_clips, job_of, pictures
+from tests.support.commands import ROOT, start_command
 from tests.support.doubles import QUICK_TOOLS
-from tests.support.jobs import ROOT, start_job, write_job
+from tests.support.jobs import start_job, write_job
 from tests.support.quick_jobs import make_talk
 from tests.support.quick_jobs import run_quick as run_quick_job
 
 needs_dask = pytest.mark.skipif(not find_spec("distributed"), reason="needs distributed: pip install 'lipstitch[dask]'")
 needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="needs ray: pip install 'lipstitch[ray]'")
 
-QUICK = """
-import main
-from tests.support.quick_jobs import quick_commands
-with quick_commands():
-    main.app()
-"""
-"""The command line without a network, whose Dask workers load tests/support/cluster_worker.py."""
 GO_ON = "Finished clips are kept: start the job again when that is mended."
 
 
@@ -177,11 +171,8 @@ def run_quick(job):
 
 
 def start_quick(job):
-    """Start a quick job in a process of its own."""
-    command = [sys.executable, "-c", QUICK, "--config", str(job), "--quiet"]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    """Start a job without a network, whose Dask workers load tests/support/cluster_worker.py."""
+    return start_command("--config", job, "--quiet", quick=True)
 
 
 def finish(process, seconds=60):

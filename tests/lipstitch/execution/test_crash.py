@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -24,7 +24,8 @@ from lipstitch.progress import Silent
 from lipstitch.source.checks import check_output
 from lipstitch.workspace import Workspace
 from stitcher.audio.soundtrack import sound_file
-from tests.support.jobs import ROOT, run_job, start_job, write_job
+from tests.support.commands import ROOT, run_command, start_command, start_python
+from tests.support.jobs import run_job, start_job, write_job
 from tests.support.quick_jobs import make_talk, run_quick
 from tests.support.synthetic import digest
 
@@ -35,62 +36,6 @@ ENDED_SECONDS = 15.0
 
 
 # Kill -9
-
-FORKS = """
-import gc, os, sys
-import librosa.core.spectrum, librosa.feature, torchvision.models
-import main, lipstitch.job, renderer.engine
-from tests.support.quick_jobs import quick_commands
-librosa.feature.rms
-gc.freeze()  # or each child goes through all of it when it ends
-with quick_commands():
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            sys.argv = ["main.py", *line.split()]
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            main.app()
-        print("pid", child, flush=True)
-        print("end", os.waitpid(child, 0)[1], flush=True)
-"""
-
-
-class Forks:
-    """Starts quick jobs in processes of their own that have imported everything already."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", FORKS], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def run(self, *arguments):
-        """Start a job and yield (its pid, each event that it reports)."""
-        print(*arguments, file=self.process.stdin, flush=True)
-        pid = 0
-        for line in self.process.stdout:
-            if line.startswith("pid "):
-                pid = int(line.split()[1])
-                yield pid, {"event": "begin", "stage": "start"}
-            elif line.startswith("end "):
-                return
-            elif line.startswith("{"):
-                yield pid, json.loads(line)
-
-    def drain(self):
-        """Wait for the end of the job; tell whether it was killed."""
-        last = next(line for line in self.process.stdout if line.startswith("end "))
-        return int(last.split()[1]) == signal.SIGKILL
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def forks():
-    forks = Forks()
-    yield forks
-    forks.close()
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +78,12 @@ def finished_clips(workspace):
     }
 
 
-def test_killed_at_random_moments_it_ends_as_if_it_never_was(forks, tmp_path):
+def test_killed_at_random_moments_it_ends_as_if_it_never_was(tmp_path):
     """A job is killed run after run, in one workspace, until it is done; then the next one is."""
     whole = tmp_path / "whole"
     whole.mkdir()
     talk = make_talk(tmp_path / "talk.mp4")
-    run_to_its_end(forks, quick_job_of(whole, talk))
+    run_to_its_end(quick_job_of(whole, talk))
     frames, clips = pictures(whole / "out.mp4"), finished_clips(whole / "out.mp4.lipstitch")
     assert len(clips) > 8
     moments = random.Random(SEED)
@@ -149,13 +94,13 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(forks, tmp_path):
         job, workspace, made = quick_job_of(folder, talk), folder / "out.mp4.lipstitch", {}
         while len(killed_in) < NUM_KILLS and not (folder / "out.mp4").exists():
             stage = moments.choice(["start", "scan", "render", "render", "render", "sound", "assemble"])
-            if run_and_kill(forks, job, stage, moments.uniform(0, 0.1)):
+            if run_and_kill(job, stage, moments.uniform(0, 0.1)):
                 killed_in.append(stage)
             assert not (folder / "out.mp4").exists() or pictures(folder / "out.mp4") == frames
             now = finished_clips(workspace)
             assert {name: now.get(name) for name in made} == made, "a finished clip was made again"
             made = now
-        run_to_its_end(forks, job)
+        run_to_its_end(job)
         assert {name: finished_clips(workspace).get(name) for name in made} == made
         assert set(finished_clips(workspace)) == set(clips)
         assert pictures(folder / "out.mp4") == frames
@@ -164,21 +109,22 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(forks, tmp_path):
     assert set(killed_in) >= {"start", "scan", "render"}
 
 
-def run_to_its_end(forks, job):
+def run_to_its_end(job):
     """Run a job that may have been finished by a run that was killed just then."""
-    for _ in forks.run("--config", job, "--quiet", "--force"):
-        pass
+    assert run_command("--config", job, "--quiet", "--force", quick=True).returncode == 0
 
 
-def run_and_kill(forks, job, stage, delay_seconds):
+def run_and_kill(job, stage, delay_seconds):
     """Run a job and kill it some time after a stage began; tell whether it lived until then."""
-    for pid, event in forks.run("--config", job, "--progress", "json"):
+    process = start_command("--config", job, "--progress", "json", quick=True)
+    started = {"event": "begin", "stage": "start"}
+    for event in chain([started], map(json.loads, process.stdout)):
         if event["event"] == "begin" and event["stage"] == stage:
             time.sleep(delay_seconds)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                return forks.drain()
-    return False
+            process.kill()
+            break
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
 
 
 def pictures(path):
@@ -321,7 +267,8 @@ def test_a_job_that_is_stopped_ends_at_once_with_its_children(material, tmp_path
     """to_all: the signal goes to every process of the session, as a terminal's Ctrl-C does."""
     execution = {"backend": backend, "workers": 2}
     job = job_of(tmp_path, material, execution=execution)
-    process = start_job(job, "--progress", "json", "--set", "renderer.feather=0.2", start_new_session=True)
+    arguments = ["--config", job, "--progress", "json", "--set", "renderer.feather=0.2"]
+    process = start_python(*arguments, start_new_session=True)
     for line in process.stdout:
         event = json.loads(line)
         if event["event"] == "begin" and event["stage"] == stage:

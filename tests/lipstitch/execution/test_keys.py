@@ -14,7 +14,8 @@ import lipstitch.execution.worker
 import lipstitch.source.scan
 from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import JobConfig, load_job
-from tests.support.jobs import ROOT, write_job
+from tests.support.commands import ROOT
+from tests.support.jobs import write_job
 from tests.support.quick_jobs import FIRST, SECOND, make_talk, run_quick
 
 NOTHING = set()

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from base.settings import FilePath
 from lipstitch.job_file.reference import build_reference, find_undescribed
-from tests.support.jobs import ROOT
+from tests.support.commands import ROOT
 
 
 class Paint(BaseModel):

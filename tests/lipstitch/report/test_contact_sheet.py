@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from lipstitch.report.contact_sheet import BestFace, ListedPerson, build_sheet
-from tests.support.jobs import ROOT
+from tests.support.commands import ROOT
 
 
 def person(number, **changes):

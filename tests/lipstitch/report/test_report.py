@@ -9,7 +9,7 @@ import pytest
 from lipstitch.report.report import ProvenanceRecord, Report, load_report, write_report
 from media.clips import Clip, RenderedClip
 from stitcher.verify.provenance import FrameProvenance
-from tests.support.jobs import ROOT
+from tests.support.commands import ROOT
 
 EARLIER = Path(__file__).with_name("report_without_indexes.json")
 """Written before a report held the indexes of the dropped streams. The name of its source is not UTF-8."""

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -21,7 +19,8 @@ from lipstitch.progress import Silent
 from lipstitch.report.report import Report
 from lipstitch.report.verify import verify_job
 from tests.lipstitch.report.test_report import ADDED_LATER, EARLIER
-from tests.support.jobs import ROOT, load_report, write_job
+from tests.support.commands import run_command
+from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import make_talk, run_quick
 
 
@@ -71,8 +70,7 @@ def folder(finished, tmp_path):
 
 
 def verify(folder, *arguments):
-    command = [sys.executable, ROOT / "main.py", "verify", "--config", folder / "job.yaml", *arguments]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    done = run_command("verify", "--config", folder / "job.yaml", *arguments)
     assert "Traceback" not in done.stderr
     return done
 

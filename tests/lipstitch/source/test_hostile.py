@@ -22,7 +22,8 @@ from typer.testing import CliRunner
 from benchmarks import fuzz
 from lipstitch.cli import app
 from lipstitch.commands import exits
-from tests.support.jobs import ROOT, NoSignals, load_report, write_job
+from tests.support.commands import ROOT
+from tests.support.jobs import NoSignals, load_report, write_job
 from tests.support.synthetic import Sound, make_video, stamps
 
 DONE, CONFIG, MEDIA, CHECKPOINT, WORKSPACE = 0, 2, 3, 4, 7

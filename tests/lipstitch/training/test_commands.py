@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import main
 from lipstitch.commands import exits
-from tests.support.jobs import ROOT
+from tests.support.commands import ROOT
 from tests.support.synthetic import Sound, make_video
 
 CONFIG, CHECKPOINT, TRAINING = 2, 4, 8

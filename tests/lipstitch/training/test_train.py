@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -33,7 +31,7 @@ from renderer.networks.base import load_module
 from renderer.networks.compact import CompactNetwork
 from renderer.networks.wav2lip import Wav2Lip
 from tests.lipstitch.training.conftest import write_talker
-from tests.support.jobs import ROOT
+from tests.support.commands import ROOT, start_command
 from tests.support.lip_networks import KnownExpert
 
 SHORT = {
@@ -89,8 +87,7 @@ def whole(few, tmp_path_factory):
 
 def test_a_training_that_is_killed_and_started_again_gives_the_same_weights(whole, few, tmp_path):
     config = write_config(tmp_path, few)
-    command = [sys.executable, str(ROOT / "main.py"), "train", "run", "--config", str(config), "--quiet"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start_command("train", "run", "--config", config, "--quiet")
     state = tmp_path / "out" / "generator.state"
     while not state.exists() and process.poll() is None:
         time.sleep(0.01)

@@ -6,7 +6,7 @@ import pytest
 
 from base.errors import ConfigError
 from lipstitch.training.config import load_training
-from tests.support.jobs import ROOT
+from tests.support.commands import ROOT
 
 FLAT_OVERRIDES = (
     "threads=3",
