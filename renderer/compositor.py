@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from media.affine import Affine, Size, bounds, sample, shifted
 from media.faces import FaceBox
 from media.orientation import Orientation, Plane, Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views, snap_to_chroma
-from renderer.affine import Affine, Size, bounds, sample, shifted
 from renderer.face_stages.base import FaceCrop, FacePatch
 from renderer.networks.base import WAV2LIP_SPEC, NetworkSpec
 

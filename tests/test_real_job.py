@@ -15,6 +15,7 @@ from itertools import pairwise
 import av
 import pytest
 
+from tests.support.commands import start_command, start_python
 from tests.support.footage import make_footage
 from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
 
@@ -148,16 +149,17 @@ def short_job(shared, retinaface, tmp_path_factory):
 
     def run(name, **settings):
         output = folder / f"{name}.mp4"
+        # They share a workspace, which keeps the scan alone.
+        execution = {"workspace": folder / "work", "workers": 1, **settings.get("execution", {})}
         job = write_job(
             folder,
             input={"video": footage.path, "audio": shared / "clips" / "dub_a.wav", "length_policy": "cut"},
             output=output,
             renderer={"frame_hashes": True},
             segmenter={**retinaface, **settings.get("segmenter", {})},
-            # They share a workspace, which keeps the scan alone.
-            execution={"workspace": folder / "work", "workers": 1, **settings.get("execution", {})},
+            execution=execution,
         )
-        run_job(job)
+        run_job(job, start=start_python if execution.get("backend") == "processes" else start_command)
         return output, load_report(output)
 
     return run

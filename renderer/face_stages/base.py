@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from base.errors import ConfigError
 from base.plugins import load_plugin
+from media.affine import Affine, Size
 from media.orientation import Rectangle
 from media.picture import Pixels
 from renderer import face_stages
-from renderer.affine import Affine, Size
 from renderer.networks.base import NetworkSpec
 
 DEFAULT_STAGES = ("blend_mask",)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from renderer.affine import between
+from media.affine import between
 from renderer.face_stages.base import DrawnFace, FacePatch, Mask, StageSettings
 from renderer.networks.base import NetworkSpec
 

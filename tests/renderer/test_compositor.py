@@ -9,10 +9,10 @@ from av import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.affine import shifted
 from media.faces import FaceBox
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import chroma_step, plane_views
-from renderer.affine import shifted
 from renderer.compositor import Compositor, Pads, blend_plane
 from renderer.face_stages.base import FacePatch
 from renderer.face_stages.blend_mask import MASK_TOP, build_mask, hidden_rows

@@ -2,8 +2,8 @@
 
 Each start of `python main.py` takes seconds to import torch and librosa. These commands are forked from a server,
 multiprocessing's own, that has imported them once: the same code in a process with its own pid, signals, exit code,
-working folder, environment and output. `start_python` starts main.py as a user does; that is for tests of the start
-itself and of whole process groups.
+working folder, environment and output. `start_python` starts main.py as a user does: for tests of the start
+itself and of whole process groups, and for jobs whose workers are processes, which loky ends where an interpreter ends.
 """
 
 import multiprocessing
@@ -44,11 +44,12 @@ def _server():
 class ForkedCommand:
     """main.py with arguments, used as the subprocess.Popen of a command with text pipes is."""
 
-    def __init__(self, arguments, *, quick=False):
+    def __init__(self, arguments, *, quick=False, start_new_session=False):
         """quick: jobs are those of tests.support.quick_jobs, without a network."""
         self.args = [str(part) for part in arguments]
         (out, write_out), (err, write_err) = (_server().Pipe(duplex=False) for _ in range(2))
-        self._process = _server().Process(target=_run, args=(self.args, quick, dict(os.environ), write_out, write_err))
+        options = (quick, start_new_session, dict(os.environ))
+        self._process = _server().Process(target=_run, args=(self.args, options, write_out, write_err))
         self._process.start()
         self.pid = self._process.pid
         for end in (write_out, write_err):
@@ -86,8 +87,11 @@ class ForkedCommand:
         self.send_signal(signal.SIGKILL)
 
 
-def _run(arguments, quick, environment, out, err):
+def _run(arguments, options, out, err):
     """Be main.py, in a process that was forked from the server."""
+    quick, start_new_session, environment = options
+    if start_new_session:
+        os.setsid()
     os.environ.clear()
     os.environ.update(environment)
     for number, end in ((1, out), (2, err)):
@@ -105,9 +109,9 @@ def _run(arguments, quick, environment, out, err):
         app()
 
 
-def start_command(*arguments, quick=False):
-    """Start main.py with arguments; quick: without a network, see ForkedCommand."""
-    return ForkedCommand(arguments, quick=quick)
+def start_command(*arguments, **options):
+    """Start main.py with arguments; options: of ForkedCommand."""
+    return ForkedCommand(arguments, **options)
 
 
 def run_command(*arguments, timeout=900, quick=False):

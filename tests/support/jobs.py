@@ -33,9 +33,12 @@ def start_job(job, *arguments):
     return start_command("--config", job, *arguments)
 
 
-def run_job(job, *arguments, expected=0):
-    """Run main.py on a job file to its end, check the exit code, and return the process's (stdout, stderr)."""
-    process = start_job(job, *arguments)
+def run_job(job, *arguments, expected=0, start=start_command):
+    """Run main.py on a job file to its end, check the exit code, and return the process's (stdout, stderr).
+
+    start: start_command or start_python.
+    """
+    process = start("--config", job, *arguments)
     out, err = process.communicate(timeout=900)
     assert process.returncode == expected, f"exit code {process.returncode}\n{out}\n{err}"
     assert "Traceback" not in err, err

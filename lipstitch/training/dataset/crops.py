@@ -11,10 +11,10 @@
 
 from __future__ import annotations
 
+from media.affine import shifted
 from media.clips import TrackedFace
 from media.orientation import Orientation
 from media.picture import Pixels, VideoFrame
-from renderer.affine import shifted
 from renderer.compositor import Compositor, Pads
 from renderer.networks.base import WAV2LIP_SPEC
 

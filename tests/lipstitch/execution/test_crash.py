@@ -268,7 +268,9 @@ def test_a_job_that_is_stopped_ends_at_once_with_its_children(material, tmp_path
     execution = {"backend": backend, "workers": 2}
     job = job_of(tmp_path, material, execution=execution)
     arguments = ["--config", job, "--progress", "json", "--set", "renderer.feather=0.2"]
-    process = start_python(*arguments, start_new_session=True)
+    # loky's workers begin anew; what runs in the process itself need not import everything for that.
+    start = start_python if backend == "processes" else start_command
+    process = start(*arguments, start_new_session=True)
     for line in process.stdout:
         event = json.loads(line)
         if event["event"] == "begin" and event["stage"] == stage:

@@ -41,7 +41,7 @@ def weights(tmp_path_factory):
     return folder
 
 
-QUICK = FinetuneSettings(steps=5, windows=2, judged_rows=10)
+QUICK = FinetuneSettings(steps=3, windows=2, judged_rows=10)
 PLAIN = Equipment(detector=CASCADE, device="cpu", threads=1)
 
 

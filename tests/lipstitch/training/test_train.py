@@ -42,6 +42,7 @@ SHORT = {
     "generator": {
         "steps": 5,
         "windows": 2,
+        "singles": 2,
         "save_every": 2,
         "check_every": 1000,
         "sync_from": 0,

@@ -1,0 +1,1 @@
+"""The recipe of the face mesh that ships: labelled faces, augmentation, training, figures."""

@@ -1,0 +1,76 @@
+"""train_mesh(): labelled videos to the weights of a face mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from base.content import content_key
+from base.files import atomic_file
+from base.locks import locked
+from lipstitch.progress import Reporter
+from lipstitch.training.loop import Schedule, run_stage
+from lipstitch.training.mesh.config import MeshTraining
+from lipstitch.training.mesh.faces import cut_faces, load_faces
+from lipstitch.training.mesh.stage import MeshStage
+
+MESH_FILE = "face_mesh.safetensors"
+VIDEO_ENDINGS = {".mp4", ".mpg", ".mkv", ".mov", ".webm", ".avi"}
+
+
+def train_mesh(config: MeshTraining, reporter: Reporter) -> Path:
+    """Cut the faces, train on them from the last checkpoint, and return the file of the weights.
+
+    Raises ConfigError, TrainingError or WorkspaceError.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    with locked(config.out, "choose another `out`"):
+        videos = sorted(find_videos(config.videos))
+        people = {video.stem: person_of(video.stem, config.people) for video in videos}
+        key = content_key(
+            [video.name for video in videos], sorted(people.items()), config.held_out, config.every_frames
+        )
+        folder = config.out / f"faces-{key[:12]}"
+        if not (folder / "faces.json").exists():
+            sparse = {person: config.every_frames for person in people.values() if person not in config.held_out}
+            cut_faces(videos, config.labels, folder, reporter, people=people, sparse=sparse)
+        data = load_faces(folder)
+        torch.manual_seed(config.seed)
+        stage = MeshStage(
+            data,
+            config.held_out,
+            faces=config.faces,
+            learning_rate=config.learning_rate,
+            ema=config.ema,
+            seed=config.seed,
+        )
+        schedule = Schedule(
+            config.steps,
+            decay_share=config.decay_share,
+            check_every=config.check_every,
+            save_every=config.save_every,
+        )
+        begun_with = content_key(key, config.model_dump(mode="json", include={"faces", "learning_rate", "ema", "seed"}))
+        run_stage(stage, schedule, config.out, reporter, seed=config.seed, key=begun_with)
+        path = config.out / MESH_FILE
+        with atomic_file(path) as partial:
+            save_file({name: value.half() for name, value in stage.result.state_dict().items()}, partial)
+        return path
+
+
+def person_of(name: str, people: Mapping[str, str]) -> str:
+    """Return what a video's name stands for: by its beginning; each other video stands for itself."""
+    return next((person for start, person in people.items() if name.startswith(start)), name)
+
+
+def find_videos(places: Iterable[Path]) -> Iterable[Path]:
+    """Yield videos, and those in folders."""
+    for place in places:
+        if place.is_dir():
+            yield from (path for path in place.iterdir() if path.suffix.lower() in VIDEO_ENDINGS)
+        else:
+            yield place

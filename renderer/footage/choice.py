@@ -1,0 +1,260 @@
+"""Which of the speaker's own mouths is shown in which frame: the cheapest way through all frames of a stretch.
+
+    cost of showing mouth s at frame t   how far its shape, pose and light are from what t wants
+    cost of going on from s to s'        nothing if s' follows s in the footage; else how unlike their mouths are
+
+A stretch is chosen as a whole, before clips are cut, so the choice depends on neither clips nor workers. The idea is
+that of Video Rewrite (Bregler et al. 1997); weights are those that did best on held-out people (benchmarks/footage.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderer.footage.lip_shape import Shapes
+
+Floats = NDArray[np.float32]
+Indexes = NDArray[np.int64]
+
+SHAPE_WEIGHTS: Final = np.array([1.0, 0.7, 0.6, 0.3, 0.3, 0.6], np.float32)
+"""Of lip_shape.SHAPES in the misfit."""
+WANTED_SPREAD: Final = 0.9
+"""Spread that the wanted shapes are brought to: predictions are timid."""
+LEAST_SPREAD: Final = 0.35
+"""Spread below which a wanted measure is not enlarged further."""
+POSE_WEIGHT: Final = 0.5
+POSE_FREE: Final = 1.0
+"""Pose misfit that costs nothing, in degrees of yaw."""
+POSE_SCALE: Final = 4.0
+POSE_UNITS: Final = np.array([1.0, 1.0, 0.4, 15.0], np.float32)
+"""Of yaw, pitch and roll in degrees, and the logarithm of the size: what one of each weighs."""
+LIGHT_SCALE: Final = 50.0
+"""Difference of 8-bit brightness around the mouth that weighs as much as POSE_SCALE degrees."""
+UNLIKE_WEIGHT: Final = 0.63
+"""Of unlike mouths at a jump."""
+JUMP: Final = 0.6
+"""Cost of any jump: two frames that look alike still move differently."""
+SKIP: Final = 0.3
+"""Cost of holding a mouth, or of leaving one out."""
+HOLD_IN_SILENCE, REVERSE_IN_SILENCE = 0.1, 0.15
+"""A closed mouth rests, and breathes back and forth."""
+CLOSED_PERCENTILE: Final = 8.0
+"""Of a person's openings: what counts as closed."""
+CLOSED_WEIGHT: Final = 2.0
+OWN_SECONDS: Final = 0.3
+"""Around a frame that speaks, mouths from so near are not shown: they follow the source's words."""
+REUSE_SECONDS: Final = 2.5
+"""Within it the same mouth should not be seen twice."""
+REUSE: Final = 0.8
+PASSES: Final = 3
+"""How often the way is found; after each but the last, mouths that it uses too often become dearer."""
+KEPT: Final = 192
+"""Mouths that are considered for a frame."""
+FORBIDDEN: Final = 1e4
+BLOCK: Final = 256
+"""Frames whose costs are held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Mouths to choose from, in order of the footage."""
+
+    shapes: Shapes
+    """(n, shapes), normalised over the footage."""
+    looks: Floats
+    """(n, k): what the inside of the mouth looks like; distances of 1 are typical of frames that are far apart."""
+    pose: Floats
+    """(n, 4): yaw, pitch, roll in degrees, logarithm of the eye distance."""
+    light: Floats
+    """(n, m): brightness around the mouth, in 8-bit levels."""
+    frames: Indexes
+    """(n,): source frames, ascending; frames of another video are numbered beyond those of the source."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def follows(self) -> NDArray[np.bool_]:
+        """(n,): whether a mouth is that of the next frame after the one before it."""
+        return np.concatenate([[False], np.diff(self.frames) == 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the frames of one stretch want."""
+
+    shapes: Shapes
+    """(frames, shapes), as predicted from the sound, normalised."""
+    silent: NDArray[np.bool_]
+    """(frames,): where the mouth should be closed."""
+    pose: Floats
+    light: Floats
+    """As those of Candidates."""
+    frames: Indexes
+    """(frames,): source frames that are shown."""
+    frame_rate: float
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def choose(wanted: Wanted, candidates: Candidates) -> Indexes:
+    """Return for each frame the mouth to show: an index of candidates. There must be one candidate or more."""
+    unlike = transition_costs(candidates)
+    reused = np.zeros((0, 2), np.int64)
+    chosen: Indexes = np.zeros(0, np.int64)
+    misfits = _scales(wanted, candidates)
+    for turn in range(PASSES):
+        chosen = _cheapest_way(wanted, candidates, unlike, misfits, reused)
+        if turn < PASSES - 1:
+            more = _used_too_often(chosen, wanted.frame_rate)
+            if not len(more):
+                break
+            reused = np.concatenate([reused, more])
+    return chosen
+
+
+def transition_costs(candidates: Candidates) -> Floats:
+    """Return (n, n): what it costs to show a mouth after another, in speech.
+
+    Two mouths go together if each looks as the other's own neighbour does.
+    """
+    features = np.hstack([candidates.looks * 0.7, candidates.shapes * 0.5]).astype(np.float32)
+    follows = candidates.follows
+    after, before = features.copy(), features.copy()
+    after[:-1][follows[1:]] = features[1:][follows[1:]]
+    before[1:][follows[1:]] = features[:-1][follows[1:]]
+    cost = UNLIKE_WEIGHT * 0.5 * (distances(after, features) + distances(features, before)) + JUMP
+    places = np.arange(len(candidates))
+    cost[places, places] = SKIP
+    runs = np.flatnonzero(follows)
+    cost[runs - 1, runs] = 0.0
+    skips = runs[np.isin(runs - 1, runs)]
+    cost[skips - 2, skips] -= JUMP - SKIP
+    return np.asarray(cost, np.float32)
+
+
+def distances(first: Floats, second: Floats) -> Floats:
+    """Return the distance of each row of one array from each of another."""
+    squared = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1)[None] - 2 * first @ second.T
+    return np.asarray(np.sqrt(np.maximum(squared, 0)), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scales:
+    """How wanted shapes are enlarged, and misfits brought to mean 0 and spread 1."""
+
+    mean: Floats
+    factor: Floats
+    misfit_mean: float
+    misfit_spread: float
+
+
+def _scales(wanted: Wanted, candidates: Candidates) -> _Scales:
+    mean, spread = wanted.shapes.mean(axis=0), wanted.shapes.std(axis=0)
+    factor = WANTED_SPREAD / np.maximum(spread, LEAST_SPREAD)
+    some = slice(None, None, max(len(wanted) // 500, 1))
+    plain = _Scales(mean, factor, 0.0, 1.0)
+    misfit = _shape_misfit(wanted.shapes[some], candidates, plain)
+    return _Scales(mean, factor, float(misfit.mean()), float(misfit.std()) + 1e-6)
+
+
+def _shape_misfit(shapes: Shapes, candidates: Candidates, scales: _Scales) -> Floats:
+    weights = np.sqrt(SHAPE_WEIGHTS)
+    enlarged = (shapes - scales.mean) * scales.factor + scales.mean
+    misfit = distances(enlarged * weights, candidates.shapes * weights)
+    return np.asarray((misfit - scales.misfit_mean) / scales.misfit_spread, np.float32)
+
+
+def misfits(wanted: Wanted, candidates: Candidates, rows: slice, scales: _Scales) -> Floats:
+    """Return (frames, n): what it costs to show each mouth in each of some frames."""
+    cost = _shape_misfit(wanted.shapes[rows], candidates, scales)
+    opening = candidates.shapes[:, 0] + 0.5 * candidates.shapes[:, 2]
+    closed = CLOSED_WEIGHT * np.maximum(opening - np.percentile(opening, CLOSED_PERCENTILE), 0)
+    silent = wanted.silent[rows]
+    cost[silent] = closed
+    pose = np.abs(wanted.pose[rows, None] - candidates.pose[None]) * POSE_UNITS
+    off = np.sqrt((np.maximum(pose - POSE_FREE, 0) ** 2).sum(axis=2)) / POSE_SCALE
+    light = np.sqrt(((wanted.light[rows, None] - candidates.light[None]) ** 2).mean(axis=2)) / LIGHT_SCALE
+    cost += POSE_WEIGHT * (off + light)
+    near = np.abs(wanted.frames[rows, None] - candidates.frames[None]) <= OWN_SECONDS * wanted.frame_rate
+    cost[near & ~silent[:, None]] += FORBIDDEN
+    return cost
+
+
+def _cheapest_way(wanted: Wanted, candidates: Candidates, unlike: Floats, scales: _Scales, reused: Indexes) -> Indexes:
+    """Return the cheapest way (Viterbi 1967). reused: (frame, mouth) pairs that cost more.
+
+    Of each frame only the KEPT cheapest mouths are considered, and those that follow the ones considered before.
+    """
+    num_frames = len(wanted)
+    backwards: list[NDArray[np.int16]] = []
+    choices: list[NDArray[np.int32]] = []
+    best = np.zeros(0, np.float32)
+    follows = np.concatenate([candidates.follows, [False]])
+    block = BLOCK
+    for start in range(0, num_frames, block):
+        rows = slice(start, min(start + block, num_frames))
+        costs = misfits(wanted, candidates, rows, scales)
+        inside = reused[(reused[:, 0] >= start) & (reused[:, 0] < start + block)]
+        np.add.at(costs, (inside[:, 0] - start, inside[:, 1]), REUSE)
+        for offset, cost in enumerate(costs):
+            cheapest = _considered(cost, choices[-1] if choices else None, best, follows)
+            if not choices:
+                best = cost[cheapest]
+            else:
+                before = choices[-1]
+                going_on = unlike[np.ix_(before, cheapest)]
+                if wanted.silent[start + offset]:
+                    going_on = _in_silence(going_on, before, cheapest, follows)
+                total = best[:, None] + going_on
+                origin = total.argmin(axis=0)
+                best = total[origin, np.arange(len(cheapest))] + cost[cheapest]
+                backwards.append(origin.astype(np.int16))
+            best = best - best.min()
+            choices.append(cheapest)
+    at = int(best.argmin())
+    way = [int(choices[-1][at])]
+    for number in range(num_frames - 2, -1, -1):
+        at = int(backwards[number][at])
+        way.append(int(choices[number][at]))
+    return np.array(way[::-1], np.int64)
+
+
+def _considered(
+    cost: Floats, before: NDArray[np.int32] | None, best: Floats, follows: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Return the mouths considered for a frame, ascending: the cheapest, and what goes on from the best before."""
+    count = min(KEPT, len(cost))
+    cheapest = np.argpartition(cost, count - 1)[:count]
+    if before is not None:
+        leading = before[np.argsort(best, kind="stable")[: KEPT // 3]]
+        neighbours = [leading, leading[follows[leading + 1]] + 1, leading[follows[leading]] - 1]
+        cheapest = np.concatenate([cheapest, *neighbours])
+    return np.unique(cheapest).astype(np.int32)
+
+
+def _in_silence(
+    going_on: Floats, before: NDArray[np.int32], after: NDArray[np.int32], follows: NDArray[np.bool_]
+) -> Floats:
+    """Return the costs of going on while the mouth is closed: it may rest, or run backwards."""
+    step = after[None].astype(np.int64) - before[:, None]
+    cheaper = np.where(step == 0, HOLD_IN_SILENCE, going_on)
+    return np.where((step == -1) & follows[before][:, None], REVERSE_IN_SILENCE, cheaper).astype(np.float32)
+
+
+def _used_too_often(chosen: Indexes, frame_rate: float) -> Indexes:
+    """Return (frame, mouth) pairs where a mouth comes again soon after it was shown, holding aside."""
+    again = []
+    last_seen: dict[int, int] = {}
+    soon = REUSE_SECONDS * frame_rate
+    for frame, mouth in enumerate(map(int, chosen)):
+        seen = last_seen.get(mouth)
+        if seen is not None and 2 < frame - seen <= soon:
+            again.append((frame, mouth))
+        last_seen[mouth] = frame
+    return np.array(again, np.int64).reshape(-1, 2)

@@ -1,0 +1,84 @@
+"""What a mouth looks like, in numbers: the inside of the lips for jumps, and the light around them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from media.affine import Affine, sample
+from media.mesh import LIPS, RIGID, Mesh
+from media.picture import Pixels
+from renderer.footage.lip_shape import Points
+
+CROP: Final = (88, 72)
+"""Width and height of the aligned mouth that is looked at."""
+LEFT, RIGHT, UP, DOWN = 0.47, 0.47, 0.24, 0.51
+"""Its edges from the middle of the person's lips, in eye distances."""
+STEP: Final = 4
+"""Pixels of the aligned mouth that one number stands for."""
+COMPONENTS: Final = 12
+"""Of a principal component analysis over the footage: the rest is noise."""
+LIGHT_PLACES: Final = ((-0.61, -0.17), (0.61, -0.17), (-0.61, 0.17), (0.61, 0.17), (0.0, -0.33))
+"""Cheeks and upper lip, from the middle of the lips, in eye distances."""
+LIGHT_SIZE: Final = 0.2
+"""Side of the squares whose mean brightness is taken there."""
+
+Floats = NDArray[np.float32]
+
+
+def aligned(mesh: Mesh, reference: Points) -> Affine:
+    """Return the map from a person's upright face, in eye distances, to the picture: affine, by least squares.
+
+    reference: the person's upright face, (NUM_POINTS, 3); see lip_shape.upright.
+    """
+    source = np.column_stack([reference[RIGID, :2], np.ones(len(RIGID))])
+    solved = np.linalg.lstsq(source, np.asarray(mesh[RIGID, :2], np.float64), rcond=None)[0]
+    return np.asarray(solved.T)
+
+
+def mouth_middle(reference: Points) -> NDArray[np.float64]:
+    """Return the middle (x, y) of a person's lips in the upright face."""
+    return np.asarray(reference[LIPS, :2].mean(axis=0))
+
+
+def mouth_map(mesh: Mesh, reference: Points) -> Affine:
+    """Return the map from the aligned mouth, of CROP, to the picture."""
+    corner = mouth_middle(reference) - (LEFT, UP)
+    return _scaled(aligned(mesh, reference), corner, (LEFT + RIGHT) / CROP[0])
+
+
+def _scaled(affine: Affine, corner: NDArray[np.float64], pixel: float) -> Affine:
+    """Return the map from pixels of a size, in eye distances, whose first one's corner is given."""
+    linear = affine[:, :2] * pixel
+    return np.column_stack([linear, affine @ (*(corner + pixel / 2), 1.0)])
+
+
+def look(picture: Pixels, mesh: Mesh, reference: Points) -> tuple[Floats, Floats]:
+    """Return what a mouth looks like, (CROP / STEP * 3,), and the light around it, (places * 3,) in 8-bit levels.
+
+    picture: BGR; mesh: in its pixels. The look has mean 0 in each colour and spread 1, so that light plays no part.
+    """
+    affine, middle = aligned(mesh, reference), mouth_middle(reference)
+    seen = sample(picture, mouth_map(mesh, reference), CROP)
+    soft = cv2.GaussianBlur(seen, (0, 0), STEP / 2)[STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float32)
+    soft -= soft.mean(axis=(0, 1))
+    light = [
+        sample(picture, _scaled(affine, middle + np.array(place) - LIGHT_SIZE / 2, LIGHT_SIZE / 4), (4, 4)).mean(
+            axis=(0, 1)
+        )
+        for place in LIGHT_PLACES
+    ]
+    return (soft / max(float(soft.std()), 1e-3)).ravel(), np.concatenate(light).astype(np.float32)
+
+
+def principal(looks: Floats) -> Floats:
+    """Return looks (n, values) in their COMPONENTS principal directions, in units of the spread of the first."""
+    centred = looks - looks.mean(axis=0)
+    # The directions of the covariance, which is small however much footage there is.
+    values, directions = np.linalg.eigh(centred.T @ centred / max(len(looks), 1))
+    directions = directions[:, np.argsort(values)[::-1][:COMPONENTS]]
+    turned = centred @ (directions * np.sign(directions.sum(axis=0)))
+    return np.asarray(turned / max(float(turned[:, 0].std()), 1e-6), np.float32)

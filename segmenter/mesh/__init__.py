@@ -1,0 +1,1 @@
+"""The points of a face, found in its pixels by a small network."""
