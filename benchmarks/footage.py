@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +23,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lipstitch.training.shapes.people import own_sound
 from media.affine import sample
-from media.audio.reader import read_samples
-from media.mesh import POINT_NUMBERS, Mesh, head_pose
-from media.picture import Pixels, VideoFrame
-from media.probe import probe
+from media.mesh import POINT_NUMBERS, Mesh, eye_distance, head_pose, points_at
+from media.picture import Pixels, VideoFrame, copy_frame, plane_views
 from renderer.footage import looks
 from renderer.footage.choice import Candidates, Wanted, choose
+from renderer.footage.draw import Mouth, Part, Pose, draw, led_in_frame
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
-from renderer.footage.sound_shape import SAMPLE_RATE, load_sound_shape, log_mel, normalised, shapes_at
+from renderer.footage.sound_shape import load_sound_shape, log_mel, normalised, shapes_at
+from renderer.footage.transitions import smooth_transitions, steady
 
 Floats = NDArray[np.float32]
 
@@ -61,9 +63,6 @@ def read_talk(video: Path, labels: Path) -> Talk:
     """Decode a video and read its mouths."""
     with np.load(labels / f"{video.stem}.npz") as stored:
         meshes, seconds = stored["points"][:, POINT_NUMBERS], stored["seconds"]
-    info = probe(video)
-    zero = info.require_video().start_seconds
-    blocks = list(read_samples(video, info.require_audio().index, zero=zero, rate=SAMPLE_RATE, layout="mono"))
     with av.open(f"file:{video}") as container:
         frames = list(container.decode(video=0))
     seen = np.isfinite(meshes).all(axis=(1, 2))[: len(frames)]
@@ -77,7 +76,7 @@ def read_talk(video: Path, labels: Path) -> Talk:
         name=video.stem,
         frames=frames,
         seconds=seconds,
-        sound=np.concatenate(blocks, axis=1)[0],
+        sound=own_sound(video),
         meshes=meshes,
         reference=reference,
         shapes=Normal.of(shapes).normalise(shapes),
@@ -136,6 +135,43 @@ def self_dub(talk: Talk, told: Shapes, footage_seconds: float | None) -> dict[st
         "ceiling": agreement(talk.shapes[nearest, 0], 0),
         "seconds": len(footage) / talk.frame_rate,
     }
+
+
+def drawn_frames(
+    talk: Talk, target: NDArray[np.int64], footage: NDArray[np.int64], way: NDArray[np.int64]
+) -> Iterator[Pixels]:
+    """Yield the target frames with the mouths of a way through the footage, as BGR."""
+    points, _ = upright(talk.meshes, talk.reference)
+    smooth = steady(talk.meshes)
+    shown = smooth_transitions(way, candidates_of(talk, footage), points[footage])
+    for row, each in zip(target, shown, strict=True):
+        frame = copy_frame(talk.frames[row])
+        pose = Pose(talk.meshes[row], smooth[row])
+        parts = []
+        for mouth, weight in zip(each.mouths, each.weights, strict=True):
+            source = footage[mouth]
+            led = None if each.goal is None else led_in_frame(each.goal - points[source], talk.reference, pose)
+            parts.append(Part(Mouth(tuple(plane_views(talk.frames[source])), (0, 0), talk.meshes[source]), weight, led))
+        draw(plane_views(frame), pose, parts, full_scale=255)
+        yield frame.to_ndarray(format="bgr24")
+
+
+def close_up(picture: Pixels, mesh: Mesh, side: int = 300) -> Pixels:
+    """Return the lower face of a picture, as wide as two eye distances."""
+    unit = float(eye_distance(mesh))
+    middle = mesh[points_at((13, 152, 1)), :2].mean(axis=0)
+    scale = 2 * unit / side
+    affine = np.array([[scale, 0, middle[0] - unit + scale / 2], [0, scale, middle[1] - unit + scale / 2]])
+    return sample(picture, affine, (side, side))
+
+
+def write_strip(path: Path, talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels], some: slice) -> None:
+    """Write frames of the source above the same frames with new mouths."""
+    rows = [
+        [close_up(talk.frames[row].to_ndarray(format="bgr24"), talk.meshes[row]) for row in target[some]],
+        [close_up(picture, talk.meshes[row]) for row, picture in zip(target[some], drawn[some], strict=True)],
+    ]
+    cv2.imwrite(str(path), np.vstack([np.hstack(row) for row in rows]))
 
 
 def main() -> None:

@@ -57,3 +57,17 @@ def sample(pixels: Pixels, affine: Affine, size: Size) -> Pixels:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     taken = cv2.warpAffine(pixels, affine, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(taken, np.uint8)
+
+
+def sample_shrunk(pixels: Pixels, affine: Affine, size: Size) -> Pixels:
+    """Return what `sample` does, averaged where the picture is finer than the pixels that are taken from it."""
+    shrink = max(int(np.hypot(*affine[:, 0])), 1)
+    if shrink == 1:
+        return sample(pixels, affine, size)
+    width, height = pixels.shape[1] // shrink, pixels.shape[0] // shrink
+    whole = pixels[: height * shrink, : width * shrink]
+    coarse = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    # Pixel i of the coarse picture covers [i, i + 1) * shrink of the fine one.
+    coarser = affine / shrink
+    coarser[:, 2] -= (shrink - 1) / 2 / shrink
+    return sample(coarse, coarser, size)

@@ -50,13 +50,13 @@ OWN_SECONDS: Final = 0.3
 REUSE_SECONDS: Final = 2.5
 """Within it the same mouth should not be seen twice."""
 REUSE: Final = 0.8
-PASSES: Final = 3
-"""How often the way is found; after each but the last, mouths that it uses too often become dearer."""
+HELD_FRAMES: Final = 2
+"""A mouth that was shown so few frames ago is held, not shown again."""
+DECIDED_SECONDS, AHEAD_SECONDS = 1.0, 2.0
+"""How much is decided at a time, and how far beyond it is looked."""
 KEPT: Final = 192
 """Mouths that are considered for a frame."""
 FORBIDDEN: Final = 1e4
-BLOCK: Final = 256
-"""Frames whose costs are held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +103,31 @@ class Wanted:
 
 
 def choose(wanted: Wanted, candidates: Candidates) -> Indexes:
-    """Return for each frame the mouth to show: an index of candidates. There must be one candidate or more."""
+    """Return for each frame the mouth to show: an index of candidates. There must be one candidate or more.
+
+    Some seconds are looked at together, and the first of them decided, so that memory does not grow with the stretch,
+    and mouths that were shown a moment ago can be avoided:
+
+        decided | looked at, decided up to here -> | looked at only | not yet looked at
+    """
     unlike = transition_costs(candidates)
-    reused = np.zeros((0, 2), np.int64)
-    chosen: Indexes = np.zeros(0, np.int64)
-    misfits = _scales(wanted, candidates)
-    for turn in range(PASSES):
-        chosen = _cheapest_way(wanted, candidates, unlike, misfits, reused)
-        if turn < PASSES - 1:
-            more = _used_too_often(chosen, wanted.frame_rate)
-            if not len(more):
-                break
-            reused = np.concatenate([reused, more])
-    return chosen
+    scales = _scales(wanted, candidates)
+    follows = np.concatenate([candidates.follows, [False]])
+    last_shown = np.full(len(candidates), -np.inf)
+    decided: list[int] = []
+    step, ahead = (max(round(seconds * wanted.frame_rate), 2) for seconds in (DECIDED_SECONDS, AHEAD_SECONDS))
+    while len(decided) < len(wanted):
+        start = len(decided)
+        rows = slice(start, min(start + step + ahead, len(wanted)))
+        costs = misfits(wanted, candidates, rows, scales)
+        ago = np.arange(rows.start, rows.stop)[:, None] - last_shown[None]
+        again = (ago > HELD_FRAMES) & (ago <= REUSE_SECONDS * wanted.frame_rate) & ~wanted.silent[rows, None]
+        costs += np.float32(REUSE) * again
+        way = _cheapest_way(costs, wanted.silent[rows], unlike, follows, decided[-1] if decided else None)
+        chosen = way if rows.stop == len(wanted) else way[:step]
+        last_shown[chosen] = np.arange(start, start + len(chosen))
+        decided += map(int, chosen)
+    return np.array(decided, np.int64)
 
 
 def transition_costs(candidates: Candidates) -> Floats:
@@ -186,52 +198,43 @@ def misfits(wanted: Wanted, candidates: Candidates, rows: slice, scales: _Scales
     return cost
 
 
-def _cheapest_way(wanted: Wanted, candidates: Candidates, unlike: Floats, scales: _Scales, reused: Indexes) -> Indexes:
-    """Return the cheapest way (Viterbi 1967). reused: (frame, mouth) pairs that cost more.
+def _cheapest_way(
+    costs: Floats, silent: NDArray[np.bool_], unlike: Floats, follows: NDArray[np.bool_], first: int | None
+) -> Indexes:
+    """Return the cheapest way through costs (frames, n), beginning behind a mouth or anywhere (Viterbi 1967).
 
-    Of each frame only the KEPT cheapest mouths are considered, and those that follow the ones considered before.
+    Of each frame only the KEPT cheapest mouths are considered, and those that follow the best before it.
     """
-    num_frames = len(wanted)
-    backwards: list[NDArray[np.int16]] = []
-    choices: list[NDArray[np.int32]] = []
-    best = np.zeros(0, np.float32)
-    follows = np.concatenate([candidates.follows, [False]])
-    block = BLOCK
-    for start in range(0, num_frames, block):
-        rows = slice(start, min(start + block, num_frames))
-        costs = misfits(wanted, candidates, rows, scales)
-        inside = reused[(reused[:, 0] >= start) & (reused[:, 0] < start + block)]
-        np.add.at(costs, (inside[:, 0] - start, inside[:, 1]), REUSE)
-        for offset, cost in enumerate(costs):
-            cheapest = _considered(cost, choices[-1] if choices else None, best, follows)
-            if not choices:
-                best = cost[cheapest]
-            else:
-                before = choices[-1]
-                going_on = unlike[np.ix_(before, cheapest)]
-                if wanted.silent[start + offset]:
-                    going_on = _in_silence(going_on, before, cheapest, follows)
-                total = best[:, None] + going_on
-                origin = total.argmin(axis=0)
-                best = total[origin, np.arange(len(cheapest))] + cost[cheapest]
-                backwards.append(origin.astype(np.int16))
-            best = best - best.min()
-            choices.append(cheapest)
+    considered = [np.array([first], np.int32)] if first is not None else [_considered(costs[0], None, None, follows)]
+    best = np.zeros(1, np.float32) if first is not None else costs[0][considered[0]]
+    begin = 1 if first is None else 0
+    origins: list[NDArray[np.int64]] = []
+    for cost, is_silent in zip(costs[begin:], silent[begin:], strict=True):
+        before = considered[-1]
+        after = _considered(cost, before, best, follows)
+        going_on = unlike[np.ix_(before, after)]
+        if is_silent:
+            going_on = _in_silence(going_on, before, after, follows)
+        total = best[:, None] + going_on
+        origins.append(total.argmin(axis=0))
+        best = total.min(axis=0) + cost[after]
+        considered.append(after)
     at = int(best.argmin())
-    way = [int(choices[-1][at])]
-    for number in range(num_frames - 2, -1, -1):
-        at = int(backwards[number][at])
-        way.append(int(choices[number][at]))
-    return np.array(way[::-1], np.int64)
+    way = [int(considered[-1][at])]
+    for origin, mouths in zip(reversed(origins), reversed(considered[:-1]), strict=True):
+        at = int(origin[at])
+        way.append(int(mouths[at]))
+    ordered = way[::-1] if first is None else way[-2::-1]
+    return np.array(ordered, np.int64)
 
 
 def _considered(
-    cost: Floats, before: NDArray[np.int32] | None, best: Floats, follows: NDArray[np.bool_]
+    cost: Floats, before: NDArray[np.int32] | None, best: Floats | None, follows: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
     """Return the mouths considered for a frame, ascending: the cheapest, and what goes on from the best before."""
     count = min(KEPT, len(cost))
     cheapest = np.argpartition(cost, count - 1)[:count]
-    if before is not None:
+    if before is not None and best is not None:
         leading = before[np.argsort(best, kind="stable")[: KEPT // 3]]
         neighbours = [leading, leading[follows[leading + 1]] + 1, leading[follows[leading]] - 1]
         cheapest = np.concatenate([cheapest, *neighbours])
@@ -245,16 +248,3 @@ def _in_silence(
     step = after[None].astype(np.int64) - before[:, None]
     cheaper = np.where(step == 0, HOLD_IN_SILENCE, going_on)
     return np.where((step == -1) & follows[before][:, None], REVERSE_IN_SILENCE, cheaper).astype(np.float32)
-
-
-def _used_too_often(chosen: Indexes, frame_rate: float) -> Indexes:
-    """Return (frame, mouth) pairs where a mouth comes again soon after it was shown, holding aside."""
-    again = []
-    last_seen: dict[int, int] = {}
-    soon = REUSE_SECONDS * frame_rate
-    for frame, mouth in enumerate(map(int, chosen)):
-        seen = last_seen.get(mouth)
-        if seen is not None and 2 < frame - seen <= soon:
-            again.append((frame, mouth))
-        last_seen[mouth] = frame
-    return np.array(again, np.int64).reshape(-1, 2)

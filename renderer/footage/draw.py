@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.mesh import LIPS, Mesh, eye_distance, points_at
+from media.mesh import RIGID, Mesh, eye_distance, points_at
 from media.orientation import Plane, Rectangle
+from renderer.footage.lip_shape import Points, rigid_fits
 from renderer.footage.warp import MOBILITY, Field, field, turned_into
 
 Floats = NDArray[np.float32]
@@ -61,8 +62,10 @@ class Part:
     """A mouth that is shown in a frame, alone or over another."""
 
     mouth: Mouth
-    weight: float
+    weight: float = 1.0
     """How far it is seen; those of a frame add up to 1."""
+    led: Mesh | None = None
+    """(NUM_POINTS, 3): how far its lips and chin are led elsewhere, in pixels of the frame that is drawn into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +101,20 @@ def mouth_region(mesh: Mesh, size: tuple[int, int], steps: tuple[int, int], *, m
     )
 
 
-def draw(
-    planes: Sequence[Plane], pose: Pose, parts: Sequence[Part], *, full_scale: float, led: Mesh | None = None
-) -> Rectangle:
+def led_in_frame(away: Points, reference: Points, pose: Pose) -> Mesh:
+    """Return how far points are led in a frame, from how far they are in a person's upright face.
+
+    away: (NUM_POINTS, 3) in eye distances. reference: the upright face.
+    """
+    upright, seen = reference[RIGID], np.asarray(pose.steady[RIGID], np.float64)
+    turns, scales = rigid_fits((upright - upright.mean(axis=0))[None], seen - seen.mean(axis=0))
+    return np.asarray(away @ turns[0] * scales[0], np.float32)
+
+
+def draw(planes: Sequence[Plane], pose: Pose, parts: Sequence[Part], *, full_scale: float) -> Rectangle:
     """Draw mouths into the planes of a frame, in place; return the region outside which nothing changed.
 
-    planes: luma first, writable. full_scale: the largest sample, (1 << depth) - 1. led: how far the points of lips and
-    chin are led away from where the mouth itself has them, (NUM_POINTS, 3) in pixels of the frame.
+    planes: luma first, writable. full_scale: the largest sample, (1 << depth) - 1.
     """
     height, width = planes[0].shape
     steps = [(round(width / plane.shape[1]), round(height / plane.shape[0])) for plane in planes]
@@ -114,8 +124,8 @@ def draw(
     changed = np.zeros((region[3] - region[1], region[2] - region[0]), np.float32)
     for part in parts:
         seen = turned_into(part.mouth.mesh, pose.steady)
-        if led is not None:
-            seen = seen + led * MOBILITY[:, None]
+        if part.led is not None:
+            seen = seen + part.led * MOBILITY[:, None]
         mask = build_mask(pose, seen, region)
         places = field(part.mouth.mesh, seen, region)
         ring = _Ring(mask, pose.unit)
@@ -225,14 +235,3 @@ def _blurred(values: Floats, sigma: float) -> Floats:
 
 def _coarse(values: NDArray[Any], size: tuple[int, int]) -> Floats:
     return np.asarray(cv2.resize(np.asarray(values, np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def led_towards(mouth: Mesh, goal: Mesh) -> Mesh:
-    """Return how far the points of a mouth have to be led to a goal; both in one pose. Far goals are not reached."""
-    away = np.asarray(goal - mouth, np.float32)
-    farthest = float(np.abs(away[LIPS]).max())
-    return away * min(1.0, MOST_LED * float(eye_distance(mouth)) / max(farthest, 1e-6))
-
-
-MOST_LED: Final = 0.08
-"""Eye distances by which lips are led at most; beyond it a mouth is cut to, rather than stretched."""

@@ -53,7 +53,8 @@ def _in_units(face: Points) -> Points:
     """Return one face turned, moved and scaled so that its eyes' corners lie level, one unit apart."""
     left, right = face[EYE_CORNERS]
     across = (right - left) / np.linalg.norm(right - left)
-    down = face[points_at((4,))[0]] - (left + right) / 2
+    brow, nose = face[points_at((168, 2))]  # not its tip, which sticks out
+    down = nose - brow
     down -= across * (down @ across)
     down /= np.linalg.norm(down)
     axes = np.stack([across, down, np.cross(across, down)])

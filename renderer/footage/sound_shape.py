@@ -26,7 +26,10 @@ WINDOW: Final = 400
 FFT: Final = 512
 LOWEST_HZ, HIGHEST_HZ = 60, 7600
 PREEMPHASIS: Final = 0.97
-LEAST_POWER: Final = 1e-7
+LEAST_POWER: Final = 1e-10
+RANGE: Final = 11.5
+"""Natural logarithm of how far below the loud columns of a track (their 95th percentile) nothing is told apart: 50 dB.
+What lies there differs between recordings of one voice."""
 QUIETEST_SHARE: Final = 30
 """Percentile of loudness below which columns do not count for the normalisation: pauses say nothing of a voice."""
 REACH_COLUMNS: Final = 60
@@ -57,7 +60,11 @@ def log_mel(samples: NDArray[np.float32]) -> Columns:
 
 
 def normalised(columns: Columns) -> Columns:
-    """Return columns with mean 0 in each band and spread 1 over all, measured where the track is not quiet."""
+    """Return columns with mean 0 in each band and spread 1 over all, measured where the track is not quiet.
+
+    How loud the recording is plays no part.
+    """
+    columns = np.maximum(columns, np.percentile(columns.mean(axis=1), 95) - RANGE)
     loudness = columns.mean(axis=1)
     heard = columns[loudness > np.percentile(loudness, QUIETEST_SHARE)]
     if not len(heard):

@@ -69,7 +69,7 @@ def _lit(face: Pixels, random: np.random.Generator) -> Pixels:
         direction = random.uniform(0, 2 * np.pi)
         slope = np.cos(direction) * across[None, :] + np.sin(direction) * across[:, None]
         light = light * (1 + random.uniform(0, 0.5) * slope[..., None])
-    return np.clip(light * 255, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(light * 255, 0, 255), np.uint8)
 
 
 def _covered(face: Pixels, random: np.random.Generator) -> Pixels:

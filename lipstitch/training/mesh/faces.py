@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Final
 
 import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import TrainingError
 from base.files import atomic_file
 from lipstitch.progress import Reporter, stage
-from media.affine import Affine
+from media.affine import Affine, sample_shrunk
 from media.mesh import POINT_NUMBERS, Mesh, eye_distance
 from media.picture import Pixels
 from segmenter.mesh.crop import MESH_PX, square_of_mesh
@@ -111,29 +110,13 @@ def _faces_of(video: Path, points: Mesh, every: int) -> Iterable[tuple[Pixels, M
             if index % every or not np.isfinite(mesh).all() or eye_distance(mesh) < LEAST_EYES_PX:
                 continue
             affine = _with_rim(square_of_mesh(mesh))
-            yield cut(frame.to_ndarray(format="bgr24"), affine), into(mesh, affine)
+            picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+            yield sample_shrunk(picture, affine, (FACE_PX, FACE_PX)), into(mesh, affine)
 
 
 def _with_rim(affine: Affine) -> Affine:
     """Return the map of the kept picture, whose middle is the network's square."""
     return np.column_stack([affine[:, :2], affine @ (-RIM_PX, -RIM_PX, 1)])
-
-
-def cut(picture: Pixels, affine: Affine) -> Pixels:
-    """Return the pixels of a face, averaged where the picture is finer than what is kept."""
-    scale = float(np.hypot(*affine[:, 0]))
-    shrink = max(int(scale), 1)
-    if shrink > 1:
-        height, width = picture.shape[0] // shrink, picture.shape[1] // shrink
-        picture = np.asarray(
-            cv2.resize(picture[: height * shrink, : width * shrink], (width, height), interpolation=cv2.INTER_AREA),
-            np.uint8,
-        )
-        affine = affine / shrink
-        affine[:, 2] -= (shrink - 1) / 2 / shrink
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    taken = cv2.warpAffine(picture, affine, (FACE_PX, FACE_PX), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(taken, np.uint8)
 
 
 def into(mesh: Mesh, affine: Affine) -> Mesh:

@@ -83,7 +83,7 @@ class MeshStage(Stage):
         losses = losses_of(points, doubts, truth, self._weights)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
-            losses["loss"].backward()
+            torch.autograd.backward(losses["loss"])
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             optimizer.step()
         self._average(step)

@@ -83,17 +83,22 @@ def _read(video: Path, label: Path, late: float) -> tuple[Columns, NDArray[np.fl
     with np.load(label) as stored:
         meshes, seconds = stored["points"][:, POINT_NUMBERS], stored["seconds"]
     seen = np.isfinite(meshes).all(axis=(1, 2))
-    info = probe(video)
-    if not info.audio or seen.sum() < LEAST_FRAMES:
+    if seen.sum() < LEAST_FRAMES:
         return None
-    zero = info.require_video().start_seconds
     try:
-        blocks = list(read_samples(video, info.require_audio().index, zero=zero, rate=SAMPLE_RATE, layout="mono"))
+        columns = log_mel(own_sound(video))
     except MediaError:
         return None
-    columns = log_mel(np.concatenate(blocks, axis=1)[0])
     inside = seen & (seconds + late < (len(columns) - 1) / 100)
     return columns, (seconds + late)[inside], meshes[inside]
+
+
+def own_sound(video: Path) -> NDArray[np.float32]:
+    """Return a video's own sound from its first displayed frame on: mono, 16 kHz. Raises MediaError."""
+    info = probe(video)
+    zero, stream = info.require_video().clock.start_seconds, info.require_audio().index
+    blocks = read_samples(video, stream_index=stream, rate=SAMPLE_RATE, layout="mono", zero=zero)
+    return np.asarray(np.concatenate(list(blocks), axis=1)[0], np.float32)
 
 
 def _joined(

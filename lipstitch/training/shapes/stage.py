@@ -73,7 +73,7 @@ class SoundShapeStage(Stage):
         loss = torch.cat(errors).mean()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             optimizer.step()
         decay = min(self._ema, (step + 1) / (step + 10))

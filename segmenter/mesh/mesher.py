@@ -1,0 +1,161 @@
+"""Find the mesh of a face whose place is about known: with the network that ships, or an ONNX network of its points."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.affine import Affine, sample_shrunk, shifted
+from media.mesh import NUM_POINTS, Mesh
+from media.orientation import Rectangle
+from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
+from segmenter.mesh.crop import MESH_PX, square_of_mesh
+from segmenter.mesh.network import DOUBTS, MeshNetwork
+from segmenter.one_thread import one_thread
+
+SHIPPED: Final = Path(__file__).resolve().parents[2] / "checkpoints" / "face_mesh.safetensors"
+
+Faces = NDArray[np.float32]
+"""(faces, 3, MESH_PX, MESH_PX) BGR in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMesh:
+    """A face's mesh, and how sure it is."""
+
+    mesh: Mesh
+    """(NUM_POINTS, 3), in pixels of the upright picture."""
+    doubts: tuple[float, float, float]
+    """How far lips, jaw and all points are likely off on average, as shares of the eye distance."""
+
+
+class MeshModel(Protocol):
+    """Points and doubts of faces that are cut out already. Thread-safe."""
+
+    def __call__(self, faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return points (faces, NUM_POINTS, 3) and doubts (faces, 3); see segmenter.mesh.network.MeshNetwork."""
+        ...
+
+
+class TorchMesh:
+    """The network that ships, on the CPU, one face at a time, one thread, so that a face's mesh depends on it alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Load weights; nothing in the file is executed. Raises CheckpointNotFound or UnsupportedCheckpoint."""
+        _must_exist(path)
+        network = MeshNetwork()
+        try:
+            network.load_state_dict(load_file(path))  # float16 in the file, float32 here
+        except (SafetensorError, RuntimeError, ValueError) as exc:
+            raise UnsupportedCheckpoint(f"{path}: not the weights of a face mesh. Check segmenter.mesh.") from exc
+        self._network = network.eval()
+
+    def __call__(self, faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return points and doubts."""
+        with torch.inference_mode(), one_thread():
+            found = [self._network(torch.from_numpy(face[None])) for face in faces]
+        points, doubts = zip(*found, strict=True)
+        return torch.cat(points).numpy(), torch.cat(doubts).numpy()
+
+
+class OnnxMesh:
+    """An ONNX network of the same points, through OpenCV's dnn, which executes nothing but the network."""
+
+    def __init__(self, path: Path) -> None:
+        """Load the network. Raises CheckpointNotFound or UnsupportedCheckpoint."""
+        _must_exist(path)
+        cv2.setNumThreads(1)
+        self._lock = Lock()
+        refused = UnsupportedCheckpoint(
+            f"{path}: not an ONNX network that takes faces (1, 3, {MESH_PX}, {MESH_PX}) and gives points"
+            f" (1, {NUM_POINTS}, 3) and doubts (1, {len(DOUBTS)}). Check segmenter.mesh."
+        )
+        try:
+            self._network: Any = cv2.dnn.readNetFromONNX(str(path))
+            points, doubts = self(np.zeros((1, 3, MESH_PX, MESH_PX), np.float32))
+        except Exception as exc:  # OpenCV parses unknown bytes here, and may fail in any way
+            raise refused from exc
+        if points.shape != (1, NUM_POINTS, 3) or doubts.shape != (1, len(DOUBTS)):
+            raise refused
+
+    def __call__(self, faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return points and doubts."""
+        found = []
+        with self._lock:
+            for face in faces:
+                self._network.setInput(np.ascontiguousarray(face[None]))
+                outputs = self._network.forward(self._network.getUnconnectedOutLayersNames())
+                found.append(sorted((np.asarray(output) for output in outputs), key=lambda output: -output.size))
+        points, doubts = zip(*found, strict=True)
+        return np.concatenate(points), np.concatenate(doubts)
+
+
+def load_mesh_network(path: Path = SHIPPED) -> MeshModel:
+    """Load a mesh network: the one that ships, other weights of it, or one in ONNX. Raises CheckpointError."""
+    return OnnxMesh(path) if path.suffix.lower() == ".onnx" else TorchMesh(path)
+
+
+def _must_exist(path: Path) -> None:
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise CheckpointNotFound(f"{path}: the file does not exist or cannot be read. Check segmenter.mesh.")
+
+
+class FaceMesher:
+    """Finds meshes in frames."""
+
+    def __init__(self, network: MeshModel, converter: PictureConverter) -> None:
+        """converter: of the frames; one thread's own."""
+        self._network, self._converter = network, converter
+
+    def find(self, frame: VideoFrame, square: Affine, *, passes: int = 2) -> FoundMesh:
+        """Return the mesh of the face in a square; see segmenter.mesh.crop.
+
+        passes: how often it is looked for, each time in the square that the mesh before it gives: 2 where the place is
+        only about known, 1 where the square follows from a mesh.
+        """
+        found = self._look(frame, square)
+        for _ in range(passes - 1):
+            found = self._look(frame, square_of_mesh(found.mesh))
+        return found
+
+    def _look(self, frame: VideoFrame, square: Affine) -> FoundMesh:
+        region, corner = self._region(frame, square)
+        if region is None:
+            face = np.zeros((MESH_PX, MESH_PX, 3), np.uint8)
+        else:
+            face = sample_shrunk(region, shifted(square, -corner[0], -corner[1]), (MESH_PX, MESH_PX))
+        return find_in_square(self._network, face, square)
+
+    def _region(self, frame: VideoFrame, square: Affine) -> tuple[Pixels | None, tuple[int, int]]:
+        """Return the pixels of a frame that a square shows, and the corner of these; None if it shows none."""
+        corners = square @ np.array([[0, MESH_PX, 0, MESH_PX], [0, 0, MESH_PX, MESH_PX], [1, 1, 1, 1]])
+        low, high = np.floor(corners.min(axis=1)) - 2, np.ceil(corners.max(axis=1)) + 2
+        outline: Rectangle = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+        orientation = self._converter.orientation
+        stored = snap_to_chroma(orientation.to_stored(outline, frame.width, frame.height), frame)
+        if stored[0] >= stored[2] or stored[1] >= stored[3]:
+            return None, (0, 0)
+        left, top, *_ = orientation.to_upright(stored, frame.width, frame.height)
+        return self._converter.region_bgr(frame, stored), (left, top)
+
+
+def find_in_square(network: MeshModel, face: Pixels, square: Affine) -> FoundMesh:
+    """Return the mesh of a face that is cut out already, (MESH_PX, MESH_PX, 3) BGR, in pixels of its picture."""
+    planes = np.ascontiguousarray(face.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+    points, doubts = network(planes)
+    in_square = points[0].astype(np.float64) * MESH_PX
+    flat = (in_square[:, :2] + (MESH_PX - 1) / 2) @ square[:, :2].T + square[:, 2]
+    depth = in_square[:, 2:] * np.hypot(*square[:, 0])
+    lips, jaw, everything = map(float, np.exp(doubts[0]))
+    return FoundMesh(np.concatenate([flat, depth], axis=1).astype(np.float32), (lips, jaw, everything))

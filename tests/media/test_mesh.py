@@ -1,0 +1,31 @@
+"""The points of a mesh, their mirror, and what a head's pose is."""
+
+import numpy as np
+import pytest
+
+from media.mesh import JAW, LIPS, MIRRORED, NUM_POINTS, POINT_NUMBERS, RIGID, eye_distance, head_pose, points_at
+from tests.support.heads import HEAD, seen
+
+
+def test_each_point_is_there_once_and_speech_moves_none_of_the_rigid_ones():
+    assert len(set(POINT_NUMBERS)) == NUM_POINTS
+    assert not set(RIGID) & {*LIPS, *JAW}
+    assert points_at([POINT_NUMBERS[7]]) == [7]
+
+
+def test_a_mirrored_face_is_a_face():
+    mirror = HEAD[MIRRORED] * (-1, 1, 1)
+    assert np.allclose(mirror[points_at((33, 263, 61, 291, 172))], HEAD[points_at((33, 263, 61, 291, 172))])
+    assert [MIRRORED[place] for place in MIRRORED] == list(range(NUM_POINTS))
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (20, 0, 0), (-15, 0, 0), (0, 12, 0), (0, 0, -9)])
+def test_a_turned_head_has_its_angles(yaw, pitch, roll):
+    straight, turned = head_pose(seen(HEAD)), head_pose(seen(HEAD, yaw=yaw, pitch=pitch, roll=roll))
+    assert turned[:3] - straight[:3] == pytest.approx((yaw, pitch, roll), abs=0.6)
+
+
+def test_the_eyes_are_as_far_apart_however_the_head_is_turned():
+    assert eye_distance(seen(HEAD, yaw=40, roll=10)) == pytest.approx(90, rel=1e-4)
+    both = head_pose(np.stack([seen(HEAD), seen(HEAD, unit=180)]))
+    assert both[1, 3] - both[0, 3] == pytest.approx(np.log(2), abs=1e-4)

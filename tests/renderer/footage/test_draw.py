@@ -1,0 +1,118 @@
+"""Mouths drawn into frames: where nothing has to change nothing does, at every depth and subsampling."""
+
+import cv2
+import numpy as np
+import pytest
+from av import VideoFrame
+
+from media.mesh import eye_distance, points_at
+from media.picture import plane_views
+from renderer.footage.draw import Mouth, Part, Pose, build_mask, draw, led_in_frame, mouth_region
+from renderer.footage.lip_shape import upright
+from renderer.footage.warp import MOBILITY, field, turned_into
+from tests.support.heads import HEAD, picture, seen, talking
+
+FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le"]
+
+
+def frame_of(mesh, pixel_format="yuv420p", **look):
+    return VideoFrame.from_ndarray(picture(mesh, **look), format="bgr24").reformat(format=pixel_format)
+
+
+def mouth_of(mesh, pixel_format="yuv420p", **look):
+    """Return a mouth with its surroundings, as a bank keeps it."""
+    planes = [plane.copy() for plane in plane_views(frame_of(mesh, pixel_format, **look))]
+    steps = [(planes[0].shape[1] // plane.shape[1], planes[0].shape[0] // plane.shape[0]) for plane in planes]
+    left, top, right, bottom = mouth_region(mesh, (320, 320), (2, 2), more=0.3)
+    cut = [plane[top // y : bottom // y, left // x : right // x] for plane, (x, y) in zip(planes, steps, strict=True)]
+    return Mouth(tuple(cut), (left, top), mesh)
+
+
+def drawn(target, parts, pixel_format="yuv420p", **look):
+    """Return (planes before, planes after, region) of a picture of a mesh into which mouths are drawn."""
+    planes = [plane.copy() for plane in plane_views(frame_of(target, pixel_format, **look))]
+    before = [plane.copy() for plane in planes]
+    full_scale = 1023 if "10" in pixel_format else 255
+    region = draw(planes, Pose(target, target), parts, full_scale=full_scale)
+    return before, planes, region
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_a_frames_own_mouth_leaves_it_as_it_is(pixel_format):
+    mesh = seen(talking(0.1), yaw=8, roll=-4)
+    before, after, _ = drawn(mesh, [Part(mouth_of(mesh, pixel_format))], pixel_format)
+    one_level = 4 if "10" in pixel_format else 1
+    for old, new in zip(before, after, strict=True):
+        off = np.abs(old.astype(int) - new)
+        assert off.mean() < 0.1 * one_level
+        assert off.max() < 15 * one_level, "a warp need not reach its points, so grain moves by parts of a pixel"
+        assert new.dtype == old.dtype
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_only_what_the_mask_covers_changes(pixel_format):
+    target, source = seen(HEAD, yaw=-6), seen(talking(0.2), yaw=5)
+    before, after, region = drawn(target, [Part(mouth_of(source, pixel_format))], pixel_format)
+    mask = build_mask(Pose(target, target), turned_into(source, target), region)
+    for old, new in zip(before, after, strict=True):
+        whole = np.zeros(before[0].shape, np.float32)
+        whole[region[1] : region[3], region[0] : region[2]] = mask
+        covered = cv2.resize(whole, old.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+        assert np.array_equal(new[~covered], old[~covered])
+    assert not np.array_equal(before[0], after[0])
+
+
+@pytest.mark.parametrize("pose", [{}, {"yaw": 12}, {"roll": 10, "middle": (150, 120)}, {"unit": 70}])
+def test_a_mouth_opens_where_the_frames_own_mouth_is(pose):
+    source, target = seen(talking(0.25), yaw=-5), seen(HEAD, **pose)
+    before, after, _ = drawn(target, [Part(mouth_of(source))])
+    opened = seen(talking(0.25), **pose)
+    inside = cv2.convexHull(opened[points_at((13, 82, 312, 14, 87, 317)), :2].astype(np.float32))
+    hole = np.zeros(before[0].shape, np.uint8)
+    cv2.fillPoly(hole, [np.rint(inside).astype(np.int32)], 1)
+    hole = cv2.erode(hole, np.ones((3, 3), np.uint8)) > 0
+    assert hole.sum() > 30
+    assert np.median(before[0][hole]) > 80
+    assert np.median(after[0][hole]) < 60
+
+
+def test_the_colours_are_those_of_the_frame():
+    source, target = seen(talking(0.1)), seen(talking(0.1), yaw=3)
+    _, after, _ = drawn(target, [Part(mouth_of(source, colour=(100, 120, 160)))])
+    before, same, _ = drawn(target, [Part(mouth_of(source))])
+    chin = target[points_at((200,))[0], :2].round().astype(int)
+    around = (slice(chin[1] - 4, chin[1] + 4), slice(chin[0] - 4, chin[0] + 4))
+    assert after[0][around].mean() == pytest.approx(before[0][around].mean(), abs=8)
+    assert same[0][around].mean() == pytest.approx(before[0][around].mean(), abs=8)
+
+
+def test_two_mouths_are_mixed_by_their_weights():
+    target = seen(HEAD)
+    shut, open_ = (mouth_of(seen(talking(opening))) for opening in (0.0, 0.25))
+    results = [
+        drawn(target, parts)[1][0].astype(int)
+        for parts in ([Part(shut)], [Part(shut, 0.5), Part(open_, 0.5)], [Part(open_)])
+    ]
+    assert np.abs(results[1] - (results[0] + results[2]) / 2).max() <= 1
+
+
+def test_led_lips_are_seen_where_they_are_led():
+    source, target = seen(talking(0.2)), seen(talking(0.2), yaw=4)
+    faces, reference = upright(np.stack([seen(talking(0.2)), seen(talking(0.1))]))
+    pose = Pose(target, target)
+    led = led_in_frame(faces[1] - faces[0], reference, pose)
+    lower = points_at((14,))[0]
+    assert led[lower, 1] == pytest.approx(-0.1 * eye_distance(target), rel=0.1)
+    places = field(source, turned_into(source, target) + led * MOBILITY[:, None], (100, 100, 220, 260))
+    x, y = (target[lower, :2] + led[lower, :2] - (100, 100)).round().astype(int)
+    assert places[y, x] == pytest.approx(source[lower, :2], abs=2.5)
+    _, plain, _ = drawn(target, [Part(mouth_of(source))])
+    _, after, _ = drawn(target, [Part(mouth_of(source), led=led)])
+    assert not np.array_equal(plain[0], after[0])
+
+
+def test_a_face_at_the_edge_of_the_picture_is_drawn_as_far_as_it_goes():
+    target = seen(HEAD, middle=(290.0, 250.0))
+    _, after, region = drawn(target, [Part(mouth_of(seen(talking(0.2))))])
+    assert region[2:] == (320, 320)
+    assert after[0].shape == (320, 320)
