@@ -1,4 +1,4 @@
-"""The commands `train prepare`, `train run`, `train finetune` and `train evaluate`."""
+"""The commands `train prepare`, `run`, `finetune`, `evaluate`, `mesh` and `shapes`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from lipstitch.commands.options import (
 )
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+RESUME = "stopped. Run the same command to continue from the last checkpoint."
 
 
 @app.callback(invoke_without_command=True)
@@ -42,7 +43,7 @@ def train(
             context.fail(f"Put options after {context.invoked_subcommand}.")
         return
     if config is None:
-        context.fail("Missing command: prepare, run, finetune or evaluate.")
+        context.fail("Missing command: prepare, run, finetune, evaluate, mesh or shapes.")
     note_new_name("train --config", "train run --config")
     _train(config, settings, quiet=quiet, debug=debug)
 
@@ -102,7 +103,7 @@ def _train(config: Path, settings: Sequence[str] | None, *, quiet: bool, debug: 
         run_training(load_training(config, settings or ()), choose_reporter(quiet=quiet, progress="auto"))
         return 0
 
-    exit_with(work, stopped="stopped. Run the same command to continue from the last checkpoint.", debug=debug)
+    exit_with(work, stopped=RESUME, debug=debug)
 
 
 @app.command()
@@ -198,3 +199,45 @@ def evaluate(
         return 0
 
     exit_with(work, stopped="stopped; prepared faces are kept.", debug=debug)
+
+
+@app.command()
+def mesh(
+    config: Annotated[Path, TrainingFile],
+    settings: Settings = None,
+    *,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train the network that finds the points of faces, from labelled videos. Run it again to resume."""
+
+    def work() -> int:
+        from lipstitch.progress import choose_reporter
+        from lipstitch.training.mesh.config import load_mesh_training
+        from lipstitch.training.mesh.train import train_mesh
+
+        train_mesh(load_mesh_training(config, settings or ()), choose_reporter(quiet=quiet, progress="auto"))
+        return 0
+
+    exit_with(work, stopped=RESUME, debug=debug)
+
+
+@app.command()
+def shapes(
+    config: Annotated[Path, TrainingFile],
+    settings: Settings = None,
+    *,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train the network that hears lip shapes in sound, from labelled videos. Run it again to resume."""
+
+    def work() -> int:
+        from lipstitch.progress import choose_reporter
+        from lipstitch.training.shapes.config import load_shapes_training
+        from lipstitch.training.shapes.train import train_shapes
+
+        train_shapes(load_shapes_training(config, settings or ()), choose_reporter(quiet=quiet, progress="auto"))
+        return 0
+
+    exit_with(work, stopped=RESUME, debug=debug)

@@ -114,7 +114,7 @@ def test_help_and_a_wrong_option_do_not_import_the_pipeline():
         (["people", "--config", "x.yaml"], "Missing option '--out'"),
         (["--config", "x.yaml", "people", "--out", "x.html"], "Put --config after people"),
         (["train", "--config", "x.yaml", "run"], "Put options after run"),
-        (["train", "--set", "seed=2"], "Missing command: prepare, run, finetune or evaluate"),
+        (["train", "--set", "seed=2"], "Missing command: prepare, run, finetune, evaluate, mesh or shapes"),
     ],
 )
 def test_a_wrong_command_line_points_to_help(arguments, expected):
