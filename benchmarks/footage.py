@@ -20,7 +20,6 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lipstitch.training.shapes.people import own_sound
@@ -31,7 +30,7 @@ from renderer.footage import looks
 from renderer.footage.choice import Candidates, Wanted, choose
 from renderer.footage.draw import Mouth, Part, Pose, draw, led_in_frame
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
-from renderer.footage.sound_shape import load_sound_shape, log_mel, normalised, shapes_at
+from renderer.footage.sound_shape import hear, load_sound_shape, log_mel
 from renderer.footage.transitions import smooth_transitions, steady
 
 Floats = NDArray[np.float32]
@@ -186,9 +185,7 @@ def main() -> None:
     rows = []
     for video in arguments.videos:
         talk = read_talk(video, arguments.labels)
-        columns = torch.from_numpy(normalised(log_mel(talk.sound))).T[None]
-        with torch.inference_mode():
-            told = shapes_at(network(columns)[0].T.numpy(), talk.seconds)
+        told = hear(network, log_mel(talk.sound), talk.seconds)
         figures = self_dub(talk, told, arguments.seconds)
         rows.append(figures)
         _print(video.stem, figures, is_first=len(rows) == 1)

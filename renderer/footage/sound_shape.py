@@ -6,12 +6,14 @@ deviation more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import librosa
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -102,7 +104,21 @@ def load_sound_shape(path: Path) -> SoundShapeNetwork:
     return network.eval()
 
 
-def shapes_at(shapes: NDArray[np.float32], seconds: list[Fraction] | NDArray[np.float64]) -> Shapes:
-    """Return shapes (columns, len(SHAPES)) at times of the sound, between columns in proportion."""
-    at = np.clip(np.asarray([float(second) for second in seconds]) * COLUMNS_PER_SECOND, 0, len(shapes) - 1)
-    return np.stack([np.interp(at, np.arange(len(shapes)), column) for column in shapes.T], axis=1).astype(np.float32)
+def between_columns(values: NDArray[np.float32], places: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return values (columns, n) at places between columns, in proportion; beyond the ends the last ones repeat."""
+    at = np.clip(places, 0, len(values) - 1)
+    before = np.minimum(at.astype(np.int64), max(len(values) - 2, 0))
+    after = np.minimum(before + 1, len(values) - 1)
+    share = (at - before)[:, None]
+    return np.asarray(values[before] * (1 - share) + values[after] * share, np.float32)
+
+
+def hear(network: SoundShapeNetwork, columns: Columns, seconds: Sequence[Fraction] | NDArray[np.floating]) -> Shapes:
+    """Return the shapes (times, len(SHAPES)) that are heard in a whole track at some times.
+
+    columns: of the track, as log_mel gives them. seconds: from its first sample on.
+    """
+    with torch.inference_mode():
+        shapes: Tensor = network(torch.from_numpy(normalised(columns)).T[None])
+    places = np.array([float(second) for second in seconds]) * COLUMNS_PER_SECOND
+    return between_columns(shapes[0].T.numpy(), places)

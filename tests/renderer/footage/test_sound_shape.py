@@ -4,9 +4,18 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 from renderer.footage.lip_shape import SHAPES
-from renderer.footage.sound_shape import BANDS, COLUMNS_PER_SECOND, log_mel, normalised, shapes_at
+from renderer.footage.sound_shape import (
+    BANDS,
+    COLUMNS_PER_SECOND,
+    SoundShapeNetwork,
+    between_columns,
+    hear,
+    log_mel,
+    normalised,
+)
 
 RATE = 16_000
 
@@ -33,8 +42,18 @@ def test_a_louder_recording_says_the_same():
     assert not normalised(np.full((50, BANDS), -16, np.float32)).any()
 
 
-def test_shapes_between_columns_are_interpolated():
-    shapes = np.arange(300, dtype=np.float32)[:, None].repeat(len(SHAPES), 1)
-    found = shapes_at(shapes, [Fraction(0), Fraction(1, 8), Fraction(2), Fraction(99)])
-    assert found[:, 0] == pytest.approx([0, 12.5, 200, 299])
+def test_what_lies_between_columns_is_interpolated():
+    shapes = np.arange(300, dtype=np.float32)[:, None].repeat(2, 1)
+    found = between_columns(shapes, np.array([-3, 0, 12.5, 200, 9900]))
+    assert found[:, 0] == pytest.approx([0, 0, 12.5, 200, 299])
     assert found.dtype == np.float32
+    assert between_columns(shapes[:1], np.array([0.0, 7.0]))[:, 1] == pytest.approx([0, 0])
+
+
+def test_shapes_are_heard_at_the_times_asked_for():
+    torch.manual_seed(1)
+    network = SoundShapeNetwork().eval()
+    columns = log_mel(np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32))
+    heard = hear(network, columns, [Fraction(1, 2), Fraction(1)])
+    assert heard.shape == (2, len(SHAPES))
+    assert hear(network, columns, np.array([0.5])) == pytest.approx(heard[:1])
