@@ -64,6 +64,19 @@ class Orientation:
         seen = _mirrored(stored, width) if self.is_mirrored else stored
         return _turned(seen, self.rotation, width, height)
 
+    def points_to_stored(self, upright: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+        """Return points (..., 2 or more) of the upright picture in stored coordinates; what follows x and y stays.
+
+        Whole numbers are the centres of pixels. width, height: of the stored picture.
+        """
+        x, y = upright[..., 0], upright[..., 1]
+        last_x, last_y = width - 1, height - 1
+        turned = {0: (x, y), 90: (y, last_y - x), 180: (last_x - x, last_y - y), 270: (last_x - y, x)}[self.rotation]
+        stored = upright.copy()
+        stored[..., 0] = last_x - turned[0] if self.is_mirrored else turned[0]
+        stored[..., 1] = turned[1]
+        return stored
+
     def turn(self, stored: Plane) -> Plane:
         """Return a stored image, (height, width, ...), as it stands upright: contiguous, a copy if anything moves."""
         seen = stored[:, ::-1] if self.is_mirrored else stored

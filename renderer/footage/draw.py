@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 
 REACH_SIDE, REACH_UP, REACH_DOWN = 1.15, 0.8, 1.25
 """From the middle of the lips, in eye distances: the region in which anything may change."""
-SAMPLED_SHARE: Final = 0.5
+SAMPLED_SHARE: Final = 0.25
 """Of an eye distance: how far beyond that region a mouth's own surroundings are kept, for heads that turn."""
 OVAL: Final = points_at((132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361))
 """The jaw from ear to ear."""

@@ -235,3 +235,15 @@ def test_an_output_that_cannot_say_it_is_refused(video, matrix):
     words = f"output: mpegts files cannot say that the picture of {video} is {QUARTERS[matrix]}. Use .mp4, .mov or .mkv"
     with pytest.raises(UnsupportedMedia, match=words):
         choose_stream(SourceVideo(info, scan_packets(info)), crf=13, preset="auto", muxer="mpegts")
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_points_are_stored_where_their_pixels_are(orientation):
+    upright = np.zeros(orientation.upright_size(9, 6)[::-1], np.uint8)
+    points = np.array([[1.0, 2.0, 7.0], [4.0, 0.0, -1.0]])
+    for number, (x, y, _) in enumerate(points, 1):
+        upright[int(y), int(x)] = number
+    stored = orientation.points_to_stored(points, 9, 6)
+    for number, (x, y, z) in enumerate(stored, 1):
+        assert orientation.turn_back(upright)[int(y), int(x)] == number
+        assert z == points[number - 1, 2]
