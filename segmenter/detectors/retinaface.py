@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ from base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.faces import Face, FaceBox
 from media.picture import Pixels
 from segmenter.detectors.base import MIN_SCORE, SMALLEST_PX, largest_first
-from segmenter.one_thread import one_thread
 
 MEAN_BGR = np.array([104, 117, 123], np.float32)
 """What RetinaFace's training subtracted."""
@@ -60,7 +61,7 @@ class RetinaFaceDetector:
         height, width = picture.shape[:2]
         pixels = picture.astype(np.float32) - MEAN_BGR
         batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # strides of channels-last, without a copy
-        with torch.inference_mode(), one_thread():
+        with torch.inference_mode(), _one_thread():
             boxes, scores, landmarks = self._network(batch)
             # The library would decode every anchor before it drops almost all of them.
             likely = scores[0, :, 1] > MIN_SCORE
@@ -131,6 +132,18 @@ def _fused(module: Any) -> Any:
             if isinstance(first, torch.nn.Conv2d) and isinstance(second, torch.nn.BatchNorm2d):
                 module[index], module[index + 1] = fuse_conv_bn_eval(first, second), torch.nn.Identity()
     return module
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _face(edges: Any, points: Any, score: Any) -> Face:

@@ -1,4 +1,4 @@
-"""Find the mesh of a face whose place is about known: with the network that ships, or an ONNX network of its points."""
+"""Find the mesh of a face whose place is about known, with the network that ships or another of the same points."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.affine import Affine, sample_shrunk, shifted
@@ -21,10 +18,9 @@ from media.mesh import NUM_POINTS, Mesh
 from media.orientation import Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
 from segmenter.mesh.crop import MESH_PX, square_of_mesh
-from segmenter.mesh.network import DOUBTS, MeshNetwork
-from segmenter.one_thread import one_thread
 
-SHIPPED: Final = Path(__file__).resolve().parents[2] / "checkpoints" / "face_mesh.safetensors"
+SHIPPED: Final = Path(__file__).resolve().parents[2] / "checkpoints" / "face_mesh.onnx"
+NUM_DOUBTS: Final = 3
 
 Faces = NDArray[np.float32]
 """(faces, 3, MESH_PX, MESH_PX) BGR in [0, 1]."""
@@ -44,49 +40,34 @@ class MeshModel(Protocol):
     """Points and doubts of faces that are cut out already. Thread-safe."""
 
     def __call__(self, faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return points (faces, NUM_POINTS, 3) and doubts (faces, 3); see segmenter.mesh.network.MeshNetwork."""
+        """Return points (faces, NUM_POINTS, 3) as shares of the square's side, x and y from its middle; and (faces, 3),
+        the natural logarithms of the doubts of FoundMesh.
+        """
         ...
 
 
-class TorchMesh:
-    """The network that ships, on the CPU, one face at a time, one thread, so that a face's mesh depends on it alone."""
-
-    def __init__(self, path: Path) -> None:
-        """Load weights; nothing in the file is executed. Raises CheckpointNotFound or UnsupportedCheckpoint."""
-        _must_exist(path)
-        network = MeshNetwork()
-        try:
-            network.load_state_dict(load_file(path))  # float16 in the file, float32 here
-        except (SafetensorError, RuntimeError, ValueError) as exc:
-            raise UnsupportedCheckpoint(f"{path}: not the weights of a face mesh. Check segmenter.mesh.") from exc
-        self._network = network.eval()
-
-    def __call__(self, faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return points and doubts."""
-        with torch.inference_mode(), one_thread():
-            found = [self._network(torch.from_numpy(face[None])) for face in faces]
-        points, doubts = zip(*found, strict=True)
-        return torch.cat(points).numpy(), torch.cat(doubts).numpy()
-
-
 class OnnxMesh:
-    """An ONNX network of the same points, through OpenCV's dnn, which executes nothing but the network."""
+    """The network that ships, or another of the same points, on the CPU, one face at a time, one thread.
 
-    def __init__(self, path: Path) -> None:
+    OpenCV's dnn executes nothing but the network, and takes two thirds of torch's time for a single face.
+    """
+
+    def __init__(self, path: Path = SHIPPED) -> None:
         """Load the network. Raises CheckpointNotFound or UnsupportedCheckpoint."""
-        _must_exist(path)
-        cv2.setNumThreads(1)
+        if not (path.is_file() and os.access(path, os.R_OK)):
+            raise CheckpointNotFound(f"{path}: the file does not exist or cannot be read. Check segmenter.mesh.")
+        cv2.setNumThreads(1)  # faces are small, and the number of threads must play no part
         self._lock = Lock()
         refused = UnsupportedCheckpoint(
             f"{path}: not an ONNX network that takes faces (1, 3, {MESH_PX}, {MESH_PX}) and gives points"
-            f" (1, {NUM_POINTS}, 3) and doubts (1, {len(DOUBTS)}). Check segmenter.mesh."
+            f" (1, {NUM_POINTS}, 3) and doubts (1, {NUM_DOUBTS}). Check segmenter.mesh."
         )
         try:
             self._network: Any = cv2.dnn.readNetFromONNX(str(path))
             points, doubts = self(np.zeros((1, 3, MESH_PX, MESH_PX), np.float32))
         except Exception as exc:  # OpenCV parses unknown bytes here, and may fail in any way
             raise refused from exc
-        if points.shape != (1, NUM_POINTS, 3) or doubts.shape != (1, len(DOUBTS)):
+        if points.shape != (1, NUM_POINTS, 3) or doubts.shape != (1, NUM_DOUBTS):
             raise refused
 
     def __call__(self, faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -99,16 +80,6 @@ class OnnxMesh:
                 found.append(sorted((np.asarray(output) for output in outputs), key=lambda output: -output.size))
         points, doubts = zip(*found, strict=True)
         return np.concatenate(points), np.concatenate(doubts)
-
-
-def load_mesh_network(path: Path = SHIPPED) -> MeshModel:
-    """Load a mesh network: the one that ships, other weights of it, or one in ONNX. Raises CheckpointError."""
-    return OnnxMesh(path) if path.suffix.lower() == ".onnx" else TorchMesh(path)
-
-
-def _must_exist(path: Path) -> None:
-    if not (path.is_file() and os.access(path, os.R_OK)):
-        raise CheckpointNotFound(f"{path}: the file does not exist or cannot be read. Check segmenter.mesh.")
 
 
 class FaceMesher:

@@ -18,10 +18,10 @@ from torch.nn import functional
 from lipstitch.training.loop import Stage
 from lipstitch.training.mesh.augment import change, middle
 from lipstitch.training.mesh.faces import LabelledFaces, Track
+from lipstitch.training.mesh.network import MeshNetwork
 from media.mesh import EYE_CORNERS, JAW, LIPS, NUM_POINTS, Mesh, points_at
 from media.picture import Pixels
 from segmenter.mesh.crop import MESH_PX
-from segmenter.mesh.network import MeshNetwork
 
 DEPTH_WEIGHT: Final = 0.3
 """How much an error in depth weighs against one in the picture."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from base.content import content_key
 from base.files import atomic_file
@@ -15,9 +14,10 @@ from lipstitch.progress import Reporter
 from lipstitch.training.loop import Schedule, run_stage
 from lipstitch.training.mesh.config import MeshTraining
 from lipstitch.training.mesh.faces import cut_faces, load_faces
+from lipstitch.training.mesh.network import export
 from lipstitch.training.mesh.stage import MeshStage
 
-MESH_FILE = "face_mesh.safetensors"
+MESH_FILE = "face_mesh.onnx"
 VIDEO_ENDINGS = {".mp4", ".mpg", ".mkv", ".mov", ".webm", ".avi"}
 
 
@@ -58,7 +58,7 @@ def train_mesh(config: MeshTraining, reporter: Reporter) -> Path:
         run_stage(stage, schedule, config.out, reporter, seed=config.seed, key=begun_with)
         path = config.out / MESH_FILE
         with atomic_file(path) as partial:
-            save_file({name: value.half() for name, value in stage.result.state_dict().items()}, partial)
+            export(stage.result, partial)
         return path
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from base.errors import ConfigError, TrainingError
@@ -24,7 +23,7 @@ from lipstitch.training.shapes.stage import SoundShapeStage, correlations
 from lipstitch.training.shapes.train import train_shapes
 from media.mesh import LIPS, POINT_NUMBERS
 from renderer.footage.sound_shape import load_sound_shape
-from segmenter.mesh.mesher import find_in_square, load_mesh_network
+from segmenter.mesh.mesher import OnnxMesh, find_in_square
 from tests.support.heads import picture, seen, talking
 from tests.support.jobs import NoSignals
 
@@ -108,7 +107,7 @@ def trained(talks, tmp_path_factory):
     """Return the folder of a mesh that was trained for a moment."""
     folder = tmp_path_factory.mktemp("mesh")
     config = load_mesh_training(write_config(folder, talks, steps=30, faces=8, ema=0.8, learning_rate=0.003))
-    assert train_mesh(config, Silent()) == folder / "out" / "face_mesh.safetensors"
+    assert train_mesh(config, Silent()) == folder / "out" / "face_mesh.onnx"
     return folder
 
 
@@ -151,12 +150,11 @@ def test_what_was_trained_is_written_measured_and_finds_faces(trained):
     entries = [json.loads(line) for line in (trained / "out" / "metrics.jsonl").read_text().splitlines()]
     figures = next(entry["held_out"] for entry in entries if "held_out" in entry)
     assert figures.keys() == {"lips", "jaw", "all", "gap"}
-    weights = trained / "out" / "face_mesh.safetensors"
-    assert {str(value.dtype) for value in load_file(weights).values()} <= {"torch.float16"}
+    weights = trained / "out" / "face_mesh.onnx"
     data = kept_faces(trained)
     face, taught = middle(np.asarray(data.faces[3]), data.meshes[3])
     identity = np.array([[1.0, 0, 0], [0, 1, 0]])
-    found = find_in_square(load_mesh_network(weights), face, identity)
+    found = find_in_square(OnnxMesh(weights), face, identity)
     error, _ = errors(found.mesh[None], taught[None])
     assert np.median(error) < 0.5, "it has learned at least about where a face is"
     assert all(0 < doubt < 10 for doubt in found.doubts)
@@ -172,10 +170,10 @@ def test_a_mesh_training_that_was_stopped_goes_on(talks, trained, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         train_mesh(load_mesh_training(config), Stopped())
-    assert not (tmp_path / "out" / "face_mesh.safetensors").exists()
+    assert not (tmp_path / "out" / "face_mesh.onnx").exists()
     result = CliRunner().invoke(app, ["train", "mesh", "--config", str(config), "--quiet"])
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "out" / "face_mesh.safetensors").exists()
+    assert (tmp_path / "out" / "face_mesh.onnx").exists()
 
 
 def test_without_labels_training_says_what_to_do(talks, tmp_path):

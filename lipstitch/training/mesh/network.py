@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -63,3 +65,13 @@ class MeshNetwork(nn.Module):
 def _convolution(before: int, after: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
     convolution = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
     return [convolution, nn.BatchNorm2d(after)]
+
+
+def export(network: MeshNetwork, path: Path) -> None:
+    """Write a network as ONNX, normalisations folded into the convolutions before them."""
+    face = torch.zeros(1, 3, MESH_PX, MESH_PX)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # OpenCV reads what the older exporter writes
+        torch.onnx.export(
+            network.eval(), (face,), path, dynamo=False, opset_version=17, output_names=["points", "doubts"]
+        )
