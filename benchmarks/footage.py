@@ -25,13 +25,17 @@ from numpy.typing import NDArray
 from lipstitch.training.shapes.people import own_sound
 from media.affine import sample
 from media.mesh import POINT_NUMBERS, Mesh, eye_distance, head_pose, points_at
-from media.picture import Pixels, VideoFrame, copy_frame, plane_views
+from media.orientation import UPRIGHT
+from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views
 from renderer.footage import looks
+from renderer.footage.bank import sharpness
 from renderer.footage.choice import Candidates, Wanted, choose
 from renderer.footage.draw import Mouth, Part, Pose, draw, led_in_frame
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
 from renderer.footage.sound_shape import hear, load_sound_shape, log_mel
-from renderer.footage.transitions import smooth_transitions, steady
+from renderer.footage.transitions import goes_on, smooth_transitions, steady
+from segmenter.mesh.crop import square_of_mesh
+from segmenter.mesh.mesher import FaceMesher, MeshModel, OnnxMesh
 
 Floats = NDArray[np.float32]
 
@@ -45,9 +49,12 @@ class Talk:
     seconds: NDArray[np.float64]
     sound: Floats
     meshes: Mesh
+    """As the network finds them."""
     reference: Points
     shapes: Shapes
-    """Normalised over the whole video."""
+    """Of these, normalised over the whole video."""
+    truth: Shapes
+    """Of the labels, normalised over the whole video: what figures are taken from."""
     looks: Floats
     light: Floats
     pose: Floats
@@ -58,17 +65,26 @@ class Talk:
         return float(1 / np.median(np.diff(self.seconds)))
 
 
-def read_talk(video: Path, labels: Path) -> Talk:
-    """Decode a video and read its mouths."""
+def follow(frames: Sequence[VideoFrame], first: Mesh, network: MeshModel) -> Iterator[Mesh]:
+    """Yield the mesh of each frame's face, looked for where it was in the frame before; first: about the first one."""
+    mesher, before = FaceMesher(network, PictureConverter(UPRIGHT)), first
+    for number, frame in enumerate(frames):
+        before = mesher.find(frame, square_of_mesh(before), passes=1 if number else 3).mesh
+        yield before
+
+
+def read_talk(video: Path, labels: Path, network: MeshModel | None) -> Talk:
+    """Decode a video and read its mouths; network: that finds meshes, None for the labels themselves."""
     with np.load(labels / f"{video.stem}.npz") as stored:
-        meshes, seconds = stored["points"][:, POINT_NUMBERS], stored["seconds"]
+        labelled, seconds = stored["points"][:, POINT_NUMBERS], stored["seconds"]
     with av.open(f"file:{video}") as container:
         frames = list(container.decode(video=0))
-    seen = np.isfinite(meshes).all(axis=(1, 2))[: len(frames)]
+    seen = np.isfinite(labelled).all(axis=(1, 2))[: len(frames)]
     frames = [frame for frame, there in zip(frames, seen, strict=False) if there]
-    meshes, seconds = meshes[: len(seen)][seen], seconds[: len(seen)][seen]
+    labelled, seconds = labelled[: len(seen)][seen], seconds[: len(seen)][seen]
+    meshes = np.stack(list(follow(frames, labelled[0], network))) if network else labelled
     _, reference = upright(meshes)
-    shapes = measure(meshes, reference)
+    shapes, truth = measure(meshes, reference), measure(labelled)
     pictures = (frame.to_ndarray(format="bgr24") for frame in frames)
     seen_looks = [looks.look(picture, mesh, reference) for picture, mesh in zip(pictures, meshes, strict=True)]
     return Talk(
@@ -79,6 +95,7 @@ def read_talk(video: Path, labels: Path) -> Talk:
         meshes=meshes,
         reference=reference,
         shapes=Normal.of(shapes).normalise(shapes),
+        truth=Normal.of(truth).normalise(truth),
         looks=looks.principal(np.stack([look for look, _ in seen_looks])),
         light=np.stack([light for _, light in seen_looks]),
         pose=head_pose(meshes),
@@ -107,32 +124,45 @@ def aligned_mouths(talk: Talk, rows: NDArray[np.int64]) -> Floats:
     return np.stack(mouths)
 
 
-def self_dub(talk: Talk, told: Shapes, footage_seconds: float | None) -> dict[str, float]:
-    """Dub the second half of a talk with its own sound from mouths of its first half; return the figures."""
+def self_dub(talk: Talk, told: Shapes, footage_seconds: float | None, strips: Path | None) -> dict[str, float]:
+    """Dub the second half of a talk with its own sound from mouths of its first half; return the figures.
+
+    strips: folder for pictures of the frames around its jumps, and of frames spread evenly.
+    """
     half = len(talk.frames) // 2
     gap = round(0.25 * talk.frame_rate)
     first = 0 if footage_seconds is None else max(half - gap - round(footage_seconds * talk.frame_rate), 0)
     footage, target = np.arange(first, half - gap), np.arange(half, len(talk.frames))
     candidates = candidates_of(talk, footage)
     wanted = wanted_of(talk, target, told[target], np.zeros(len(target), np.bool_))
-    shown = footage[choose(wanted, candidates)]
-    nearest = footage[np.linalg.norm(talk.shapes[target][:, None] - talk.shapes[footage][None], axis=2).argmin(axis=1)]
+    way = choose(wanted, candidates)
+    shown = footage[way]
+    drawn = list(drawn_frames(talk, target, footage, way))
+    if strips:
+        strips.mkdir(parents=True, exist_ok=True)
+        write_strip(strips / f"{talk.name}.png", talk, target, drawn, range(0, len(target), len(target) // 8)[:8])
+        jumps = [number for number in range(3, len(way) - 3) if not goes_on(way[number - 1], way[number], candidates)]
+        for number in jumps[:: max(len(jumps) // 4, 1)][:4]:
+            around = range(number - 3, number + 3)
+            write_strip(strips / f"{talk.name}-jump-{number}.png", talk, target, drawn, around)
+    nearest = footage[np.linalg.norm(talk.truth[target][:, None] - talk.truth[footage][None], axis=2).argmin(axis=1)]
 
     def agreement(values: NDArray[np.floating], measure_number: int) -> float:
-        return float(np.corrcoef(values, talk.shapes[target, measure_number])[0, 1])
+        return float(np.corrcoef(values, talk.truth[target, measure_number])[0, 1])
 
     steps = np.diff(shown)
     some = slice(None, None, 3)
     mouths, truth = aligned_mouths(talk, shown[some]), aligned_mouths(talk, target[some])
     return {
-        "opening": agreement(talk.shapes[shown, 0], 0),
-        "width": agreement(talk.shapes[shown, 1], 1),
+        "opening": agreement(talk.truth[shown, 0], 0),
+        "width": agreement(talk.truth[shown, 1], 1),
         "L1": float(np.abs(mouths - truth).mean()),
         "jumps/s": float(((steps > 2) | (steps < -1)).mean() * talk.frame_rate),
         "told opening": agreement(told[target, 0], 0),
         "told width": agreement(told[target, 1], 1),
-        "ceiling": agreement(talk.shapes[nearest, 0], 0),
+        "ceiling": agreement(talk.truth[nearest, 0], 0),
         "seconds": len(footage) / talk.frame_rate,
+        **looks_of(talk, target, drawn),
     }
 
 
@@ -164,13 +194,39 @@ def close_up(picture: Pixels, mesh: Mesh, side: int = 300) -> Pixels:
     return sample(picture, affine, (side, side))
 
 
-def write_strip(path: Path, talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels], some: slice) -> None:
+def write_strip(
+    path: Path, talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels], some: Sequence[int]
+) -> None:
     """Write frames of the source above the same frames with new mouths."""
     rows = [
-        [close_up(talk.frames[row].to_ndarray(format="bgr24"), talk.meshes[row]) for row in target[some]],
-        [close_up(picture, talk.meshes[row]) for row, picture in zip(target[some], drawn[some], strict=True)],
+        [close_up(bgr(talk.frames[target[number]]), talk.meshes[target[number]]) for number in some],
+        [close_up(drawn[number], talk.meshes[target[number]]) for number in some],
     ]
     cv2.imwrite(str(path), np.vstack([np.hstack(row) for row in rows]))
+
+
+def bgr(frame: VideoFrame) -> Pixels:
+    """Return the pixels of a frame."""
+    return np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+
+
+def looks_of(talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels]) -> dict[str, float]:
+    """Return how sharp new mouths are and how much they change from frame to frame, as shares of the source's own."""
+    sharp: list[tuple[float, float]] = []
+    moved: list[tuple[float, float]] = []
+    before: list[Floats] = []
+    for row, picture in zip(target, drawn, strict=True):
+        mesh, pair = talk.meshes[row], (bgr(talk.frames[row]), picture)
+        sharp.append((sharpness(pair[0], mesh, talk.reference), sharpness(pair[1], mesh, talk.reference)))
+        now = [sample(each, looks.mouth_map(mesh, talk.reference), looks.CROP).astype(np.float32) for each in pair]
+        if before:
+            first, second = (float(np.abs(one - other).mean()) for one, other in zip(now, before, strict=True))
+            moved.append((first, second))
+        before = now
+    return {
+        "sharpness": float(np.median([new / old for old, new in sharp])),
+        "jitter": float(np.mean([new for _, new in moved]) / np.mean([old for old, _ in moved])),
+    }
 
 
 def main() -> None:
@@ -179,14 +235,17 @@ def main() -> None:
     parser.add_argument("labels", type=Path)
     parser.add_argument("videos", type=Path, nargs="+")
     parser.add_argument("--weights", type=Path, required=True, help="of the network that hears shapes")
+    parser.add_argument("--mesh", type=Path, help="network that finds meshes; omitted: the labels are taken")
+    parser.add_argument("--strips", type=Path, help="folder for strips: source above result")
     parser.add_argument("--seconds", type=float, help="of footage; omitted: all of the first half")
     arguments = parser.parse_args()
     network = load_sound_shape(arguments.weights)
+    mesh = OnnxMesh(arguments.mesh) if arguments.mesh else None
     rows = []
     for video in arguments.videos:
-        talk = read_talk(video, arguments.labels)
+        talk = read_talk(video, arguments.labels, mesh)
         told = hear(network, log_mel(talk.sound), talk.seconds)
-        figures = self_dub(talk, told, arguments.seconds)
+        figures = self_dub(talk, told, arguments.seconds, arguments.strips)
         rows.append(figures)
         _print(video.stem, figures, is_first=len(rows) == 1)
     _print("mean", {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}, is_first=False)
