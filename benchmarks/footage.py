@@ -32,7 +32,8 @@ from renderer.footage.bank import sharpness
 from renderer.footage.choice import Candidates, Wanted, choose
 from renderer.footage.draw import Mouth, Part, Pose, draw, led_in_frame
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
-from renderer.footage.sound_shape import hear, load_sound_shape, log_mel
+from renderer.footage.log_mel import log_mel
+from renderer.footage.sound_shape import hear, load_sound_shape
 from renderer.footage.transitions import goes_on, smooth_transitions, steady
 from segmenter.mesh.crop import square_of_mesh
 from segmenter.mesh.mesher import FaceMesher, MeshModel, OnnxMesh
@@ -51,13 +52,10 @@ class Talk:
     meshes: Mesh
     """As the network finds them."""
     reference: Points
-    shapes: Shapes
-    """Of these, normalised over the whole video."""
+    mouths: Candidates
+    """All of them, their shapes normalised over the whole video."""
     truth: Shapes
     """Of the labels, normalised over the whole video: what figures are taken from."""
-    looks: Floats
-    light: Floats
-    pose: Floats
 
     @property
     def frame_rate(self) -> float:
@@ -94,23 +92,27 @@ def read_talk(video: Path, labels: Path, network: MeshModel | None) -> Talk:
         sound=own_sound(video),
         meshes=meshes,
         reference=reference,
-        shapes=Normal.of(shapes).normalise(shapes),
+        mouths=Candidates(
+            shapes=Normal.of(shapes).normalise(shapes),
+            looks=looks.principal(np.stack([look for look, _ in seen_looks])),
+            pose=head_pose(meshes),
+            light=np.stack([light for _, light in seen_looks]),
+            frames=np.arange(len(frames)),
+        ),
         truth=Normal.of(truth).normalise(truth),
-        looks=looks.principal(np.stack([look for look, _ in seen_looks])),
-        light=np.stack([light for _, light in seen_looks]),
-        pose=head_pose(meshes),
     )
 
 
 def candidates_of(talk: Talk, rows: NDArray[np.int64]) -> Candidates:
     """Return the mouths of some frames."""
-    shapes = Normal.of(talk.shapes[rows]).normalise(talk.shapes[rows])
-    return Candidates(shapes, talk.looks[rows], talk.pose[rows], talk.light[rows], rows)
+    mouths = talk.mouths
+    shapes = Normal.of(mouths.shapes[rows]).normalise(mouths.shapes[rows])
+    return Candidates(shapes, mouths.looks[rows], mouths.pose[rows], mouths.light[rows], rows)
 
 
 def wanted_of(talk: Talk, rows: NDArray[np.int64], told: Shapes, silent: NDArray[np.bool_]) -> Wanted:
     """Return what some frames want."""
-    return Wanted(told, silent, talk.pose[rows], talk.light[rows], rows, talk.frame_rate)
+    return Wanted(told, silent, talk.mouths.pose[rows], talk.mouths.light[rows], rows, talk.frame_rate)
 
 
 def aligned_mouths(talk: Talk, rows: NDArray[np.int64]) -> Floats:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renderer.footage.lip_shape import Shapes
-from renderer.footage.sound_shape import Columns, SoundShapeNetwork, between_columns
+from renderer.footage.log_mel import Columns, between_columns
+from renderer.footage.sound_shape import SoundShapeNetwork
 
 STIFFNESS: Final = 100.0
 """How many frames of unit features weigh as much as the last layer's own weights. Of 30 to 3,000, over sixteen

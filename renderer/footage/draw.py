@@ -75,7 +75,7 @@ class Pose:
     mesh: Mesh
     """As found in this frame."""
     steady: Mesh
-    """Smoothed over its neighbours: what turns the mouth, so that it does not tremble."""
+    """Smoothed over its neighbours: what turns the mouth, so that it does not jitter."""
 
     @property
     def unit(self) -> float:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +19,9 @@ from base.files import atomic_file
 from lipstitch.progress import Reporter, stage
 from media.affine import Affine, sample_shrunk
 from media.mesh import POINT_NUMBERS, Mesh, eye_distance
-from media.picture import Pixels
+from media.picture import PictureConverter, Pixels
+from media.reader import FrameReader
+from media.source_video import scan_video
 from segmenter.mesh.crop import MESH_PX, square_of_mesh
 
 FACE_PX: Final = 176
@@ -102,15 +103,15 @@ def cut_faces(
 
 
 def _faces_of(video: Path, points: Mesh, every: int) -> Iterable[tuple[Pixels, Mesh]]:
-    with av.open(f"file:{video}") as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            if index >= len(points):
-                return
+    source = scan_video(video)
+    converter = PictureConverter(source.video.orientation)
+    with FrameReader(source, num_threads=1) as reader:
+        for index, frame in reader.read(range(min(len(points), len(source.table)))):
             mesh = points[index]
             if index % every or not np.isfinite(mesh).all() or eye_distance(mesh) < LEAST_EYES_PX:
                 continue
             affine = _with_rim(square_of_mesh(mesh))
-            picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+            picture = converter.upright_bgr(frame)
             yield sample_shrunk(picture, affine, (FACE_PX, FACE_PX)), into(mesh, affine)
 
 

@@ -17,6 +17,8 @@ from lipstitch.training.mesh.faces import cut_faces, load_faces
 from lipstitch.training.mesh.network import export
 from lipstitch.training.mesh.stage import MeshStage
 
+DECAY_SHARE = 0.6
+"""Of the steps, over which the learning rate falls."""
 MESH_FILE = "face_mesh.onnx"
 VIDEO_ENDINGS = {".mp4", ".mpg", ".mkv", ".mov", ".webm", ".avi"}
 
@@ -50,7 +52,7 @@ def train_mesh(config: MeshTraining, reporter: Reporter) -> Path:
         )
         schedule = Schedule(
             config.steps,
-            decay_share=config.decay_share,
+            decay_share=DECAY_SHARE,
             check_every=config.check_every,
             save_every=config.save_every,
         )

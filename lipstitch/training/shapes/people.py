@@ -19,7 +19,7 @@ from media.audio.reader import read_samples
 from media.mesh import POINT_NUMBERS, Mesh
 from media.probe import probe
 from renderer.footage.lip_shape import Normal, Shapes, measure
-from renderer.footage.sound_shape import SAMPLE_RATE, Columns, log_mel
+from renderer.footage.log_mel import SAMPLE_RATE, Columns, log_mel
 
 LEAST_FRAMES: Final = 20
 """Frames with a face that a video must have."""

@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 from torch import Tensor
 
 from lipstitch.training.loop import Stage
 from lipstitch.training.shapes.people import Person, Take
 from renderer.footage.lip_shape import SHAPES, Shapes
-from renderer.footage.sound_shape import BANDS, LEAST_POWER, Columns, SoundShapeNetwork, normalised
+from renderer.footage.log_mel import BANDS, LEAST_POWER, Columns, between_columns, normalised
+from renderer.footage.sound_shape import SoundShapeNetwork
 
 WINDOW_COLUMNS: Final = 300
 MARGIN_COLUMNS: Final = 12
@@ -23,6 +23,10 @@ MARGIN_COLUMNS: Final = 12
 NOISY_SHARE: Final = 0.6
 NOISE_DB: Final = (3.0, 30.0)
 """How far other sound lies below the voice."""
+MOST_TEMPO: Final = 0.12
+"""Natural logarithm of how much faster or slower a window comes out."""
+MOST_THROAT: Final = 0.12
+"""Natural logarithm of how much higher or lower formants lie, about, as by the length of a throat."""
 ROOM_SHARE: Final = 0.4
 ROOM_SECONDS: Final = (0.1, 0.7)
 """Reverberation time (a fall by 60 dB) of the rooms drawn."""
@@ -90,28 +94,27 @@ class SoundShapeStage(Stage):
         lengths = np.array([len(take.shapes) for take in person.takes], float)
         take: Take = person.takes[random.choice(len(person.takes), p=lengths / lengths.sum())]
         heard = normalised(self._changed(person.columns, random))
-        start = take.first_column + int(
-            random.integers(max(take.stop_column - take.first_column - WINDOW_COLUMNS, 0) + 1)
-        )
-        stop = min(start + WINDOW_COLUMNS, take.stop_column)
+        tempo = float(np.exp(random.uniform(-MOST_TEMPO, MOST_TEMPO)))
+        spanned = WINDOW_COLUMNS * tempo
+        start = take.first_column + random.uniform(0, max(take.stop_column - take.first_column - spanned, 0))
+        count = min(int((take.stop_column - 1 - start) / tempo), WINDOW_COLUMNS)
         window = np.zeros((WINDOW_COLUMNS, BANDS), np.float32)
-        window[: stop - start] = heard[start:stop]
+        window[:count] = between_columns(heard, start + np.arange(count) * tempo)
         window += random.normal(0, 0.12, window.shape).astype(np.float32)
-        inside = (take.columns >= start + MARGIN_COLUMNS) & (take.columns < stop - MARGIN_COLUMNS)
-        return window, take.columns[inside] - start, take.shapes[inside]
+        places = ((take.columns - start) / tempo).astype(np.float32)
+        inside = (places >= MARGIN_COLUMNS) & (places < count - MARGIN_COLUMNS)
+        return window, places[inside], take.shapes[inside]
 
     def _changed(self, columns: Columns, random: np.random.Generator) -> Columns:
-        """Return a person's columns through another microphone, in another room, before other sound.
-
-        Powers are added and smeared, which is what happens on average; the bands of a voice may lie one higher or
-        lower.
+        """Return a person's columns from a longer or shorter throat, through another microphone, in another room,
+        before other sound. Powers are added and smeared, which is what happens on average.
         """
-        if shift := int(random.integers(-2, 3)):
-            columns = np.roll(columns, shift, axis=1)
+        throat = np.arange(BANDS) * np.exp(random.uniform(-MOST_THROAT, MOST_THROAT)) + random.uniform(-1, 1)
+        columns = between_columns(np.ascontiguousarray(columns.T), throat).T
         power = np.exp(columns)
         if random.random() < ROOM_SHARE:
             fall = np.exp(-13.8 / 100 / random.uniform(*ROOM_SECONDS))
-            power = power + lfilter([1.0], [1.0, -fall], power, axis=0) * random.uniform(0.02, 0.3)
+            power = power + _smeared(power, fall) * random.uniform(0.02, 0.3)
         if random.random() < NOISY_SHARE:
             other = np.exp(self._train[int(random.integers(len(self._train)))].columns)
             if random.random() < 0.5:
@@ -129,6 +132,15 @@ class SoundShapeStage(Stage):
         told = np.array([correlations(self.result, person) for person in self._held if person.seconds > 2])
         medians = np.nanmedian(told, axis=0)
         return dict(zip(SHAPES, map(float, medians), strict=True)) | {"mean_gap": float(np.nanmean(told[:, 0]))}
+
+
+def _smeared(power: Columns, fall: float) -> Columns:
+    """Return columns in which each sounds on in the next 127, weaker by `fall` from one to the next."""
+    smeared = power.copy()
+    for doubling in range(7):  # 1 + q + q^2 + ... = (1 + q)(1 + q^2)(1 + q^4) ...
+        step = 1 << doubling
+        smeared[step:] = smeared[step:] + fall**step * smeared[:-step]
+    return smeared
 
 
 def _between(shapes: Tensor, places: Tensor) -> Tensor:

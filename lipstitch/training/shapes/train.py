@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from base.content import content_key
-from base.files import atomic_file
 from base.locks import locked
 from lipstitch.progress import Reporter
 from lipstitch.training.loop import Schedule, run_stage
@@ -16,6 +14,7 @@ from lipstitch.training.mesh.train import find_videos, person_of
 from lipstitch.training.shapes.config import ShapesTraining
 from lipstitch.training.shapes.people import read_people
 from lipstitch.training.shapes.stage import SoundShapeStage
+from lipstitch.training.weights import write_weights
 
 SHAPES_FILE = "sound_shape.safetensors"
 
@@ -46,12 +45,11 @@ def train_shapes(config: ShapesTraining, reporter: Reporter) -> Path:
         )
         schedule = Schedule(config.steps, decay_share=0.8, check_every=config.check_every, save_every=config.save_every)
         key = content_key(
-            names, config.model_dump(mode="json", exclude={"out", "threads", "save_every", "check_every"})
+            names, config.model_dump(mode="json", exclude={"out", "threads", "save_every", "check_every", "note"})
         )
         run_stage(stage, schedule, config.out, reporter, seed=config.seed, key=key)
         path = config.out / SHAPES_FILE
-        with atomic_file(path) as partial:
-            save_file({name: value.contiguous() for name, value in stage.result.state_dict().items()}, partial)
+        write_weights(stage.result, path, kind="sound shape", version=config.note.version, licence=config.note.licence)
         return path
 
 

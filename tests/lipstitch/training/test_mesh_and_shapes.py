@@ -70,12 +70,12 @@ def write_talk(folder, name, seed):
 
 @pytest.fixture(scope="module")
 def talks(tmp_path_factory):
-    """Return a folder of labelled videos, and one that nobody has labelled."""
+    """Return a folder of labelled videos, and one without labels."""
     folder = tmp_path_factory.mktemp("talks")
     (folder / "labels").mkdir()
     for seed, name in enumerate(NAMES):
         write_talk(folder, name, seed)
-    (folder / "nobody.mp4").write_bytes(b"")
+    (folder / "unlabelled.mp4").write_bytes(b"")
     return folder
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from base.errors import ConfigError
 from lipstitch.training.config import load_training
+from lipstitch.training.mesh.config import load_mesh_training
+from lipstitch.training.shapes.config import load_shapes_training
 from tests.support.commands import ROOT
 
 FLAT_OVERRIDES = (
@@ -16,6 +18,15 @@ FLAT_OVERRIDES = (
 )
 
 
+@pytest.mark.parametrize(("name", "load_labelled"), [("mesh", load_mesh_training), ("shapes", load_shapes_training)])
+def test_what_ships_for_labelled_videos_is_sound(name, load_labelled):
+    config = load_labelled(ROOT / "configs" / f"train_{name}.yaml")
+    assert config.labels == ROOT / "build" / "labels"
+    assert set(config.held_out) == set(config.people.values())
+    with pytest.raises(ConfigError, match="stepz"):
+        load_labelled(ROOT / "configs" / f"train_{name}.yaml", ["stepz=3"])
+
+
 def load(tmp_path, text, *overrides):
     path = tmp_path / "train.yaml"
     path.write_text(text)
@@ -23,7 +34,7 @@ def load(tmp_path, text, *overrides):
 
 
 def test_what_ships_is_sound():
-    for path in sorted((ROOT / "configs").glob("train_*.yaml")):
+    for path in sorted((ROOT / "configs").glob("train_compact*.yaml")):
         config = load_training(path)
         assert config.data == ROOT / "build" / "dataset"
         assert config.held_out == ("head_13", "head_14", "interview_4", "speaker_b")

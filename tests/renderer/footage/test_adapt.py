@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from renderer.footage.adapt import LEAST_FRAMES, adapt
-from renderer.footage.sound_shape import BANDS, SoundShapeNetwork, between_columns
+from renderer.footage.log_mel import BANDS, between_columns
+from renderer.footage.sound_shape import SoundShapeNetwork
 
 SECONDS = 20
 

@@ -7,15 +7,8 @@ import pytest
 import torch
 
 from renderer.footage.lip_shape import SHAPES
-from renderer.footage.sound_shape import (
-    BANDS,
-    COLUMNS_PER_SECOND,
-    SoundShapeNetwork,
-    between_columns,
-    hear,
-    log_mel,
-    normalised,
-)
+from renderer.footage.log_mel import BANDS, COLUMNS_PER_SECOND, between_columns, log_mel, normalised
+from renderer.footage.sound_shape import SoundShapeNetwork, hear
 
 RATE = 16_000
 
@@ -31,6 +24,16 @@ def test_columns_lie_at_hundredths_of_a_second():
     loud = columns.mean(axis=1)
     assert loud[96] < loud[104]
     assert abs(int(np.diff(loud).argmax()) - COLUMNS_PER_SECOND) <= 2
+
+
+def test_columns_are_the_same_however_they_are_divided(monkeypatch):
+    sound = np.random.default_rng(2).normal(0, 0.1, 3 * RATE + 77).astype(np.float32)
+    whole = log_mel(sound)
+    monkeypatch.setattr("renderer.footage.log_mel.BLOCK_COLUMNS", 37)
+    assert log_mel(sound) == pytest.approx(whole, abs=1e-4)
+    assert log_mel(sound[:RATE])[:90] == pytest.approx(whole[:90], abs=1e-4)
+    assert log_mel(sound[:100]).shape == (1, BANDS)
+    assert log_mel(sound[:0]).shape == (1, BANDS)
 
 
 def test_a_louder_recording_says_the_same():

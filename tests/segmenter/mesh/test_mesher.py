@@ -49,7 +49,7 @@ def test_a_square_that_follows_from_a_box_lies_around_its_middle():
     assert np.hypot(*square[:, 0]) * MESH_PX == pytest.approx(crop.BOX_ROOM * 140)
 
 
-class Marks:
+class BrightSpot:
     """Stands in for a network: finds what is bright in the square, and says that all points are in its middle."""
 
     def __init__(self):
@@ -71,7 +71,7 @@ def test_what_is_seen_in_a_square_is_where_it_is_in_the_picture(orientation, sca
     pixels = np.full((240, 320, 3), 40, np.uint8)
     cv2.circle(pixels, (150, 90), max(int(2 * scale), 1), (255, 255, 255), -1)
     frame = VideoFrame.from_ndarray(orientation.turn_back(pixels), format="bgr24").reformat(format="yuv444p")
-    mesher = FaceMesher(Marks(), PictureConverter(orientation))
+    mesher = FaceMesher(BrightSpot(), PictureConverter(orientation))
     found = mesher.find(frame, crop.square(mark + 20 * scale, MESH_PX * scale, 0.2), passes=1)
     assert found.mesh[0, :2] == pytest.approx(mark, abs=1.2 * max(scale, 0.9))
     assert found.mesh[0, 2] == pytest.approx(scale / 2, abs=1e-3)
@@ -79,7 +79,7 @@ def test_what_is_seen_in_a_square_is_where_it_is_in_the_picture(orientation, sca
 
 
 def test_a_square_beyond_the_picture_is_black():
-    model = Marks()
+    model = BrightSpot()
     frame = VideoFrame.from_ndarray(np.full((100, 100, 3), 200, np.uint8), format="bgr24").reformat(format="yuv420p")
     FaceMesher(model, PictureConverter(UPRIGHT)).find(frame, crop.square(np.array([900.0, 50.0]), 100, 0), passes=1)
     assert not model.faces[0].any()
