@@ -31,10 +31,10 @@ from renderer.footage import looks
 from renderer.footage.bank import sharpness
 from renderer.footage.choice import Candidates, Wanted, choose
 from renderer.footage.draw import Mouth, Part, Pose, draw, led_in_frame
-from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
-from renderer.footage.log_mel import log_mel
+from renderer.footage.lip_shape import Normal, Points, Shapes, measure, steady, upright
+from renderer.footage.log_mel import COLUMNS_PER_SECOND, is_silent, log_mel
 from renderer.footage.sound_shape import hear, load_sound_shape
-from renderer.footage.transitions import goes_on, smooth_transitions, steady
+from renderer.footage.transitions import count_jumps, smooth_transitions
 from segmenter.mesh.crop import square_of_mesh
 from segmenter.mesh.mesher import FaceMesher, MeshModel, OnnxMesh
 
@@ -48,7 +48,6 @@ class Talk:
     name: str
     frames: list[VideoFrame]
     seconds: NDArray[np.float64]
-    sound: Floats
     meshes: Mesh
     """As the network finds them."""
     reference: Points
@@ -89,7 +88,6 @@ def read_talk(video: Path, labels: Path, network: MeshModel | None) -> Talk:
         name=video.stem,
         frames=frames,
         seconds=seconds,
-        sound=own_sound(video),
         meshes=meshes,
         reference=reference,
         mouths=Candidates(
@@ -141,12 +139,7 @@ def self_dub(talk: Talk, told: Shapes, footage_seconds: float | None, strips: Pa
     shown = footage[way]
     drawn = list(drawn_frames(talk, target, footage, way))
     if strips:
-        strips.mkdir(parents=True, exist_ok=True)
-        write_strip(strips / f"{talk.name}.png", talk, target, drawn, range(0, len(target), len(target) // 8)[:8])
-        jumps = [number for number in range(3, len(way) - 3) if not goes_on(way[number - 1], way[number], candidates)]
-        for number in jumps[:: max(len(jumps) // 4, 1)][:4]:
-            around = range(number - 3, number + 3)
-            write_strip(strips / f"{talk.name}-jump-{number}.png", talk, target, drawn, around)
+        write_strips(strips, talk, target, drawn, way)
     nearest = footage[np.linalg.norm(talk.truth[target][:, None] - talk.truth[footage][None], axis=2).argmin(axis=1)]
 
     def agreement(values: NDArray[np.floating], measure_number: int) -> float:
@@ -182,7 +175,8 @@ def drawn_frames(
         for mouth, weight in zip(each.mouths, each.weights, strict=True):
             source = footage[mouth]
             led = None if each.goal is None else led_in_frame(each.goal - points[source], talk.reference, pose)
-            parts.append(Part(Mouth(tuple(plane_views(talk.frames[source])), (0, 0), talk.meshes[source]), weight, led))
+            planes = tuple(plane_views(talk.frames[source]))
+            parts.append(Part(Mouth(planes, (0, 0), talk.meshes[source], smooth[source]), weight, led))
         draw(plane_views(frame), pose, parts, full_scale=255)
         yield frame.to_ndarray(format="bgr24")
 
@@ -231,6 +225,34 @@ def looks_of(talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels]) -> 
     }
 
 
+def cross_dub(talk: Talk, told: Shapes, silent: NDArray[np.bool_], strips: Path) -> dict[str, float]:
+    """Dub a talk with another sound from its own mouths; return the figures. strips: as self_dub writes them."""
+    rows = np.arange(min(len(talk.frames), len(told)))
+    everything = np.arange(len(talk.frames))
+    candidates = candidates_of(talk, everything)
+    way = choose(wanted_of(talk, rows, told[rows], silent[rows]), candidates)
+    drawn = list(drawn_frames(talk, rows, everything, way))
+    write_strips(strips, talk, rows, drawn, way)
+    return {
+        "told opening": float(np.corrcoef(candidates.shapes[way, 0], told[rows, 0])[0, 1]),
+        "own mouths": float((np.abs(way - rows) <= 2).mean()),
+        "jumps/s": count_jumps(way, candidates) / len(rows) * talk.frame_rate,
+        "seconds": len(rows) / talk.frame_rate,
+        **looks_of(talk, rows, drawn),
+    }
+
+
+def write_strips(
+    folder: Path, talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels], way: NDArray[np.int64]
+) -> None:
+    """Write a strip of frames spread evenly, and some of the frames around jumps."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_strip(folder / f"{talk.name}.png", talk, target, drawn, range(0, len(target), max(len(target) // 8, 1))[:8])
+    jumps = [number for number in range(3, len(way) - 3) if not -1 <= way[number] - way[number - 1] <= 2]
+    for number in jumps[:: max(len(jumps) // 4, 1)][:4]:
+        write_strip(folder / f"{talk.name}-jump-{number}.png", talk, target, drawn, range(number - 3, number + 3))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -238,6 +260,7 @@ def main() -> None:
     parser.add_argument("videos", type=Path, nargs="+")
     parser.add_argument("--weights", type=Path, required=True, help="of the network that hears shapes")
     parser.add_argument("--mesh", type=Path, help="network that finds meshes; omitted: the labels are taken")
+    parser.add_argument("--dub", type=Path, help="another sound: the whole video is dubbed with it, and drawn")
     parser.add_argument("--strips", type=Path, help="folder for strips: source above result")
     parser.add_argument("--seconds", type=float, help="of footage; omitted: all of the first half")
     arguments = parser.parse_args()
@@ -246,8 +269,13 @@ def main() -> None:
     rows = []
     for video in arguments.videos:
         talk = read_talk(video, arguments.labels, mesh)
-        told = hear(network, log_mel(talk.sound), talk.seconds)
-        figures = self_dub(talk, told, arguments.seconds, arguments.strips)
+        columns = log_mel(own_sound(arguments.dub) if arguments.dub else own_sound(video))
+        told = hear(network, columns, talk.seconds)
+        if arguments.dub:
+            silent = is_silent(columns, talk.seconds * COLUMNS_PER_SECOND)
+            figures = cross_dub(talk, told, silent, arguments.strips or Path("build/footage"))
+        else:
+            figures = self_dub(talk, told, arguments.seconds, arguments.strips)
         rows.append(figures)
         _print(video.stem, figures, is_first=len(rows) == 1)
     _print("mean", {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}, is_first=False)

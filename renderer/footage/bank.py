@@ -29,7 +29,7 @@ from media.picture import PictureConverter, VideoFrame, chroma_step, plane_views
 from renderer.footage import looks
 from renderer.footage.choice import Candidates
 from renderer.footage.draw import SAMPLED_SHARE, Mouth, mouth_region
-from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
+from renderer.footage.lip_shape import Normal, Points, Shapes, measure, steady, upright
 
 MAGIC: Final = b"mouths1\n"
 TAIL: Final = struct.Struct("<Q8s")
@@ -123,6 +123,7 @@ class BankWriter:
         """Write the table of what was added."""
         table: dict[str, Any] = {"depth": np.array(self._depth), "reference": self._reference}
         usable = np.flatnonzero(self._usable())
+        table["steady"] = self._steady()[usable]
         seen = [self._seen[number] for number in usable]
         meshes = np.array([each.mesh for each in seen], np.float32).reshape(len(seen), NUM_POINTS, 3)
         table["meshes"] = meshes
@@ -141,6 +142,12 @@ class BankWriter:
         self._file.write(stored.getvalue())
         self._file.write(TAIL.pack(begin, MAGIC))
         self._file.flush()
+
+    def _steady(self) -> Mesh:
+        """Return all meshes smoothed over their neighbours, none across a gap in the footage."""
+        meshes = np.array([each.mesh for each in self._seen], np.float32).reshape(len(self._seen), NUM_POINTS, 3)
+        gaps = np.flatnonzero(np.diff([each.frame for each in self._seen]) != 1) + 1
+        return np.concatenate([steady(run) for run in np.split(meshes, gaps)])
 
     def _usable(self) -> NDArray[np.bool_]:
         """Mark the mouths whose mesh is sure, which are sharp and neither dark nor burnt out."""
@@ -234,8 +241,8 @@ class Bank:
             planes.append(samples.reshape(height, width))
             offset += samples.nbytes
         left, top = table["corners"][number].tolist()
-        mesh = orientation.points_to_stored(table["meshes"][number], *size)
-        return Mouth(tuple(planes), (left, top), mesh)
+        mesh, smooth = (orientation.points_to_stored(table[name][number], *size) for name in ("meshes", "steady"))
+        return Mouth(tuple(planes), (left, top), mesh, smooth)
 
     def shortcoming(self, frame_rate: float) -> str:
         """Return why there is too little to choose from; empty if there is enough."""

@@ -55,6 +55,8 @@ class Mouth:
     """(left, top) of the region in its frame, on whole chroma samples."""
     mesh: Mesh
     """Of the face, in pixels of its frame."""
+    steady: Mesh
+    """Smoothed over its neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def draw(planes: Sequence[Plane], pose: Pose, parts: Sequence[Part], *, full_sca
     mixed = [np.zeros(target.shape, np.float32) for target in targets]
     changed = np.zeros((region[3] - region[1], region[2] - region[0]), np.float32)
     for part in parts:
-        seen = turned_into(part.mouth.mesh, pose.steady)
+        seen = turned_into(part.mouth.mesh, part.mouth.steady, pose.steady)
         if part.led is not None:
             seen = seen + part.led * MOBILITY[:, None]
         mask = build_mask(pose, seen, region)

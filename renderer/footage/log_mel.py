@@ -22,6 +22,10 @@ RANGE: Final = 11.5
 What lies there differs between recordings of one voice."""
 QUIETEST_SHARE: Final = 30
 """Percentile of loudness below which columns do not count for the normalisation: pauses say nothing of a voice."""
+QUIET: Final = 4.8
+"""Natural logarithm of how far below the loud columns of a track nothing is said: 21 dB."""
+SILENT_COLUMNS: Final = 10
+"""On either side of a silent column that are quiet, too."""
 COLUMNS_PER_SECOND: Final = SAMPLE_RATE // HOP
 BLOCK_COLUMNS: Final = 6000
 """Columns that are computed at a time."""
@@ -74,6 +78,18 @@ def normalised(columns: Columns) -> Columns:
     if not len(heard):
         return np.zeros_like(columns)
     return np.asarray((columns - heard.mean(axis=0)) / (heard.std() + 1e-3), np.float32)
+
+
+def is_silent(columns: Columns, places: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return whether nothing is said at each of some places in columns, nor just before and after.
+
+    A pause between two sounds of a word is no silence: mouths do not close in it.
+    """
+    loudness = columns.mean(axis=1)
+    quiet = np.concatenate([[0], np.cumsum(loudness < np.percentile(loudness, 95) - QUIET)])
+    at = np.rint(places).astype(np.int64)
+    first, stop = (np.clip(at + side, 0, len(columns)) for side in (-SILENT_COLUMNS, SILENT_COLUMNS + 1))
+    return np.asarray(quiet[stop] - quiet[first] == stop - first)
 
 
 def between_columns(values: NDArray[np.float32], places: NDArray[np.floating]) -> NDArray[np.float32]:

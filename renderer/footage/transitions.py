@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.mesh import LIPS
 from renderer.footage.choice import Candidates, Indexes
@@ -97,17 +96,3 @@ def _shown(mix: dict[int, float], goal: Points | None) -> Shown:
 def count_jumps(way: Indexes, candidates: Candidates) -> int:
     """Return how often a way leaves the footage's own order."""
     return sum(not goes_on(int(first), int(second), candidates) for first, second in pairwise(way))
-
-
-def steady(meshes: NDArray[np.float32], reach: int = 2) -> NDArray[np.float32]:
-    """Return meshes smoothed in time, twice, each time by the mean of `reach` neighbours on either side.
-
-    (frames, points, 3). At the ends the window shrinks on both sides alike, so that nothing runs ahead.
-    """
-    smooth = np.asarray(meshes, np.float64)
-    for _ in range(2):
-        sums = np.concatenate([np.zeros_like(smooth[:1]), smooth.cumsum(axis=0)])
-        numbers = np.arange(len(smooth))
-        room = np.minimum(np.minimum(numbers, numbers[::-1]), reach)
-        smooth = (sums[numbers + room + 1] - sums[numbers - room]) / (2 * room + 1)[:, None, None]
-    return smooth.astype(np.float32)

@@ -27,9 +27,13 @@ Field = NDArray[np.float32]
 """(height, width, 2): for each pixel of a region, the place in the other frame that it is taken from."""
 
 
-def turned_into(source: Mesh, target: Mesh) -> Mesh:
-    """Return a mesh in the pose of another's head: its rigid points on the other's as nearly as can be."""
-    own, wanted = np.asarray(source[RIGID], np.float64), np.asarray(target[RIGID], np.float64)
+def turned_into(source: Mesh, steady: Mesh, target: Mesh) -> Mesh:
+    """Return a mesh in the pose of another's head: its rigid points on the other's as nearly as can be.
+
+    steady: the source smoothed over its neighbours. The fit is made with that, or a mouth would shake with the noise of
+    its own frame.
+    """
+    own, wanted = np.asarray(steady[RIGID], np.float64), np.asarray(target[RIGID], np.float64)
     turns, scales = rigid_fits((own - own.mean(axis=0))[None], wanted - wanted.mean(axis=0))
     moved = (np.asarray(source, np.float64) - own.mean(axis=0)) @ turns[0] * scales[0] + wanted.mean(axis=0)
     return np.asarray(moved, np.float32)

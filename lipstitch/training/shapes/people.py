@@ -94,9 +94,9 @@ def _read(video: Path, label: Path, late: float) -> tuple[Columns, NDArray[np.fl
 
 
 def own_sound(video: Path) -> NDArray[np.float32]:
-    """Return a video's own sound from its first displayed frame on: mono, 16 kHz. Raises MediaError."""
+    """Return a file's own sound, mono, 16 kHz; that of a video from its first frame on. Raises MediaError."""
     info = probe(video)
-    zero, stream = info.require_video().clock.start_seconds, info.require_audio().index
+    zero, stream = info.video.clock.start_seconds if info.video else None, info.require_audio().index
     blocks = read_samples(video, stream_index=stream, rate=SAMPLE_RATE, layout="mono", zero=zero)
     return np.asarray(np.concatenate(list(blocks), axis=1)[0], np.float32)
 

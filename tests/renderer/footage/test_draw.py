@@ -25,7 +25,7 @@ def mouth_of(mesh, pixel_format="yuv420p", **look):
     steps = [(planes[0].shape[1] // plane.shape[1], planes[0].shape[0] // plane.shape[0]) for plane in planes]
     left, top, right, bottom = mouth_region(mesh, (320, 320), (2, 2), more=0.3)
     cut = [plane[top // y : bottom // y, left // x : right // x] for plane, (x, y) in zip(planes, steps, strict=True)]
-    return Mouth(tuple(cut), (left, top), mesh)
+    return Mouth(tuple(cut), (left, top), mesh, mesh)
 
 
 def drawn(target, parts, pixel_format="yuv420p", **look):
@@ -53,7 +53,7 @@ def test_a_frames_own_mouth_leaves_it_as_it_is(pixel_format):
 def test_only_what_the_mask_covers_changes(pixel_format):
     target, source = seen(HEAD, yaw=-6), seen(talking(0.2), yaw=5)
     before, after, region = drawn(target, [Part(mouth_of(source, pixel_format))], pixel_format)
-    mask = build_mask(Pose(target, target), turned_into(source, target), region)
+    mask = build_mask(Pose(target, target), turned_into(source, source, target), region)
     for old, new in zip(before, after, strict=True):
         whole = np.zeros(before[0].shape, np.float32)
         whole[region[1] : region[3], region[0] : region[2]] = mask
@@ -103,7 +103,7 @@ def test_led_lips_are_seen_where_they_are_led():
     led = led_in_frame(faces[1] - faces[0], reference, pose)
     lower = points_at((14,))[0]
     assert led[lower, 1] == pytest.approx(-0.1 * eye_distance(target), rel=0.1)
-    places = field(source, turned_into(source, target) + led * MOBILITY[:, None], (100, 100, 220, 260))
+    places = field(source, turned_into(source, source, target) + led * MOBILITY[:, None], (100, 100, 220, 260))
     x, y = (target[lower, :2] + led[lower, :2] - (100, 100)).round().astype(int)
     assert places[y, x] == pytest.approx(source[lower, :2], abs=2.5)
     _, plain, _ = drawn(target, [Part(mouth_of(source))])

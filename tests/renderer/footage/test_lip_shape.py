@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from renderer.footage.lip_shape import SHAPES, Normal, measure, upright
+from renderer.footage.lip_shape import SHAPES, Normal, measure, steady, upright
 from tests.support.heads import seen, talking
 
 OPENINGS = np.concatenate([np.linspace(0, 0.25, 12), np.linspace(0.25, 0.05, 8)])
@@ -44,3 +44,11 @@ def test_shapes_are_normal_over_their_own_footage():
     assert normal.normalise(shapes).mean(axis=0) == pytest.approx(0, abs=5e-3)
     assert normal.normalise(shapes)[:, 0].std() == pytest.approx(1, abs=1e-3)
     assert np.isfinite(Normal.of(shapes[:1]).normalise(shapes)).all()
+
+
+def test_a_steady_mesh_does_not_run_ahead():
+    line = np.arange(20, dtype=np.float32)[:, None, None] * np.ones((1, 3, 3), np.float32)
+    assert steady(line) == pytest.approx(line, abs=1e-4)
+    noisy = line + np.random.default_rng(0).normal(0, 1, line.shape).astype(np.float32)
+    assert np.abs(steady(noisy) - line).mean() < 0.6 * np.abs(noisy - line).mean()
+    assert steady(line[:1]) == pytest.approx(line[:1])

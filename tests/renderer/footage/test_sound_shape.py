@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from renderer.footage.lip_shape import SHAPES
-from renderer.footage.log_mel import BANDS, COLUMNS_PER_SECOND, between_columns, log_mel, normalised
+from renderer.footage.log_mel import BANDS, COLUMNS_PER_SECOND, between_columns, is_silent, log_mel, normalised
 from renderer.footage.sound_shape import SoundShapeNetwork, hear
 
 RATE = 16_000
@@ -43,6 +43,17 @@ def test_a_louder_recording_says_the_same():
     quiet, loud = normalised(log_mel(sound * 0.1)), normalised(log_mel(sound))
     assert np.abs(quiet - loud).max() < 0.05
     assert not normalised(np.full((50, BANDS), -16, np.float32)).any()
+
+
+def test_silence_is_where_nothing_is_said_for_a_while():
+    pause, gap = np.zeros(RATE // 2, np.float32), np.zeros(RATE // 10, np.float32)
+    speech = np.random.default_rng(6).normal(0, 0.1, RATE // 2).astype(np.float32)
+    columns = log_mel(np.concatenate([speech, pause, speech, gap, speech, pause]))
+    silent = is_silent(columns, np.arange(len(columns)))
+    assert silent[62:88].all()
+    assert not silent[:58].any()
+    assert not silent[93:205].any(), "a tenth of a second is part of a word"
+    assert silent[-30:].all()
 
 
 def test_what_lies_between_columns_is_interpolated():

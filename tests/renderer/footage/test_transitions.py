@@ -7,7 +7,7 @@ import pytest
 
 from media.mesh import points_at
 from renderer.footage.lip_shape import upright
-from renderer.footage.transitions import LED_FRAMES, MOST_LED, count_jumps, goes_on, smooth_transitions, steady
+from renderer.footage.transitions import LED_FRAMES, MOST_LED, count_jumps, goes_on, smooth_transitions
 from tests.renderer.footage.test_choice import footage
 from tests.support.heads import seen, talking
 
@@ -76,11 +76,3 @@ def test_over_a_gap_in_the_footage_is_a_jump(mouths):
     assert not goes_on(29, 30, gappy)
     assert not goes_on(10, 14, gappy)
     assert count_jumps(np.array([10, 11, 12, 29, 30, 31]), gappy) == 2
-
-
-def test_a_steady_mesh_does_not_run_ahead():
-    line = np.arange(20, dtype=np.float32)[:, None, None] * np.ones((1, 3, 3), np.float32)
-    assert steady(line) == pytest.approx(line, abs=1e-4)
-    noisy = line + np.random.default_rng(0).normal(0, 1, line.shape).astype(np.float32)
-    assert np.abs(steady(noisy) - line).mean() < 0.6 * np.abs(noisy - line).mean()
-    assert steady(line[:1]) == pytest.approx(line[:1])
