@@ -211,8 +211,9 @@ def looks_of(talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels]) -> 
     sharp: list[tuple[float, float]] = []
     moved: list[tuple[float, float]] = []
     before: list[Floats] = []
+    smooth = steady(talk.meshes)  # the raw ones would add their own noise to one of the two
     for row, picture in zip(target, drawn, strict=True):
-        mesh, pair = talk.meshes[row], (bgr(talk.frames[row]), picture)
+        mesh, pair = smooth[row], (bgr(talk.frames[row]), picture)
         sharp.append((sharpness(pair[0], mesh, talk.reference), sharpness(pair[1], mesh, talk.reference)))
         now = [sample(each, looks.mouth_map(mesh, talk.reference), looks.CROP).astype(np.float32) for each in pair]
         if before:
