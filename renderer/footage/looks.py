@@ -80,5 +80,7 @@ def principal(looks: Floats) -> Floats:
     # The directions of the covariance, which is small however much footage there is.
     values, directions = np.linalg.eigh(centred.T @ centred / max(len(looks), 1))
     directions = directions[:, np.argsort(values)[::-1][:COMPONENTS]]
-    turned = centred @ (directions * np.sign(directions.sum(axis=0)))
+    # A direction's sign is free; its largest number is made positive, so that the same footage has the same looks.
+    largest = directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])]
+    turned = centred @ (directions * np.where(largest < 0, -1, 1))
     return np.asarray(turned / max(float(turned[:, 0].std()), 1e-6), np.float32)
