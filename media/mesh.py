@@ -96,7 +96,7 @@ def eye_distance(mesh: Mesh) -> NDArray[np.float32]:
 def head_pose(mesh: Mesh) -> NDArray[np.float32]:
     """Return yaw, pitch and roll in degrees, and the natural logarithm of the eye distance: (..., 4).
 
-    Yaw is positive if the face looks to the left of the picture, roll if it is turned clockwise. Pitch is that of the
+    Yaw is positive if the face looks to the right of the picture, roll if it is turned clockwise. Pitch is that of the
     bridge of the nose, which leans a little in every face: differences of one person's tell how a head is bowed.
     """
     left, right = (mesh[..., place, :].astype(np.float64) for place in EYE_CORNERS)

@@ -20,15 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
+from lipstitch.training.average import build_average
 from lipstitch.training.config import GeneratorConfig
 from lipstitch.training.dataset.augment import change_each, change_each_sound, draw_looks, draw_voices, stack_inputs
 from lipstitch.training.dataset.dataset import WINDOW_ROWS, Split
@@ -104,12 +103,7 @@ class GeneratorStage(Stage):
         self.network = machine.place(network).requires_grad_(requires_grad=True)
         self.expert = machine.place(expert) if expert is not None else None
         self.discriminator = machine.place(PatchDiscriminator())
-        self.average = AveragedModel(
-            self.network,
-            multi_avg_fn=partial(_average, config.ema, config.ema_warmup),
-            use_buffers=True,
-        ).requires_grad_(requires_grad=False)
-        self.average.eval()
+        self.average = build_average(self.network, config.ema, config.ema_warmup)
         self._weights = face_weights(mouth=config.mouth_weight).to(machine.device)
         self._mouth = mouth_area(machine.device)
         self.dubbed_before: Sequence[Tensor] = ()
@@ -277,17 +271,6 @@ class GeneratorStage(Stage):
         columns = [(batch.inputs(), batch.targets, batch.mels), *([held] if held else [])]
         self.network.eval()
         draw_progress(path, columns, [self.network, self.result])
-
-
-@torch.no_grad()
-def _average(decay: float, warmup: int, averages: list[Tensor], values: list[Tensor], num_averaged: Tensor) -> None:
-    """Move the averages towards new values, at first faster than `decay` says, so that no random beginning lingers."""
-    decay = min(decay, (1 + int(num_averaged)) / (warmup + int(num_averaged)))
-    for average, value in zip(averages, values, strict=True):
-        if average.is_floating_point():
-            average.lerp_(value.to(average.dtype), 1 - decay)
-        else:
-            average.copy_(value)
 
 
 def _freeze_normalisation(network: nn.Module) -> None:

@@ -65,15 +65,17 @@ class _Seen:
 class BankWriter:
     """Writes a bank. Use it in a `with` statement, and call `finish` at its end."""
 
-    def __init__(self, path: Path, orientation: Orientation) -> None:
-        """path: of the file, which is overwritten. orientation: of all frames."""
+    def __init__(self, path: Path, orientation: Orientation, reference: Points) -> None:
+        """path: of the file, which is overwritten. orientation: of all frames. reference: the speaker's upright face,
+        in whose pose looks are taken; see lip_shape.upright.
+        """
         self._orientation, self._converter = orientation, PictureConverter(orientation)
         self._file: BinaryIO = path.open("wb")
         self._seen: list[_Seen] = []
         self._pictures: list[Floats] = []
         self._light: list[Floats] = []
         self._sharpness: list[float] = []
-        self._reference: Points | None = None
+        self._reference = reference
         self._depth = "u1"
 
     def __enter__(self) -> BankWriter:
@@ -84,16 +86,11 @@ class BankWriter:
     ) -> None:
         self._file.close()
 
-    def set_reference(self, meshes: Mesh) -> None:
-        """Say how the speaker's face is, by some of its meshes: looks are taken in its pose. Before the first `add`."""
-        _, self._reference = upright(meshes)
-
     def add(self, number: int, frame: VideoFrame, mesh: Mesh, doubts: tuple[float, float, float]) -> None:
         """Add the mouth of a frame.
 
         number: of the source frame, ascending. mesh: in the upright picture. doubts: of the mesh; see FoundMesh.
         """
-        assert self._reference is not None, "set_reference comes first"
         stored = self._orientation.points_to_stored(mesh, frame.width, frame.height)
         steps = chroma_step(frame.format)
         left, top, right, bottom = mouth_region(stored, (frame.width, frame.height), steps, more=SAMPLED_SHARE)
@@ -137,7 +134,7 @@ class BankWriter:
         table["measured"] = measure(meshes, self._reference) if len(seen) else np.zeros((0, 6), np.float32)
         table["num_seen"] = np.array(len(self._seen))
         stored = io.BytesIO()
-        np.savez(stored, **{name: value for name, value in table.items() if value is not None})
+        np.savez(stored, **table)
         begin = self._file.tell()
         self._file.write(stored.getvalue())
         self._file.write(TAIL.pack(begin, MAGIC))

@@ -4,7 +4,8 @@
     cost of going on from s to s'        nothing if s' follows s in the footage; else how unlike their mouths are
 
 A stretch is chosen as a whole, before clips are cut, so the choice depends on neither clips nor workers. The idea is
-that of Video Rewrite (Bregler et al. 1997); weights are those that did best on held-out people (benchmarks/footage.py).
+that of Video Rewrite (Bregler et al. 1997); the weights come from a trial on four people, and were not searched
+further.
 """
 
 from __future__ import annotations

@@ -16,11 +16,14 @@ MESH_PX: Final = 128
 ROOM: Final = 1.3
 """Side of the square as a multiple of the face's outline, brow to chin."""
 _OUTLINE = group("outline", "jaw")
-LANDMARK_PLACES: Final = np.array([[0.35, 0.39], [0.65, 0.39], [0.5, 0.53], [0.39, 0.68], [0.61, 0.68]])
-"""Where eyes, tip of the nose and corners of the mouth lie in the square, as shares of its side: means over frontal
-faces of the training set."""
-BOX_ROOM: Final = 1.45
-"""Side of the square as a multiple of the height of a detector's box, which runs from the forehead to the chin."""
+LANDMARK_PLACES: Final = np.array([[0.364, 0.364], [0.64, 0.364], [0.504, 0.505], [0.392, 0.674], [0.613, 0.672]])
+"""Where eyes, tip of the nose and corners of the mouth lie in the square, as shares of its side: means over the
+4,558 faces of the labelled clips that are turned by less than 10 degrees. Their spread is 0.01 to 0.04."""
+BOX_ROOM: Final = 1.17
+"""Side of the square as a multiple of the height of a detector's box, which runs from the forehead to the chin: median
+of 87 faces of eight people, 1.165 for RetinaFace and 1.19 for the cascade."""
+BOX_LOWER: Final = 0.06
+"""Of that height: how far the middle of the square lies below that of the box; 0.05 and 0.07 for the two."""
 
 
 def square(centre: NDArray[np.floating], side: float, angle: float) -> Affine:
@@ -58,5 +61,7 @@ def square_of_landmarks(landmarks: NDArray[np.floating]) -> Affine:
 
 def square_of_box(box: FaceBox, roll_degrees: float = 0.0) -> Affine:
     """Return the square around a face of which a detector's box is known."""
+    angle = float(np.radians(roll_degrees))
+    down = np.array([-np.sin(angle), np.cos(angle)]) * BOX_LOWER * box.height
     centre = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
-    return square(centre, BOX_ROOM * box.height, float(np.radians(roll_degrees)))
+    return square(centre + down, BOX_ROOM * box.height, angle)

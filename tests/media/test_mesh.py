@@ -25,6 +25,17 @@ def test_a_turned_head_has_its_angles(yaw, pitch, roll):
     assert turned[:3] - straight[:3] == pytest.approx((yaw, pitch, roll), abs=0.6)
 
 
+def test_a_face_that_looks_to_the_right_of_the_picture_has_a_positive_yaw():
+    straight, right = seen(HEAD), seen(HEAD, yaw=20)
+    tip, ear = points_at((4, 454))
+    assert right[tip, 0] > straight[tip, 0] + 3, "the tip of the nose, which is nearest, moves there"
+    assert right[ear, 2] > straight[ear, 2], "and that side of the head away"
+    assert head_pose(right)[0] > head_pose(straight)[0]
+    clockwise = seen(HEAD, roll=10)
+    assert clockwise[points_at((263,))[0], 1] > straight[points_at((263,))[0], 1]
+    assert head_pose(clockwise)[2] > 5
+
+
 def test_the_eyes_are_as_far_apart_however_the_head_is_turned():
     assert eye_distance(seen(HEAD, yaw=40, roll=10)) == pytest.approx(90, rel=1e-4)
     both = head_pose(np.stack([seen(HEAD), seen(HEAD, unit=180)]))

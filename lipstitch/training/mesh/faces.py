@@ -1,6 +1,6 @@
 """Labelled faces: cut out of videos once, with room around them for augmentation, into one mapped file.
 
-labels NAME.npz (tools/label_meshes.py) + NAME.mp4  ->  faces.npy, meshes.npy, faces.json
+labels NAME.npz (tools/label_meshes.py) + NAME.mp4  ->  faces.raw, meshes.npy, faces.json
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from lipstitch.training.average import build_average
 from lipstitch.training.loop import Stage
 from lipstitch.training.mesh.augment import change, middle
 from lipstitch.training.mesh.faces import LabelledFaces, Track
@@ -50,7 +50,7 @@ class MeshStage(Stage):
     ) -> None:
         """faces: in a step. ema: decay of the moving average. seed: of what is drawn. held_out: people to judge on."""
         people = [person for person in data.people if person not in set(held_out)]
-        self._data, self._seed, self._faces, self._ema = data, seed, faces, ema
+        self._data, self._seed, self._faces = data, seed, faces
         self._tracks = data.of(people)
         # People, not frames, should weigh alike; the root is between the two, since few people have most of the poses.
         lengths = {person: sum(t.stop - t.start for t in data.of([person])) for person in people}
@@ -58,8 +58,8 @@ class MeshStage(Stage):
         self._shares = shares / shares.sum()
         self._held = data.of(held_out)
         self.network = MeshNetwork()
-        self.result = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
-        self.modules = {"network": self.network, "result": self.result}
+        self.average = build_average(self.network, ema)
+        self.modules = {"network": self.network, "average": self.average}
         self.optimizers = {"network": torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=0.02)}
         weights = np.ones(NUM_POINTS, np.float32)
         weights[LIPS], weights[JAW] = LIPS_WEIGHT, JAW_WEIGHT
@@ -86,17 +86,15 @@ class MeshStage(Stage):
             torch.autograd.backward(losses["loss"])
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             optimizer.step()
-        self._average(step)
+        self.average.update_parameters(self.network)
         return {name: value.detach() for name, value in losses.items()}
 
-    def _average(self, step: int) -> None:
-        decay = min(self._ema, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for kept, new in zip(self.result.state_dict().values(), self.network.state_dict().values(), strict=True):
-                if kept.is_floating_point():
-                    kept.lerp_(new, 1 - decay)
-                else:
-                    kept.copy_(new)
+    @property
+    def result(self) -> MeshNetwork:
+        """The average: what is kept."""
+        network = self.average.module
+        assert isinstance(network, MeshNetwork)
+        return network
 
     def check(self) -> dict[str, float]:
         """Return median errors on held-out people, as shares of the eye distance, and how well mouths are measured."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lipstitch.training.average import build_average
 from lipstitch.training.loop import Stage
 from lipstitch.training.shapes.people import Person, Take
 from renderer.footage.lip_shape import SHAPES, Shapes
@@ -48,10 +48,10 @@ class SoundShapeStage(Stage):
         self._held = [person for person in people if person.name in set(held_out)]
         shares = np.array([person.seconds**0.5 for person in self._train])
         self._shares = shares / shares.sum()
-        self._windows, self._ema, self._seed = windows, ema, seed
+        self._windows, self._seed = windows, seed
         self.network = SoundShapeNetwork()
-        self.result = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
-        self.modules = {"network": self.network, "result": self.result}
+        self.average = build_average(self.network, ema)
+        self.modules = {"network": self.network, "average": self.average}
         self.optimizers = {"network": torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=0.05)}
 
     def step(self, step: int) -> Mapping[str, Tensor]:
@@ -76,14 +76,15 @@ class SoundShapeStage(Stage):
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             optimizer.step()
-        decay = min(self._ema, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for kept, new in zip(self.result.state_dict().values(), self.network.state_dict().values(), strict=True):
-                if kept.is_floating_point():
-                    kept.lerp_(new, 1 - decay)
-                else:
-                    kept.copy_(new)
+        self.average.update_parameters(self.network)
         return {"loss": loss.detach()}
+
+    @property
+    def result(self) -> SoundShapeNetwork:
+        """The average: what is kept."""
+        network = self.average.module
+        assert isinstance(network, SoundShapeNetwork)
+        return network
 
     def _draw(self, person: Person, random: np.random.Generator) -> tuple[Columns, NDArray[np.float32], Shapes]:
         """Return a window of columns, where in it the frames lie, and their shapes."""

@@ -12,6 +12,7 @@ from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import plane_views
 from renderer.footage.bank import Bank, BankWriter
 from renderer.footage.draw import Part, Pose, draw
+from renderer.footage.lip_shape import upright
 from tests.support.heads import picture, seen, talking
 
 OPENINGS = 0.1 + 0.1 * np.sin(np.arange(140) / 2)
@@ -28,8 +29,8 @@ def mesh_at(number):
 
 def write_bank(path, numbers, *, orientation=UPRIGHT, pixel_format="yuv420p", spoil=None):
     """Write a bank of some frames. spoil: changes (pixels, doubts) of a frame by its number."""
-    with BankWriter(path, orientation) as writer:
-        writer.set_reference(np.stack([mesh_at(number) for number in numbers]))
+    _, reference = upright(np.stack([mesh_at(number) for number in numbers]))
+    with BankWriter(path, orientation, reference) as writer:
         for number in numbers:
             pixels, doubts = picture(mesh_at(number)), SURE
             if spoil:
@@ -75,8 +76,8 @@ def test_however_a_picture_is_stored_the_same_mouth_is_drawn(tmp_path, orientati
             draw(plane_views(frame), Pose(mesh, mesh), [part], full_scale=255)
         return [way.turn(plane.copy()) for plane in plane_views(frame)]
 
-    for upright, turned in zip(drawn(UPRIGHT), drawn(orientation), strict=True):
-        off = np.abs(upright.astype(int) - turned)
+    for straight, turned in zip(drawn(UPRIGHT), drawn(orientation), strict=True):
+        off = np.abs(straight.astype(int) - turned)
         assert off.mean() < 0.2
         assert np.percentile(off, 99.5) <= 6
 
@@ -104,7 +105,7 @@ def test_too_little_footage_says_why(tmp_path):
     with Bank(write_bank(tmp_path / "still", still * 6)) as bank:
         assert bank.shortcoming(25.0).startswith(("only", "the speaker hardly opens"))
         assert "hardly opens" in bank.shortcoming(5.0)
-    with BankWriter(tmp_path / "none", UPRIGHT) as writer:
+    with BankWriter(tmp_path / "none", UPRIGHT, upright(mesh_at(0)[None])[1]) as writer:
         writer.finish()
     with Bank(tmp_path / "none") as bank:
         assert len(bank) == 0
@@ -112,8 +113,7 @@ def test_too_little_footage_says_why(tmp_path):
 
 
 def test_a_face_beyond_the_picture_is_no_mouth(tmp_path):
-    with BankWriter(tmp_path / "bank", UPRIGHT) as writer:
-        writer.set_reference(mesh_at(0)[None])
+    with BankWriter(tmp_path / "bank", UPRIGHT, upright(mesh_at(0)[None])[1]) as writer:
         beyond = mesh_at(0) + np.array([900, 0, 0], np.float32)
         writer.add(0, stored_frame(picture(mesh_at(0))), beyond, SURE)
         writer.finish()

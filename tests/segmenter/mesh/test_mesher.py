@@ -43,9 +43,10 @@ def test_a_square_that_follows_from_landmarks_is_turned_and_as_large_as_they_are
         assert places_in(square_of_landmarks(landmarks), landmarks) == pytest.approx(places, abs=1e-6)
 
 
-def test_a_square_that_follows_from_a_box_lies_around_its_middle():
-    square = square_of_box(FaceBox(100, 100, 200, 240), 10)
-    assert places_in(square, [(150, 170)])[0] == pytest.approx((0.5, 0.5))
+@pytest.mark.parametrize("roll_degrees", [0, 10, -30])
+def test_a_square_that_follows_from_a_box_lies_a_little_below_its_middle(roll_degrees):
+    square = square_of_box(FaceBox(100, 100, 200, 240), roll_degrees)
+    assert places_in(square, [(150, 170)])[0] == pytest.approx((0.5, 0.5 - crop.BOX_LOWER / crop.BOX_ROOM))
     assert np.hypot(*square[:, 0]) * MESH_PX == pytest.approx(crop.BOX_ROOM * 140)
 
 

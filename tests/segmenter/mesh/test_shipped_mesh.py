@@ -10,7 +10,7 @@ from media.mesh import JAW, LIPS, eye_distance, head_pose, points_at
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter
 from segmenter.detectors.cascade import CascadeDetector
-from segmenter.mesh.crop import square_of_box, square_of_mesh
+from segmenter.mesh.crop import square_of_box, square_of_landmarks, square_of_mesh
 from segmenter.mesh.mesher import SHIPPED, FaceMesher, OnnxMesh
 
 PLACES = {33: (194, 101), 263: (257, 104), 61: (203, 141), 291: (245, 143), 152: (222, 175), 4: (225, 124)}
@@ -32,6 +32,17 @@ def find(pixels, box_of, orientation=UPRIGHT):
 def square(portrait):
     """Return the square that a detector's box gives."""
     return square_of_box(CascadeDetector(None).detect(portrait)[0].box)
+
+
+def test_a_detectors_box_and_five_landmarks_give_the_square_that_the_mesh_gives(portrait, square):
+    mesh = find(portrait, square).mesh
+    exact = square_of_mesh(mesh)
+    five = ((33, 133), (263, 362), (4,), (61,), (291,))
+    landmarks = np.stack([mesh[points_at(numbers), :2].mean(axis=0) for numbers in five])
+    for about in (square, square_of_landmarks(landmarks)):
+        assert np.hypot(*about[:, 0]) == pytest.approx(np.hypot(*exact[:, 0]), rel=0.12)
+        off = about @ (63.5, 63.5, 1) - exact @ (63.5, 63.5, 1)
+        assert np.hypot(*off) < 0.08 * 128 * np.hypot(*exact[:, 0])
 
 
 def test_the_points_are_where_the_eye_sees_them(portrait, square):
