@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from base.errors import ConfigError
 from base.settings import FilePath
 
 
@@ -23,3 +26,12 @@ class LabelledTraining(BaseModel):
     threads: int | None = Field(default=None, ge=1, le=1024, description="Threads on the CPU; bits depend on it.")
     check_every: int = Field(default=500, ge=1, description="Steps between figures of held-out people.")
     save_every: int = Field(default=250, ge=1, description="Steps between checkpoints of the training.")
+
+
+def check_held_out(held_out: Collection[str], people: Collection[str]) -> None:
+    """Raise ConfigError if a person to hold out is not among the people, or no one is left to train on."""
+    if unknown := sorted({*held_out} - {*people}):
+        known = ", ".join(sorted(people)) or "none"
+        raise ConfigError(f"held_out: no labelled video shows {unknown[0]}. The people are: {known}.")
+    if not {*people} - {*held_out}:
+        raise ConfigError(f"held_out: all {len(people)} people are held out; leave someone to train on.")

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 
 from base.content import content_key
+from base.errors import ConfigError
 from base.files import atomic_file
 from base.locks import locked
 from lipstitch.progress import Reporter
+from lipstitch.training.labelled_config import check_held_out
 from lipstitch.training.loop import Schedule, run_stage
 from lipstitch.training.mesh.config import MeshTraining
 from lipstitch.training.mesh.faces import cut_faces, load_faces
@@ -41,6 +43,7 @@ def train_mesh(config: MeshTraining, reporter: Reporter) -> Path:
             sparse = {person: config.every_frames for person in people.values() if person not in config.held_out}
             cut_faces(videos, config.labels, folder, reporter, people=people, sparse=sparse)
         data = load_faces(folder)
+        check_held_out(config.held_out, data.people)
         torch.manual_seed(config.seed)
         stage = MeshStage(
             data,
@@ -70,8 +73,10 @@ def person_of(name: str, people: Mapping[str, str]) -> str:
 
 
 def find_videos(places: Iterable[Path]) -> Iterable[Path]:
-    """Yield videos, and those in folders."""
+    """Yield videos, and those in folders. Raises ConfigError for a place that is not there."""
     for place in places:
+        if not place.exists():
+            raise ConfigError(f"videos: {place}: no such file or folder.")
         if place.is_dir():
             yield from (path for path in place.iterdir() if path.suffix.lower() in VIDEO_ENDINGS)
         else:

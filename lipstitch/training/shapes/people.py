@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import MediaError
+from base.errors import MediaError, TrainingError
 from lipstitch.progress import Reporter, stage
 from media.audio.reader import read_samples
 from media.mesh import POINT_NUMBERS, Mesh
@@ -66,7 +66,7 @@ def read_people(
     """Read all labelled videos that have sound.
 
     people, languages: person and language of a video, by its name. late: seconds by which its sound is known to be
-    late. Videos without sound or a face are left out.
+    late. Videos without sound or a face are left out. Raises TrainingError if none is left.
     """
     found: dict[str, list[tuple[str, Columns, NDArray[np.float64], Mesh]]] = {}
     with stage(reporter, "sounds", len(videos), "videos"):
@@ -75,6 +75,10 @@ def read_people(
             if label.is_file() and (read := _read(video, label, late.get(video.stem, 0.0))) is not None:
                 found.setdefault(people.get(video.stem, video.stem), []).append((video.stem, *read))
             reporter.advance(number)
+    if not found:
+        raise TrainingError(
+            f"{labels}: no labelled video with sound. Label the videos with tools/label_meshes.py first."
+        )
     return tuple(_joined(name, takes, languages) for name, takes in sorted(found.items()))
 
 

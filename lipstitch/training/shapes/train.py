@@ -9,6 +9,7 @@ import torch
 from base.content import content_key
 from base.locks import locked
 from lipstitch.progress import Reporter
+from lipstitch.training.labelled_config import check_held_out
 from lipstitch.training.loop import Schedule, run_stage
 from lipstitch.training.mesh.train import find_videos, person_of
 from lipstitch.training.shapes.config import ShapesTraining
@@ -34,6 +35,7 @@ def train_shapes(config: ShapesTraining, reporter: Reporter) -> Path:
             languages={name: person_of(name, config.languages) for name in names},
             late={name: _late(name, config.late_seconds) for name in names},
         )
+        check_held_out(config.held_out, [person.name for person in people])
         torch.manual_seed(config.seed)
         stage = SoundShapeStage(
             people,

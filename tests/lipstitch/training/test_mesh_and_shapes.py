@@ -184,6 +184,21 @@ def test_without_labels_training_says_what_to_do(talks, tmp_path):
         load_mesh_training(write_config(tmp_path, talks, stepz=3))
 
 
+@pytest.mark.parametrize(("load", "train"), [(load_mesh_training, train_mesh), (load_shapes_training, train_shapes)])
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"labels": "."}, TrainingError, "Label the videos with tools/label_meshes.py first"),
+        ({"videos": ["gone"]}, ConfigError, r"gone: no such file or folder\."),
+        ({"held_out": ["dora"]}, ConfigError, "no labelled video shows dora. The people are: anna, bert, carl"),
+        ({"held_out": ["anna", "bert", "carl"]}, ConfigError, "all 3 people are held out"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_one_sentence(talks, tmp_path, load, train, changes, error, said):
+    with pytest.raises(error, match=said):
+        train(load(write_config(tmp_path, talks, **changes)), Silent())
+
+
 def test_frames_and_sound_of_a_person_lie_on_one_clock(talks):
     people = read_people(
         [talks / "anna_1.mkv", talks / "anna_2.mkv"],
