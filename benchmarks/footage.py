@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from lipstitch.training.shapes.people import own_sound
 from media.affine import sample
-from media.mesh import POINT_NUMBERS, Mesh, eye_distance, head_pose, points_at
+from media.mesh import POINT_NUMBERS, Mesh, eye_distance, head_pose, light_around, points_at, steady
 from media.orientation import UPRIGHT
 from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views
 from renderer.footage import looks
 from renderer.footage.bank import sharpness
 from renderer.footage.choice import Candidates, Wanted, choose
 from renderer.footage.draw import Mouth, Part, Pose, draw, led_in_frame
-from renderer.footage.lip_shape import Normal, Points, Shapes, measure, steady, upright
+from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
 from renderer.footage.log_mel import COLUMNS_PER_SECOND, is_silent, log_mel
 from renderer.footage.sound_shape import hear, load_sound_shape
 from renderer.footage.transitions import count_jumps, smooth_transitions
@@ -82,8 +82,8 @@ def read_talk(video: Path, labels: Path, network: MeshModel | None) -> Talk:
     meshes = np.stack(list(follow(frames, labelled[0], network))) if network else labelled
     _, reference = upright(meshes)
     shapes, truth = measure(meshes, reference), measure(labelled)
-    pictures = (frame.to_ndarray(format="bgr24") for frame in frames)
-    seen_looks = [looks.look(picture, mesh, reference) for picture, mesh in zip(pictures, meshes, strict=True)]
+    pictures = ((bgr(frame), mesh) for frame, mesh in zip(frames, meshes, strict=True))
+    looked = [(looks.look(picture, mesh, reference), light_around(picture, mesh)) for picture, mesh in pictures]
     return Talk(
         name=video.stem,
         frames=frames,
@@ -92,9 +92,9 @@ def read_talk(video: Path, labels: Path, network: MeshModel | None) -> Talk:
         reference=reference,
         mouths=Candidates(
             shapes=Normal.of(shapes).normalise(shapes),
-            looks=looks.principal(np.stack([look for look, _ in seen_looks])),
+            looks=looks.principal(np.stack([look for look, _ in looked])),
             pose=head_pose(meshes),
-            light=np.stack([light for _, light in seen_looks]),
+            light=np.stack([light for _, light in looked]),
             frames=np.arange(len(frames)),
         ),
         truth=Normal.of(truth).normalise(truth),

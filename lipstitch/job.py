@@ -1,6 +1,7 @@
 """run_job(): the story on one page.
 
-job.yaml -> open_job -> scan -> select_targets -> plan_output (--plan stops here) -> write_output -> output and report
+job.yaml -> open_job -> scan -> select_targets -> read_footage -> plan_output (--plan stops here) -> write_output
+-> output and report
 """
 
 from __future__ import annotations
@@ -11,28 +12,30 @@ from pathlib import Path
 
 from base.files import clear_leftovers
 from lipstitch.execution.machine import measure_capacity
+from lipstitch.footage.read import Footage, FootageReader
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.span_file import read_spans, write_spans
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.audio.notes import SoundNote
 from lipstitch.plan.describe import describe_plan
+from lipstitch.plan.methods import FaceSelection
 from lipstitch.plan.outputs.dialogue import Dialogue, open_dialogue
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.plan import check_disk, plan_output
 from lipstitch.plan.streams import StreamPlan, check_outputs
-from lipstitch.plan.target import select_targets
+from lipstitch.plan.target import TargetSelection, select_targets
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.report import report_path
 from lipstitch.source.checks import check_comparison_video, check_output_name, check_side_file, check_sounds_complete
 from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
 from lipstitch.source.source import Source, choose_coding, identify_source, open_source
-from lipstitch.source.weights import find_local_network, find_network
+from lipstitch.source.weights import find_local_network, find_rendering_weights
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.clips import RenderedClip
-from media.intervals import merge
+from media.intervals import Interval, merge
 from media.source_video import SourceVideo
 from segmenter.find_detector import slow_imports
 from segmenter.spans.table import SpanRow, to_rows
@@ -51,6 +54,11 @@ class OpenedJob:
     """Of each output, what becomes of the source's own streams."""
     rows: tuple[SpanRow, ...] | None
     """What the job's span file says; None if it has none."""
+
+    @property
+    def shown_frames(self) -> list[Interval]:
+        """Return the source frames in which the outputs may show a new mouth."""
+        return merge(part for spec in self.specs for part in spec.scanned_frames)
 
 
 def run_job(
@@ -74,8 +82,8 @@ def run_job(
         check_comparison_video(config, comparison, outputs, force=force or plan_only)
     if spans is not None:
         check_side_file(config, "--spans", spans, (".csv",), force=force)
-    network = None if plan_only else find_network(config, reporter)
-    if network is None:
+    weights = None if plan_only else find_rendering_weights(config, reporter)
+    if weights is None:
         source = identify_source(job.video)
     else:
         _mention_sounds(job.specs, reporter)
@@ -83,8 +91,9 @@ def run_job(
             source = identify_source(job.video)
         from lipstitch.execution.write_output import check_renderer, write_output
 
-        check_renderer(config, network, tools)
-    capacity = measure_capacity(config.execution, network or find_local_network(config, reporter))
+        check_renderer(config, weights.network, tools)
+    network = weights.network if weights else find_local_network(config, reporter)
+    capacity = measure_capacity(config.execution, network)
     with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
         for path in [*(spec.output for spec in job.specs), *([comparison] if comparison else [])]:
@@ -92,19 +101,21 @@ def run_job(
             clear_leftovers(report_path(path))
         scanned = scan_job(job, source, workspace, reporter, timings, tools)
         target = select_targets(config, scanned, job.specs, job.rows, workspace)
+        footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings), target)
+        faces = FaceSelection(target, footage, scanned.scan, config.renderer)
         plans = [
-            plan_output(config, scanned, spec, streams, target, capacity, workspace)
+            plan_output(config, scanned, spec, streams, faces, capacity, workspace)
             for spec, streams in zip(job.specs, job.streams, strict=True)
         ]
-        if network is None:
+        if weights is None:
             for plan in plans:
                 reporter.info(describe_plan(plan))
             if spans is not None:
-                write_spans(to_rows(target.spans_of(job.specs)), source.table, spans)
+                write_spans(to_rows(faces.spans_of(job.specs)), source.table, spans)
                 reporter.info(f"Spans: {spans}")
             return EXIT_COMPLETE
         check_disk(plans, workspace)
-        finished = [write_output(config, scanned, plan, network, workspace, reporter, timings) for plan in plans]
+        finished = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
         if comparison is not None:
             from lipstitch.report.comparison_video import write_comparison_video
 
@@ -144,11 +155,18 @@ def scan_job(
 ) -> Scanned:
     """Find the faces in all frames that the outputs show, and embed the photos by which the job names people."""
     config = job.config
-    shown = merge(part for spec in job.specs for part in spec.scanned_frames)
+    shown = job.shown_frames
     needs_people = config.needs_people or any(row.person for row in job.rows or ())
     finder = choose_finder(config, source, shown, workspace, reporter, needs_people=needs_people, tools=tools)
     references = embed_references(config, finder)
     return Scanned(source, finder, scan_source(config, source, finder, shown, workspace, reporter, timings), references)
+
+
+def read_footage(job: OpenedJob, reader: FootageReader, target: TargetSelection) -> Footage:
+    """Read the mouths of everyone whose lips move in an output from the video's own frames."""
+    driven = merge(part for spec in job.specs for part in spec.timeline.source_intervals(spec.driven_frames))
+    shown = job.shown_frames
+    return reader.read(target.identities, target.seen_spans(shown), shown, driven, target.rule)
 
 
 def _warn_of_sounds(

@@ -22,6 +22,7 @@ from renderer.mel import Mel, MelSpec, MelTrack
 from renderer.networks.base import Engine, NetworkSpec, load_network, read_spec
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import build_detector
+from segmenter.mesh.mesher import MeshModel, OnnxMesh
 from segmenter.people.embedder import FaceEmbedder, OnnxEmbedder
 from segmenter.scan import Scan
 from segmenter.scanner import FaceScanner, ScanPart, scan_faces
@@ -112,6 +113,8 @@ class Tools:
     """(detector's name, its weights) -> a face detector for one thread."""
     load_embedder: Callable[[Path, EmbedderSettings], FaceEmbedder] = OnnxEmbedder
     """(weights, settings) -> the network that tells people apart, for all threads."""
+    load_mesh: Callable[[Path], MeshModel] = OnnxMesh
+    """Weights -> the network that finds the points of a face, for one thread."""
     scan_faces: ScanFaces = scan_faces
     """Finds cuts and faces in a part of the video."""
     check_network: Callable[[Path, RendererConfig], None] = check_network

@@ -25,6 +25,8 @@ from media.packets.frame_table import FrameTable
 OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")
 """Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""
 Keep = Literal["none", "scan", "all"]
+KEPT_WITH_SCAN = ("scan", "bank")
+"""Stages that depend on the video alone: another dub needs them again."""
 
 
 class Workspace:
@@ -98,7 +100,7 @@ class Workspace:
     def tidy(self, keep: Keep) -> None:
         """Remove what is not to be kept after success; the folder too if nothing is left in it."""
         for path, name in self._own_files():
-            if keep == "none" or (keep == "scan" and name["stage"] != "scan") or name["stage"] == "output":
+            if keep == "none" or (keep == "scan" and name["stage"] not in KEPT_WITH_SCAN) or name["stage"] == "output":
                 path.unlink(missing_ok=True)
         if keep == "none":
             (self.folder / LOCK_NAME).unlink()

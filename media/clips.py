@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from media.faces import FaceBox, FacePath, NeutralFace
 from media.intervals import Interval
+from media.mesh import Mesh
 from media.orientation import Rectangle
 
 CLOSED_RAMP_FRAMES = 4
@@ -15,6 +16,24 @@ CLOSED_RAMP_FRAMES = 4
 Kind = Literal["face", "no_face"]
 Action = Literal["render", "reencode", "copy"]
 Outcome = Literal["rendered", "copied", "reencoded", "fell_back"]
+
+
+Method = Literal["footage", "network"]
+
+
+@dataclass(frozen=True, slots=True)
+class MouthSource:
+    """Where the new mouths of a face come from."""
+
+    method: Method
+    """footage: from other frames of the same person; network: drawn."""
+    reason: str = ""
+    """Why not from footage; empty where that needs no reason."""
+    is_asked: bool = False
+    """Whether the user wants it so for this very span."""
+
+
+DRAWN = MouthSource("network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,7 @@ class FaceSpan:
     """By frame, about one a minute; empty if the scan did not look at mouths."""
     closed_mouth: tuple[Interval, ...] = ()
     """Frames in which the mouth seems to stay closed for a while: sorted, disjoint."""
+    source: MouthSource = DRAWN
 
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
@@ -95,6 +115,16 @@ def in_time_order(spans: Iterable[Span]) -> list[Span]:
     return sorted(spans, key=lambda span: (span.start_frame, span.person or 0))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedMesh:
+    """The mesh of a face in one frame, in upright pixels."""
+
+    mesh: Mesh
+    """As found in this frame."""
+    steady: Mesh
+    """Smoothed over its neighbours; see media.mesh.steady."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
     """A face to render in one frame."""
@@ -105,6 +135,8 @@ class TrackedFace:
     roll_degrees: float = 0.0
     """How far the box is turned about its centre, clockwise as seen, -45 to 45: the tilt of the face, if crops are
     turned upright."""
+    mesh: TrackedMesh | None = None
+    """For a face whose mouths come from footage."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,18 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class FaceView:
+    """How a face's head is held, and how it is lit: what its mesh tells of one frame."""
+
+    pose: tuple[float, float, float, float]
+    """Yaw, pitch and roll in degrees, natural logarithm of the eye distance in pixels; see media.mesh.head_pose."""
+    light: tuple[float, ...]
+    """See media.mesh.light_around."""
+    doubt: float
+    """How far the points of its lips are likely off, as a share of the eye distance."""
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """One detected face, in pixels of the upright picture."""
 
@@ -70,6 +82,8 @@ class Face:
     """How much of the face's contrast lies in fine detail (segmenter.face_quality); None if it cannot be measured."""
     openness: float | None = None
     """How open the mouth looks, comparable only with the same face at other times; None if it was not measured."""
+    view: FaceView | None = None
+    """None if its mesh was not looked for."""
 
     def scaled(self, across: float, down: float, *, left: float = 0.0, top: float = 0.0) -> Face:
         """Return the face in a picture scaled by two factors, and then moved so that its corner lies at left, top."""

@@ -8,13 +8,28 @@ face numbers; left and right are those of the picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from media.affine import sample
+from media.picture import Pixels
+
 Mesh = NDArray[np.float32]
 """(NUM_POINTS, 3), or a batch of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundMesh:
+    """A face's mesh, and how sure it is."""
+
+    mesh: Mesh
+    """(NUM_POINTS, 3), in pixels of the upright picture."""
+    doubts: tuple[float, float, float]
+    """How far lips, jaw and all points are likely off on average, as shares of the eye distance."""
+
 
 _MIDLINE_AND_PAIRS: Final[dict[str, tuple[tuple[int, ...], tuple[tuple[int, int], ...]]]] = {
     "lips_outer": (
@@ -106,3 +121,40 @@ def head_pose(mesh: Mesh) -> NDArray[np.float32]:
     pitch = np.degrees(np.arctan2(down[..., 2], np.hypot(down[..., 0], down[..., 1])))
     roll = np.degrees(np.arctan2(across[..., 1], across[..., 0]))
     return np.stack([yaw, pitch, roll, np.log(eye_distance(mesh))], axis=-1).astype(np.float32)
+
+
+STEADY_REACH: Final = 4
+"""Frames on either side that a steady mesh depends on."""
+
+
+def steady(meshes: Mesh) -> Mesh:
+    """Return meshes smoothed in time, twice, each time by the mean of STEADY_REACH / 2 neighbours on either side.
+
+    (frames, points, 3), of consecutive frames. At the ends the window shrinks on both sides alike, so that nothing runs
+    ahead.
+    """
+    smooth = np.asarray(meshes, np.float64)
+    numbers = np.arange(len(smooth))
+    room = np.minimum(np.minimum(numbers, numbers[::-1]), STEADY_REACH // 2)
+    for _ in range(2):
+        sums = np.concatenate([np.zeros_like(smooth[:1]), smooth.cumsum(axis=0)])
+        smooth = (sums[numbers + room + 1] - sums[numbers - room]) / (2 * room + 1)[:, None, None]
+    return smooth.astype(np.float32)
+
+
+LIGHT_POINTS: Final = points_at([50, 280, 216, 436, 164])
+"""Cheeks, beside the mouth, and the upper lip."""
+NUM_LIGHTS: Final = 3 * len(LIGHT_POINTS)
+LIGHT_SIDE: Final = 0.2
+"""Side of the squares around them, in eye distances."""
+
+
+def light_around(picture: Pixels, mesh: Mesh) -> NDArray[np.float32]:
+    """Return how bright a face is around its mouth: (NUM_LIGHTS,), blue, green and red in 8-bit levels.
+
+    picture: BGR. mesh: in its pixels.
+    """
+    step = LIGHT_SIDE * float(eye_distance(mesh)) / 4
+    corners = mesh[LIGHT_POINTS, :2].astype(np.float64) - 1.5 * step
+    squares = (sample(picture, np.array([[step, 0, x], [0, step, y]]), (4, 4)) for x, y in corners)
+    return np.concatenate([square.mean(axis=(0, 1)) for square in squares]).astype(np.float32)

@@ -46,6 +46,15 @@ def is_composable(pixel_format: str) -> bool:
     return len(planes) == len(known.components) and not known.has_palette and not known.is_big_endian
 
 
+def bytes_per_pixel(pixel_format: str) -> float:
+    """Return how many bytes a pixel takes in memory, chroma included: 1.5 for yuv420p."""
+    known = VideoFormat(pixel_format)
+    width, height = chroma_step(known)
+    num_chroma = sum(component.is_chroma for component in known.components)
+    samples = len(known.components) - num_chroma + num_chroma / (width * height)
+    return samples * (2 if _depth(known) > 8 else 1)
+
+
 def unranged(pixel_format: str) -> str:
     """Return a format's name without FFmpeg's word on full range (yuvj420p), which frames tell by themselves, too."""
     return pixel_format.replace("yuvj", "yuv")
@@ -148,6 +157,11 @@ def copy_frame(frame: VideoFrame) -> VideoFrame:
     assert isinstance(copy, VideoFrame)
     copy.make_writable()
     return copy
+
+
+def largest_sample(frame: VideoFrame) -> int:
+    """Return the largest sample that the planes of a frame can hold."""
+    return (1 << _depth(frame.format)) - 1
 
 
 def luma_levels(frame: VideoFrame) -> tuple[int, int]:

@@ -6,15 +6,17 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from media.clips import Clip, TrackedFace
+from media.clips import Clip, FaceSpan, TrackedFace, TrackedMesh
 from media.coding.writer import ClipWriter
 from media.faces import NeutralFace
 from media.intervals import Interval, contains
 from media.orientation import Rectangle
 from media.packets.frame_table import FrameTable
-from media.picture import Pixels, VideoFrame, plane_views
+from media.picture import Pixels, VideoFrame, copy_frame, plane_views
 from renderer.compositor import Compositor
 from renderer.face_stages.base import DrawnFace, FaceCrop, FaceStage, apply_stages
+from renderer.footage.lips import FootageLips
+from renderer.footage.transitions import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,18 @@ class FaceInFlight:
     """How far its own mouth may stay in such frames, if it is closed; in [0, 1]."""
 
 
+@dataclass(frozen=True, slots=True)
+class FootageFace:
+    """A face that gets a mouth from footage."""
+
+    mesh: TrackedMesh
+    bank: int
+    """Number of the bank."""
+    shown: Shown
+    strength: float
+    """How much of its new mouth is to be seen."""
+
+
 @dataclass(slots=True)
 class FrameInFlight:
     """A frame on its way through a clip."""
@@ -56,6 +70,7 @@ class FrameInFlight:
     frame: VideoFrame
     """Changes as faces are blended in."""
     faces: tuple[FaceInFlight, ...] = ()
+    footage: tuple[FootageFace, ...] = ()
 
 
 class ClipFrames:
@@ -75,10 +90,12 @@ class ClipFrames:
         numbers: Sequence[int],
         compositor: Compositor,
         neutrals: Mapping[NeutralFace, Pixels],
+        shown: Sequence[Mapping[int, tuple[int, Shown]]],
     ) -> Iterator[FrameInFlight]:
         """Yield the clip's own frames, each with its faces if it is to be rendered; margins are dropped.
 
-        numbers: the source frames that are tracked.
+        numbers: the source frames that are tracked. shown: for each face of the clip the frames of the output that show
+        footage, as FootageLips.shown gives them.
         """
         clip = self._clip
         skipped = _find(numbers, clip.source_frames)
@@ -88,9 +105,22 @@ class ClipFrames:
                 continue
             frame = FrameInFlight(number, source_frame, decoded)
             if contains(clip.rendered, number):
-                cut = (self._cut(frame, face, compositor, neutrals) for face in faces)
+                drawn = [face for face in faces if face.span.source.method == "network"]
+                cut = (self._cut(frame, face, compositor, neutrals) for face in drawn)
                 frame.faces = tuple(face for face in cut if face)
+                frame.footage = tuple(self._footage_of(frame, faces, shown))
             yield frame
+
+    def _footage_of(
+        self, frame: FrameInFlight, faces: Sequence[TrackedFace], shown: Sequence[Mapping[int, tuple[int, Shown]]]
+    ) -> Iterator[FootageFace]:
+        for face in faces:
+            number = self._clip.faces.index(face.span)
+            if face.mesh is not None and frame.number in shown[number]:
+                yield FootageFace(face.mesh, *shown[number][frame.number], self._strength(frame, face.span))
+
+    def _strength(self, frame: FrameInFlight, span: FaceSpan) -> float:
+        return self._strengths.get((frame.number, self._clip.faces.index(span)), 1.0)
 
     def _cut(
         self,
@@ -107,7 +137,7 @@ class ClipFrames:
         return FaceInFlight(
             crop=crop,
             voice=span.drive_index,
-            strength=self._strengths.get((frame.number, self._clip.faces.index(span)), 1.0),
+            strength=self._strength(frame, span),
             neutral=neutrals.get(neutral) if neutral else None,
             closed_mouth=span.closed_mouth_at(frame.source_frame),
         )
@@ -119,10 +149,22 @@ class ClipFrames:
         patch = apply_stages(stages, face)
         area = compositor.area(frame.frame, patch)
         frame.frame = compositor.blend(frame.frame, patch, face.strength)
-        self._rendered.add(frame.number)
-        interval = next(part for part in self._clip.rendered if part[0] <= frame.number < part[1])
-        changed = _union(face.crop.region, area) if area else face.crop.region
-        self._boxes[interval] = _union(self._boxes.get(interval, changed), changed)
+        self._note_change(frame.number, _union(face.crop.region, area) if area else face.crop.region)
+
+    def draw_footage(self, frame: FrameInFlight, lips: FootageLips) -> None:
+        """Draw the mouths from footage into a frame, over what is in it already; at strength 0 nothing changes."""
+        seen = [face for face in frame.footage if face.strength > 0]
+        if not seen:
+            return
+        drawn = copy_frame(frame.frame)
+        for face in seen:
+            self._note_change(frame.number, lips.draw(drawn, face.mesh, face.bank, face.shown, face.strength))
+        frame.frame = drawn
+
+    def _note_change(self, number: int, region: Rectangle) -> None:
+        self._rendered.add(number)
+        interval = next(part for part in self._clip.rendered if part[0] <= number < part[1])
+        self._boxes[interval] = _union(self._boxes.get(interval, region), region)
 
     def write(self, writer: ClipWriter, frame: FrameInFlight) -> None:
         """Hand a frame to the encoder. Runs on the writing thread, in order of the frames."""

@@ -25,6 +25,8 @@ from media.source_video import SourceVideo
 from renderer.clip_frames import ClipFrames, ClipResult, FrameInFlight
 from renderer.compositor import Compositor
 from renderer.face_stages.base import DrawnFace, FaceStage
+from renderer.footage.lips import FootageLips, Way
+from renderer.footage.transitions import Shown
 from renderer.mel import Mel
 from renderer.networks.base import Engine
 from renderer.silence import generate_lips, silence_of
@@ -43,6 +45,14 @@ class ClipJob:
     """For each frame of the clip, its time in the driving sound."""
     wants_hashes: bool = False
     """Whether to hash the planes of each frame as given to the encoder."""
+    ways: tuple[tuple[Way, ...], ...] = ()
+    """For each face of the clip what it shows of footage, with WAY_MARGIN frames on either side; empty if no face of
+    the output shows any."""
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether a network draws any of its mouths."""
+        return any(face.source.method == "network" for face in self.clip.faces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +61,16 @@ class LipSync:
 
     tracker: FaceTracker
     compositor: Compositor
-    engine: Engine
+    engine: Engine | None
+    """None where no mouth of the clip is drawn by a network."""
     mels: Sequence[Mel]
     """The sounds that drive lips; a face span names its own by number."""
     stages: Sequence[FaceStage]
     """What happens to a drawn face before it is blended."""
     closes_mouths: bool = False
     """Whether mouths are closed while their sound is silent."""
+    footage: FootageLips | None = None
+    """What draws mouths from footage; None where the job has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +104,15 @@ class ClipRenderer:
                         for number, (index, frame) in enumerate(decoded, job.clip.start_frame):
                             behind.put(FrameInFlight(number, index, frame))
                     else:
-                        tracked = self.lips.tracker.track(decoded, job.clip.faces)
-                        cut = frames.cut_faces(tracked, numbers, self.lips.compositor, neutrals)
-                        for batch in _batches(cut, self.lips.engine.batch_size):
-                            _draw(batch, job, self.lips, frames)
+                        lips, shown = self.lips, _shown(job, self.lips)
+                        tracked = lips.tracker.track(decoded, job.clip.faces)
+                        cut = frames.cut_faces(tracked, numbers, lips.compositor, neutrals, shown)
+                        for batch in _batches(cut, lips.engine.batch_size if lips.engine else 1):
+                            if lips.engine:
+                                _draw(batch, job, lips, lips.engine, frames)
                             for frame_in_flight in batch:
+                                if lips.footage:
+                                    frames.draw_footage(frame_in_flight, lips.footage)
                                 behind.put(frame_in_flight)
                 finally:
                     decoded.close()
@@ -134,7 +151,8 @@ def read_neutral_faces(job: ClipJob, reader: FrameReader, lips: LipSync) -> dict
             source_frame = clip.source_frames[at]
             for span in clip.faces:
                 if (
-                    span.start_frame <= source_frame < span.stop_frame
+                    span.source.method == "network"
+                    and span.start_frame <= source_frame < span.stop_frame
                     and (neutral := span.neutral_face_at(source_frame))
                     and silence_of(lips.mels[span.drive_index].window(job.seconds[at])) > 0
                 ):
@@ -147,9 +165,16 @@ def read_neutral_faces(job: ClipJob, reader: FrameReader, lips: LipSync) -> dict
     return crops
 
 
-def _draw(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, frames: ClipFrames) -> None:
-    """Give the faces of a batch of frames their new lips."""
-    size = lips.engine.batch_size
+def _shown(job: ClipJob, lips: LipSync) -> list[dict[int, tuple[int, Shown]]]:
+    """Return for each face of a clip the frames that show footage, and what."""
+    if lips.footage is None:
+        return [{} for _ in job.clip.faces]
+    return [lips.footage.shown(ways) for ways in job.ways]
+
+
+def _draw(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, engine: Engine, frames: ClipFrames) -> None:
+    """Give the faces of a batch of frames the lips that a network draws."""
+    size = engine.batch_size
     # With each face its frame as it was decoded: blending the faces before it replaces frame.frame.
     todo = [(frame, frame.frame, face) for frame in batch for face in frame.faces]
     for start in range(0, len(todo), size):  # the last frame's faces may be more than fill a batch
@@ -157,7 +182,7 @@ def _draw(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, frames: C
         seconds = [job.seconds[frame.number - job.clip.start_frame] for frame, _, _ in part]
         windows = np.stack([lips.mels[face.voice].window(at) for at, (_, _, face) in zip(seconds, part, strict=True)])
         faces = np.stack([face.crop.face for _, _, face in part])
-        lips_drawn = generate_lips(faces, windows, [face.neutral for _, _, face in part], lips.engine)
+        lips_drawn = generate_lips(faces, windows, [face.neutral for _, _, face in part], engine)
         for (frame, decoded, face), at, (pixels, closed) in zip(part, seconds, lips_drawn, strict=True):
             drawn = DrawnFace(
                 crop=face.crop,

@@ -68,7 +68,7 @@ def plan_clips(
         clean      |         |         |        |
         clips      [copy)[render......)[copy....)
     """
-    shown = _ShownFaces(_shown_faces(spans, timeline, speakers))
+    shown = _ShownFaces(shown_faces(spans, timeline, speakers))
     rendered = intersect(merge(interval for interval, _ in shown.faces), driven)
     if speakers:  # cut wherever the set of rendered faces changes, so that it can be checked whose mouth moved
         rendered = list(_split(rendered, sorted({edge for interval, _ in shown.faces for edge in interval})))
@@ -104,7 +104,7 @@ def plan_clips(
     return tuple(clips)
 
 
-def _shown_faces(
+def shown_faces(
     spans: Sequence[Span], timeline: OutputTimeline, speakers: Sequence[Speaker]
 ) -> list[tuple[Interval, FaceSpan]]:
     """Return the output frames in which each face span is rendered, in order of the output.

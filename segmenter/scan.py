@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from media.faces import Face, FaceBox, FrameDetections
+from media.faces import Face, FaceBox, FaceView, FrameDetections
 
 MIN_FACE_PX = 64
 """Default height of the smallest face of interest, forehead to chin, in pixels of the upright picture: two thirds of
@@ -38,7 +39,9 @@ class Scan:
     """Width and height of the upright picture."""
 
     def to_json(self) -> str:
-        """Return the scan as JSON: about 130 bytes for a sample with one face, and 175 more for an embedding."""
+        """Return the scan as JSON: about 130 bytes for a sample with one face, 130 more for its view and 175 for an
+        embedding.
+        """
         samples = [[sample.frame, [_numbers(face) for face in sample.faces]] for sample in self.samples]
         content = {"detector": self.detector, "upright_size": self.upright_size, "cuts": self.cuts, "samples": samples}
         return json.dumps(content, separators=(",", ":"))
@@ -47,34 +50,33 @@ class Scan:
     def from_json(cls, text: str) -> Scan:
         """Return the scan that to_json wrote, equal to the original. Raises ValueError or KeyError."""
         content = json.loads(text)
-        samples = (FrameDetections(frame, tuple(_face(*face) for face in faces)) for frame, faces in content["samples"])
+        samples = (FrameDetections(frame, tuple(map(_face, faces))) for frame, faces in content["samples"])
         width, height = content["upright_size"]
         return cls(tuple(samples), tuple(content["cuts"]), content["detector"], (width, height))
 
 
-def _numbers(face: Face) -> list[float | str | None]:
-    box = face.box
-    points = (coordinate for point in face.landmarks or () for coordinate in point)
-    embedding = [b64encode(face.embedding).decode()] if face.embedding else []
-    quality = (face.light, face.sharpness, face.openness)
-    return [face.score, *quality, box.left, box.top, box.right, box.bottom, *points, *embedding]
+def _numbers(face: Face) -> list[Any]:
+    box, view = face.box, face.view
+    points = [coordinate for point in face.landmarks or () for coordinate in point]
+    return [
+        face.score,
+        *(face.light, face.sharpness, face.openness),
+        *(box.left, box.top, box.right, box.bottom),
+        points,
+        b64encode(face.embedding).decode(),
+        [*view.pose, *view.light, view.doubt] if view else None,
+    ]
 
 
-def _face(
-    score: float,
-    light: float | None,
-    sharpness: float | None,
-    openness: float | None,
-    left: float,
-    top: float,
-    right: float,
-    bottom: float,
-    *rest: Any,
-) -> Face:
+def _face(stored: Sequence[Any]) -> Face:
+    score, light, sharpness, openness, left, top, right, bottom, points, embedding, numbers = stored
+    landmarks = None
+    if points:
+        first, second, third, fourth, fifth = zip(points[::2], points[1::2], strict=True)
+        landmarks = (first, second, third, fourth, fifth)
+    view = None
+    if numbers:
+        yaw, pitch, roll, size, *around, doubt = numbers
+        view = FaceView((yaw, pitch, roll, size), tuple(around), doubt)
     box = FaceBox(left, top, right, bottom)
-    embedding = b64decode(rest[-1]) if rest and isinstance(rest[-1], str) else b""
-    points = rest[:-1] if embedding else rest
-    if not points:
-        return Face(box, score, None, embedding, light, sharpness, openness)
-    first, second, third, fourth, fifth = zip(points[::2], points[1::2], strict=True)
-    return Face(box, score, (first, second, third, fourth, fifth), embedding, light, sharpness, openness)
+    return Face(box, score, landmarks, b64decode(embedding), light, sharpness, openness, view)

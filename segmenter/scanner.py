@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from math import ceil, floor
 from operator import itemgetter
@@ -17,6 +17,8 @@ from media.picture import PictureConverter, Pixels, VideoFrame
 from segmenter.cuts import CUT_PICTURE_PX, CutDetector
 from segmenter.detectors.base import FaceDetector
 from segmenter.face_quality import with_quality
+from segmenter.mesh.crop import square_of_face
+from segmenter.mesh.mesher import FaceMesher
 from segmenter.people.embedder import FaceEmbedder
 from segmenter.people.embedding_sampler import EmbeddingSampler
 from segmenter.scan import Scan, ScanSettings
@@ -35,6 +37,8 @@ CLEAR_SCORE = 0.5
 """Faces below this score do not call for a closer look."""
 RIVAL_AREA = 0.25
 """Faces with less than this share of the largest one's area do not either: they are hardly ever the target."""
+MOST_VIEWED = 4
+"""Most faces of one frame whose mesh is looked for, the largest ones."""
 PART_SECONDS = 10
 """Least length of a part that is scanned by itself: short enough to share a minute among the cores, long enough that
 decoding up to a border and beyond it costs little."""
@@ -157,6 +161,8 @@ class FaceScanner:
     settings: ScanSettings = field(default_factory=ScanSettings)
     embedder: FaceEmbedder | None = None
     """Embeds faces once a second; None: people are not recognised."""
+    mesher: FaceMesher | None = None
+    """Finds how heads are held and lit; None: that is not asked for."""
 
     def thumbnail(self, frame: VideoFrame) -> Pixels:
         """Return a frame as the cut detector takes it."""
@@ -178,10 +184,21 @@ class FaceScanner:
             after = self.detect_at(*block[-1])
             if embeddings:
                 after = embeddings.add_to(after, block[-1][1])
+            after = self._with_views(after, block[-1][1])
             if before:
                 yield from self._between(before, block[:-1], after)
             yield after
             before = after
+
+    def _with_views(self, sample: FrameDetections, frame: VideoFrame) -> FrameDetections:
+        if self.mesher is None:
+            return sample
+        faces = list(sample.faces)
+        for number, face in enumerate(faces[:MOST_VIEWED]):
+            if face.score >= CLEAR_SCORE and face.box.height >= self.settings.min_face_px:
+                view = self.mesher.view(frame, square_of_face(face), passes=1 if face.landmarks else 2)
+                faces[number] = replace(face, view=view)
+        return replace(sample, faces=tuple(faces))
 
     def _embedding_sampler(self) -> EmbeddingSampler | None:
         if self.embedder is None:

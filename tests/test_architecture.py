@@ -51,6 +51,7 @@ HOMES = {
     "rich": ("lipstitch/progress.py",),
     "scenedetect": ("segmenter/cuts.py",),
     "safetensors": ("renderer/weight_files.py", "lipstitch/training/expert.py", "lipstitch/training/weights.py"),
+    "soundfile": ("renderer/mel.py", "renderer/footage/log_mel.py", "lipstitch/training/preparation/footage.py"),
     "torch": ("renderer/*", "segmenter/detectors/retinaface.py", "lipstitch/training/*"),
     "torchmetrics": ("lipstitch/training/evaluation/measures.py",),
     "typer": ("lipstitch/cli.py", "lipstitch/commands/*"),

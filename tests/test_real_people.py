@@ -92,7 +92,7 @@ def planned(work, folder):
         rows = [line.split(",") for line in table.read_text().splitlines()[1:]]
         return [
             (round(float(start) * 25), round(float(stop) * 25), int(person) if person else None)
-            for start, stop, person, kind, _ in rows
+            for start, stop, person, kind, *_ in rows
             if kind == "face"
         ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from base.content import content_key
+from lipstitch.execution.choose_mouths import MouthChoice
 from lipstitch.execution.executor import run_clips
 from lipstitch.execution.worker import PROCESS_CACHE, WorkerSetup, load_finished
 from lipstitch.job_file.config import JobConfig
@@ -23,18 +24,26 @@ from renderer.engine import choose_device, choose_precision
 from renderer.mel import MelSpec, hash_driving, window_start
 from renderer.render import ClipJob
 
-RENDER_VERSION = 3
+RENDER_VERSION = 4
 """Raised when rendering the same clip gives other pixels than before."""
+DRAWING_VERSION = 1
+"""The same for mouths from footage."""
 
 
 def finish_clips(
-    config: JobConfig, source: SourceVideo, plan: Plan, setup: WorkerSetup, workspace: Workspace, reporter: Reporter
+    config: JobConfig,
+    source: SourceVideo,
+    plan: Plan,
+    choice: MouthChoice,
+    setup: WorkerSetup,
+    workspace: Workspace,
+    reporter: Reporter,
 ) -> list[RenderedClip]:
     """Return every clip of a plan, finished; those that an earlier run finished are reused."""
     clips = {clip.index: RenderedClip(clip, None, "copied", clip.reason, 0, 0.0) for clip in plan.clips}
     todo: list[tuple[ClipJob, Path]] = []
     reused = 0
-    for job in _clip_jobs(config, plan):
+    for job in _clip_jobs(config, plan, choice):
         target = workspace.path("clip", _clip_key(job, setup), ".nut")
         finished = load_finished(job.clip, target)
         if finished is None:
@@ -60,11 +69,11 @@ def finish_clips(
     return [clips[index] for index in sorted(clips)]
 
 
-def _clip_jobs(config: JobConfig, plan: Plan) -> Iterator[ClipJob]:
+def _clip_jobs(config: JobConfig, plan: Plan, choice: MouthChoice) -> Iterator[ClipJob]:
     for clip in plan.clips:
         if clip.action != "copy":
             seconds = tuple(plan.spec.drive_seconds(frame) for frame in range(clip.start_frame, clip.stop_frame))
-            yield ClipJob(clip, seconds, wants_hashes=config.renderer.frame_hashes)
+            yield ClipJob(clip, seconds, config.renderer.frame_hashes, choice.of_clip(clip))
 
 
 def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
@@ -79,25 +88,43 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     shown = (setup.video.hash, setup.coding, job.wants_hashes)
     if clip.action == "reencode":
         return content_key(RENDER_VERSION, what, shown)
-    drawn = (
-        setup.network.hash,
-        _arithmetic(setup),
+    found = (
         setup.finder.detector,
         hash_file(weights) if weights else None,
         settings.detect_every_frames,
         settings.smoothing_frames,
         settings.align,
+    )
+    faces_drawn = [face for face in clip.faces if face.source.method == "network"]
+    drawn = (
+        [face.source.method for face in clip.faces],
+        setup.network.hash,
+        _arithmetic(setup),
         Pads(*settings.pads),
         *(stage.key for stage in setup.face_stages()),
-        [_at_rest(face) for face in clip.faces if setup.closes_mouths],
+        [_at_rest(face) for face in faces_drawn if setup.closes_mouths],
         [
             _driving_key(setup.driving[face.drive_index], job, part, setup.network.spec.mel)
-            for face in clip.faces
+            for face in faces_drawn
             for part in _shown(face, clip)
         ],
         *setup.network.spec.key,
     )
-    return content_key(RENDER_VERSION, what, shown, drawn)
+    return content_key(
+        RENDER_VERSION, what, shown, found, drawn if job.uses_network else None, _footage_key(job, setup)
+    )
+
+
+def _footage_key(job: ClipJob, setup: WorkerSetup) -> list[Any]:
+    """Return what a clip's mouths from footage depend on: which are shown when, and how faces are followed."""
+    if not any(job.ways):
+        return []
+    mesh = setup.finder.mesh
+    ways = [
+        [(setup.banks[way.bank].hash, way.start_frame - job.clip.start_frame, way.mouths) for way in face]
+        for face in job.ways
+    ]
+    return [DRAWING_VERSION, hash_file(mesh) if mesh else None, ways]
 
 
 def _at_rest(face: FaceSpan) -> list[Any]:

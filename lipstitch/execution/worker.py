@@ -20,6 +20,7 @@ from media.clips import Clip, Outcome, RenderedClip
 from media.coding.encoder_options import VideoCoding, with_lower_crf
 from media.coding.writer import BEST_PSNR
 from media.packets.scan import scan_packets
+from media.picture import PictureConverter
 from media.probe import probe
 from media.reader import FaceTracker
 from media.source_video import SourceVideo
@@ -27,8 +28,11 @@ from renderer.clip_frames import ClipResult
 from renderer.compositor import Compositor, Pads
 from renderer.engine import Precision, choose_device
 from renderer.face_stages.base import FaceStage, StageSettings, build_stages
+from renderer.footage.bank import Bank
+from renderer.footage.lips import FootageLips
 from renderer.networks.base import Engine, NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
+from segmenter.mesh.tracker import MeshTracker
 from stitcher.verify.provenance import CODED_PSNR
 
 RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
@@ -66,6 +70,8 @@ class WorkerSetup:
     """Paths of the sounds that drive lips, by the number of the voice."""
     renderer: RendererConfig
     coding: VideoCoding
+    banks: tuple[HashedFile, ...]
+    """The mouths from footage, as clips number them."""
     num_threads: int
     """Of a decoder."""
     drawing_threads: int | None
@@ -74,8 +80,9 @@ class WorkerSetup:
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of all files that a worker reads."""
-        weights = [str(self.finder.detector_weights)] if self.finder.detector_weights else []
-        return (self.video.path, self.network.path, *self.driving, *weights)
+        weights = [str(path) for path in (self.finder.detector_weights, self.finder.mesh) if path]
+        banks = [bank.path for bank in self.banks if bank.path]
+        return (self.video.path, self.network.path, *self.driving, *weights, *banks)
 
     @property
     def closes_mouths(self) -> bool:
@@ -88,12 +95,13 @@ class WorkerSetup:
 
     def for_other_machines(self, device: str, precision: Precision) -> WorkerSetup:
         """Return the setup with absolute paths, and with the device and the precision that this machine chose."""
-        weights = self.finder.detector_weights
+        weights, mesh = (path.absolute() if path else None for path in (self.finder.detector_weights, self.finder.mesh))
         return replace(
             self,
             video=replace(self.video, path=os.path.abspath(self.video.path)),
             network=replace(self.network, path=os.path.abspath(self.network.path)),
-            finder=replace(self.finder, detector_weights=weights.absolute() if weights else None),
+            finder=replace(self.finder, detector_weights=weights, mesh=mesh),
+            banks=tuple(replace(bank, path=os.path.abspath(bank.path)) if bank.path else bank for bank in self.banks),
             driving=tuple(os.path.abspath(path) for path in self.driving),
             renderer=self.renderer.model_copy(update={"device": device, "precision": precision}),
         )
@@ -111,6 +119,7 @@ class _Parts:
     stages: tuple[FaceStage, ...]
     mels: tuple[DrivingMel, ...]
     """Of each voice."""
+    footage: FootageLips | None
 
 
 class WorkerCache:
@@ -124,6 +133,7 @@ class WorkerCache:
         self._threads = threading.local()
         self._engines: dict[tuple[Hashable, ...], SharedEngine] = {}
         self._sources: dict[str, SourceVideo] = {}
+        self._banks: dict[str, Bank] = {}
         self._lock = threading.Lock()
 
     def share_source(self, video_hash: str, source: SourceVideo) -> None:
@@ -150,10 +160,11 @@ class WorkerCache:
             parts.engines[device] = self._shared_engine(setup, device).for_worker(setup.drawing_threads)
         return parts.engines[device]
 
-    def lips(self, setup: WorkerSetup, engine: Engine) -> LipSync:
+    def lips(self, setup: WorkerSetup, engine: Engine | None) -> LipSync:
         """Return what this thread makes new lips with. Raises MediaError if a driving sound cannot be read."""
         parts = self._parts(setup)
-        return LipSync(parts.tracker, parts.compositor, engine, parts.mels, parts.stages, setup.closes_mouths)
+        closes = setup.closes_mouths
+        return LipSync(parts.tracker, parts.compositor, engine, parts.mels, parts.stages, closes, parts.footage)
 
     def _parts(self, setup: WorkerSetup) -> _Parts:
         """Return this thread's parts, with what is new in the setup: outputs of one job differ in their sound alone."""
@@ -166,15 +177,28 @@ class WorkerCache:
         if parts is None or parts.setup != setup:
             orientation = self.source(setup.video).video.orientation
             settings, finder = setup.renderer, setup.finder
+            tracker = finder.tools.build_tracker(finder.build_detector(), orientation, settings)
+            footage = None
+            if setup.banks and (mesher := finder.build_mesher(PictureConverter(orientation))):
+                tracker, footage = MeshTracker(tracker, mesher), FootageLips(self._open_banks(setup), orientation)
             parts = self._threads.parts = _Parts(
                 setup=setup,
                 engines={},
-                tracker=finder.tools.build_tracker(finder.build_detector(), orientation, settings),
+                tracker=tracker,
                 compositor=Compositor(orientation, pads=Pads(*settings.pads), spec=setup.network.spec),
                 stages=setup.face_stages(),
                 mels=_open_mels(setup),
+                footage=footage,
             )
         return parts
+
+    def _open_banks(self, setup: WorkerSetup) -> list[Bank | None]:
+        """Return the banks of a setup, those that hold mouths opened; all threads share them."""
+        with self._lock:
+            needed = {bank.hash: bank.path for bank in setup.banks if bank.path}
+            self._banks = {hash_: bank for hash_, bank in self._banks.items() if hash_ in needed}
+            self._banks |= {hash_: Bank(Path(path)) for hash_, path in needed.items() if hash_ not in self._banks}
+            return [self._banks.get(bank.hash) for bank in setup.banks]
 
     def _shared_engine(self, setup: WorkerSetup, device: str) -> SharedEngine:
         settings, load = setup.renderer, setup.finder.tools.load_engine
@@ -222,13 +246,13 @@ def _best_result(setup: WorkerSetup, job: ClipJob, path: Path, cache: WorkerCach
     """Render a clip, with ever smaller batches while memory runs out; return the result and why it fell back."""
     reason = ""
     unchanged = ClipRenderer(cache.source(setup.video), setup.coding, None, setup.num_threads)
-    engine = cache.engine(setup, job.clip.index) if job.clip.action == "render" else None
-    while engine:
+    engine = cache.engine(setup, job.clip.index) if job.uses_network else None
+    while job.clip.action == "render":
         try:
             return _coded_finely(replace(unchanged, lips=cache.lips(setup, engine)), job, path), ""
         except OutOfMemory as exc:
             reason = str(exc)
-            if engine.batch_size > 1:
+            if engine and engine.batch_size > 1:
                 engine = engine.with_batch_size(engine.batch_size // 2)
                 continue
         except RenderError as exc:

@@ -12,6 +12,7 @@ from pathlib import Path
 from base.errors import ContractBroken
 from base.files import atomic_file
 from base.machine import num_cores
+from lipstitch.execution.choose_mouths import choose_mouths
 from lipstitch.execution.clips import finish_clips
 from lipstitch.execution.sound import make_drive_audio, make_soundtrack
 from lipstitch.execution.worker import HashedFile, NetworkFile, WorkerSetup
@@ -23,6 +24,7 @@ from lipstitch.report.build_report import Made, build_report, written_codec
 from lipstitch.report.report import report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
+from lipstitch.source.weights import Weights
 from lipstitch.tools import Tools
 from lipstitch.workspace import Workspace, job_key
 from media.audio.reader import sound_length
@@ -48,19 +50,20 @@ def write_output(
     config: JobConfig,
     scanned: Scanned,
     plan: Plan,
-    checkpoint: Path,
+    weights: Weights,
     workspace: Workspace,
     reporter: Reporter,
     timings: Timings,
 ) -> list[RenderedClip]:
-    """Make one output, from its plan to its final name. checkpoint: weights of the network."""
+    """Make one output, from its plan to its final name."""
     source, spec, coding = scanned.source, plan.spec, plan.streams.coding
     with ThreadPoolExecutor(1, "sound") as beside:  # rendering leaves the cores gaps to make it in
         making = beside.submit(make_soundtrack, spec, plan.sound, source.info, workspace, reporter)
         with timings.measure("render"):
             driving = make_drive_audio(spec, plan.mouths.pauses, workspace)
-            setup = _worker_setup(config, scanned, plan, checkpoint, driving)
-            clips = finish_clips(config, source, plan, setup, workspace, reporter)
+            mouths = choose_mouths(plan, scanned, driving, weights.sound_shape, workspace)
+            setup = _worker_setup(config, scanned, plan, weights.network, driving)
+            clips = finish_clips(config, source, plan, mouths, setup, workspace, reporter)
         with stage(reporter, "sound", 1, "tracks", timings):
             soundtrack = making.result()
             reporter.advance(1)
@@ -80,7 +83,7 @@ def write_output(
         if config.stitcher.verify != "none":
             with timings.measure("verify"):
                 checks = _verify(config, scanned, plan, made, partial, reporter)
-        report = build_report(scanned, plan, made, checks, timings, hash_file(checkpoint))
+        report = build_report(scanned, plan, made, checks, timings, hash_file(weights.network))
         # Before the output gets its name, so that an output is never there without its report.
         write_report(report, report_path(spec.output))
         workspace.note_output(spec.output, partial, job_key(config))
@@ -163,6 +166,9 @@ def _worker_setup(
         driving=tuple(str(path) for path in driving),
         renderer=settings,
         coding=plan.streams.coding.frames,
+        banks=tuple(HashedFile(str(bank.path) if bank.path else "", bank.hash) for bank in plan.mouths.footage.banks)
+        if any(span.source.method == "footage" for _, span in plan.shown)
+        else (),
         num_threads=num_cores(),
         drawing_threads=None,
     )

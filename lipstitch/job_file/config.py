@@ -98,6 +98,17 @@ class ExtractConfig(_Model):
 class RendererConfig(_Model):
     """How lips are rendered."""
 
+    method: Literal["auto", "footage", "network"] = Field(
+        default="auto",
+        description="Where new mouths come from. footage: the speaker's own mouths, from other frames of the video,"
+        " chosen by the sound. network: a network draws them. auto: footage where there is enough of it, else the"
+        " network; the plan says which, and why.",
+    )
+    fallback: Literal["network", "keep"] = Field(
+        default="network",
+        description="What happens to a face for which there is not enough footage. network: the network draws its"
+        " mouth. keep: its original frames stay.",
+    )
     checkpoint: Checkpoint = Field(
         default="compact", description="The network's weights: a name in checkpoints/registry.toml or a path."
     )

@@ -45,6 +45,11 @@ class SegmenterConfig(BaseModel, frozen=True, extra="forbid"):
         " ArcFace convention. auto: SFace if its weights are here or can be downloaded, and the detector gives"
         " landmarks. none: people are not told apart.",
     )
+    mesh: Checkpoint = Field(
+        default="face_mesh",
+        description="Finds the points of a face where mouths come from footage: a name in checkpoints/registry.toml, or"
+        " the path of an ONNX network of the same points.",
+    )
     target: Target = Field(
         default="main",
         description="Whose lips move. main: who is on screen longest while the dub speaks. largest: the largest face of"

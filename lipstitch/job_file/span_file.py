@@ -1,9 +1,12 @@
 """The span file: what is rendered and why not elsewhere, as a table that a user corrects in any editor or spreadsheet.
 
-    start,stop,person,kind,reason
-    0,12.48,,no_face,no face
-    12.48,31.2,1,face,
-    31.2,33,,no_face,another person
+    start,stop,person,kind,method,reason
+    0,12.48,,no_face,,no face
+    12.48,31.2,1,face,footage,
+    31.2,33,,no_face,,another person
+
+The method of a face says where its new mouths come from: footage, network, or keep, which leaves its frames as they
+are; empty: as the job says.
 
 Times are seconds since the first frame: the time of the first frame of the span, and of the first one after it.
 Spreadsheets round times of day, or take minutes for hours; numbers they leave alone. [hh:]mm:ss[.mmm] is read as well.
@@ -21,14 +24,16 @@ from typing import cast
 from base.files import atomic_file
 from base.text import brief
 from lipstitch.job_file.table import Row, UserFile
-from media.clips import Kind
+from media.clips import Kind, Method
 from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Identities
 from segmenter.spans.table import SpanRow
 
-COLUMNS = ("start", "stop", "person", "kind", "reason")
+COLUMNS = ("start", "stop", "person", "kind", "method", "reason")
 NEEDED = ("start", "stop", "kind")
 KINDS = ("face", "no_face")
+KEPT = "the span file keeps its frames"
+METHODS = ("auto", "footage", "network", "keep")
 
 
 def write_spans(rows: Sequence[SpanRow], table: FrameTable, path: Path) -> None:
@@ -38,7 +43,7 @@ def write_spans(rows: Sequence[SpanRow], table: FrameTable, path: Path) -> None:
     writer.writerow(COLUMNS)
     for row in rows:
         times = (format_time(frame, table) for frame in (row.start_frame, row.stop_frame))
-        writer.writerow([*times, row.person or "", row.kind, row.reason])
+        writer.writerow([*times, row.person or "", row.kind, row.method or "", row.reason])
     with atomic_file(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
 
@@ -92,8 +97,16 @@ def _row(row: Row, table: FrameTable) -> SpanRow:
     person = _person(row, row.cells.get("person", ""))
     if person is not None and kind != "face":
         raise row.fault("only a face has a person; leave it empty, or make the kind face")
-    reason = row.cells.get("reason", "") if kind == "no_face" else ""
-    return SpanRow(row.line, start, stop, person, cast(Kind, kind), reason)
+    method = row.cells.get("method", "").lower() or "auto"
+    if method not in METHODS:
+        raise row.fault(f"method (now {brief(method)!r}) is {', '.join(METHODS[:-1])} or {METHODS[-1]}")
+    if method != "auto" and kind != "face":
+        raise row.fault("only a face has a method; leave it empty, or make the kind face")
+    if method == "keep":
+        return SpanRow(row.line, start, stop, None, "no_face", KEPT)
+    reason = row.cells.get("reason", "") if kind == "no_face" or method != "auto" else ""
+    asked = cast(Method, method) if method != "auto" else None
+    return SpanRow(row.line, start, stop, person, cast(Kind, kind), reason, asked)
 
 
 def _frame(row: Row, name: str, table: FrameTable) -> int:

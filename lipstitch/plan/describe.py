@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from base.text import size_text
 from lipstitch.plan.plan import Plan
-from media.clips import Span
+from media.clips import Gap, Span
 from media.intervals import Interval
 
 
@@ -32,7 +32,7 @@ def describe_plan(plan: Plan) -> str:
         "  spans (frames of the source)",
     ]
     lines += [
-        f"    {span.start_frame:>8} - {span.stop_frame - 1:<8} {span.kind:8} {_person(span)}{span.reason}".rstrip()
+        f"    {span.start_frame:>8} - {span.stop_frame - 1:<8} {span.kind:8} {_person(span)}{_why(span)}".rstrip()
         for span in plan.spans
     ]
     lines.append("  clips (frames of the output)")
@@ -45,7 +45,13 @@ def describe_plan(plan: Plan) -> str:
 
 
 def _person(span: Span) -> str:
-    return f"person {span.person}" if span.person is not None else ""
+    return f"person {span.person}  " if span.person is not None else ""
+
+
+def _why(span: Span) -> str:
+    if isinstance(span, Gap):
+        return span.reason
+    return f"{span.source.method}{f': {span.source.reason}' if span.source.reason else ''}"
 
 
 def _mouths(rendered: Sequence[Interval]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from lipstitch.footage.read import Footage
 from lipstitch.job_file.config import JobConfig, Silence
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.speech import find_voice_pauses, shared_pauses
@@ -30,6 +31,9 @@ class MouthPlan:
     has_speech: bool
     """Whether any voice ever speaks, as far as anything was looked for: the dub may be music, or the wrong file."""
 
+    footage: Footage
+    """The mouths that spans of the method footage show."""
+
     def describe_align(self) -> str:
         """Return how faces are cropped: the word of the job file, or why that is impossible."""
         return BOX_INSTEAD if self.align == "similarity" and not self.has_landmarks else self.align
@@ -45,7 +49,9 @@ class MouthPlan:
         return f"{does} while no one speaks, {seconds:.1f} s in all"
 
 
-def plan_mouths(config: JobConfig, spec: OutputSpec, workspace: Workspace, *, has_landmarks: bool) -> MouthPlan:
+def plan_mouths(
+    config: JobConfig, spec: OutputSpec, workspace: Workspace, *, has_landmarks: bool, footage: Footage
+) -> MouthPlan:
     """Return how the mouths of an output are drawn. workspace: keeps where the sounds that drive lips speak."""
     silence, voices = config.renderer.silence, spec.drive_audio.voices
     pauses = [[] if silence == "render" else find_voice_pauses(voice, workspace) for voice in voices]
@@ -55,5 +61,6 @@ def plan_mouths(config: JobConfig, spec: OutputSpec, workspace: Workspace, *, ha
         has_landmarks=has_landmarks,
         silence=silence,
         pauses=tuple(map(tuple, pauses)),
+        footage=footage,
         has_speech=num_silent < spec.drive_audio.main.duration * DRIVING_RATE,
     )

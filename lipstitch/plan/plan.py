@@ -13,6 +13,7 @@ from base.errors import WorkspaceError
 from base.text import size_text
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.estimate import Capacity, Estimate, estimate_cost
+from lipstitch.plan.methods import FaceSelection
 from lipstitch.plan.mouths import MouthPlan, plan_mouths
 from lipstitch.plan.outputs.dialogue import Share, build_shares, split_at_turns
 from lipstitch.plan.outputs.spec import OutputSpec
@@ -22,10 +23,10 @@ from lipstitch.plan.streams import StreamPlan
 from lipstitch.plan.target import TargetSelection
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
-from media.clips import Clip, Span
+from media.clips import Clip, FaceSpan, Span
 from media.intervals import Interval, complement, intersect
 from segmenter.find_detector import has_landmarks
-from segmenter.planner import ClipSettings, CopyRule, plan_clips
+from segmenter.planner import ClipSettings, CopyRule, plan_clips, shown_faces
 from stitcher.assemble import HIDING
 
 
@@ -38,6 +39,8 @@ class Plan:
     """Who is in the video, and who of them is rendered."""
     spans: tuple[Span, ...]
     """Frames of the source that the output shows: where there is a face to render, and why not elsewhere."""
+    shown: tuple[tuple[Interval, FaceSpan], ...]
+    """Frames of the output in which each face is rendered, as far as there is sound that drives it."""
     clips: tuple[Clip, ...]
     shares: tuple[Share, ...]
     """In a dialogue, what each speaker has of it."""
@@ -58,19 +61,21 @@ def plan_output(
     scanned: Scanned,
     spec: OutputSpec,
     streams: StreamPlan,
-    target: TargetSelection,
+    faces: FaceSelection,
     capacity: Capacity,
     workspace: Workspace,
 ) -> Plan:
     """Return how one output will be made. workspace: keeps where the sounds that drive lips speak."""
-    source, coding = scanned.source, streams.coding
-    mouths = plan_mouths(config, spec, workspace, has_landmarks=has_landmarks(scanned.finder.detector))
+    source, coding, target = scanned.source, streams.coding, faces.target
+    mouths = plan_mouths(
+        config, spec, workspace, has_landmarks=has_landmarks(scanned.finder.detector), footage=faces.footage
+    )
     still = [frames_hearing(spec, each) if mouths.silence == "original" else [] for each in mouths.pauses]
     driven = _without(spec.driven_frames, reduce(intersect, still))
     speakers = target.speakers(spec)
     moving = [replace(speaker, turns=_without(speaker.turns, still[speaker.drive_index])) for speaker in speakers]
     timeline = split_at_turns(spec.timeline, [*speakers, *moving])
-    seen = target.seen_spans(spec.scanned_frames)
+    seen = faces.seen_spans(spec.scanned_frames)
     clips = plan_clips(
         seen,
         source.table,
@@ -86,6 +91,9 @@ def plan_output(
         spec=spec,
         target=target,
         spans=target.cut_spans(seen, [spec]),
+        shown=tuple(
+            (part, span) for whole, span in shown_faces(seen, timeline, moving) for part in intersect([whole], driven)
+        ),
         clips=clips,
         shares=build_shares(timeline, spec.driven_frames, speakers, moving, seen),
         streams=streams,

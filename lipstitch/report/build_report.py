@@ -28,7 +28,7 @@ from lipstitch.report.report import (
     VideoRecord,
 )
 from lipstitch.source.scan import Scanned
-from media.clips import RenderedClip
+from media.clips import Gap, RenderedClip, Span
 from media.timeline import OutputTimeline
 from stitcher.assemble import Assembled
 from stitcher.audio.soundtrack import Soundtrack
@@ -75,16 +75,7 @@ def build_report(
         target=_target(plan.target),
         speakers=tuple(_speaker(share, timeline) for share in plan.shares),
         silence=plan.mouths.describe_silence(),
-        spans=tuple(
-            SpanRecord(
-                start_frame=span.start_frame,
-                stop_frame=span.stop_frame,
-                kind=span.kind,
-                person=span.person,
-                reason=span.reason,
-            )
-            for span in plan.spans
-        ),
+        spans=tuple(map(_span, plan.spans)),
         clips=tuple(_clip(clip, timeline) for clip in clips),
         num_clips=dict(Counter(OUTCOME_NAMES[clip.outcome] for clip in clips)),
         num_rendered_frames=sum(clip.num_rendered for clip in clips),
@@ -128,6 +119,19 @@ def _speaker(share: Share, timeline: OutputTimeline) -> SpeakerRecord:
         spoken_seconds=round(share.spoken_seconds, 3),
         rendered_seconds=round(share.rendered_seconds, 3),
     )
+
+
+def _span(span: Span) -> SpanRecord:
+    record = SpanRecord(
+        start_frame=span.start_frame,
+        stop_frame=span.stop_frame,
+        kind=span.kind,
+        person=span.person,
+        reason=span.reason,
+    )
+    if isinstance(span, Gap):
+        return record
+    return record.model_copy(update={"method": span.source.method, "method_reason": span.source.reason})
 
 
 def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> ClipRecord:

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from base.files import atomic_file
-from media.clips import Kind, Outcome, RenderedClip
+from media.clips import Kind, Method, Outcome, RenderedClip
 from media.intervals import Interval, merge
 from media.orientation import Rectangle
 from stitcher.verify.provenance import CODED_PSNR, FrameProvenance, ReencodedSpan, reencoded_spans, rendered_parts
@@ -112,6 +112,10 @@ class SpanRecord(Record):
     """Number of the person whose face it is; null where people are not recognised."""
     reason: str
     """Why there is no face to render; empty for a face."""
+    method: Method | None = None
+    """Where the face's new mouths come from: footage of the same person, or a network; null if there is no face."""
+    method_reason: str = ""
+    """Why not from footage; empty where that needs no reason."""
 
 
 class ClipRecord(Record):

@@ -53,7 +53,8 @@ def scan_in_parts(
     def work() -> None:
         detector = finder.build_detector()
         converter = PictureConverter(video.orientation)
-        scanner = FaceScanner(table, video.upright_size, detector, converter, settings, embedder)
+        mesher = finder.build_mesher(converter)
+        scanner = FaceScanner(table, video.upright_size, detector, converter, settings, embedder, mesher)
         with FrameReader(source, num_threads=1, roughly=True) as reader:
             while taken := take():
                 number, part = taken

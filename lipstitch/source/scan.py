@@ -11,7 +11,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings
 from lipstitch.source.parallel_scan import scan_in_parts
 from lipstitch.source.source import Source
-from lipstitch.source.weights import FaceFinder, find_detector, find_embedder
+from lipstitch.source.weights import FaceFinder, find_detector, find_embedder, find_mesh
 from lipstitch.tools import Tools
 from lipstitch.workspace import Workspace
 from media.identity import Vector
@@ -21,7 +21,7 @@ from segmenter.find_detector import detectors_by_preference
 from segmenter.people.reference import embed_reference, load_photo
 from segmenter.scan import Scan
 
-SCAN_VERSION = 5
+SCAN_VERSION = 6
 """Raised when scanning the same frames gives other samples than before."""
 
 
@@ -56,12 +56,13 @@ def choose_finder(
         return workspace.load(_scan_path(config, source, intervals, finder, workspace)) is not None
 
     fallback = next((detector.name for detector in detectors_by_preference() if not detector.weights), None)
-    has_fallback_scan = fallback is not None and has_scan(FaceFinder(fallback, None))
+    mesh = find_mesh(config, reporter)
+    has_fallback_scan = fallback is not None and has_scan(FaceFinder(fallback, None, mesh=mesh))
     detector, weights = find_detector(config, reporter, has_fallback_scan=has_fallback_scan)
-    plain = FaceFinder(detector, weights, tools=tools)
+    plain = FaceFinder(detector, weights, mesh=mesh, tools=tools)
     has_plain = _scan_path(config, source, intervals, plain, workspace).exists()
     found = find_embedder(config, detector, reporter, has_plain=has_plain, is_needed=needs_people)
-    return FaceFinder(detector, weights, *found, tools) if found else plain
+    return FaceFinder(detector, weights, *found, mesh=mesh, tools=tools) if found else plain
 
 
 def check_photos(config: JobConfig) -> None:
@@ -121,4 +122,5 @@ def scan_key(config: JobConfig, fingerprint: str, intervals: Sequence[Interval],
         settings.samples_per_second,
         settings.min_face_px,
         *([hash_file(finder.embedder), finder.embedder_settings] if finder.embedder else []),
+        *(["mesh", hash_file(finder.mesh)] if finder.mesh else []),
     )

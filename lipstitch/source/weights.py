@@ -10,6 +10,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from media.identity import EmbedderSettings
+from media.picture import PictureConverter
 from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint, load_registry
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import (
@@ -19,10 +20,22 @@ from segmenter.find_detector import (
     detector_with_weights,
     names_with_landmarks,
 )
+from segmenter.mesh.mesher import FaceMesher
 from segmenter.people.embedder import FaceEmbedder
 
 CHECKPOINTS = SHIPPED_REGISTRY.parent
 DEFAULT_EMBEDDER = "sface"
+SOUND_SHAPE = "sound_shape"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights that new mouths are made with."""
+
+    network: Path
+    """Of the network that draws them."""
+    sound_shape: Path | None
+    """Of the one that tells shapes of lips from sound; None where no mouth comes from footage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +49,21 @@ class FaceFinder:
     """The network that recognises people; None where they are not recognised."""
     embedder_settings: EmbedderSettings | None = None
     """How it is used."""
+    mesh: Path | None = None
+    """The network that finds the points of a face; None where no mouth comes from footage."""
     tools: Tools = DEFAULT_TOOLS
     """What makes the parts of this job: those that find faces, and those that render."""
 
     def build_detector(self) -> FaceDetector:
         """Return a detector of its own for the calling thread. Raises CheckpointError."""
         return self.tools.build_detector(self.detector, self.detector_weights)
+
+    def build_mesher(self, converter: PictureConverter) -> FaceMesher | None:
+        """Return what finds meshes, of its own for the calling thread; None where none is asked for.
+
+        Raises CheckpointError.
+        """
+        return FaceMesher(self.tools.load_mesh(self.mesh), converter) if self.mesh else None
 
     def load_embedder(self) -> FaceEmbedder | None:
         """Return the network that tells people apart; None where they are not. Raises CheckpointError."""
@@ -50,9 +72,12 @@ class FaceFinder:
         return self.tools.load_embedder(self.embedder, self.embedder_settings or EmbedderSettings())
 
 
-def find_network(config: JobConfig, reporter: Reporter) -> Path:
-    """Return the weights of the network that renders, downloaded if need be. Raises CheckpointError."""
-    return find_weights(config.renderer.checkpoint, config, reporter, download=True)
+def find_rendering_weights(config: JobConfig, reporter: Reporter) -> Weights:
+    """Return the weights that new mouths are made with, downloaded if need be. Raises CheckpointError."""
+    network = find_weights(config.renderer.checkpoint, config, reporter, download=True)
+    if config.renderer.method == "network":
+        return Weights(network, None)
+    return Weights(network, find_weights(SOUND_SHAPE, config, reporter, download=True))
 
 
 def find_local_network(config: JobConfig, reporter: Reporter) -> Path | None:
@@ -80,6 +105,16 @@ def find_weights(name: str, config: JobConfig, reporter: Reporter, *, download: 
     finally:
         if shown:
             reporter.end()
+
+
+def find_mesh(config: JobConfig, reporter: Reporter) -> Path | None:
+    """Return the weights of the network that finds the points of a face; None where no mouth comes from footage.
+
+    Raises CheckpointError if the file is missing.
+    """
+    if config.renderer.method == "network":
+        return None
+    return find_weights(config.segmenter.mesh, config, reporter, download=True)
 
 
 def find_detector(config: JobConfig, reporter: Reporter, *, has_fallback_scan: bool) -> tuple[str, Path | None]:

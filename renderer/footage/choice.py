@@ -41,8 +41,8 @@ JUMP: Final = 0.6
 """Cost of any jump: two frames that look alike still move differently."""
 SKIP: Final = 0.3
 """Cost of holding a mouth, or of leaving one out."""
-HOLD_IN_SILENCE, REVERSE_IN_SILENCE = 0.1, 0.15
-"""A closed mouth rests, and breathes back and forth."""
+HOLD_IN_SILENCE, MOVE_IN_SILENCE = 0.02, 2.0
+"""A closed mouth rests; it moves on, or back, where that is hardly seen: what an unlike mouth costs then."""
 CLOSED_PERCENTILE: Final = 8.0
 """Of a person's openings: what counts as closed."""
 CLOSED_WEIGHT: Final = 2.0
@@ -111,7 +111,7 @@ def choose(wanted: Wanted, candidates: Candidates) -> Indexes:
 
         decided | looked at, decided up to here -> | looked at only | not yet looked at
     """
-    unlike = transition_costs(candidates)
+    unlike, features = transition_costs(candidates), _features(candidates)
     scales = _scales(wanted, candidates)
     follows = np.concatenate([candidates.follows, [False]])
     last_shown = np.full(len(candidates), -np.inf)
@@ -124,7 +124,7 @@ def choose(wanted: Wanted, candidates: Candidates) -> Indexes:
         ago = np.arange(rows.start, rows.stop)[:, None] - last_shown[None]
         again = (ago > HELD_FRAMES) & (ago <= REUSE_SECONDS * wanted.frame_rate) & ~wanted.silent[rows, None]
         costs += np.float32(REUSE) * again
-        way = _cheapest_way(costs, wanted.silent[rows], unlike, follows, decided[-1] if decided else None)
+        way = _cheapest_way(costs, wanted.silent[rows], unlike, follows, features, decided[-1] if decided else None)
         chosen = way if rows.stop == len(wanted) else way[:step]
         last_shown[chosen] = np.arange(start, start + len(chosen))
         decided += map(int, chosen)
@@ -136,8 +136,7 @@ def transition_costs(candidates: Candidates) -> Floats:
 
     Two mouths go together if each looks as the other's own neighbour does.
     """
-    features = np.hstack([candidates.looks * 0.7, candidates.shapes * 0.5]).astype(np.float32)
-    follows = candidates.follows
+    features, follows = _features(candidates), candidates.follows
     after, before = features.copy(), features.copy()
     after[:-1][follows[1:]] = features[1:][follows[1:]]
     before[1:][follows[1:]] = features[:-1][follows[1:]]
@@ -149,6 +148,11 @@ def transition_costs(candidates: Candidates) -> Floats:
     skips = runs[np.isin(runs - 1, runs)]
     cost[skips - 2, skips] -= JUMP - SKIP
     return np.asarray(cost, np.float32)
+
+
+def _features(candidates: Candidates) -> Floats:
+    """Return what mouths are compared by where one is to follow another."""
+    return np.hstack([candidates.looks * 0.7, candidates.shapes * 0.5]).astype(np.float32)
 
 
 def distances(first: Floats, second: Floats) -> Floats:
@@ -200,7 +204,12 @@ def misfits(wanted: Wanted, candidates: Candidates, rows: slice, scales: _Scales
 
 
 def _cheapest_way(
-    costs: Floats, silent: NDArray[np.bool_], unlike: Floats, follows: NDArray[np.bool_], first: int | None
+    costs: Floats,
+    silent: NDArray[np.bool_],
+    unlike: Floats,
+    follows: NDArray[np.bool_],
+    features: Floats,
+    first: int | None,
 ) -> Indexes:
     """Return the cheapest way through costs (frames, n), beginning behind a mouth or anywhere (Viterbi 1967).
 
@@ -215,7 +224,7 @@ def _cheapest_way(
         after = _considered(cost, before, best, follows)
         going_on = unlike[np.ix_(before, after)]
         if is_silent:
-            going_on = _in_silence(going_on, before, after, follows)
+            going_on = _in_silence(going_on, before, after, follows, features)
         total = best[:, None] + going_on
         origins.append(total.argmin(axis=0))
         best = total.min(axis=0) + cost[after]
@@ -243,9 +252,15 @@ def _considered(
 
 
 def _in_silence(
-    going_on: Floats, before: NDArray[np.int32], after: NDArray[np.int32], follows: NDArray[np.bool_]
+    going_on: Floats,
+    before: NDArray[np.int32],
+    after: NDArray[np.int32],
+    follows: NDArray[np.bool_],
+    features: Floats,
 ) -> Floats:
-    """Return the costs of going on while the mouth is closed: it may rest, or run backwards."""
+    """Return the costs of going on while the mouth is closed: it may rest, or run backwards where little moves."""
     step = after[None].astype(np.int64) - before[:, None]
-    cheaper = np.where(step == 0, HOLD_IN_SILENCE, going_on)
-    return np.where((step == -1) & follows[before][:, None], REVERSE_IN_SILENCE, cheaper).astype(np.float32)
+    moved = MOVE_IN_SILENCE * distances(features[before], features[after])
+    reversed_ = (step == -1) & follows[before][:, None]
+    cheaper = np.where(reversed_, 0.0, going_on) + moved
+    return np.where(step == 0, HOLD_IN_SILENCE, cheaper).astype(np.float32)

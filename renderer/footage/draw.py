@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from media.mesh import RIGID, Mesh, eye_distance, points_at
 from media.orientation import Plane, Rectangle
 from renderer.footage.lip_shape import Points, rigid_fits
-from renderer.footage.warp import MOBILITY, Field, field, turned_into
+from renderer.footage.warp import MOBILITY, Field, field, jaw_field, turned_into
 
 Floats = NDArray[np.float32]
 
@@ -41,8 +41,10 @@ SPREADING: Final = 0.22
 """Standard deviation by which the difference of colours spreads inwards."""
 OUTLIER: Final = 22 / 255
 """Of full scale: a difference of brightness beyond which a place on the ring hardly counts."""
-COARSE: Final = 4
-"""Pixels that share one value of the difference of colours."""
+LEAST_MOVED: Final = 0.004
+"""Of an eye distance: a shift of the frame's own jaw below which its pixels stay as they are."""
+MASK_PX, RING_PX = 64, 32
+"""Pixels an eye distance at which the mask, and the difference of colours, are computed: both are soft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,6 @@ class Mouth:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A mouth that is shown in a frame, alone or over another."""
-
-    mouth: Mouth
-    weight: float = 1.0
-    """How far it is seen; those of a frame add up to 1."""
-    led: Mesh | None = None
-    """(NUM_POINTS, 3): how far its lips and chin are led elsewhere, in pixels of the frame that is drawn into."""
-
-
-@dataclass(frozen=True, slots=True)
 class Pose:
     """The face of the frame that is drawn into."""
 
@@ -83,6 +74,23 @@ class Pose:
     def unit(self) -> float:
         """Return the distance of the eyes, in pixels."""
         return float(eye_distance(self.steady))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A mouth that is shown in a frame, alone or over another."""
+
+    mouth: Mouth
+    weight: float = 1.0
+    """How far it is seen; those of a frame add up to 1."""
+    led: Mesh | None = None
+    """(NUM_POINTS, 3): how far its lips and chin are led elsewhere, in pixels of the frame that is drawn into."""
+
+    def seen(self, pose: Pose, *, is_steady: bool = False) -> Mesh:
+        """Return where the mouth's points are to be seen in a frame. is_steady: smoothed over its neighbours."""
+        mesh = self.mouth.steady if is_steady else self.mouth.mesh
+        seen = turned_into(mesh, self.mouth.steady, pose.steady)
+        return seen if self.led is None else np.asarray(seen + self.led * MOBILITY[:, None], np.float32)
 
 
 def mouth_region(mesh: Mesh, size: tuple[int, int], steps: tuple[int, int], *, more: float = 0.0) -> Rectangle:
@@ -113,34 +121,94 @@ def led_in_frame(away: Points, reference: Points, pose: Pose) -> Mesh:
     return np.asarray(away @ turns[0] * scales[0], np.float32)
 
 
-def draw(planes: Sequence[Plane], pose: Pose, parts: Sequence[Part], *, full_scale: float) -> Rectangle:
+def draw(
+    planes: Sequence[Plane], pose: Pose, parts: Sequence[Part], *, full_scale: float, strength: float = 1.0
+) -> Rectangle:
     """Draw mouths into the planes of a frame, in place; return the region outside which nothing changed.
 
-    planes: luma first, writable. full_scale: the largest sample, (1 << depth) - 1.
+    planes: luma first, writable. full_scale: the largest sample, (1 << depth) - 1. strength: how much of the new mouth
+    is seen, in [0, 1].
     """
     height, width = planes[0].shape
     steps = [(round(width / plane.shape[1]), round(height / plane.shape[0])) for plane in planes]
-    region = mouth_region(pose.steady, (width, height), (max(x for x, _ in steps), max(y for _, y in steps)))
-    targets = [_window(plane, region, step) for plane, step in zip(planes, steps, strict=True)]
-    mixed = [np.zeros(target.shape, np.float32) for target in targets]
-    changed = np.zeros((region[3] - region[1], region[2] - region[0]), np.float32)
-    for part in parts:
-        seen = turned_into(part.mouth.mesh, part.mouth.steady, pose.steady)
-        if part.led is not None:
-            seen = seen + part.led * MOBILITY[:, None]
-        mask = build_mask(pose, seen, region)
-        places = field(part.mouth.mesh, seen, region)
+    chroma = max(x for x, _ in steps), max(y for _, y in steps)
+    region = mouth_region(pose.steady, (width, height), chroma)
+    pose = _move_jaw(planes, steps, pose, parts, region, full_scale=full_scale, strength=strength)
+    masks = [build_mask(pose, part.seen(pose), region) for part in parts]
+    inner = _bounds_of(masks, region, chroma)
+    targets = [_window(plane, inner, step) for plane, step in zip(planes, steps, strict=True)]
+    olds = [target.astype(np.float32) for target in targets]
+    added = [np.zeros_like(old) for old in olds]
+    for part, whole in zip(parts, masks, strict=True):
+        mask = np.ascontiguousarray(_part(whole, inner, region))
+        places = _Places(field(part.mouth.mesh, part.seen(pose), inner), part.mouth)
+        of_step = {step: strength * part.weight * _at(mask, old.shape) for old, step in zip(olds, steps, strict=True)}
         ring = _Ring(mask, pose.unit)
-        for number, (target, step) in enumerate(zip(targets, steps, strict=True)):
-            taken = _taken(part.mouth, number, places, step)
-            old = target.astype(np.float32)
-            coloured = ring.recoloured(taken, old, step, full_scale, is_luma=number == 0)
-            mixed[number] += part.weight * (old + (coloured - old) * _at(mask, old.shape))
-        changed = np.maximum(changed, mask)
-    for target, new in zip(targets, mixed, strict=True):
-        limited = np.clip(np.rint(new), 0, full_scale)
-        np.copyto(target, limited.astype(target.dtype), where=_at(changed, target.shape) > 0)
+        for number, (old, step) in enumerate(zip(olds, steps, strict=True)):
+            new = ring.recoloured(places.taken(number, step), old, step, full_scale, is_luma=number == 0)
+            added[number] += (new - old) * of_step[step]
+    changed = _part(np.asarray(np.max(masks, axis=0), np.float32), inner, region)
+    for target, old, more in zip(targets, olds, added, strict=True):
+        _write(target, old + more, _at(changed, target.shape) > 0, full_scale)
     return region
+
+
+def _part(values: Floats, inner: Rectangle, region: Rectangle) -> Floats:
+    """Return what values of a region are in a part of it."""
+    return values[inner[1] - region[1] : inner[3] - region[1], inner[0] - region[0] : inner[2] - region[0]]
+
+
+def _write(target: Plane, new: Floats, where: NDArray[np.bool_], full_scale: float) -> None:
+    limited = np.clip(np.rint(new), 0, full_scale)
+    np.copyto(target, limited.astype(target.dtype), where=where)
+
+
+def _move_jaw(
+    planes: Sequence[Plane],
+    steps: Sequence[tuple[int, int]],
+    pose: Pose,
+    parts: Sequence[Part],
+    region: Rectangle,
+    *,
+    full_scale: float,
+    strength: float,
+) -> Pose:
+    """Move the frame's own jaw to where the new one will be, in place; return the pose with the jaw there.
+
+    Otherwise a jaw that hangs lower in the frame would show as a second line below the new one.
+    """
+    away = sum(
+        part.weight * (part.seen(pose, is_steady=True) - pose.steady)[:, :2].astype(np.float64) for part in parts
+    )
+    shift = (strength * np.asarray(away)).astype(np.float32)
+    wanted, own = pose.steady.copy(), pose.mesh.copy()
+    wanted[:, :2] += shift
+    own[OVAL, :2] += shift[OVAL]
+    places, distance = jaw_field(pose.steady, wanted, region)
+    share = np.clip(distance / (LEAST_MOVED * pose.unit) - 1, 0, 1)
+    targets = [_window(plane, region, step) for plane, step in zip(planes, steps, strict=True)]
+    whole = Mouth(tuple(target.copy() for target in targets), (region[0], region[1]), pose.mesh, pose.steady)
+    sources = _Places(places, whole)
+    of_step = {step: _at(share, target.shape) for target, step in zip(targets, steps, strict=True)}
+    for number, (target, step) in enumerate(zip(targets, steps, strict=True)):
+        old = target.astype(np.float32)
+        _write(target, old + (sources.taken(number, step) - old) * of_step[step], of_step[step] > 0, full_scale)
+    return Pose(own, pose.steady)
+
+
+def _bounds_of(masks: Sequence[Floats], region: Rectangle, chroma: tuple[int, int]) -> Rectangle:
+    """Return the part of a region that masks cover, on whole chroma samples; all of it if they cover nothing."""
+    covered = np.max(masks, axis=0) > 0
+    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+    if not len(rows):
+        return region
+    step_x, step_y = chroma
+    return (
+        region[0] + int(columns[0]) // step_x * step_x,
+        region[1] + int(rows[0]) // step_y * step_y,
+        min(region[0] + -(-(int(columns[-1]) + 1) // step_x) * step_x, region[2]),
+        min(region[1] + -(-(int(rows[-1]) + 1) // step_y) * step_y, region[3]),
+    )
 
 
 def _window(plane: Plane, region: Rectangle, step: tuple[int, int]) -> Plane:
@@ -155,19 +223,32 @@ def _at(mask: Floats, shape: tuple[int, ...]) -> Floats:
     return np.asarray(cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _taken(mouth: Mouth, number: int, places: Field, step: tuple[int, int]) -> Floats:
-    """Return samples of one of a mouth's planes from the places of a field; beyond its region its last ones repeat."""
-    step_x, step_y = step
-    at = places
-    if step != (1, 1):
-        size = (-(-places.shape[1] // step_x), -(-places.shape[0] // step_y))
-        at = np.asarray(cv2.resize(places, size, interpolation=cv2.INTER_AREA), np.float32)
-    # Sample i of a plane covers luma columns [i * step, (i + 1) * step).
-    across = (at[..., 0] + 0.5 - mouth.corner[0]) / step_x - 0.5
-    down = (at[..., 1] + 0.5 - mouth.corner[1]) / step_y - 0.5
-    plane = mouth.planes[number]
-    taken = cv2.remap(plane, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(taken, np.float32)
+class _Places:
+    """Where the samples of a region are taken from, for planes of any resolution."""
+
+    def __init__(self, places: Field, mouth: Mouth) -> None:
+        """places: in luma pixels of the mouth's frame."""
+        self._places, self._mouth = places, mouth
+        self._of_step: dict[tuple[int, int], tuple[Floats, Floats]] = {}
+
+    def taken(self, number: int, step: tuple[int, int]) -> Floats:
+        """Return samples of one of the mouth's planes; beyond its region its last ones repeat."""
+        if step not in self._of_step:
+            self._of_step[step] = self._at(step)
+        plane = self._mouth.planes[number]
+        taken = cv2.remap(plane, *self._of_step[step], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(taken, np.float32)
+
+    def _at(self, step: tuple[int, int]) -> tuple[Floats, Floats]:
+        (step_x, step_y), at = step, self._places
+        if step != (1, 1):
+            size = (-(-at.shape[1] // step_x), -(-at.shape[0] // step_y))
+            at = np.asarray(cv2.resize(at, size, interpolation=cv2.INTER_AREA), np.float32)
+        # Sample i of a plane covers luma columns [i * step, (i + 1) * step).
+        left, top = self._mouth.corner
+        return (at[..., 0] + np.float32(0.5 - left)) / np.float32(step_x) - np.float32(0.5), (
+            at[..., 1] + np.float32(0.5 - top)
+        ) / np.float32(step_y) - np.float32(0.5)
 
 
 def build_mask(pose: Pose, seen: Mesh, region: Rectangle) -> Floats:
@@ -191,9 +272,16 @@ def build_mask(pose: Pose, seen: Mesh, region: Rectangle) -> Floats:
     edge = [philtrum + across * side * unit + down * low * unit for side, low in BESIDE_NOSE]
     edge += [philtrum - across * side * unit + down * low * unit for side, low in reversed(BESIDE_NOSE)]
     polygon = np.vstack([outline[np.abs(along) < 0.93], edge]) - region[:2]
-    mask = np.zeros((region[3] - region[1], region[2] - region[0]), np.float32)
-    cv2.fillPoly(mask, [np.rint(polygon * 8).astype(np.int32)], 1.0, cv2.LINE_AA, 3)
-    soft = cv2.GaussianBlur(mask, (0, 0), SOFTNESS * unit)
+    size = region[2] - region[0], region[3] - region[1]
+    shrink = max(int(unit / MASK_PX), 1)
+    mask = np.zeros((-(-size[1] // shrink), -(-size[0] // shrink)), np.float32)
+    # Pixel i of the shrunk mask covers [i, i + 1) * shrink of the region.
+    at = (polygon + 0.5) / shrink - 0.5
+    cv2.fillPoly(mask, [np.rint(at * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+    soft = cv2.GaussianBlur(mask, (0, 0), SOFTNESS * unit / shrink)
+    if shrink > 1:
+        whole = (mask.shape[1] * shrink, mask.shape[0] * shrink)
+        soft = cv2.resize(soft, whole, interpolation=cv2.INTER_LINEAR)[: size[1], : size[0]]
     level = np.clip((soft - 0.06) / 0.88, 0, 1)
     level[[0, -1]] = 0
     level[:, [0, -1]] = 0
@@ -211,9 +299,10 @@ class _Ring:
         self, taken: Floats, old: Floats, step: tuple[int, int], full_scale: float, *, is_luma: bool
     ) -> Floats:
         """Return a plane's samples in the colours of the frame. Luma comes first: it tells where the ring is sound."""
-        smoothing = SMOOTHING * self._unit / step[0]
-        difference = _blurred(old, smoothing) - _blurred(taken, smoothing)
-        mask = _at(self._mask, old.shape)
+        shrink = max(int(self._unit / RING_PX / step[0]), 1)
+        size = (max(old.shape[1] // shrink, 1), max(old.shape[0] // shrink, 1))
+        difference = _blurred(_shrunk(old - taken, size), SMOOTHING * self._unit / step[0] / shrink)
+        mask = _shrunk(self._mask, size)
         ring = (mask > RING[0]) & (mask < RING[1])
         if not ring.any():
             return taken
@@ -222,12 +311,10 @@ class _Ring:
             off = (difference - usual) / (OUTLIER * full_scale)
             self._sureness = np.exp(-(off**2)).astype(np.float32)
         assert self._sureness is not None
-        weight = ring * _at(self._sureness, old.shape)
-        spreading = SPREADING * self._unit / step[0] / COARSE
-        size = (max(old.shape[1] // COARSE, 1), max(old.shape[0] // COARSE, 1))
-        weights = _blurred(_coarse(weight, size), spreading)
-        sums = _blurred(_coarse(difference * weight, size), spreading)
-        spread = (sums + 1e-3 * usual) / (weights + 1e-3)
+        weight = ring * _shrunk(self._sureness, size)
+        spreading = SPREADING * self._unit / step[0] / shrink
+        weights, sums = _blurred(weight, spreading), _blurred(difference * weight, spreading)
+        spread = ((sums + 1e-3 * usual) / (weights + 1e-3)).astype(np.float32)
         return taken + np.asarray(cv2.resize(spread, old.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
@@ -235,5 +322,5 @@ def _blurred(values: Floats, sigma: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(values, (0, 0), max(sigma, 0.3)), np.float32)
 
 
-def _coarse(values: NDArray[Any], size: tuple[int, int]) -> Floats:
-    return np.asarray(cv2.resize(np.asarray(values, np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+def _shrunk(values: Floats, size: tuple[int, int]) -> Floats:
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)

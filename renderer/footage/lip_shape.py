@@ -97,20 +97,6 @@ def measure(meshes: Mesh, reference: Points | None = None) -> Shapes:
     return np.stack([gap, distance(CORNERS), distance(OUTER), *low], axis=1).astype(np.float32)
 
 
-def steady(meshes: Mesh, reach: int = 2) -> Mesh:
-    """Return meshes smoothed in time, twice, each time by the mean of `reach` neighbours on either side.
-
-    (frames, points, 3). At the ends the window shrinks on both sides alike, so that nothing runs ahead.
-    """
-    smooth = np.asarray(meshes, np.float64)
-    for _ in range(2):
-        sums = np.concatenate([np.zeros_like(smooth[:1]), smooth.cumsum(axis=0)])
-        numbers = np.arange(len(smooth))
-        room = np.minimum(np.minimum(numbers, numbers[::-1]), reach)
-        smooth = (sums[numbers + room + 1] - sums[numbers - room]) / (2 * room + 1)[:, None, None]
-    return smooth.astype(np.float32)
-
-
 @dataclass(frozen=True, slots=True)
 class Normal:
     """How a person's mouth usually is: what shapes are normalised by."""

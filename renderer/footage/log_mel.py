@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import librosa
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 SAMPLE_RATE: Final = 16_000
@@ -30,26 +33,40 @@ COLUMNS_PER_SECOND: Final = SAMPLE_RATE // HOP
 BLOCK_COLUMNS: Final = 6000
 """Columns that are computed at a time."""
 
+Samples = NDArray[np.float32]
 Columns = NDArray[np.float32]
 """(columns, BANDS)."""
 
 
-def log_mel(samples: NDArray[np.float32]) -> Columns:
-    """Return the log-mel columns of mono sound at 16 kHz; column i is centred on sample 160 i.
+def log_mel(samples: Samples) -> Columns:
+    """Return the log-mel columns of mono sound at 16 kHz; column i is centred on sample 160 i."""
+    return _columns_of(lambda start, stop: samples[start:stop], len(samples))
 
-    Hours of sound take a minute's memory beside the samples, which may be mapped.
-    """
-    num_columns = len(samples) // HOP + 1
+
+def log_mel_of(path: Path) -> Columns:
+    """Return those of a mono WAV file at 16 kHz, whose samples are read block by block."""
+    with soundfile.SoundFile(path) as file:
+
+        def read(start: int, stop: int) -> Samples:
+            file.seek(min(start, file.frames))
+            samples: Samples = file.read(max(stop - start, 0), dtype="float32")
+            return samples
+
+        return _columns_of(read, file.frames)
+
+
+def _columns_of(read: Callable[[int, int], Samples], num_samples: int) -> Columns:
+    num_columns = num_samples // HOP + 1
     columns = np.empty((num_columns, BANDS), np.float32)
     for start in range(0, num_columns, BLOCK_COLUMNS):
         stop = min(start + BLOCK_COLUMNS, num_columns)
-        columns[start:stop] = _columns(samples, start, stop)
+        columns[start:stop] = _block(read, start, stop)
     return columns
 
 
-def _columns(samples: NDArray[np.float32], start: int, stop: int) -> Columns:
+def _block(read: Callable[[int, int], Samples], start: int, stop: int) -> Columns:
     first, last = start * HOP - FFT // 2, (stop - 1) * HOP + FFT // 2
-    heard = np.asarray(samples[max(first - 1, 0) : max(last, 0)], np.float32)
+    heard = np.asarray(read(max(first - 1, 0), max(last, 0)), np.float32)
     before = np.zeros(max(1 - first, 0), np.float32)  # silence stands in before the sound and after it
     after = np.zeros(last - first + 1 - len(before) - len(heard), np.float32)
     whole = np.concatenate([before, heard, after])
@@ -72,12 +89,18 @@ def normalised(columns: Columns) -> Columns:
 
     How loud the recording is plays no part.
     """
-    columns = np.maximum(columns, np.percentile(columns.mean(axis=1), 95) - RANGE)
+    columns = np.maximum(columns, _loudest(columns.mean(axis=1)) - RANGE)
     loudness = columns.mean(axis=1)
     heard = columns[loudness > np.percentile(loudness, QUIETEST_SHARE)]
     if not len(heard):
         return np.zeros_like(columns)
     return np.asarray((columns - heard.mean(axis=0)) / (heard.std() + 1e-3), np.float32)
+
+
+def _loudest(loudness: NDArray[np.float32]) -> float:
+    """Return how loud the loud columns of a track are; digital silence, which may be most of it, does not count."""
+    heard = loudness[loudness > np.log(LEAST_POWER) + 1]
+    return float(np.percentile(heard, 95)) if len(heard) else 0.0
 
 
 def is_silent(columns: Columns, places: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -86,7 +109,7 @@ def is_silent(columns: Columns, places: NDArray[np.floating]) -> NDArray[np.bool
     A pause between two sounds of a word is no silence: mouths do not close in it.
     """
     loudness = columns.mean(axis=1)
-    quiet = np.concatenate([[0], np.cumsum(loudness < np.percentile(loudness, 95) - QUIET)])
+    quiet = np.concatenate([[0], np.cumsum(loudness < _loudest(loudness) - QUIET)])
     at = np.rint(places).astype(np.int64)
     first, stop = (np.clip(at + side, 0, len(columns)) for side in (-SILENT_COLUMNS, SILENT_COLUMNS + 1))
     return np.asarray(quiet[stop] - quiet[first] == stop - first)

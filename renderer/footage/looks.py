@@ -1,4 +1,4 @@
-"""What a mouth looks like, in numbers: the inside of the lips for jumps, and the light around them."""
+"""What the inside of the lips looks like, in numbers: whether one mouth may follow another."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ STEP: Final = 4
 """Pixels of the aligned mouth that one number stands for."""
 COMPONENTS: Final = 12
 """Of a principal component analysis over the footage: the rest is noise."""
-LIGHT_PLACES: Final = ((-0.61, -0.17), (0.61, -0.17), (-0.61, 0.17), (0.61, 0.17), (0.0, -0.33))
-"""Cheeks and upper lip, from the middle of the lips, in eye distances."""
-LIGHT_SIZE: Final = 0.2
-"""Side of the squares whose mean brightness is taken there."""
-
 Floats = NDArray[np.float32]
 
 
@@ -56,22 +51,15 @@ def _scaled(affine: Affine, corner: NDArray[np.float64], pixel: float) -> Affine
     return np.column_stack([linear, affine @ (*(corner + pixel / 2), 1.0)])
 
 
-def look(picture: Pixels, mesh: Mesh, reference: Points) -> tuple[Floats, Floats]:
-    """Return what a mouth looks like, (CROP / STEP * 3,), and the light around it, (places * 3,) in 8-bit levels.
+def look(picture: Pixels, mesh: Mesh, reference: Points) -> Floats:
+    """Return what a mouth looks like, (CROP / STEP * 3,): with mean 0 in each colour and spread 1, whatever the light.
 
-    picture: BGR; mesh: in its pixels. The look has mean 0 in each colour and spread 1, so that light plays no part.
+    picture: BGR; mesh: in its pixels.
     """
-    affine, middle = aligned(mesh, reference), mouth_middle(reference)
     seen = sample(picture, mouth_map(mesh, reference), CROP)
     soft = cv2.GaussianBlur(seen, (0, 0), STEP / 2)[STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float32)
     soft -= soft.mean(axis=(0, 1))
-    light = [
-        sample(picture, _scaled(affine, middle + np.array(place) - LIGHT_SIZE / 2, LIGHT_SIZE / 4), (4, 4)).mean(
-            axis=(0, 1)
-        )
-        for place in LIGHT_PLACES
-    ]
-    return (soft / max(float(soft.std()), 1e-3)).ravel(), np.concatenate(light).astype(np.float32)
+    return np.asarray((soft / max(float(soft.std()), 1e-3)).ravel(), np.float32)
 
 
 def principal(looks: Floats) -> Floats:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from base.errors import UnsupportedCheckpoint
 from renderer.footage.lip_shape import SHAPES, Shapes
-from renderer.footage.log_mel import BANDS, COLUMNS_PER_SECOND, Columns, between_columns, normalised
+from renderer.footage.log_mel import BANDS, BLOCK_COLUMNS, COLUMNS_PER_SECOND, Columns, between_columns, normalised
 from renderer.weight_files import open_weights
 
 REACH_COLUMNS: Final = 60
@@ -66,7 +66,22 @@ def hear(network: SoundShapeNetwork, columns: Columns, seconds: Sequence[Fractio
 
     columns: of the track, as log_mel gives them. seconds: from its first sample on.
     """
-    with torch.inference_mode():
-        shapes: Tensor = network(torch.from_numpy(normalised(columns)).T[None])
     places = np.array([float(second) for second in seconds]) * COLUMNS_PER_SECOND
-    return between_columns(shapes[0].T.numpy(), places)
+    return between_columns(hear_columns(network, columns), places)
+
+
+def hear_columns(network: SoundShapeNetwork, columns: Columns) -> Shapes:
+    """Return the shapes (columns, len(SHAPES)) that are heard in a whole track, at each of its columns.
+
+    The network sees BLOCK_COLUMNS at a time and what they depend on, so its memory does not grow with the track.
+    """
+    heard = normalised(columns)
+    shapes = np.empty((len(heard), len(SHAPES)), np.float32)
+    for start in range(0, len(heard), BLOCK_COLUMNS):
+        stop = min(start + BLOCK_COLUMNS, len(heard))
+        first = max(start - REACH_COLUMNS, 0)
+        block = np.ascontiguousarray(heard[first : stop + REACH_COLUMNS].T)[None]
+        with torch.inference_mode():
+            told: Tensor = network(torch.from_numpy(block))
+        shapes[start:stop] = told[0].T.numpy()[start - first : stop - first]
+    return shapes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.affine import Affine
-from media.faces import FaceBox
+from media.faces import Face, FaceBox
 from media.mesh import EYE_CORNERS, Mesh, group
 
 MESH_PX: Final = 128
@@ -48,6 +48,16 @@ def square_of_mesh(mesh: Mesh) -> Affine:
     return square(level.T @ ((low + high) / 2), ROOM * float((high - low).max()), angle)
 
 
+def box_of_mesh(mesh: Mesh) -> FaceBox:
+    """Return about the box that a detector gives of a face whose mesh is known, the head's tilt left out."""
+    outline = np.asarray(mesh[_OUTLINE, :2], np.float64)
+    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
+    height = max(bottom - top, right - left) * ROOM / BOX_ROOM
+    x, y = (left + right) / 2, (top + bottom) / 2 - BOX_LOWER * height
+    width = right - left
+    return FaceBox(float(x - width / 2), float(y - height / 2), float(x + width / 2), float(y + height / 2))
+
+
 def square_of_landmarks(landmarks: NDArray[np.floating]) -> Affine:
     """Return the square around a face whose eyes, nose and mouth are known: (5, 2) as detectors order them."""
     # The similarity that brings LANDMARK_PLACES nearest to the landmarks, in complex numbers.
@@ -65,3 +75,8 @@ def square_of_box(box: FaceBox, roll_degrees: float = 0.0) -> Affine:
     down = np.array([-np.sin(angle), np.cos(angle)]) * BOX_LOWER * box.height
     centre = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
     return square(centre + down, BOX_ROOM * box.height, angle)
+
+
+def square_of_face(face: Face) -> Affine:
+    """Return the square around a detected face, by its landmarks if it has any."""
+    return square_of_landmarks(np.array(face.landmarks)) if face.landmarks else square_of_box(face.box)

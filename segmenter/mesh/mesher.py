@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Protocol
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 
 from base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.affine import Affine, sample_shrunk, shifted
-from media.mesh import NUM_POINTS, Mesh
+from media.faces import FaceView
+from media.mesh import NUM_LIGHTS, NUM_POINTS, FoundMesh, head_pose, light_around
 from media.orientation import Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
 from segmenter.mesh.crop import MESH_PX, square_of_mesh
@@ -24,16 +24,6 @@ NUM_DOUBTS: Final = 3
 
 Faces = NDArray[np.float32]
 """(faces, 3, MESH_PX, MESH_PX) BGR in [0, 1]."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundMesh:
-    """A face's mesh, and how sure it is."""
-
-    mesh: Mesh
-    """(NUM_POINTS, 3), in pixels of the upright picture."""
-    doubts: tuple[float, float, float]
-    """How far lips, jaw and all points are likely off on average, as shares of the eye distance."""
 
 
 class MeshModel(Protocol):
@@ -99,6 +89,19 @@ class FaceMesher:
         for _ in range(passes - 1):
             found = self._look(frame, square_of_mesh(found.mesh))
         return found
+
+    def view(self, frame: VideoFrame, square: Affine, *, passes: int) -> FaceView:
+        """Return how the head in a square is held and lit, to a few digits; square, passes: as of find."""
+        found = self.find(frame, square, passes=passes)
+        region, corner = self._region(frame, square_of_mesh(found.mesh))
+        light = (
+            light_around(region, found.mesh - np.array([*corner, 0], np.float32))
+            if region is not None
+            else np.zeros(NUM_LIGHTS)
+        )
+        yaw, pitch, roll, size = map(float, head_pose(found.mesh))
+        pose = (round(yaw, 2), round(pitch, 2), round(roll, 2), round(size, 4))
+        return FaceView(pose, tuple(round(float(level), 1) for level in light), round(found.doubts[0], 4))
 
     def _look(self, frame: VideoFrame, square: Affine) -> FoundMesh:
         region, corner = self._region(frame, square)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from media.clips import FaceSpan, Gap, Kind, Span, in_time_order
+from media.clips import DRAWN, FaceSpan, Gap, Kind, Method, MouthSource, Span, in_time_order
 from media.intervals import Interval, complement, merge
 from segmenter.people.identities import SAME_PLACE, Identities, Shot
 from segmenter.people.targets import ByPlace, ChosenPeople, Everyone, joined
@@ -36,29 +36,43 @@ class SpanRow:
     """Whose face; None: whatever segmenter.target means, or else a face chosen by its position."""
     kind: Kind
     reason: str
+    """Why nothing is rendered, or why a face's mouths are not from footage."""
+    method: Method | None = None
+    """Where the face's mouths come from; None: as the job says, and for rows without a face."""
 
 
 def to_rows(spans: Sequence[Span]) -> list[SpanRow]:
     """Return spans as rows, in order. Faces of unidentified people that overlap become one row."""
     unknown = [span for span in spans if isinstance(span, FaceSpan) and span.person is None]
     known = [span for span in spans if isinstance(span, Gap) or span.person is not None]
-    rows = [(span.start_frame, span.stop_frame, span.person, span.kind, span.reason) for span in known]
-    rows += [(start, stop, None, FaceSpan.kind, "") for start, stop in _joined_overlaps(unknown)]
-    return [
-        SpanRow(line, *row)
-        for line, row in enumerate(sorted(rows, key=lambda row: (row[0], row[2] or 0, row[1])), start=2)
-    ]
+    rows = [SpanRow(0, *_frames(span), span.person, span.kind, _reason_of(span), _method_of(span)) for span in known]
+    rows += _joined_overlaps(unknown)
+    ordered = sorted(rows, key=lambda row: (row.start_frame, row.person or 0, row.stop_frame))
+    return [replace(row, line=line) for line, row in enumerate(ordered, start=2)]
 
 
-def _joined_overlaps(spans: Sequence[Span]) -> list[Interval]:
-    """Return the frames of spans; those that overlap as one interval, those that only touch as two."""
-    out: list[Interval] = []
-    for span in sorted(spans, key=lambda span: (span.start_frame, span.stop_frame)):
-        if out and span.start_frame < out[-1][1]:
-            out[-1] = out[-1][0], max(out[-1][1], span.stop_frame)
+def _joined_overlaps(spans: Sequence[FaceSpan]) -> list[SpanRow]:
+    """Return the rows of unidentified faces; those that overlap as one, those that only touch as two."""
+    rows: list[SpanRow] = []
+    for span in sorted(spans, key=_frames):
+        if rows and span.start_frame < rows[-1].stop_frame:
+            method = rows[-1].method if rows[-1].method == _method_of(span) else None
+            rows[-1] = replace(rows[-1], stop_frame=max(rows[-1].stop_frame, span.stop_frame), method=method)
         else:
-            out.append((span.start_frame, span.stop_frame))
-    return out
+            rows.append(SpanRow(0, *_frames(span), None, span.kind, _reason_of(span), _method_of(span)))
+    return rows
+
+
+def _frames(span: Span) -> Interval:
+    return span.start_frame, span.stop_frame
+
+
+def _reason_of(span: Span) -> str:
+    return span.source.reason if isinstance(span, FaceSpan) else span.reason
+
+
+def _method_of(span: Span) -> Method | None:
+    return span.source.method if isinstance(span, FaceSpan) and span.source != DRAWN else None
 
 
 def from_rows(
@@ -103,7 +117,11 @@ class _ShotRows:
             if row.start_frame < shot.stop and shot.start < row.stop_frame
         ]
         faces = _each_once(
-            replace(span, person=row.person if row.person is not None else span.person)
+            replace(
+                span,
+                person=row.person if row.person is not None else span.person,
+                source=MouthSource(row.method, row.reason, is_asked=True) if row.method else span.source,
+            )
             for row in cut_rows
             if row.kind == FaceSpan.kind
             for span in self._faces_of(row)

@@ -75,6 +75,7 @@ def setup(source, made):
         driving=("anna.wav", "ben.wav"),
         renderer=RendererConfig(device="cpu"),
         coding=choose_coding(source.video, crf=18, preset="fast"),
+        banks=(),
         num_threads=1,
         drawing_threads=None,
     )

@@ -8,9 +8,11 @@ import pytest
 from av import VideoFrame
 
 from base.errors import WorkspaceError
+from media.mesh import FoundMesh
 from media.orientation import ORIENTATIONS, UPRIGHT
-from media.picture import plane_views
-from renderer.footage.bank import Bank, BankWriter
+from media.picture import PictureConverter, plane_views
+from renderer.footage.bank import Bank
+from renderer.footage.bank_writer import BankWriter, MouthCutter
 from renderer.footage.draw import Part, Pose, draw
 from renderer.footage.lip_shape import upright
 from tests.support.heads import picture, seen, talking
@@ -30,12 +32,14 @@ def mesh_at(number):
 def write_bank(path, numbers, *, orientation=UPRIGHT, pixel_format="yuv420p", spoil=None):
     """Write a bank of some frames. spoil: changes (pixels, doubts) of a frame by its number."""
     _, reference = upright(np.stack([mesh_at(number) for number in numbers]))
-    with BankWriter(path, orientation, reference) as writer:
+    cutter = MouthCutter(PictureConverter(orientation), reference)
+    with BankWriter(path, reference) as writer:
         for number in numbers:
             pixels, doubts = picture(mesh_at(number)), SURE
             if spoil:
                 pixels, doubts = spoil(number, pixels, doubts)
-            writer.add(number, stored_frame(pixels, orientation, pixel_format), mesh_at(number), doubts)
+            frame = stored_frame(pixels, orientation, pixel_format)
+            writer.add(cutter.cut(number, frame, FoundMesh(mesh_at(number), doubts)))
         writer.finish()
     return path
 
@@ -45,7 +49,7 @@ def test_mouths_come_out_as_they_went_in(tmp_path, pixel_format):
     numbers = [*range(20), *range(30, 40)]
     with Bank(write_bank(tmp_path / "bank", numbers, pixel_format=pixel_format)) as bank:
         assert (len(bank), bank.num_seen) == (30, 30)
-        candidates = bank.candidates()
+        candidates = bank.candidates
         assert candidates.frames.tolist() == numbers
         assert np.flatnonzero(~candidates.follows).tolist() == [0, 20]
         assert np.corrcoef(candidates.shapes[:, 0], OPENINGS[numbers])[0, 1] > 0.99
@@ -93,7 +97,7 @@ def test_mouths_that_are_blurred_dark_or_unsure_are_left_out(tmp_path):
         return pixels, doubts
 
     with Bank(write_bank(tmp_path / "bank", range(12), spoil=spoil)) as bank:
-        assert bank.candidates().frames.tolist() == [0, 1, 2, 3, 4, 8, 9, 10, 11]
+        assert bank.candidates.frames.tolist() == [0, 1, 2, 3, 4, 8, 9, 10, 11]
         assert bank.num_seen == 12
 
 
@@ -105,20 +109,17 @@ def test_too_little_footage_says_why(tmp_path):
     with Bank(write_bank(tmp_path / "still", still * 6)) as bank:
         assert bank.shortcoming(25.0).startswith(("only", "the speaker hardly opens"))
         assert "hardly opens" in bank.shortcoming(5.0)
-    with BankWriter(tmp_path / "none", UPRIGHT, upright(mesh_at(0)[None])[1]) as writer:
+    with BankWriter(tmp_path / "none", upright(mesh_at(0)[None])[1]) as writer:
         writer.finish()
     with Bank(tmp_path / "none") as bank:
         assert len(bank) == 0
         assert "only 0.0 s" in bank.shortcoming(25.0)
 
 
-def test_a_face_beyond_the_picture_is_no_mouth(tmp_path):
-    with BankWriter(tmp_path / "bank", UPRIGHT, upright(mesh_at(0)[None])[1]) as writer:
-        beyond = mesh_at(0) + np.array([900, 0, 0], np.float32)
-        writer.add(0, stored_frame(picture(mesh_at(0))), beyond, SURE)
-        writer.finish()
-    with Bank(tmp_path / "bank") as bank:
-        assert len(bank) == 0
+def test_a_face_beyond_the_picture_is_no_mouth():
+    cutter = MouthCutter(PictureConverter(UPRIGHT), upright(mesh_at(0)[None])[1])
+    beyond = mesh_at(0) + np.array([900, 0, 0], np.float32)
+    assert cutter.cut(0, stored_frame(picture(mesh_at(0))), FoundMesh(beyond, SURE)) is None
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"", lambda data: data[:-8] + b"nothing\n"])

@@ -50,9 +50,10 @@ def test_a_frames_own_mouth_leaves_it_as_it_is(pixel_format):
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_only_what_the_mask_covers_changes(pixel_format):
-    target, source = seen(HEAD, yaw=-6), seen(talking(0.2), yaw=5)
-    before, after, region = drawn(target, [Part(mouth_of(source, pixel_format))], pixel_format)
+def test_where_the_jaw_stays_only_what_the_mask_covers_changes(pixel_format):
+    target, source = seen(HEAD, yaw=-6), seen(HEAD, yaw=5)
+    part = Part(mouth_of(source, pixel_format, colour=(100, 130, 180)))
+    before, after, region = drawn(target, [part], pixel_format)
     mask = build_mask(Pose(target, target), turned_into(source, source, target), region)
     for old, new in zip(before, after, strict=True):
         whole = np.zeros(before[0].shape, np.float32)
@@ -60,6 +61,47 @@ def test_only_what_the_mask_covers_changes(pixel_format):
         covered = cv2.resize(whole, old.shape[::-1], interpolation=cv2.INTER_AREA) > 0
         assert np.array_equal(new[~covered], old[~covered])
     assert not np.array_equal(before[0], after[0])
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_nothing_changes_beyond_the_region_nor_above_the_nose(pixel_format):
+    target, source = seen(HEAD, yaw=-6), seen(talking(0.2), yaw=5)
+    before, after, region = drawn(target, [Part(mouth_of(source, pixel_format))], pixel_format)
+    above = int(target[points_at((4,))[0], 1])
+    for old, new in zip(before, after, strict=True):
+        step_x, step_y = (320 // side for side in old.shape[::-1])
+        left, top, right, bottom = region
+        outside = np.ones(old.shape, bool)
+        outside[max(top, above) // step_y : -(-bottom // step_y), left // step_x : -(-right // step_x)] = False
+        assert np.array_equal(new[outside], old[outside])
+    assert not np.array_equal(before[0], after[0])
+
+
+@pytest.mark.parametrize(("own", "new"), [(0.3, 0.0), (0.0, 0.3)])
+def test_the_frames_own_jaw_moves_along(own, new):
+    """A line drawn along the frame's own jaw is seen where the new jaw is, and nowhere else."""
+    target, source = seen(talking(own)), seen(talking(new))
+    chin = points_at((152,))[0]
+
+    def luma(mesh):
+        # A dark neck makes the jaw an edge.
+        jaw = cv2.convexHull(mesh[:, :2].astype(np.float32))
+        plane = np.full((320, 320), 60, np.uint8)
+        cv2.fillPoly(plane, [np.rint(jaw).astype(np.int32)], 180)
+        return plane
+
+    def edge_at(plane):
+        column = plane[:, round(float(target[chin, 0]))].astype(int)
+        steps = np.flatnonzero(np.abs(np.diff(column)) > 30)
+        return steps[steps > 160]
+
+    plane = luma(target)
+    mouth = Mouth((luma(source),), (0, 0), source, source)
+    draw([plane], Pose(target, target), [Part(mouth)], full_scale=255)
+    edges = edge_at(plane)
+    assert len(edges) > 0
+    assert np.ptp(edges) <= 3, "one jaw, not two"
+    assert abs(edges.mean() - float(source[chin, 1])) <= 4
 
 
 @pytest.mark.parametrize("pose", [{}, {"yaw": 12}, {"roll": 10, "middle": (150, 120)}, {"unit": 70}])
@@ -93,7 +135,11 @@ def test_two_mouths_are_mixed_by_their_weights():
         drawn(target, parts)[1][0].astype(int)
         for parts in ([Part(shut)], [Part(shut, 0.5), Part(open_, 0.5)], [Part(open_)])
     ]
-    assert np.abs(results[1] - (results[0] + results[2]) / 2).max() <= 1
+    inside = seen(talking(0.1))[points_at((14, 87, 317)), :2].round().astype(int)
+    for x, y in inside:
+        low, mixed, high = sorted(result[y - 2 : y + 3, x - 2 : x + 3].mean() for result in results)
+        assert mixed == pytest.approx((low + high) / 2, abs=12)
+        assert high - low > 40
 
 
 def test_led_lips_are_seen_where_they_are_led():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from renderer.footage.lip_shape import SHAPES, Normal, measure, steady, upright
+from media.mesh import steady
+from renderer.footage.lip_shape import SHAPES, Normal, measure, upright
 from tests.support.heads import seen, talking
 
 OPENINGS = np.concatenate([np.linspace(0, 0.25, 12), np.linspace(0.25, 0.05, 8)])

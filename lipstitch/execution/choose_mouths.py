@@ -1,0 +1,158 @@
+"""Which mouth of the footage is shown in which frame of an output: chosen as a whole, before its clips are cut."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base.content import content_key
+from lipstitch.footage.read import Footage, frame_rate
+from lipstitch.footage.subjects import views_of
+from lipstitch.plan.plan import Plan
+from lipstitch.source.scan import Scanned
+from lipstitch.workspace import Workspace
+from media.clips import Clip, FaceSpan
+from media.intervals import Interval
+from renderer.checkpoints import hash_file
+from renderer.footage.bank import Bank
+from renderer.footage.choice import Wanted, choose
+from renderer.footage.lips import WAY_MARGIN, Way
+from renderer.footage.log_mel import COLUMNS_PER_SECOND, between_columns, is_silent, log_mel_of
+from renderer.footage.sound_shape import hear_columns, load_sound_shape
+
+CHOICE_VERSION = 1
+"""Raised when the same sound and footage give another choice than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class MouthChoice:
+    """Which mouths an output shows."""
+
+    ways: tuple[tuple[FaceSpan, Way], ...] = ()
+    """For each stretch of a face that footage is shown in."""
+
+    def of_clip(self, clip: Clip) -> tuple[tuple[Way, ...], ...]:
+        """Return for each face of a clip what it shows there, with a margin on either side."""
+        interval = clip.start_frame - WAY_MARGIN, clip.stop_frame + WAY_MARGIN
+        return tuple(
+            tuple(
+                part for span, way in self.ways if _is_part(face, span, clip) and (part := way.within(*interval)).mouths
+            )
+            for face in clip.faces
+        )
+
+
+def _is_part(face: FaceSpan, span: FaceSpan, clip: Clip) -> bool:
+    """Tell whether a clip's face, whose path is shortened, is that of a span."""
+    same = (face.start_frame, face.stop_frame, face.person) == (span.start_frame, span.stop_frame, span.person)
+    if not (same and face.drive_index == span.drive_index and face.source == span.source):
+        return False
+    inside = min(max(clip.source_frames[0], face.start_frame), face.stop_frame - 1)
+    return face.path.box_at(inside) == span.path.box_at(inside)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch:
+    """Consecutive output frames in which one face shows footage."""
+
+    span: FaceSpan
+    frames: Interval
+    bank: int
+    source_frames: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    """Of each frame, in the driving sound."""
+    pose: NDArray[np.float64]
+    light: NDArray[np.float64]
+
+    def key(self, bank_hash: str, driving: Path) -> list[Any]:
+        """Return what the choice depends on."""
+        digest = hashlib.blake2b(digest_size=12)
+        for values in (self.source_frames, self.seconds, self.pose, self.light):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return [self.frames, bank_hash, driving.stem, digest.hexdigest()]
+
+
+def choose_mouths(
+    plan: Plan, scanned: Scanned, driving: Sequence[Path], weights: Path | None, workspace: Workspace
+) -> MouthChoice:
+    """Return which mouths an output shows; what an earlier run chose is reused.
+
+    driving: the sound of each voice. weights: of the network that hears shapes; None where no mouth is from footage.
+    """
+    footage = plan.mouths.footage
+    stretches = [*_stretches(plan, scanned)]
+    if not stretches or weights is None:
+        return MouthChoice()
+    silence = plan.mouths.silence != "render"
+    parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
+    path = workspace.path("choice", content_key(CHOICE_VERSION, parts, silence, hash_file(weights)), ".json")
+    chosen: list[list[int]] | None = workspace.load(path)
+    if chosen is None:
+        chosen = [[]] * len(stretches)
+        for number, way in _chosen(stretches, footage, driving, weights, frame_rate(scanned.source), silence=silence):
+            chosen[number] = way
+        workspace.store(path, chosen)
+    return MouthChoice(
+        tuple(
+            (each.span, Way(each.bank, each.frames[0], tuple(way))) for each, way in zip(stretches, chosen, strict=True)
+        )
+    )
+
+
+def _stretches(plan: Plan, scanned: Scanned) -> Iterator[_Stretch]:
+    spec = plan.spec
+    source_of = np.concatenate(
+        [np.asarray(run.source_frames(run.start_frame, run.stop_frame), np.int64) for run in spec.timeline.runs]
+    )
+    for (start, stop), span in plan.shown:
+        number = plan.mouths.footage.number_of(span)
+        if span.source.method != "footage" or number is None:
+            continue
+        frames = source_of[start:stop]
+        pose, light = views_of(span, scanned.scan).at(frames)
+        seconds = np.array([float(spec.drive_seconds(frame)) for frame in range(start, stop)])
+        yield _Stretch(span, (start, stop), number, frames, seconds, pose, light)
+
+
+def _chosen(
+    stretches: Sequence[_Stretch],
+    footage: Footage,
+    driving: Sequence[Path],
+    weights: Path,
+    rate: float,
+    *,
+    silence: bool,
+) -> Iterator[tuple[int, list[int]]]:
+    """Yield the number of each stretch with the mouths that it shows; voice after voice, so that one sound is held."""
+    network = load_sound_shape(weights)
+    with ExitStack() as stack:
+        banks = {each.bank: stack.enter_context(Bank(_path(footage, each.bank))) for each in stretches}
+        for voice in sorted({each.span.drive_index for each in stretches}):
+            columns = log_mel_of(driving[voice])
+            told = hear_columns(network, columns)
+            for number, each in enumerate(stretches):
+                if each.span.drive_index != voice:
+                    continue
+                places = each.seconds * COLUMNS_PER_SECOND
+                wanted = Wanted(
+                    shapes=between_columns(told, places),
+                    silent=is_silent(columns, places) if silence else np.zeros(len(places), np.bool_),
+                    pose=each.pose.astype(np.float32),
+                    light=each.light.astype(np.float32),
+                    frames=each.source_frames,
+                    frame_rate=rate,
+                )
+                yield number, choose(wanted, banks[each.bank].candidates).tolist()
+
+
+def _path(footage: Footage, number: int) -> Path:
+    path = footage.banks[number].path
+    assert path is not None
+    return path

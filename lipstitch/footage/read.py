@@ -1,0 +1,209 @@
+"""Read the mouths of everyone who gets new ones from their own footage; what an earlier run read is reused."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from base.content import content_key
+from base.files import atomic_file
+from base.machine import num_cores
+from lipstitch.footage.neighbours import Neighbourhood, frames_near
+from lipstitch.footage.subjects import MOST_SECONDS, Stretch, Subject, choose_stretches, find_subjects
+from lipstitch.job_file.config import JobConfig
+from lipstitch.progress import Reporter, Timings, stage
+from lipstitch.source.scan import Scanned, scan_source
+from lipstitch.source.weights import FaceFinder
+from lipstitch.workspace import Workspace
+from media.clips import FaceSpan, Span
+from media.identity import EmbedderSettings
+from media.intervals import Interval, intersect
+from media.mesh import FoundMesh
+from media.picture import PictureConverter, VideoFrame, bytes_per_pixel
+from media.reader import FrameReader
+from media.source_video import SourceVideo
+from renderer.checkpoints import hash_file
+from renderer.footage.bank import LEAST_SECONDS, Bank
+from renderer.footage.bank_writer import BankWriter, CutMouth, MouthCutter
+from renderer.footage.lip_shape import Points, upright
+from segmenter.mesh.mesher import FaceMesher
+from segmenter.mesh.tracker import follow
+from segmenter.people.identities import Identities
+from segmenter.scan import Scan
+from segmenter.spans.presence import SpanRule
+
+BANK_VERSION = 1
+"""Raised when the same frames give other mouths than before."""
+MOST_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectBank:
+    """The mouths of one subject."""
+
+    subject: Subject
+    path: Path | None
+    """The bank; None where there is too little footage to read any."""
+    hash: str
+    seconds: float
+    """Of usable mouths."""
+    shortcoming: str
+    """Why they are not enough; empty if they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """The banks of a job."""
+
+    banks: tuple[SubjectBank, ...] = ()
+
+    def number_of(self, span: FaceSpan) -> int | None:
+        """Return which bank holds the mouths of a span's face; None if no footage of it was read."""
+        return next((number for number, bank in enumerate(self.banks) if bank.subject.holds(span)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class FootageReader:
+    """Reads the footage of a job."""
+
+    config: JobConfig
+    scanned: Scanned
+    workspace: Workspace
+    reporter: Reporter
+    timings: Timings
+
+    def read(
+        self,
+        identities: Identities,
+        spans: Sequence[Span],
+        shown: Sequence[Interval],
+        driven: Sequence[Interval],
+        rule: SpanRule,
+    ) -> Footage:
+        """Return the banks of everyone who is seen in driven frames; nothing is read where no mesh is at hand.
+
+        Where those that the job shows are too few, frames near them are looked at, too; see neighbours. spans, shown,
+        driven: in frames of the source.
+        """
+        if self.scanned.finder.mesh is None:
+            return Footage()
+        subjects = [
+            subject
+            for subject in find_subjects(spans, identities)
+            if intersect(driven, [(span.start_frame, span.stop_frame) for span in subject.spans])
+        ]
+        scan = self.scanned.scan
+        near = frames_near(shown, self.scanned.source.table)
+        if near and any(subject.num_frames < MOST_SECONDS * frame_rate(self.scanned.source) for subject in subjects):
+            around = self._look_around(shown, near)
+            subjects, scan = [around.widened(subject, rule) for subject in subjects], around.scan
+        return Footage(tuple(self._bank_of(subject, scan) for subject in subjects))
+
+    def _look_around(self, shown: Sequence[Interval], near: Sequence[Interval]) -> Neighbourhood:
+        source, finder = self.scanned.source, self.scanned.finder
+        scan = scan_source(self.config, source, finder, near, self.workspace, self.reporter, self.timings)
+        settings = finder.embedder_settings or EmbedderSettings()
+        return Neighbourhood.of(self.scanned.scan, scan, shown, source.table, settings)
+
+    def _bank_of(self, subject: Subject, scan: Scan) -> SubjectBank:
+        source, finder, workspace = self.scanned.source, self.scanned.finder, self.workspace
+        rate = frame_rate(source)
+        seconds = subject.num_frames / rate
+        if seconds < LEAST_SECONDS:
+            return SubjectBank(subject, None, "", seconds, f"only {seconds:.1f} s of footage")
+        assert finder.mesh is not None
+        pixel_bytes = bytes_per_pixel(source.video.pixel_format)
+        stretches = choose_stretches(subject, scan, source.table, pixel_bytes)
+        where = [(stretch.frames, stretch.path) for stretch in stretches]
+        key = content_key(BANK_VERSION, source.fingerprint, where, hash_file(finder.mesh))
+        path = workspace.path("bank", key, ".bank")
+        if workspace.sealed(path) is None:
+            with self.timings.measure("footage"), atomic_file(path) as partial:
+                _write_bank(partial, stretches, source, finder, self.reporter)
+            workspace.seal(path, {})
+        with Bank(path) as bank:
+            return SubjectBank(subject, path, path.stem, len(bank) / rate, bank.shortcoming(rate))
+
+
+def frame_rate(source: SourceVideo) -> float:
+    """Return the mean number of frames a second."""
+    return len(source.table) / float(source.table.seconds(len(source.table)))
+
+
+def _write_bank(
+    path: Path, stretches: Sequence[Stretch], source: SourceVideo, finder: FaceFinder, reporter: Reporter
+) -> None:
+    num_frames = sum(stretch.frames[1] - stretch.frames[0] for stretch in stretches)
+    with ExitStack() as readers, stage(reporter, "footage", num_frames, "frames"):
+        eyes = _Eyes(source, finder, readers)
+        meshes = np.stack([found.mesh for _, _, found in eyes.look(stretches[len(stretches) // 2])])
+        _, reference = upright(meshes)
+        done = 0
+        with BankWriter(path, reference) as writer:
+            for stretch, mouths in zip(stretches, _side_by_side(eyes, stretches, reference), strict=True):
+                for mouth in mouths:
+                    writer.add(mouth)
+                done += stretch.frames[1] - stretch.frames[0]
+                reporter.advance(done)
+            writer.finish()
+
+
+class _Eyes:
+    """What the threads that read footage look with: each has a decoder and a mesh network of its own."""
+
+    def __init__(self, source: SourceVideo, finder: FaceFinder, readers: ExitStack) -> None:
+        """readers: closes the decoders."""
+        self._source, self._finder, self._readers = source, finder, readers
+        self._own = threading.local()
+        self._lock = threading.Lock()
+
+    @property
+    def converter(self) -> PictureConverter:
+        """Return the calling thread's converter."""
+        return self._parts()[2]
+
+    def look(self, stretch: Stretch) -> Iterator[tuple[int, VideoFrame, FoundMesh]]:
+        """Yield the frames of a stretch with the mesh of its face."""
+        reader, mesher, _ = self._parts()
+        return follow(reader.read(range(*stretch.frames)), stretch.path, mesher)
+
+    def cut(self, stretch: Stretch, reference: Points) -> list[CutMouth]:
+        """Return the mouths of a stretch."""
+        cutter = MouthCutter(self.converter, reference)
+        mouths = (cutter.cut(*each) for each in self.look(stretch))
+        return [mouth for mouth in mouths if mouth is not None]
+
+    def _parts(self) -> tuple[FrameReader, FaceMesher, PictureConverter]:
+        parts: tuple[FrameReader, FaceMesher, PictureConverter] | None = getattr(self._own, "parts", None)
+        if parts is None:
+            converter = PictureConverter(self._source.video.orientation)
+            mesher = self._finder.build_mesher(converter)
+            assert mesher is not None
+            with self._lock:
+                reader = self._readers.enter_context(FrameReader(self._source, num_threads=1))
+            parts = self._own.parts = reader, mesher, converter
+        return parts
+
+
+def _side_by_side(eyes: _Eyes, stretches: Sequence[Stretch], reference: Points) -> Iterator[list[CutMouth]]:
+    """Yield the mouths of each stretch in order; some stretches are read at a time, and no more are held."""
+    num_threads = min(num_cores(), MOST_THREADS, len(stretches))
+    waiting = iter(stretches)
+    with ThreadPoolExecutor(num_threads, "footage") as pool:
+        running: deque[Future[list[CutMouth]]] = deque(
+            pool.submit(eyes.cut, stretch, reference) for stretch in islice(waiting, num_threads + 1)
+        )
+        try:
+            while running:
+                yield running.popleft().result()
+                running.extend(pool.submit(eyes.cut, stretch, reference) for stretch in islice(waiting, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,81 @@
+"""The mouths of one clip from footage: what each frame shows of a way, drawn into the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from media.clips import TrackedMesh
+from media.orientation import Orientation, Rectangle
+from media.picture import VideoFrame, largest_sample, plane_views
+from renderer.footage.bank import Bank
+from renderer.footage.draw import Part, Pose, draw, led_in_frame
+from renderer.footage.transitions import LED_FRAMES, Shown, smooth_transitions
+
+WAY_MARGIN: Final = 2 * LED_FRAMES + 1
+"""Frames on either side of a frame that what it shows depends on: lips are led over LED_FRAMES around a jump, and how
+far depends on whether another jump comes within as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Which mouth of a bank is shown in each of consecutive frames."""
+
+    bank: int
+    """Number of the bank among those of the job."""
+    start_frame: int
+    """As an index of the output."""
+    mouths: tuple[int, ...]
+
+    def within(self, start: int, stop: int) -> Way:
+        """Return the part of the way in frames [start, stop); it may be empty."""
+        first = max(start - self.start_frame, 0)
+        return replace(
+            self, start_frame=self.start_frame + first, mouths=self.mouths[first : max(stop - self.start_frame, 0)]
+        )
+
+
+class FootageLips:
+    """Draws mouths of banks into the frames of one video."""
+
+    def __init__(self, banks: Sequence[Bank | None], orientation: Orientation) -> None:
+        """banks: as ways number them; None for one that no way shows."""
+        self._banks, self._orientation = banks, orientation
+
+    def shown(self, ways: Sequence[Way]) -> dict[int, tuple[int, Shown]]:
+        """Return for each frame of some ways the number of the bank, and what is shown of it.
+
+        The first and the last WAY_MARGIN frames of a way that was cut off are not what the whole way shows there.
+        """
+        found: dict[int, tuple[int, Shown]] = {}
+        for way in ways:
+            bank = self._bank(way.bank)
+            each = smooth_transitions(np.array(way.mouths, np.int64), bank.candidates, bank.upright)
+            found |= {way.start_frame + number: (way.bank, shown) for number, shown in enumerate(each)}
+        return found
+
+    def draw(self, frame: VideoFrame, face: TrackedMesh, number: int, shown: Shown, strength: float) -> Rectangle:
+        """Draw what a frame shows into it, in place; return the stored region outside which nothing changed.
+
+        face: of the frame. number: of the bank. strength: how much of the new mouth is seen, in (0, 1].
+        """
+        bank, size = self._bank(number), (frame.width, frame.height)
+        upright = Pose(face.mesh, face.steady)
+        mesh, steady = (self._orientation.points_to_stored(each, *size) for each in (face.mesh, face.steady))
+        parts = []
+        for mouth, weight in zip(shown.mouths, shown.weights, strict=True):
+            led = None
+            if shown.goal is not None:
+                away = led_in_frame(shown.goal - bank.upright[mouth], bank.reference, upright)
+                led = self._orientation.points_to_stored(face.steady + away, *size) - steady
+            parts.append(Part(bank.mouth(mouth, self._orientation, size), weight, led))
+        scale = largest_sample(frame)
+        return draw(plane_views(frame), Pose(mesh, steady), parts, full_scale=scale, strength=strength)
+
+    def _bank(self, number: int) -> Bank:
+        bank = self._banks[number]
+        assert bank is not None
+        return bank

@@ -1,0 +1,201 @@
+"""Jobs whose mouths come from the speaker's own footage, on real faces: from the command line to the finished file."""
+
+import csv
+import shutil
+
+import pytest
+
+from tests.support.commands import start_command, start_python
+from tests.support.footage import make_footage
+from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
+
+FACE_FRAMES, GAP = 140, 16
+"""At 25 frames/s: a little more than the least footage that is enough, and frames without a face around it."""
+
+
+@pytest.fixture(scope="module")
+def retinaface(shared):
+    weights = shared / "checkpoints" / "retinaface_mobilenet0.25.pth"
+    return {"detector": "retinaface", "detector_checkpoint": weights, "embedder": "none"}
+
+
+@pytest.fixture(scope="module")
+def talk(shared, tmp_path_factory):
+    """Return a video of one shot of a speaker, between scenes without a face."""
+    clip = shared / "clips" / "head_12_512.mp4"
+    folder = tmp_path_factory.mktemp("talk")
+    return make_footage(folder / "talk.mp4", clip, codec="h264", scale=0.5, face_frames=(FACE_FRAMES,), gaps=(GAP, GAP))
+
+
+@pytest.fixture(scope="module")
+def dubs(shared):
+    return [shared / "clips" / name for name in ("dub_a.wav", "dub_b.wav")]
+
+
+@pytest.fixture
+def make_job(talk, dubs, retinaface, tmp_path):
+    """Return a function that writes a job file for the talk; it takes sections and the name of the output."""
+
+    def make(name="out.mp4", dub=0, **sections):
+        given = {"video": talk.path, "audio": dubs[dub], "length_policy": "cut", **sections.pop("input", {})}
+        sections["segmenter"] = {**retinaface, **sections.get("segmenter", {})}
+        return write_job(tmp_path, input=given, output=tmp_path / name, **sections), tmp_path / name
+
+    return make
+
+
+def methods(report):
+    return [(span["method"], span["method_reason"]) for span in report["spans"] if span["kind"] == "face"]
+
+
+@pytest.fixture(scope="module")
+def finished(talk, dubs, retinaface, tmp_path_factory):
+    """Return (output, report, what was said, workspace) of a job with every default."""
+    folder = tmp_path_factory.mktemp("finished")
+    job = write_job(
+        folder,
+        input={"video": talk.path, "audio": dubs[0], "length_policy": "cut"},
+        output=folder / "out.mp4",
+        segmenter=retinaface,
+        renderer={"frame_hashes": True},
+    )
+    said, _ = run_job(job)
+    return folder / "out.mp4", load_report(folder / "out.mp4"), said, job
+
+
+def test_a_speaker_with_enough_footage_gets_mouths_from_it(finished, talk):
+    _, report, said, _ = finished
+    assert methods(report) == [("footage", "")]
+    (start, stop) = talk.face_spans[0]
+    assert report["num_rendered_frames"] >= stop - start - 2
+    assert "footage: " in said
+
+
+@pytest.mark.skipif(not shutil.which("ffprobe"), reason="the checker needs ffmpeg and ffprobe on PATH")
+def test_the_contract_holds_from_outside(finished, shared, talk, dubs):
+    lines = check_from_outside(shared, talk.path, finished[0], dubs[0], "--expect-change")
+    assert lines[-1].startswith("RESULT OK")
+
+
+@pytest.mark.parametrize(
+    ("backend", "start", "seconds"),
+    [("threads", start_command, 1.5), ("serial", start_command, 10), ("processes", start_python, 2.2)],
+)
+def test_neither_clips_nor_workers_change_a_plane(finished, make_job, backend, start, seconds):
+    _, report, _, _ = finished
+    job, output = make_job(
+        segmenter={"max_clip_seconds": seconds},
+        execution={"backend": backend, "workers": 2},
+        renderer={"frame_hashes": True},
+    )
+    run_job(job, start=start)
+    hashes, again = rendered_hashes(report), rendered_hashes(load_report(output))
+    shared_frames = hashes.keys() & again.keys()
+    assert len(shared_frames) >= FACE_FRAMES - 2
+    assert {frame: hashes[frame] for frame in shared_frames} == {frame: again[frame] for frame in shared_frames}
+
+
+def test_another_dub_looks_at_no_footage_again(make_job):
+    job, output = make_job(execution={"keep": "scan"})
+    run_job(job)
+    first = output.read_bytes()
+    job, _ = make_job(dub=1, execution={"keep": "scan"})
+    said, _ = run_job(job, "--force")
+    assert "scan: " not in said
+    assert "footage: " not in said
+    assert methods(load_report(output)) == [("footage", "")]
+    assert output.read_bytes() != first
+
+
+def test_plan_and_span_file_say_where_mouths_come_from(make_job, tmp_path):
+    job, output = make_job()
+    said, _ = run_job(job, "--plan", "--spans", tmp_path / "spans.csv")
+    assert any(line.split()[-2:] == ["face", "footage"] for line in said.splitlines())
+    rows = list(csv.DictReader((tmp_path / "spans.csv").open()))
+    assert [row["method"] for row in rows if row["kind"] == "face"] == ["footage"]
+    for method, expected in (("network", [("network", "")]), ("keep", [])):
+        for row in rows:
+            row["method"] = method if row["kind"] == "face" else ""
+        with (tmp_path / f"{method}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+        job, output = make_job(segmenter={"spans": tmp_path / f"{method}.csv"})
+        run_job(job, "--force")
+        report = load_report(output)
+        assert methods(report) == expected
+        assert (report["num_rendered_frames"] == 0) == (method == "keep")
+        for row in rows:
+            row["kind"] = "face" if row["method"] else row["kind"]
+
+
+def test_too_little_footage_is_said_and_falls_back_as_the_job_wants(shared, make_job, tmp_path):
+    short = make_footage(
+        tmp_path / "short.mp4",
+        shared / "clips" / "head_12_512.mp4",
+        codec="h264",
+        scale=0.5,
+        face_frames=(50,),
+        gaps=(10, 10),
+    )
+    job, output = make_job(input={"video": short.path})
+    run_job(job)
+    assert methods(load_report(output)) == [("network", "only 2.0 s of footage")]
+    job, output = make_job("kept.mp4", input={"video": short.path}, renderer={"fallback": "keep"})
+    run_job(job)
+    report = load_report(output)
+    assert report["num_rendered_frames"] == 0
+    assert "no mouths from footage: only 2.0 s of footage" in {span["reason"] for span in report["spans"]}
+
+
+def test_a_network_alone_looks_for_no_mesh(make_job, tmp_path):
+    job, output = make_job(renderer={"method": "network"}, segmenter={"mesh": str(tmp_path / "none.onnx")})
+    run_job(job)
+    assert methods(load_report(output)) == [("network", "")]
+    job, _ = make_job("refused.mp4", segmenter={"mesh": str(tmp_path / "none.onnx")})
+    _, err = run_job(job, expected=4)
+    assert "none.onnx" in err
+
+
+@pytest.mark.parametrize("policy", ["bounce", "freeze"])
+def test_a_prolonged_video_shows_footage_to_its_end(make_job, talk, dubs, policy):
+    """The dub is longer than the video: frames come again, backwards or held, each with a mouth of its own time."""
+    job, output = make_job(input={"length_policy": policy}, renderer={"frame_hashes": True})
+    run_job(job)
+    report = load_report(output)
+    assert report["output"]["num_frames"] > talk.num_frames
+    assert methods(report) == [("footage", "")]
+    if policy == "bounce":
+        assert report["num_rendered_frames"] > 1.3 * FACE_FRAMES
+
+
+def test_a_short_range_finds_its_footage_around_it(make_job, talk):
+    """Frames far from the range play no part; those near it are looked at, though they do not change."""
+    start = (talk.face_spans[0][0] + 40) / 25
+    job, output = make_job(ranges=[{"start": start, "end": start + 1.2}])
+    said, _ = run_job(job)
+    report = load_report(output)
+    assert methods(report) == [("footage", "")]
+    assert report["num_rendered_frames"] == 30
+    assert said.count("scan: ") >= 2
+
+
+@pytest.mark.parametrize(("encoder", "pixel_format"), [("libx264", "yuv420p10le"), ("libx264", "yuv444p")])
+def test_other_planes_get_mouths_of_their_own_depth(make_job, talk, tmp_path, encoder, pixel_format):
+    import av
+
+    path = tmp_path / f"{pixel_format}.mp4"
+    with av.open(str(talk.path)) as source, av.open(str(path), "w") as target:
+        first = source.streams.video[0]
+        stream = target.add_stream(encoder, rate=25, options={"preset": "ultrafast", "crf": "14"})
+        stream.width, stream.height, stream.pix_fmt = first.width, first.height, pixel_format
+        for frame in source.decode(video=0):
+            again = frame.reformat(format=pixel_format)
+            again.pts, again.time_base = frame.pts, frame.time_base
+            target.mux(stream.encode(again))
+        target.mux(stream.encode(None))
+    job, output = make_job(input={"video": path})
+    run_job(job)
+    assert methods(load_report(output)) == [("footage", "")]
+    with av.open(str(output)) as written:
+        assert written.streams.video[0].format.name == pixel_format
