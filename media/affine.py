@@ -6,14 +6,15 @@ numbers are the centres of pixels.
 
 from __future__ import annotations
 
-from math import ceil, floor
+from dataclasses import dataclass
+from math import ceil, floor, lcm
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from media.orientation import Rectangle
-from media.picture import Pixels
+from media.picture import PictureConverter, Pixels, VideoFrame, chroma_step
 
 Affine = NDArray[np.float64]
 Size = tuple[int, int]
@@ -71,3 +72,40 @@ def sample_shrunk(pixels: Pixels, affine: Affine, size: Size) -> Pixels:
     coarser = affine / shrink
     coarser[:, 2] -= (shrink - 1) / 2 / shrink
     return sample(coarse, coarser, size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cutout:
+    """A part of an upright picture, perhaps shrunk."""
+
+    pixels: Pixels
+    corner: tuple[int, int]
+    """(left, top) in the picture."""
+    shrink: int
+    """Pixel i covers [i, i + 1) * shrink of the picture."""
+
+    def affine(self, affine: Affine) -> Affine:
+        """Return a map to the cutout's pixels in place of the picture's."""
+        moved = shifted(affine, 0.5 - self.corner[0], 0.5 - self.corner[1]) / self.shrink
+        return shifted(moved, -0.5, -0.5)
+
+    def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return points (..., 3) of the picture in pixels of the cutout."""
+        corner = np.array([*self.corner, 0], np.float32)
+        half = np.array([0.5, 0.5, 0], np.float32)
+        return np.asarray((points - corner + half) / self.shrink - half, np.float32)
+
+
+def cut_out(frame: VideoFrame, stored: Rectangle, converter: PictureConverter, shrink: int) -> Cutout | None:
+    """Return a stored rectangle of a frame, on whole chroma samples, as upright BGR; None if it is empty.
+
+    shrink: pixels on a side that become one. The rectangle loses what does not fill a whole one, right and below.
+    """
+    left, top, right, bottom = stored
+    whole_x, whole_y = (lcm(shrink, step) for step in chroma_step(frame.format))
+    right, bottom = right - (right - left) % whole_x, bottom - (bottom - top) % whole_y
+    if left >= right or top >= bottom:
+        return None
+    pixels = converter.region_bgr(frame, (left, top, right, bottom), shrink=shrink)
+    upright = converter.orientation.to_upright((left, top, right, bottom), frame.width, frame.height)
+    return Cutout(pixels, (upright[0], upright[1]), shrink)

@@ -102,11 +102,20 @@ class PictureConverter:
         )
         return self.orientation.turn(scaled.to_ndarray())
 
-    def region_bgr(self, frame: VideoFrame, rectangle: Rectangle) -> Pixels:
-        """Return an aligned stored rectangle of a frame as upright (height, width, 3) uint8 BGR."""
+    def region_bgr(self, frame: VideoFrame, rectangle: Rectangle, *, shrink: int = 1) -> Pixels:
+        """Return an aligned stored rectangle of a frame as upright (height, width, 3) uint8 BGR.
+
+        shrink: pixels on a side that become one, by their mean; the rectangle's sides must be multiples of it.
+        """
         region = crop(frame, rectangle)
         converted = self._region.reformat(
-            region, format="bgr24", dst_color_range=FULL_RANGE, interpolation=EXACT, threads=1
+            region,
+            region.width // shrink,
+            region.height // shrink,
+            format="bgr24",
+            dst_color_range=FULL_RANGE,
+            interpolation=EXACT if shrink == 1 else Interpolation.AREA,
+            threads=1,
         )
         return self.orientation.turn(converted.to_ndarray())
 

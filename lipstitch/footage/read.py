@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -43,6 +42,10 @@ from segmenter.spans.presence import SpanRule
 BANK_VERSION = 1
 """Raised when the same frames give other mouths than before."""
 MOST_THREADS = 8
+REFERENCE_FRAMES = 25
+"""From the middle of the footage: their mean is the upright face that looks are compared in."""
+MOST_TASK_SECONDS = 5.0
+"""Of footage that one thread reads in one go: decoding begins at a keyframe, which may lie seconds before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +144,45 @@ def frame_rate(source: SourceVideo) -> float:
 def _write_bank(
     path: Path, stretches: Sequence[Stretch], source: SourceVideo, finder: FaceFinder, reporter: Reporter
 ) -> None:
+    """Read stretches side by side; mouths are written as they come, and put in order at the end."""
     num_frames = sum(stretch.frames[1] - stretch.frames[0] for stretch in stretches)
+    tasks = _adjacent(stretches, round(MOST_TASK_SECONDS * frame_rate(source)))
     with ExitStack() as readers, stage(reporter, "footage", num_frames, "frames"):
         eyes = _Eyes(source, finder, readers)
-        meshes = np.stack([found.mesh for _, _, found in eyes.look(stretches[len(stretches) // 2])])
-        _, reference = upright(meshes)
-        done = 0
+        some = islice(eyes.look(stretches[len(stretches) // 2]), REFERENCE_FRAMES)
+        _, reference = upright(np.stack([found.mesh for _, _, found in some]))
+        lock, stopped = threading.Lock(), threading.Event()
         with BankWriter(path, reference) as writer:
-            for stretch, mouths in zip(stretches, _side_by_side(eyes, stretches, reference), strict=True):
-                for mouth in mouths:
-                    writer.add(mouth)
-                done += stretch.frames[1] - stretch.frames[0]
-                reporter.advance(done)
+
+            def read(task: Sequence[Stretch]) -> None:
+                for stretch in task:
+                    for mouth in eyes.cut(stretch, reference):
+                        with lock:
+                            writer.add(mouth)
+                            reporter.advance(len(writer))
+                        if stopped.is_set():
+                            return
+
+            with ThreadPoolExecutor(min(num_cores(), MOST_THREADS, len(tasks)), "footage") as pool:
+                try:
+                    for finished in as_completed([pool.submit(read, task) for task in tasks]):
+                        finished.result()
+                finally:
+                    stopped.set()
+                    pool.shutdown(cancel_futures=True)
             writer.finish()
+
+
+def _adjacent(stretches: Sequence[Stretch], most: int) -> list[list[Stretch]]:
+    """Return stretches in groups that a decoder reads without leaving out a frame, of `most` frames at most."""
+    groups: list[list[Stretch]] = []
+    for stretch in stretches:
+        fits = groups and stretch.frames[1] - groups[-1][0].frames[0] <= most
+        if fits and stretch.frames[0] == groups[-1][-1].frames[1]:
+            groups[-1].append(stretch)
+        else:
+            groups.append([stretch])
+    return groups
 
 
 class _Eyes:
@@ -165,21 +194,17 @@ class _Eyes:
         self._own = threading.local()
         self._lock = threading.Lock()
 
-    @property
-    def converter(self) -> PictureConverter:
-        """Return the calling thread's converter."""
-        return self._parts()[2]
-
     def look(self, stretch: Stretch) -> Iterator[tuple[int, VideoFrame, FoundMesh]]:
         """Yield the frames of a stretch with the mesh of its face."""
         reader, mesher, _ = self._parts()
         return follow(reader.read(range(*stretch.frames)), stretch.path, mesher)
 
-    def cut(self, stretch: Stretch, reference: Points) -> list[CutMouth]:
-        """Return the mouths of a stretch."""
-        cutter = MouthCutter(self.converter, reference)
-        mouths = (cutter.cut(*each) for each in self.look(stretch))
-        return [mouth for mouth in mouths if mouth is not None]
+    def cut(self, stretch: Stretch, reference: Points) -> Iterator[CutMouth]:
+        """Yield the mouths of a stretch."""
+        cutter = MouthCutter(self._parts()[2], reference)
+        for each in self.look(stretch):
+            if (mouth := cutter.cut(*each)) is not None:
+                yield mouth
 
     def _parts(self) -> tuple[FrameReader, FaceMesher, PictureConverter]:
         parts: tuple[FrameReader, FaceMesher, PictureConverter] | None = getattr(self._own, "parts", None)
@@ -191,19 +216,3 @@ class _Eyes:
                 reader = self._readers.enter_context(FrameReader(self._source, num_threads=1))
             parts = self._own.parts = reader, mesher, converter
         return parts
-
-
-def _side_by_side(eyes: _Eyes, stretches: Sequence[Stretch], reference: Points) -> Iterator[list[CutMouth]]:
-    """Yield the mouths of each stretch in order; some stretches are read at a time, and no more are held."""
-    num_threads = min(num_cores(), MOST_THREADS, len(stretches))
-    waiting = iter(stretches)
-    with ThreadPoolExecutor(num_threads, "footage") as pool:
-        running: deque[Future[list[CutMouth]]] = deque(
-            pool.submit(eyes.cut, stretch, reference) for stretch in islice(waiting, num_threads + 1)
-        )
-        try:
-            while running:
-                yield running.popleft().result()
-                running.extend(pool.submit(eyes.cut, stretch, reference) for stretch in islice(waiting, 1))
-        finally:
-            pool.shutdown(cancel_futures=True)

@@ -26,7 +26,7 @@ MOST_SECONDS: Final = 60.0
 MOST_MOUTHS: Final = 3000
 MOST_BYTES: Final = 1 << 30
 """Of the samples of a person's mouths."""
-MOUTH_AREA: Final = 1.6
+MOUTH_AREA: Final = 0.8
 """Pixels of a mouth with its surroundings, as a multiple of the squared height of the face's box."""
 TURN_SCALE, SIZE_SCALE, LIGHT_SCALE, TIME_SCALE = 10.0, 0.25, 25.0, 0.5
 """Degrees, logarithms, 8-bit levels and shares of the footage that make two pieces differ alike."""

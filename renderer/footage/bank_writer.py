@@ -1,4 +1,4 @@
-"""A bank in the making: mouths are cut out of frames, side by side on several threads, and written in order.
+"""A bank in the making: mouths are cut out of frames, side by side on several threads, and written as they come.
 
 frame, mesh --MouthCutter--> a mouth with its surroundings, its look, its light
             --BankWriter---> samples on the disk at once; the table of the usable ones at the end
@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.affine import sample
-from media.mesh import NUM_POINTS, FoundMesh, Mesh, light_around, steady
+from media.affine import cut_out, sample
+from media.mesh import NUM_POINTS, FoundMesh, Mesh, eye_distance, light_around, steady
 from media.orientation import Plane
 from media.picture import PictureConverter, Pixels, VideoFrame, chroma_step, plane_views, snap_to_chroma
 from renderer.footage import looks
 from renderer.footage.bank import MAGIC, TAIL
-from renderer.footage.draw import SAMPLED_SHARE, mouth_region
+from renderer.footage.draw import kept_region
 from renderer.footage.lip_shape import SHAPES, Points, measure
 
 MOST_LIPS_DOUBT: Final = 0.06
@@ -63,17 +63,18 @@ class MouthCutter:
         orientation = self._converter.orientation
         stored = orientation.points_to_stored(found.mesh, frame.width, frame.height)
         steps = chroma_step(frame.format)
-        left, top, right, bottom = mouth_region(stored, (frame.width, frame.height), steps, more=SAMPLED_SHARE)
+        left, top, right, bottom = kept_region(stored, (frame.width, frame.height), steps)
         if left >= right or top >= bottom:
             return None
         planes = []
         for plane in plane_views(frame):
             step_x, step_y = round(frame.width / plane.shape[1]), round(frame.height / plane.shape[0])
             planes.append(plane[top // step_y : -(-bottom // step_y), left // step_x : -(-right // step_x)].copy())
+        shrink = max(int(float(eye_distance(found.mesh)) / looks.PIXELS_PER_UNIT), 1)
         region = snap_to_chroma((left, top, right, bottom), frame)
-        corner = orientation.to_upright(region, frame.width, frame.height)[:2]
-        picture = self._converter.region_bgr(frame, region)
-        here = found.mesh - np.array([*corner, 0], np.float32)
+        cutout = cut_out(frame, region, self._converter, shrink) or cut_out(frame, region, self._converter, 1)
+        assert cutout is not None
+        picture, here = cutout.pixels, cutout.points(found.mesh)
         return CutMouth(
             frame=number,
             found=found,
@@ -114,7 +115,7 @@ class BankWriter:
         self._file.close()
 
     def add(self, mouth: CutMouth) -> None:
-        """Add a mouth; frames ascend."""
+        """Add a mouth, in any order of frames."""
         offset = self._file.tell()
         for plane in mouth.planes:
             self._depth = plane.dtype.str
@@ -127,7 +128,8 @@ class BankWriter:
         return len(self._seen)
 
     def finish(self) -> None:
-        """Write the table of what was added."""
+        """Write the table of what was added, by frame: it is the same however mouths came in."""
+        self._seen.sort(key=lambda each: each.mouth.frame)
         usable = np.flatnonzero(self._usable())
         seen = [self._seen[number] for number in usable]
         mouths = [each.mouth for each in seen]

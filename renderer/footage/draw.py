@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from media.mesh import RIGID, Mesh, eye_distance, points_at
 from media.orientation import Plane, Rectangle
 from renderer.footage.lip_shape import Points, rigid_fits
-from renderer.footage.warp import MOBILITY, Field, field, jaw_field, turned_into
+from renderer.footage.warp import MOBILITY, Field, Nodes, field, jaw_field, turned_into
 
 Floats = NDArray[np.float32]
 
 REACH_SIDE, REACH_UP, REACH_DOWN = 1.15, 0.8, 1.25
 """From the middle of the lips, in eye distances: the region in which anything may change."""
-SAMPLED_SHARE: Final = 0.25
-"""Of an eye distance: how far beyond that region a mouth's own surroundings are kept, for heads that turn."""
+KEPT_SIDE, KEPT_UP, KEPT_DOWN = 0.95, 0.65, 1.25
+"""The region that is kept of a mouth: what the mask may show of it, and room for heads that turn."""
 OVAL: Final = points_at((132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361))
 """The jaw from ear to ear."""
 INSIDE_JAW: Final = 0.80
@@ -43,6 +43,8 @@ OUTLIER: Final = 22 / 255
 """Of full scale: a difference of brightness beyond which a place on the ring hardly counts."""
 LEAST_MOVED: Final = 0.004
 """Of an eye distance: a shift of the frame's own jaw below which its pixels stay as they are."""
+NO_MAP: Final = np.empty(0, np.float32)
+"""cv2.remap's second map, where the first has both coordinates."""
 MASK_PX, RING_PX = 64, 32
 """Pixels an eye distance at which the mask, and the difference of colours, are computed: both are soft."""
 
@@ -93,15 +95,34 @@ class Part:
         return seen if self.led is None else np.asarray(seen + self.led * MOBILITY[:, None], np.float32)
 
 
-def mouth_region(mesh: Mesh, size: tuple[int, int], steps: tuple[int, int], *, more: float = 0.0) -> Rectangle:
-    """Return the region around a mouth, inside a frame of a (width, height), on whole chroma samples.
+def changed_region(mesh: Mesh, size: tuple[int, int], steps: tuple[int, int]) -> Rectangle:
+    """Return the region around a mouth in which anything may change; size, steps: as of kept_region."""
+    return _around_mouth(mesh, (REACH_SIDE, REACH_UP, REACH_DOWN), size, steps)
 
-    steps: luma columns and rows that share a chroma sample. more: eye distances by which it is larger on each side.
+
+def kept_region(mesh: Mesh, size: tuple[int, int], steps: tuple[int, int]) -> Rectangle:
+    """Return the region of a mouth that a bank keeps, inside a frame of a (width, height), on whole chroma samples.
+
+    steps: luma columns and rows that share a chroma sample.
     """
+    return _around_mouth(mesh, (KEPT_SIDE, KEPT_UP, KEPT_DOWN), size, steps)
+
+
+def _around_mouth(
+    mesh: Mesh, reach: tuple[float, float, float], size: tuple[int, int], steps: tuple[int, int]
+) -> Rectangle:
+    """Return a region around a mouth. reach: to the sides, up and down the face, in eye distances."""
     unit = float(eye_distance(mesh))
-    x, y = np.asarray(mesh[points_at((13, 14)), :2], np.float64).mean(axis=0)
-    left, top = x - (REACH_SIDE + more) * unit, y - (REACH_UP + more) * unit
-    right, bottom = x + (REACH_SIDE + more) * unit, y + (REACH_DOWN + more) * unit
+    points = np.asarray(mesh[:, :2], np.float64)
+    middle = points[points_at((13, 14))].mean(axis=0)
+    brow, chin = points[points_at((168, 152))]
+    down = (chin - brow) / np.linalg.norm(chin - brow)
+    across = np.array([down[1], -down[0]])
+    side, up, low = reach
+    corners = middle + unit * np.array(
+        [right * side * across + along * down for right in (-1, 1) for along in (-up, low)]
+    )
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
     step_x, step_y = steps
     return (
         max(int(left) // step_x * step_x, 0),
@@ -132,16 +153,17 @@ def draw(
     height, width = planes[0].shape
     steps = [(round(width / plane.shape[1]), round(height / plane.shape[0])) for plane in planes]
     chroma = max(x for x, _ in steps), max(y for _, y in steps)
-    region = mouth_region(pose.steady, (width, height), chroma)
+    region = changed_region(pose.steady, (width, height), chroma)
     pose = _move_jaw(planes, steps, pose, parts, region, full_scale=full_scale, strength=strength)
     masks = [build_mask(pose, part.seen(pose), region) for part in parts]
     inner = _bounds_of(masks, region, chroma)
     targets = [_window(plane, inner, step) for plane, step in zip(planes, steps, strict=True)]
     olds = [target.astype(np.float32) for target in targets]
     added = [np.zeros_like(old) for old in olds]
+    nodes = Nodes(inner)
     for part, whole in zip(parts, masks, strict=True):
         mask = np.ascontiguousarray(_part(whole, inner, region))
-        places = _Places(field(part.mouth.mesh, part.seen(pose), inner), part.mouth)
+        places = _Places(field(part.mouth.mesh, part.seen(pose), nodes), nodes, part.mouth)
         of_step = {step: strength * part.weight * _at(mask, old.shape) for old, step in zip(olds, steps, strict=True)}
         ring = _Ring(mask, pose.unit)
         for number, (old, step) in enumerate(zip(olds, steps, strict=True)):
@@ -153,9 +175,10 @@ def draw(
     return region
 
 
-def _part(values: Floats, inner: Rectangle, region: Rectangle) -> Floats:
-    """Return what values of a region are in a part of it."""
-    return values[inner[1] - region[1] : inner[3] - region[1], inner[0] - region[0] : inner[2] - region[0]]
+def _part(values: NDArray[Any], inner: Rectangle, region: Rectangle, step: tuple[int, int] = (1, 1)) -> NDArray[Any]:
+    """Return what values at the samples of a plane are in a part of a region; a view."""
+    left, top, right, bottom = (edge - region[side % 2] for side, edge in enumerate(inner))
+    return values[top // step[1] : -(-bottom // step[1]), left // step[0] : -(-right // step[0])]
 
 
 def _write(target: Plane, new: Floats, where: NDArray[np.bool_], full_scale: float) -> None:
@@ -184,15 +207,22 @@ def _move_jaw(
     wanted, own = pose.steady.copy(), pose.mesh.copy()
     wanted[:, :2] += shift
     own[OVAL, :2] += shift[OVAL]
-    places, distance = jaw_field(pose.steady, wanted, region)
+    nodes = Nodes(region)
+    places = jaw_field(pose.steady, wanted, region, nodes)
+    distance = np.linalg.norm(places - nodes.places, axis=1, keepdims=True)
     share = np.clip(distance / (LEAST_MOVED * pose.unit) - 1, 0, 1)
+    if not share.any():
+        return Pose(own, pose.steady)
+    inner = nodes.bounds(share[:, 0] > 0)
     targets = [_window(plane, region, step) for plane, step in zip(planes, steps, strict=True)]
     whole = Mouth(tuple(target.copy() for target in targets), (region[0], region[1]), pose.mesh, pose.steady)
-    sources = _Places(places, whole)
-    of_step = {step: _at(share, target.shape) for target, step in zip(targets, steps, strict=True)}
+    sources = _Places(places, nodes, whole)
+    of_step = {step: _part(nodes.spread(share, step), inner, region, step) for step in steps}
     for number, (target, step) in enumerate(zip(targets, steps, strict=True)):
-        old = target.astype(np.float32)
-        _write(target, old + (sources.taken(number, step) - old) * of_step[step], of_step[step] > 0, full_scale)
+        inside, seen = _part(target, inner, region, step), of_step[step]
+        old = inside.astype(np.float32)
+        taken = sources.taken(number, step, inner)
+        _write(inside, old + (taken - old) * seen, seen > 0, full_scale)
     return Pose(own, pose.steady)
 
 
@@ -226,29 +256,25 @@ def _at(mask: Floats, shape: tuple[int, ...]) -> Floats:
 class _Places:
     """Where the samples of a region are taken from, for planes of any resolution."""
 
-    def __init__(self, places: Field, mouth: Mouth) -> None:
-        """places: in luma pixels of the mouth's frame."""
-        self._places, self._mouth = places, mouth
-        self._of_step: dict[tuple[int, int], tuple[Floats, Floats]] = {}
+    def __init__(self, places: Field, nodes: Nodes, mouth: Mouth) -> None:
+        """places: of the nodes, in luma pixels of the mouth's frame."""
+        self._places, self._nodes, self._mouth = places, nodes, mouth
+        self._of_step: dict[tuple[int, int], Floats] = {}
 
-    def taken(self, number: int, step: tuple[int, int]) -> Floats:
-        """Return samples of one of the mouth's planes; beyond its region its last ones repeat."""
+    def taken(self, number: int, step: tuple[int, int], inner: Rectangle | None = None) -> Floats:
+        """Return samples of one of the mouth's planes; beyond its region its last ones repeat.
+
+        inner: the part of the nodes' region that is asked for; None: all of it.
+        """
         if step not in self._of_step:
-            self._of_step[step] = self._at(step)
+            # Sample i of a plane covers luma columns [i * step, (i + 1) * step).
+            at = (self._places + 0.5 - self._mouth.corner) / step - 0.5
+            self._of_step[step] = self._nodes.spread(at, step)
         plane = self._mouth.planes[number]
-        taken = cv2.remap(plane, *self._of_step[step], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        whole = self._of_step[step]
+        wanted = whole if inner is None else _part(whole, inner, self._nodes.region, step)
+        taken = cv2.remap(plane, wanted, NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(taken, np.float32)
-
-    def _at(self, step: tuple[int, int]) -> tuple[Floats, Floats]:
-        (step_x, step_y), at = step, self._places
-        if step != (1, 1):
-            size = (-(-at.shape[1] // step_x), -(-at.shape[0] // step_y))
-            at = np.asarray(cv2.resize(at, size, interpolation=cv2.INTER_AREA), np.float32)
-        # Sample i of a plane covers luma columns [i * step, (i + 1) * step).
-        left, top = self._mouth.corner
-        return (at[..., 0] + np.float32(0.5 - left)) / np.float32(step_x) - np.float32(0.5), (
-            at[..., 1] + np.float32(0.5 - top)
-        ) / np.float32(step_y) - np.float32(0.5)
 
 
 def build_mask(pose: Pose, seen: Mesh, region: Rectangle) -> Floats:

@@ -17,6 +17,7 @@ CROP: Final = (88, 72)
 """Width and height of the aligned mouth that is looked at."""
 LEFT, RIGHT, UP, DOWN = 0.47, 0.47, 0.24, 0.51
 """Its edges from the middle of the person's lips, in eye distances."""
+PIXELS_PER_UNIT: Final = CROP[0] / (LEFT + RIGHT)
 STEP: Final = 4
 """Pixels of the aligned mouth that one number stands for."""
 COMPONENTS: Final = 12

@@ -22,7 +22,7 @@ CONTROL: Final = sorted(
 STIFFNESS: Final = 0.02
 """How far the warp may miss its points, to stay smooth where they jitter."""
 GRID: Final = 24
-"""Steps on a side of the grid that the warp is computed on; between, it is sampled in proportion."""
+"""Steps on the longer side of the grid that the warp is computed on; between, it is sampled in proportion."""
 
 JAW_EDGE: Final = [place for place in group("jaw") if place not in points_at((132, 361))]
 """The jaw below the ears."""
@@ -32,8 +32,8 @@ FOLLOWS, FOLLOWS_BELOW, FOLLOWS_SOFTNESS = 1.12, 0.2, 0.12
 """What moves with the frame's own jaw: the face a little enlarged, and the throat below it, with a soft edge; in eye
 distances."""
 
-Field = NDArray[np.float32]
-"""(height, width, 2): for each pixel of a region, the place in the other frame that it is taken from."""
+Field = NDArray[np.float64]
+"""(nodes, 2): for each node of a region, the place in the other frame that it is taken from."""
 
 
 def turned_into(source: Mesh, steady: Mesh, target: Mesh) -> Mesh:
@@ -78,23 +78,61 @@ def _kernel(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArra
     return np.asarray(squared * np.log(np.maximum(squared, 1e-12)))
 
 
-def field(source: Mesh, seen: Mesh, region: Rectangle) -> Field:
-    """Return from where in the source's picture the pixels of a region of the target's are taken.
+class Nodes:
+    """A grid of places over a region on which smooth maps are computed; its pixels lie between them, in proportion."""
 
-    source: the mesh of the mouth in its own picture. seen: where its points are to be seen in the target's. region:
-    in whole pixels of the target's picture.
+    def __init__(self, region: Rectangle) -> None:
+        """region: in whole pixels of a picture, luma ones, on whole chroma samples."""
+        left, top, right, bottom = self.region = region
+        self._size = right - left, bottom - top
+        # A multiple of 4, so that planes of every subsampling have nodes in the same places.
+        self.spacing = max(-(-max(self._size) // (4 * GRID)) * 4, 4)
+        """Pixels between nodes."""
+        columns, rows = (np.arange(-(-side // self.spacing) + 2) - 0.5 for side in self._size)
+        across, down = np.meshgrid(columns * self.spacing - 0.5 + left, rows * self.spacing - 0.5 + top)
+        self.shape = across.shape
+        """Rows and columns of nodes; the first and the last lie outside the region."""
+        self.places = np.stack([across, down], axis=-1).reshape(-1, 2)
+        """(nodes, 2): x and y in the picture, row by row."""
+
+    def spread(self, values: NDArray[np.floating], step: tuple[int, int] = (1, 1)) -> NDArray[np.float32]:
+        """Return values at nodes, (nodes, n), at the samples of a plane: (height, width, n).
+
+        step: luma columns and rows that share one of its samples.
+        """
+        across, down = (self.spacing // each for each in step)
+        coarse = values.reshape(*self.shape, -1).astype(np.float32)
+        whole = cv2.resize(coarse, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR)
+        width, height = (-(-side // each) for side, each in zip(self._size, step, strict=True))
+        return np.asarray(whole[down : down + height, across : across + width], np.float32)
+
+    def bounds(self, marked: NDArray[np.bool_]) -> Rectangle:
+        """Return the part of the region that lies beside marked nodes (nodes,), on whole chroma samples."""
+        grid = marked.reshape(self.shape)
+        edges = []
+        for axis, (first, last) in enumerate((self.region[::2], self.region[1::2])):
+            at = np.flatnonzero(grid.any(axis=axis))
+            low = first + (int(at[0]) - 1) * self.spacing - self.spacing // 2
+            high = first + (int(at[-1]) + 1) * self.spacing - self.spacing // 2
+            edges.append((max(low, first), min(high, last)))
+        (left, right), (top, bottom) = edges
+        return left, top, right, bottom
+
+
+def field(source: Mesh, seen: Mesh, nodes: Nodes) -> Field:
+    """Return from where in the source's picture the nodes of a region of the target's are taken.
+
+    source: the mesh of the mouth in its own picture. seen: where its points are to be seen in the target's.
     """
-    plate = ThinPlate(seen[CONTROL, :2], source[CONTROL, :2])
-    return _between_nodes(plate(_nodes(region)), region)
+    return ThinPlate(seen[CONTROL, :2], source[CONTROL, :2])(nodes.places)
 
 
-def jaw_field(own: Mesh, seen: Mesh, region: Rectangle) -> tuple[Field, NDArray[np.float32]]:
-    """Return from where in a frame the pixels of a region are taken, so that its own jaw lies where another one will.
+def jaw_field(own: Mesh, seen: Mesh, region: Rectangle, nodes: Nodes) -> Field:
+    """Return from where in a frame the nodes of a region are taken, so that its own jaw lies where another one will.
 
     own, seen: the mesh of the frame, and where the jaw is to be seen; both smoothed. Cheeks and nose stay, and so does
-    the region's edge. The second result, (height, width) in pixels, is how far each pixel moves.
+    the region's edge.
     """
-    nodes = _nodes(region)
     left, top, right, bottom = region
     across, down = np.linspace(left, right - 1, EDGE_KNOTS), np.linspace(top, bottom - 1, EDGE_KNOTS)
     edge = np.concatenate(
@@ -106,14 +144,12 @@ def jaw_field(own: Mesh, seen: Mesh, region: Rectangle) -> tuple[Field, NDArray[
     still = own[STILL, :2].astype(np.float64)
     places = np.concatenate([seen[JAW_EDGE, :2].astype(np.float64), still, edge])
     values = np.concatenate([own[JAW_EDGE, :2].astype(np.float64), still, edge])
-    moved = ThinPlate(places, values - places, stiffness=1e-3)(nodes)
-    moved *= _around_the_jaw(own, seen, region).reshape(-1, 1)
-    found = _between_nodes(np.column_stack([nodes + moved, np.hypot(*moved.T)]), region)
-    return found[..., :2], found[..., 2]
+    moved = ThinPlate(places, values - places, stiffness=1e-3)(nodes.places)
+    return np.asarray(nodes.places + moved * _around_the_jaw(own, seen, nodes).reshape(-1, 1))
 
 
-def _around_the_jaw(own: Mesh, seen: Mesh, region: Rectangle) -> NDArray[np.float64]:
-    """Return how far the nodes of a region follow a jaw: 1 on the face and close below it, 0 farther away."""
+def _around_the_jaw(own: Mesh, seen: Mesh, nodes: Nodes) -> NDArray[np.float64]:
+    """Return how far nodes follow a jaw: 1 on the face and close below it, 0 farther away and at the region's edge."""
     unit = float(eye_distance(own))
     places = np.concatenate([own[JAW_EDGE, :2], seen[JAW_EDGE, :2]]).astype(np.float64)
     middle = own[points_at((13, 14)), :2].astype(np.float64).mean(axis=0)
@@ -121,32 +157,13 @@ def _around_the_jaw(own: Mesh, seen: Mesh, region: Rectangle) -> NDArray[np.floa
     down = (chin - brow) / np.linalg.norm(chin - brow)
     is_below = ((places - middle) @ down > 0)[:, None]
     outline = middle + (places - middle) * FOLLOWS + FOLLOWS_BELOW * unit * down * is_below
-    # In steps of the grid: node 0 is the region's first pixel, node GRID its last.
-    steps = np.array([region[2] - region[0] - 1, region[3] - region[1] - 1]) / GRID
-    hull = cv2.convexHull(((np.vstack([outline, left, right]) - region[:2]) / steps).astype(np.float32))
-    level = np.zeros((GRID + 1, GRID + 1), np.float32)
+    hull = cv2.convexHull(((np.vstack([outline, left, right]) - nodes.places[0]) / nodes.spacing).astype(np.float32))
+    level = np.zeros(nodes.shape, np.float32)
     cv2.fillConvexPoly(level, np.rint(hull * 16).astype(np.int32), 1.0, cv2.LINE_AA, 4)
-    soft = cv2.GaussianBlur(level, (0, 0), FOLLOWS_SOFTNESS * unit / steps[0], None, FOLLOWS_SOFTNESS * unit / steps[1])
-    soft[[0, -1]] = 0
-    soft[:, [0, -1]] = 0
-    return np.asarray(soft, np.float64)
-
-
-def _nodes(region: Rectangle) -> NDArray[np.float64]:
-    """Return the places of a grid that spans a region from its first pixel to its last, row by row."""
-    left, top, right, bottom = region
-    columns, rows = np.linspace(left, right - 1, GRID + 1), np.linspace(top, bottom - 1, GRID + 1)
-    return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
-
-
-def _between_nodes(values: NDArray[np.float64], region: Rectangle) -> NDArray[np.float32]:
-    """Return values of a region's nodes at all its pixels, in proportion."""
-    left, top, right, bottom = region
-    coarse = values.reshape(GRID + 1, GRID + 1, -1).astype(np.float32)
-    across = np.linspace(0, GRID, right - left, dtype=np.float32)
-    down = np.linspace(0, GRID, bottom - top, dtype=np.float32)
-    maps = np.meshgrid(across, down)
-    return np.asarray(cv2.remap(coarse, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    soft = np.asarray(cv2.GaussianBlur(level, (0, 0), FOLLOWS_SOFTNESS * unit / nodes.spacing), np.float64)
+    for edge in (soft[:2], soft[-2:], soft[:, :2], soft[:, -2:]):
+        edge[:] = 0
+    return soft
 
 
 def _mobility() -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CheckpointNotFound, UnsupportedCheckpoint
-from media.affine import Affine, sample_shrunk, shifted
+from media.affine import Affine, Cutout, cut_out, sample
 from media.faces import FaceView
 from media.mesh import NUM_LIGHTS, NUM_POINTS, FoundMesh, head_pose, light_around
 from media.orientation import Rectangle
@@ -78,6 +78,8 @@ class FaceMesher:
     def __init__(self, network: MeshModel, converter: PictureConverter) -> None:
         """converter: of the frames; one thread's own."""
         self._network, self._converter = network, converter
+        self._last: Cutout | None = None
+        """What was looked at last."""
 
     def find(self, frame: VideoFrame, square: Affine, *, passes: int = 2) -> FoundMesh:
         """Return the mesh of the face in a square; see segmenter.mesh.crop.
@@ -93,35 +95,28 @@ class FaceMesher:
     def view(self, frame: VideoFrame, square: Affine, *, passes: int) -> FaceView:
         """Return how the head in a square is held and lit, to a few digits; square, passes: as of find."""
         found = self.find(frame, square, passes=passes)
-        region, corner = self._region(frame, square_of_mesh(found.mesh))
-        light = (
-            light_around(region, found.mesh - np.array([*corner, 0], np.float32))
-            if region is not None
-            else np.zeros(NUM_LIGHTS)
-        )
+        light = light_around(self._last.pixels, self._last.points(found.mesh)) if self._last else np.zeros(NUM_LIGHTS)
         yaw, pitch, roll, size = map(float, head_pose(found.mesh))
         pose = (round(yaw, 2), round(pitch, 2), round(roll, 2), round(size, 4))
         return FaceView(pose, tuple(round(float(level), 1) for level in light), round(found.doubts[0], 4))
 
     def _look(self, frame: VideoFrame, square: Affine) -> FoundMesh:
-        region, corner = self._region(frame, square)
+        region = self._last = self._region(frame, square)
         if region is None:
             face = np.zeros((MESH_PX, MESH_PX, 3), np.uint8)
         else:
-            face = sample_shrunk(region, shifted(square, -corner[0], -corner[1]), (MESH_PX, MESH_PX))
+            face = sample(region.pixels, region.affine(square), (MESH_PX, MESH_PX))
         return find_in_square(self._network, face, square)
 
-    def _region(self, frame: VideoFrame, square: Affine) -> tuple[Pixels | None, tuple[int, int]]:
-        """Return the pixels of a frame that a square shows, and the corner of these; None if it shows none."""
+    def _region(self, frame: VideoFrame, square: Affine) -> Cutout | None:
+        """Return the pixels of a frame that a square shows, no finer than it needs them; None if it shows none."""
         corners = square @ np.array([[0, MESH_PX, 0, MESH_PX], [0, 0, MESH_PX, MESH_PX], [1, 1, 1, 1]])
-        low, high = np.floor(corners.min(axis=1)) - 2, np.ceil(corners.max(axis=1)) + 2
+        shrink = max(int(np.hypot(*square[:, 0])), 1)
+        low, high = np.floor(corners.min(axis=1)) - 2 * shrink, np.ceil(corners.max(axis=1)) + 2 * shrink
         outline: Rectangle = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
         orientation = self._converter.orientation
         stored = snap_to_chroma(orientation.to_stored(outline, frame.width, frame.height), frame)
-        if stored[0] >= stored[2] or stored[1] >= stored[3]:
-            return None, (0, 0)
-        left, top, *_ = orientation.to_upright(stored, frame.width, frame.height)
-        return self._converter.region_bgr(frame, stored), (left, top)
+        return cut_out(frame, stored, self._converter, shrink)
 
 
 def find_in_square(network: MeshModel, face: Pixels, square: Affine) -> FoundMesh:

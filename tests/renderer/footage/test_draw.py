@@ -7,9 +7,9 @@ from av import VideoFrame
 
 from media.mesh import eye_distance, points_at
 from media.picture import plane_views
-from renderer.footage.draw import Mouth, Part, Pose, build_mask, draw, led_in_frame, mouth_region
+from renderer.footage.draw import Mouth, Part, Pose, build_mask, draw, kept_region, led_in_frame
 from renderer.footage.lip_shape import upright
-from renderer.footage.warp import MOBILITY, field, turned_into
+from renderer.footage.warp import MOBILITY, Nodes, field, turned_into
 from tests.support.heads import HEAD, picture, seen, talking
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le"]
@@ -23,7 +23,7 @@ def mouth_of(mesh, pixel_format="yuv420p", **look):
     """Return a mouth with its surroundings, as a bank keeps it."""
     planes = [plane.copy() for plane in plane_views(frame_of(mesh, pixel_format, **look))]
     steps = [(planes[0].shape[1] // plane.shape[1], planes[0].shape[0] // plane.shape[0]) for plane in planes]
-    left, top, right, bottom = mouth_region(mesh, (320, 320), (2, 2), more=0.3)
+    left, top, right, bottom = kept_region(mesh, (320, 320), (2, 2))
     cut = [plane[top // y : bottom // y, left // x : right // x] for plane, (x, y) in zip(planes, steps, strict=True)]
     return Mouth(tuple(cut), (left, top), mesh, mesh)
 
@@ -149,7 +149,8 @@ def test_led_lips_are_seen_where_they_are_led():
     led = led_in_frame(faces[1] - faces[0], reference, pose)
     lower = points_at((14,))[0]
     assert led[lower, 1] == pytest.approx(-0.1 * eye_distance(target), rel=0.1)
-    places = field(source, turned_into(source, source, target) + led * MOBILITY[:, None], (100, 100, 220, 260))
+    nodes = Nodes((100, 100, 220, 260))
+    places = nodes.spread(field(source, turned_into(source, source, target) + led * MOBILITY[:, None], nodes))
     x, y = (target[lower, :2] + led[lower, :2] - (100, 100)).round().astype(int)
     assert places[y, x] == pytest.approx(source[lower, :2], abs=2.5)
     _, plain, _ = drawn(target, [Part(mouth_of(source))])
@@ -162,3 +163,16 @@ def test_a_face_at_the_edge_of_the_picture_is_drawn_as_far_as_it_goes():
     _, after, region = drawn(target, [Part(mouth_of(seen(talking(0.2))))])
     assert region[2:] == (320, 320)
     assert after[0].shape == (320, 320)
+
+
+@pytest.mark.parametrize("region", [(0, 0, 64, 64), (10, 22, 131, 99), (2, 4, 502, 46), (7, 3, 12, 5)])
+@pytest.mark.parametrize("step", [(1, 1), (2, 2), (2, 1), (4, 1)])
+def test_between_nodes_places_are_where_they_are(region, step):
+    nodes = Nodes(region)
+    found = nodes.spread(nodes.places, step)
+    width, height = (-(-(region[side + 2] - region[side]) // step[side]) for side in (0, 1))
+    assert found.shape == (height, width, 2)
+    across = region[0] + (np.arange(width) + 0.5) * step[0] - 0.5
+    down = region[1] + (np.arange(height) + 0.5) * step[1] - 0.5
+    assert found[0, :, 0] == pytest.approx(across, abs=1e-3)
+    assert found[:, 0, 1] == pytest.approx(down, abs=1e-3)
