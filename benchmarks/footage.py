@@ -30,9 +30,10 @@ from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plan
 from renderer.footage import looks
 from renderer.footage.bank import sharpness
 from renderer.footage.choice import Candidates, Wanted, choose
-from renderer.footage.draw import Mouth, Part, Pose, draw, led_in_frame
+from renderer.footage.draw import Mouth, Part, draw, led_in_frame
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
 from renderer.footage.log_mel import COLUMNS_PER_SECOND, is_silent, log_mel
+from renderer.footage.mask import Pose
 from renderer.footage.sound_shape import hear, load_sound_shape
 from renderer.footage.transitions import count_jumps, smooth_transitions
 from segmenter.mesh.crop import square_of_mesh

@@ -12,7 +12,8 @@ from media.clips import TrackedMesh
 from media.orientation import Orientation, Rectangle
 from media.picture import VideoFrame, largest_sample, plane_views
 from renderer.footage.bank import Bank
-from renderer.footage.draw import Part, Pose, draw, led_in_frame
+from renderer.footage.draw import Part, draw, led_in_frame
+from renderer.footage.mask import Pose
 from renderer.footage.transitions import LED_FRAMES, Shown, smooth_transitions
 
 WAY_MARGIN: Final = 2 * LED_FRAMES + 1
