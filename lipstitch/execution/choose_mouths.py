@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.content import content_key
+from lipstitch.footage.own_sound import adapt_to
 from lipstitch.footage.read import Footage, frame_rate
 from lipstitch.footage.subjects import views_of
 from lipstitch.plan.plan import Plan
@@ -20,14 +21,16 @@ from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
 from media.clips import Clip, FaceSpan
 from media.intervals import Interval
+from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
 from renderer.footage.bank import Bank
 from renderer.footage.choice import Wanted, choose
+from renderer.footage.lip_shape import Shapes
 from renderer.footage.lips import WAY_MARGIN, Way
 from renderer.footage.log_mel import COLUMNS_PER_SECOND, between_columns, is_silent, log_mel_of
 from renderer.footage.sound_shape import hear_columns, load_sound_shape
 
-CHOICE_VERSION = 1
+CHOICE_VERSION = 2
 """Raised when the same sound and footage give another choice than before."""
 
 
@@ -96,7 +99,7 @@ def choose_mouths(
     chosen: list[list[int]] | None = workspace.load(path)
     if chosen is None:
         chosen = [[]] * len(stretches)
-        for number, way in _chosen(stretches, footage, driving, weights, frame_rate(scanned.source), silence=silence):
+        for number, way in _chosen(stretches, footage, driving, weights, scanned.source, silence=silence):
             chosen[number] = way
         workspace.store(path, chosen)
     return MouthChoice(
@@ -126,28 +129,34 @@ def _chosen(
     footage: Footage,
     driving: Sequence[Path],
     weights: Path,
-    rate: float,
+    source: SourceVideo,
     *,
     silence: bool,
 ) -> Iterator[tuple[int, list[int]]]:
-    """Yield the number of each stretch with the mouths that it shows; voice after voice, so that one sound is held."""
+    """Yield the number of each stretch with the mouths that it shows.
+
+    Voice after voice, so that one sound is held; and for each speaker, with the network adapted to them if that helps.
+    """
     network = load_sound_shape(weights)
     with ExitStack() as stack:
         banks = {each.bank: stack.enter_context(Bank(_path(footage, each.bank))) for each in stretches}
+        networks = {number: adapt_to(network, bank, source).network for number, bank in banks.items()}
         for voice in sorted({each.span.drive_index for each in stretches}):
             columns = log_mel_of(driving[voice])
-            told = hear_columns(network, columns)
+            told: dict[int, Shapes] = {}
             for number, each in enumerate(stretches):
                 if each.span.drive_index != voice:
                     continue
+                if each.bank not in told:
+                    told[each.bank] = hear_columns(networks[each.bank], columns)
                 places = each.seconds * COLUMNS_PER_SECOND
                 wanted = Wanted(
-                    shapes=between_columns(told, places),
+                    shapes=between_columns(told[each.bank], places),
                     silent=is_silent(columns, places) if silence else np.zeros(len(places), np.bool_),
                     pose=each.pose.astype(np.float32),
                     light=each.light.astype(np.float32),
                     frames=each.source_frames,
-                    frame_rate=rate,
+                    frame_rate=frame_rate(source),
                 )
                 yield number, choose(wanted, banks[each.bank].candidates).tolist()
 
