@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from tests.support.commands import start_command, start_python
+from tests.support.crowd import SIZE, Place, make_crowd, still
 from tests.support.footage import make_footage
 from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
 
@@ -199,3 +200,22 @@ def test_other_planes_get_mouths_of_their_own_depth(make_job, talk, tmp_path, en
     assert methods(load_report(output)) == [("footage", "")]
     with av.open(str(output)) as written:
         assert written.streams.video[0].format.name == pixel_format
+
+
+def test_two_people_at_once_each_get_their_own_mouths(shared, make_job, tmp_path):
+    """Over a cut every second, on which they change sides, and with both in the picture all the time."""
+    one, two = "head_12_512", "head_05_512"
+    left, right = (still(Place(a, 0, 20, 320), Place(b, 320, 20, 320)) for a, b in ((one, two), (two, one)))
+    scenes = [(25, left), (25, right)] * 3
+    crowd = make_crowd(tmp_path / "both.mp4", shared / "clips", scenes)
+    sface = {"embedder": str(shared / "checkpoints" / "mobilefacenet.onnx")}
+    job, output = make_job(input={"video": crowd.path}, segmenter={"target": "all", **sface}, execution={"keep": "all"})
+    run_job(job)
+    report = load_report(output)
+    assert methods(report) == [("footage", "")] * 12
+    banks = sorted(output.with_name(f"{output.name}.lipstitch").glob("bank-*.bank"))
+    assert len(banks) == 2
+    assert report["num_rendered_frames"] == len(crowd.frames)
+    for _, _, width, height in (box for box in report["check"]["boxes"] if box):
+        assert width <= SIZE[0]
+        assert height < SIZE[1]
