@@ -28,7 +28,7 @@ from media.mesh import POINT_NUMBERS, Mesh, eye_distance, head_pose, light_aroun
 from media.orientation import UPRIGHT
 from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views
 from renderer.footage import looks
-from renderer.footage.bank import sharpness
+from renderer.footage.bank_writer import sharpness
 from renderer.footage.choice import Candidates, Wanted, choose
 from renderer.footage.draw import Mouth, Part, draw, led_in_frame
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright

@@ -55,7 +55,7 @@ from segmenter.scanner import FaceScanner, scan_faces
 from segmenter.smoothing import filter_weights, needed_frames
 from segmenter.spans.find import find_spans
 from segmenter.spans.presence import SpanSettings
-from segmenter.tracker import ALIGN, SMOOTHING_FRAMES, Align, BoxTracker
+from segmenter.tracker import ALIGN, Align, BoxTracker
 
 CLIPS = (
     "speaker_a_1080x1920_hevc.mp4",
@@ -255,7 +255,7 @@ def main() -> int:
             continue
         found = follow(info, table, spans, detector, arguments.align)
         turned = arguments.align == "similarity"
-        for kind, (common, ours, noise) in measure(found, SMOOTHING_FRAMES[detector.name], turned=turned).items():
+        for kind, (common, ours, noise) in measure(found, detector.smoothing_frames, turned=turned).items():
             print(
                 f"{path.name:<34} {kind:<6} {common.jitter:>8.5f} -> {ours.jitter:>8.5f}"
                 f" {common.jitter / ours.jitter:>6.1f} {common.lag:>6.2f} -> {ours.lag:>5.2f}"
