@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.affine import Affine, Size, bounds, sample, shifted
+from media.affine import Affine, Size, at_plane, bounds, sample, shifted
 from media.faces import FaceBox
 from media.orientation import Orientation, Plane, Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views, snap_to_chroma
@@ -175,8 +175,7 @@ def blend_plane(target: Plane, new: Plane, mask: NDArray[np.float32]) -> None:
 
     target, new: (height, width) of the plane. mask: at luma resolution; averaged down for subsampled planes.
     """
-    if mask.shape != target.shape:
-        mask = cv2.resize(mask, (target.shape[1], target.shape[0]), interpolation=cv2.INTER_AREA).astype(np.float32)
+    mask = at_plane(mask, target.shape)
     old = target.astype(np.float32)
     mixed = np.rint(old + (new.astype(np.float32) - old) * mask)
     np.copyto(target, mixed.astype(target.dtype), where=mask > 0)

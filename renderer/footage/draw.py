@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from media.affine import at_plane
 from media.mesh import RIGID, Mesh, eye_distance, points_at
 from media.orientation import Plane, Rectangle
 from renderer.footage.lip_shape import Points, rigid_fits
-from renderer.footage.mask import OVAL, Floats, Pose, Ring, at_plane, build_mask
+from renderer.footage.mask import OVAL, Floats, Pose, Ring, build_mask
 from renderer.footage.warp import MOBILITY, Field, Nodes, field, jaw_field, turned_into
 
 REACH_SIDE, REACH_UP, REACH_DOWN = 1.15, 0.8, 1.25

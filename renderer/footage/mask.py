@@ -123,10 +123,3 @@ def _blurred(values: Floats, sigma: float) -> Floats:
 
 def _shrunk(values: Floats, size: tuple[int, int]) -> Floats:
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def at_plane(mask: Floats, shape: tuple[int, ...]) -> Floats:
-    """Return a mask at the resolution of a plane."""
-    if mask.shape == shape:
-        return mask
-    return np.asarray(cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.float32)

@@ -193,6 +193,18 @@ def test_outside_a_tilted_lower_face_not_one_sample_changes(pixel_format, orient
     assert not (changed_samples(frame, blended)[0] & outside).any()
 
 
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_the_last_chroma_sample_of_an_odd_width_stands_for_one_column(orientation):
+    size, box, roll = (193, 44), (0.0, 0.0, 8.0, 56.0), -3.0
+    frame, compositor = stamped_frame(5, size, "yuv420p"), Compositor(orientation, pads=NO_PADS)
+    crop = compositor.crop(frame, FaceBox(*box), roll)
+    blended = compositor.blend(frame, masked(crop, np.zeros((FACE_PX, FACE_PX, 3), np.uint8), feather=0.12))
+    for changed, inside in zip(
+        changed_samples(frame, blended), covered(frame, box, roll, orientation, size), strict=True
+    ):
+        assert not (changed & ~inside).any()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(FORMATS), st.sampled_from(ORIENTATIONS))
 def test_tilted_boxes_anywhere(data, pixel_format, orientation):
