@@ -27,7 +27,7 @@ from renderer.footage.lip_shape import SHAPES, Points, measure
 
 MOST_LIPS_DOUBT: Final = 0.06
 """Eye distances by which the lips of a usable mouth may be off, as the mesh network itself thinks."""
-LEAST_SHARPNESS: Final = 0.4
+LEAST_SHARPNESS: Final = 0.6
 """Of the footage's median: below it a mouth is blurred by motion or focus."""
 LIGHT_RANGE: Final = (16.0, 250.0)
 """8-bit levels within which the light around a mouth tells anything."""
