@@ -119,7 +119,9 @@ def _stretches(plan: Plan, scanned: Scanned) -> Iterator[_Stretch]:
         if span.source.method != "footage" or number is None:
             continue
         frames = source_of[start:stop]
-        pose, light = views_of(span, scanned.scan).at(frames)
+        # A turn of a dialogue may be shorter than the scan's step; the whole span has been seen.
+        subject = plan.mouths.footage.banks[number].subject
+        pose, light = views_of(subject.whole(span), scanned.scan).at(frames)
         seconds = np.array([float(spec.drive_seconds(frame)) for frame in range(start, stop)])
         yield _Stretch(span, (start, stop), number, frames, seconds, pose, light)
 

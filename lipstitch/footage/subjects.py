@@ -52,6 +52,11 @@ class Subject:
             return self.spans[0].person == span.person
         return any(own.person is None and _is_same_face(own, span) for own in self.spans)
 
+    def whole(self, span: FaceSpan) -> FaceSpan:
+        """Return the subject's own span of which a span is a part; the span itself if it is none's."""
+        same = (own for own in self.spans if own.start_frame <= span.start_frame and span.stop_frame <= own.stop_frame)
+        return next((own for own in same if _is_same_face(own, span)), span)
+
 
 def _is_same_face(own: FaceSpan, span: FaceSpan) -> bool:
     first, stop = max(own.start_frame, span.start_frame), min(own.stop_frame, span.stop_frame)
