@@ -30,7 +30,7 @@ from renderer.footage.lips import WAY_MARGIN, Way
 from renderer.footage.log_mel import COLUMNS_PER_SECOND, between_columns, is_silent, log_mel_of
 from renderer.footage.sound_shape import hear_columns, load_sound_shape
 
-CHOICE_VERSION = 2
+CHOICE_VERSION = 3
 """Raised when the same sound and footage give another choice than before."""
 
 

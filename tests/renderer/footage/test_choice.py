@@ -69,6 +69,19 @@ def test_in_silence_the_mouth_is_closed_and_moves_on_without_a_jump():
     assert (np.abs(np.diff(way)) > 2).mean() < 0.1
 
 
+@pytest.mark.parametrize(("degrees", "jumps"), [(2, 0), (20, 1)])
+def test_in_silence_a_mouth_is_held_until_the_head_has_turned(degrees, jumps):
+    """Two takes of a closed mouth that look alike, one from each side."""
+    candidates = footage()
+    candidates.shapes[:] = candidates.looks[:] = 0.0
+    candidates.frames[300:] += 1_000
+    candidates.pose[300:, 0] = degrees
+    wanted = wanting(candidates, np.full(60, 100), silent=True)
+    wanted.pose[30:, 0] = degrees
+    way = choose(wanted, candidates)
+    assert (np.abs(np.diff(way)) > 2).sum() == jumps
+
+
 def test_a_frame_that_speaks_never_shows_its_own_mouth():
     candidates = footage(first=0)
     rows = np.arange(100, 200)
