@@ -75,15 +75,16 @@ def sample_shrunk(pixels: Pixels, affine: Affine, size: Size) -> Pixels:
 
 
 def at_plane(mask: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return a mask of luma samples at the resolution of a plane, (height, width): averaged where that is coarser.
+    """Return values at luma samples, (height, width, ...), at the resolution of a plane: averaged where coarser.
 
     Where a side is odd, the last chroma sample stands for the last luma sample alone.
     """
-    if mask.shape == shape:
+    if mask.shape[:2] == shape:
         return mask
-    rows, columns = (-(-side // coarse) for side, coarse in zip(mask.shape, shape, strict=True))
+    rows, columns = (-(-side // coarse) for side, coarse in zip(mask.shape[:2], shape, strict=True))
     below, right = shape[0] * rows - mask.shape[0], shape[1] * columns - mask.shape[1]
-    whole = np.pad(mask, [(0, below), (0, right)], mode="edge") if below or right else mask
+    room = [(0, below), (0, right), *[(0, 0)] * (mask.ndim - 2)]
+    whole = np.pad(mask, room, mode="edge") if below or right else mask
     return np.asarray(cv2.resize(whole, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.float32)
 
 

@@ -23,15 +23,21 @@ from media.clips import Clip, FaceSpan
 from media.intervals import Interval
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
+from renderer.footage import lip_motion
 from renderer.footage.bank import Bank
-from renderer.footage.choice import Wanted, choose
+from renderer.footage.choice import Wanted
+from renderer.footage.lip_motion import choose_and_lead, load_lip_motion
 from renderer.footage.lip_shape import Shapes
 from renderer.footage.lips import WAY_MARGIN, Way
 from renderer.footage.log_mel import COLUMNS_PER_SECOND, between_columns, is_silent, log_mel_of
 from renderer.footage.sound_shape import hear_columns, load_sound_shape
 
-CHOICE_VERSION = 3
+CHOICE_VERSION = 4
 """Raised when the same sound and footage give another choice than before."""
+
+
+_Chosen = tuple[list[int], list[list[float]]]
+"""Which mouth each frame of a stretch shows, and the measures that its lips are led to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +101,18 @@ def choose_mouths(
         return MouthChoice()
     silence = plan.mouths.silence != "render"
     parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
-    path = workspace.path("choice", content_key(CHOICE_VERSION, parts, silence, hash_file(weights)), ".json")
-    chosen: list[list[int]] | None = workspace.load(path)
+    key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED))
+    path = workspace.path("choice", key, ".json")
+    chosen: list[_Chosen] | None = workspace.load(path)
     if chosen is None:
-        chosen = [[]] * len(stretches)
+        chosen = [([], [])] * len(stretches)
         for number, way in _chosen(stretches, footage, driving, weights, scanned.source, silence=silence):
             chosen[number] = way
         workspace.store(path, chosen)
     return MouthChoice(
         tuple(
-            (each.span, Way(each.bank, each.frames[0], tuple(way))) for each, way in zip(stretches, chosen, strict=True)
+            (each.span, Way(each.bank, each.frames[0], tuple(mouths), tuple(map(tuple, measures))))
+            for each, (mouths, measures) in zip(stretches, chosen, strict=True)
         )
     )
 
@@ -134,14 +142,14 @@ def _chosen(
     source: SourceVideo,
     *,
     silence: bool,
-) -> Iterator[tuple[int, list[int]]]:
-    """Yield the number of each stretch with the mouths that it shows.
+) -> Iterator[tuple[int, _Chosen]]:
+    """Yield the number of each stretch with the mouths that it shows, and the measures that they are led to.
 
     Voice after voice, so that one sound is held; and for each speaker, with the network adapted to them if that helps.
     """
-    network = load_sound_shape(weights)
+    network, motion = load_sound_shape(weights), load_lip_motion()
     with ExitStack() as stack:
-        banks = {each.bank: stack.enter_context(Bank(_path(footage, each.bank))) for each in stretches}
+        banks = {each.bank: stack.enter_context(Bank(footage.banks[each.bank].path)) for each in stretches}
         networks = {number: adapt_to(network, bank, source).network for number, bank in banks.items()}
         for voice in sorted({each.span.drive_index for each in stretches}):
             columns = log_mel_of(driving[voice])
@@ -160,10 +168,6 @@ def _chosen(
                     frames=each.source_frames,
                     frame_rate=frame_rate(source),
                 )
-                yield number, choose(wanted, banks[each.bank].candidates).tolist()
-
-
-def _path(footage: Footage, number: int) -> Path:
-    path = footage.banks[number].path
-    assert path is not None
-    return path
+                bank = banks[each.bank]
+                mouths, measures = choose_and_lead(wanted, bank.candidates, bank.measured, motion)
+                yield number, (mouths.tolist(), np.round(measures, 4).tolist())

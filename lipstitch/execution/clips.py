@@ -21,12 +21,13 @@ from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
 from renderer.compositor import Pads
 from renderer.engine import choose_device, choose_precision
+from renderer.footage import lip_motion
 from renderer.mel import MelSpec, hash_driving, window_start
 from renderer.render import ClipJob
 
 RENDER_VERSION = 4
 """Raised when rendering the same clip gives other pixels than before."""
-DRAWING_VERSION = 1
+DRAWING_VERSION = 2
 """The same for mouths from footage."""
 
 
@@ -121,10 +122,10 @@ def _footage_key(job: ClipJob, setup: WorkerSetup) -> list[Any]:
         return []
     mesh = setup.finder.mesh
     ways = [
-        [(setup.banks[way.bank].hash, way.start_frame - job.clip.start_frame, way.mouths) for way in face]
+        [(setup.banks[way.bank].hash, way.start_frame - job.clip.start_frame, way.mouths, way.measures) for way in face]
         for face in job.ways
     ]
-    return [DRAWING_VERSION, hash_file(mesh) if mesh else None, ways]
+    return [DRAWING_VERSION, hash_file(mesh) if mesh else None, hash_file(lip_motion.SHIPPED), ways]
 
 
 def _at_rest(face: FaceSpan) -> list[Any]:

@@ -81,7 +81,7 @@ class WorkerSetup:
     def files(self) -> tuple[str, ...]:
         """Paths of all files that a worker reads."""
         weights = [str(path) for path in (self.finder.detector_weights, self.finder.mesh) if path]
-        banks = [bank.path for bank in self.banks if bank.path]
+        banks = [bank.path for bank in self.banks]
         return (self.video.path, self.network.path, *self.driving, *weights, *banks)
 
     @property
@@ -101,7 +101,7 @@ class WorkerSetup:
             video=replace(self.video, path=os.path.abspath(self.video.path)),
             network=replace(self.network, path=os.path.abspath(self.network.path)),
             finder=replace(self.finder, detector_weights=weights, mesh=mesh),
-            banks=tuple(replace(bank, path=os.path.abspath(bank.path)) if bank.path else bank for bank in self.banks),
+            banks=tuple(replace(bank, path=os.path.abspath(bank.path)) for bank in self.banks),
             driving=tuple(os.path.abspath(path) for path in self.driving),
             renderer=self.renderer.model_copy(update={"device": device, "precision": precision}),
         )
@@ -195,7 +195,7 @@ class WorkerCache:
     def _open_banks(self, setup: WorkerSetup) -> list[Bank | None]:
         """Return the banks of a setup, those that hold mouths opened; all threads share them."""
         with self._lock:
-            needed = {bank.hash: bank.path for bank in setup.banks if bank.path}
+            needed = {bank.hash: bank.path for bank in setup.banks}
             self._banks = {hash_: bank for hash_, bank in self._banks.items() if hash_ in needed}
             self._banks |= {hash_: Bank(Path(path)) for hash_, path in needed.items() if hash_ not in self._banks}
             return [self._banks.get(bank.hash) for bank in setup.banks]

@@ -166,7 +166,7 @@ def _worker_setup(
         driving=tuple(str(path) for path in driving),
         renderer=settings,
         coding=plan.streams.coding.frames,
-        banks=tuple(HashedFile(str(bank.path) if bank.path else "", bank.hash) for bank in plan.mouths.footage.banks)
+        banks=tuple(HashedFile(str(bank.path), bank.hash) for bank in plan.mouths.footage.banks)
         if any(span.source.method == "footage" for _, span in plan.shown)
         else (),
         num_threads=num_cores(),

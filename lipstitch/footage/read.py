@@ -16,7 +16,7 @@ from base.content import content_key
 from base.files import atomic_file
 from base.machine import num_cores
 from lipstitch.footage.neighbours import Neighbourhood, frames_near
-from lipstitch.footage.subjects import MOST_SECONDS, Stretch, Subject, choose_stretches, find_subjects
+from lipstitch.footage.subjects import MOST_SECONDS, Stretch, Subject, choose_stretches, find_subjects, seconds_of_each
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.source.scan import Scanned, scan_source
@@ -30,7 +30,7 @@ from media.picture import PictureConverter, VideoFrame, bytes_per_pixel
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
-from renderer.footage.bank import LEAST_SECONDS, Bank
+from renderer.footage.bank import Bank
 from renderer.footage.bank_writer import BankWriter, CutMouth, MouthCutter
 from renderer.footage.lip_shape import Points, upright
 from segmenter.mesh.mesher import FaceMesher
@@ -39,7 +39,7 @@ from segmenter.people.identities import Identities
 from segmenter.scan import Scan
 from segmenter.spans.presence import SpanRule
 
-BANK_VERSION = 2
+BANK_VERSION = 3
 """Raised when the same frames give other mouths than before."""
 MOST_THREADS = 8
 REFERENCE_FRAMES = 25
@@ -53,13 +53,10 @@ class SubjectBank:
     """The mouths of one subject."""
 
     subject: Subject
-    path: Path | None
-    """The bank; None where there is too little footage to read any."""
+    path: Path
     hash: str
-    seconds: float
-    """Of usable mouths."""
-    shortcoming: str
-    """Why they are not enough; empty if they are."""
+    num_mouths: int
+    """Usable ones; none where all are blurred, dark, or too unsure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,8 @@ class FootageReader:
         if near and any(subject.num_frames < MOST_SECONDS * frame_rate(self.scanned.source) for subject in subjects):
             around = self._look_around(shown, near)
             subjects, scan = [around.widened(subject, rule) for subject in subjects], around.scan
-        return Footage(tuple(self._bank_of(subject, scan) for subject in subjects))
+        most = seconds_of_each(len(subjects))
+        return Footage(tuple(self._bank_of(subject, scan, most) for subject in subjects))
 
     def _look_around(self, shown: Sequence[Interval], near: Sequence[Interval]) -> Neighbourhood:
         source, finder = self.scanned.source, self.scanned.finder
@@ -116,15 +114,11 @@ class FootageReader:
         settings = finder.embedder_settings or EmbedderSettings()
         return Neighbourhood.of(self.scanned.scan, scan, shown, source.table, settings)
 
-    def _bank_of(self, subject: Subject, scan: Scan) -> SubjectBank:
+    def _bank_of(self, subject: Subject, scan: Scan, most_seconds: float) -> SubjectBank:
         source, finder, workspace = self.scanned.source, self.scanned.finder, self.workspace
-        rate = frame_rate(source)
-        seconds = subject.num_frames / rate
-        if seconds < LEAST_SECONDS:
-            return SubjectBank(subject, None, "", seconds, f"only {seconds:.1f} s of footage")
         assert finder.mesh is not None
         pixel_bytes = bytes_per_pixel(source.video.pixel_format)
-        stretches = choose_stretches(subject, scan, source.table, pixel_bytes)
+        stretches = choose_stretches(subject, scan, source.table, pixel_bytes, most_seconds)
         where = [(stretch.frames, stretch.path) for stretch in stretches]
         key = content_key(BANK_VERSION, source.fingerprint, where, hash_file(finder.mesh))
         path = workspace.path("bank", key, ".bank")
@@ -133,7 +127,7 @@ class FootageReader:
                 _write_bank(partial, stretches, source, finder, self.reporter)
             workspace.seal(path, {})
         with Bank(path) as bank:
-            return SubjectBank(subject, path, path.stem, len(bank) / rate, bank.shortcoming(rate))
+            return SubjectBank(subject, path, path.stem, len(bank))
 
 
 def frame_rate(source: SourceVideo) -> float:

@@ -21,8 +21,11 @@ from segmenter.tracks import SAME_FACE, box_distance
 
 STRETCH_SECONDS: Final = 3.0
 """Footage is read in pieces of this length, side by side; where there is more than enough, pieces are chosen."""
-MOST_SECONDS: Final = 60.0
-"""Of footage that is read of a person; ten were good in the trial, and more than half a minute untried."""
+MOST_SECONDS: Final = 20.0
+"""Of footage that is read of a person: enough for the ways they hold their head. One second says as much."""
+JOB_SECONDS, LEAST_SECONDS = 600.0, 1.0
+"""Of footage that is read for a job, shared by all; and what each gets at least. Where people are not told apart, each
+shot of a film has faces of its own."""
 MOST_MOUTHS: Final = 3000
 MOST_BYTES: Final = 1 << 30
 """Of the samples of a person's mouths."""
@@ -130,14 +133,21 @@ def views_of(span: FaceSpan, scan: Scan) -> Views:
     )
 
 
-def choose_stretches(subject: Subject, scan: Scan, table: FrameTable, bytes_per_pixel: float) -> tuple[Stretch, ...]:
+def seconds_of_each(num_subjects: int) -> float:
+    """Return how much footage is read of each of some subjects at most."""
+    return min(MOST_SECONDS, max(JOB_SECONDS / max(num_subjects, 1), LEAST_SECONDS))
+
+
+def choose_stretches(
+    subject: Subject, scan: Scan, table: FrameTable, bytes_per_pixel: float, most_seconds: float = MOST_SECONDS
+) -> tuple[Stretch, ...]:
     """Return the frames from which the mouths of a subject are read, in order.
 
-    All of them if they are not more than MOST_SECONDS; else pieces that differ as much as possible in how the head is
+    All of them if they are not more than most_seconds; else pieces that differ as much as possible in how the head is
     held and lit, and in time. bytes_per_pixel: of the video's samples.
     """
     rate = len(table) / float(table.seconds(len(table)))
-    length = max(round(STRETCH_SECONDS * rate), 1)
+    length = max(round(min(STRETCH_SECONDS, most_seconds / 2) * rate), 1)
     pieces = [
         Stretch((start, min(start + length, span.stop_frame)), span.path)
         for span in subject.spans
@@ -145,7 +155,7 @@ def choose_stretches(subject: Subject, scan: Scan, table: FrameTable, bytes_per_
     ]
     heights = [box.height for span in subject.spans for box in span.path.boxes]
     mouth_bytes = MOUTH_AREA * float(np.mean(heights)) ** 2 * bytes_per_pixel
-    most = min(round(MOST_SECONDS * rate), MOST_MOUTHS, int(MOST_BYTES / mouth_bytes))
+    most = min(round(most_seconds * rate), MOST_MOUTHS, int(MOST_BYTES / mouth_bytes))
     if subject.num_frames > most:
         pieces = _most_unlike(pieces, _features(subject, pieces, scan), most)
     return tuple(

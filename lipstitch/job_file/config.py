@@ -95,22 +95,27 @@ class ExtractConfig(_Model):
     )
 
 
+SHIPPED_NETWORK = "compact"
+"""It draws mouths that no one would publish: good to try things without a download."""
+
+
 class RendererConfig(_Model):
     """How lips are rendered."""
 
     method: Literal["auto", "footage", "network"] = Field(
         default="auto",
         description="Where new mouths come from. footage: the speaker's own mouths, from other frames of the video,"
-        " chosen by the sound. network: a network draws them. auto: footage where there is enough of it, else the"
-        " network; the plan says which, and why.",
+        " led to the shapes that the sound asks for. network: a network draws them. auto: footage where it suits the"
+        " face, else `fallback`; the plan says which, and why.",
     )
-    fallback: Literal["network", "keep"] = Field(
-        default="network",
-        description="What happens to a face for which there is not enough footage. network: the network draws its"
-        " mouth. keep: its original frames stay.",
+    fallback: Literal["auto", "network", "keep"] = Field(
+        default="auto",
+        description="What happens to a face that no footage suits. network: the network draws its mouth. keep: its"
+        " original frames stay. auto: the network if `checkpoint` names another than the small one that ships, else"
+        " keep.",
     )
     checkpoint: Checkpoint = Field(
-        default="compact", description="The network's weights: a name in checkpoints/registry.toml or a path."
+        default=SHIPPED_NETWORK, description="The network's weights: a name in checkpoints/registry.toml or a path."
     )
     allow_torchscript: bool = Field(default=False, description="Open TorchScript archives, which can contain code.")
     pads: tuple[Pixels, Pixels, Pixels, Pixels] = Field(
@@ -160,6 +165,11 @@ class RendererConfig(_Model):
     frame_hashes: bool = Field(
         default=False, description="Write a hash of each frame given to the encoder to the report."
     )
+
+    @property
+    def keeps_without_footage(self) -> bool:
+        """Whether faces that no footage suits keep their frames."""
+        return self.fallback == "keep" or (self.fallback == "auto" and self.checkpoint == SHIPPED_NETWORK)
 
 
 class JobConfig(_Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -78,29 +78,28 @@ def _chosen(span: Span, footage: Footage, scan: Scan, settings: RendererConfig) 
     if number is None:
         return replace(span, source=MouthSource("network"))
     bank, views = footage.banks[number], views_of(span, scan)
-    problems = [*_problems(bank, views)]
+    problem = _problem(bank, views)
     # Who asks for footage gets it, however poor, where there is any.
-    is_possible = bank.path is not None and bank.seconds > 0 and len(views) > 0
-    if not problems or (asked == "footage" and is_possible):
+    is_possible = bank.num_mouths > 0 and len(views) > 0
+    if not problem or (asked == "footage" and is_possible):
         return replace(span, source=MouthSource("footage", is_asked=span.source.is_asked))
-    if settings.fallback == "keep":
-        return Gap(span.start_frame, span.stop_frame, f"no mouths from footage: {problems[0]}")
-    return replace(span, source=MouthSource("network", problems[0]))
+    if settings.keeps_without_footage:
+        return Gap(span.start_frame, span.stop_frame, f"no mouths from footage: {problem}")
+    return replace(span, source=MouthSource("network", problem))
 
 
-def _problems(bank: SubjectBank, views: Views) -> Iterator[str]:
-    """Yield why the mouths of a bank do not suit a span; the first one is said. views: of the span."""
-    if bank.path is None or bank.shortcoming:
-        yield bank.shortcoming
-        return
+def _problem(bank: SubjectBank, views: Views) -> str:
+    """Return why the mouths of a bank do not suit a span; empty if they do. views: of the span."""
+    if not bank.num_mouths:
+        return "no mouth in the footage is sharp, lit and sure enough"
     if not len(views):
-        yield "the points of the face were not looked for in it"
-        return
+        return "the points of the face were not looked for in it"
     if float(np.median(views.doubt)) > MOST_DOUBT:
-        yield "the points of the face are unsure in it"
+        return "the points of the face are unsure in it"
     with Bank(bank.path) as opened:
         if _misfit_share(views, opened) > MISFIT_SHARE:
-            yield "the head is turned further, or larger, than in the footage"
+            return "the head is turned further, or larger, than in the footage"
+    return ""
 
 
 def _misfit_share(views: Views, bank: Bank) -> float:

@@ -21,17 +21,12 @@ from base.errors import WorkspaceError
 from media.mesh import Mesh, head_pose
 from media.orientation import Orientation
 from renderer.footage.choice import Candidates
-from renderer.footage.draw import Mouth
+from renderer.footage.drawing.draw import Mouth
 from renderer.footage.lip_shape import Normal, Points, Shapes, upright
 
 MAGIC: Final = b"mouths1\n"
 TAIL: Final = struct.Struct("<Q8s")
 """Where the table begins, and MAGIC: the last bytes of the file."""
-LEAST_SECONDS: Final = 5.0
-"""Of usable mouths, below which there is too little to choose from."""
-LEAST_GAP_SPREAD: Final = 0.012
-"""Standard deviation of the gap between the lips, in eye distances, below which a speaker never opens the mouth."""
-
 Floats = NDArray[np.float32]
 
 
@@ -70,10 +65,15 @@ class Bank:
         return int(self._table["num_seen"])
 
     @property
+    def measured(self) -> Shapes:
+        """(n, shapes), in eye distances."""
+        measured: Shapes = self._table["measured"]
+        return measured
+
+    @property
     def shapes(self) -> Shapes:
         """(n, shapes), normalised."""
-        measured: Shapes = self._table["measured"]
-        return self.normal.normalise(measured) if self.normal else measured
+        return self.normal.normalise(self.measured) if self.normal else self.measured
 
     @property
     def reference(self) -> Points:
@@ -113,12 +113,3 @@ class Bank:
         left, top = table["corners"][number].tolist()
         mesh, smooth = (orientation.points_to_stored(table[name][number], *size) for name in ("meshes", "steady"))
         return Mouth(tuple(planes), (left, top), mesh, smooth)
-
-    def shortcoming(self, frame_rate: float) -> str:
-        """Return why there is too little to choose from; empty if there is enough."""
-        seconds = len(self) / frame_rate
-        if seconds < LEAST_SECONDS:
-            return f"only {seconds:.1f} s of usable footage, of {self.num_seen / frame_rate:.1f} s seen"
-        if float(self._table["measured"][:, 0].std()) < LEAST_GAP_SPREAD:
-            return "the speaker hardly opens the mouth in the footage"
-        return ""

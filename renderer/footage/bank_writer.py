@@ -22,7 +22,7 @@ from media.orientation import Plane
 from media.picture import PictureConverter, Pixels, VideoFrame, chroma_step, plane_views, snap_to_chroma
 from renderer.footage import looks
 from renderer.footage.bank import MAGIC, TAIL
-from renderer.footage.draw import kept_region
+from renderer.footage.drawing.draw import kept_region
 from renderer.footage.lip_shape import SHAPES, Points, measure
 
 MOST_LIPS_DOUBT: Final = 0.06

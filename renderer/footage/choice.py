@@ -23,10 +23,6 @@ Indexes = NDArray[np.int64]
 
 SHAPE_WEIGHTS: Final = np.array([1.0, 0.7, 0.6, 0.3, 0.3, 0.6], np.float32)
 """Of lip_shape.SHAPES in the misfit."""
-WANTED_SPREAD: Final = 0.9
-"""Spread that the wanted shapes are brought to: predictions are timid."""
-LEAST_SPREAD: Final = 0.35
-"""Spread below which a wanted measure is not enlarged further."""
 POSE_WEIGHT: Final = 0.5
 POSE_FREE: Final = 1.0
 """Pose misfit that costs nothing, in degrees of yaw."""
@@ -37,30 +33,19 @@ LIGHT_SCALE: Final = 50.0
 """Difference of 8-bit brightness around the mouth that weighs as much as POSE_SCALE degrees."""
 UNLIKE_WEIGHT: Final = 0.63
 """Of unlike mouths at a jump."""
-JUMP: Final = 0.6
+JUMP: Final = 2.0
 """Cost of any jump: two frames that look alike still move differently."""
-SKIP: Final = 0.3
+SKIP: Final = 0.05
 """Cost of holding a mouth, or of leaving one out."""
 HOLD_IN_SILENCE, MOVE_IN_SILENCE = 0.02, 2.0
 """A closed mouth rests; it moves on, or back, where that is hardly seen: what an unlike mouth costs then."""
 JUMP_IN_SILENCE: Final = 4.0
 """On top of JUMP: where nothing else moves, a jump is seen even between mouths that look alike. A head that has turned
 is worth one: 8 degrees cost as much in five frames."""
-CLOSED_PERCENTILE: Final = 8.0
-"""Of a person's openings: what counts as closed."""
-CLOSED_WEIGHT: Final = 2.0
-OWN_SECONDS: Final = 0.3
-"""Around a frame that speaks, mouths from so near are not shown: they follow the source's words."""
-REUSE_SECONDS: Final = 2.5
-"""Within it the same mouth should not be seen twice."""
-REUSE: Final = 0.8
-HELD_FRAMES: Final = 2
-"""A mouth that was shown so few frames ago is held, not shown again."""
 DECIDED_SECONDS, AHEAD_SECONDS = 1.0, 2.0
 """How much is decided at a time, and how far beyond it is looked."""
 KEPT: Final = 192
 """Mouths that are considered for a frame."""
-FORBIDDEN: Final = 1e4
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +102,14 @@ def choose(wanted: Wanted, candidates: Candidates) -> Indexes:
     unlike, features = transition_costs(candidates), _features(candidates)
     scales = _scales(wanted, candidates)
     follows = np.concatenate([candidates.follows, [False]])
-    last_shown = np.full(len(candidates), -np.inf)
     decided: list[int] = []
     step, ahead = (max(round(seconds * wanted.frame_rate), 2) for seconds in (DECIDED_SECONDS, AHEAD_SECONDS))
     while len(decided) < len(wanted):
         start = len(decided)
         rows = slice(start, min(start + step + ahead, len(wanted)))
-        costs = misfits(wanted, candidates, rows, scales)
-        ago = np.arange(rows.start, rows.stop)[:, None] - last_shown[None]
-        again = (ago > HELD_FRAMES) & (ago <= REUSE_SECONDS * wanted.frame_rate) & ~wanted.silent[rows, None]
-        costs += np.float32(REUSE) * again
-        way = _cheapest_way(costs, wanted.silent[rows], unlike, follows, features, decided[-1] if decided else None)
+        misfit = misfits(wanted, candidates, rows, scales)
+        way = _cheapest_way(misfit, wanted.silent[rows], unlike, follows, features, decided[-1] if decided else None)
         chosen = way if rows.stop == len(wanted) else way[:step]
-        last_shown[chosen] = np.arange(start, start + len(chosen))
         decided += map(int, chosen)
     return np.array(decided, np.int64)
 
@@ -164,46 +144,27 @@ def distances(first: Floats, second: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(squared, 0)), np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scales:
-    """How wanted shapes are enlarged, and misfits brought to mean 0 and spread 1."""
-
-    mean: Floats
-    factor: Floats
-    misfit_mean: float
-    misfit_spread: float
-
-
-def _scales(wanted: Wanted, candidates: Candidates) -> _Scales:
-    mean, spread = wanted.shapes.mean(axis=0), wanted.shapes.std(axis=0)
-    factor = WANTED_SPREAD / np.maximum(spread, LEAST_SPREAD)
+def _scales(wanted: Wanted, candidates: Candidates) -> tuple[float, float]:
+    """Return the mean of the misfit of shapes over some frames, and its standard deviation."""
     some = slice(None, None, max(len(wanted) // 500, 1))
-    plain = _Scales(mean, factor, 0.0, 1.0)
-    misfit = _shape_misfit(wanted.shapes[some], candidates, plain)
-    return _Scales(mean, factor, float(misfit.mean()), float(misfit.std()) + 1e-6)
+    misfit = _shape_misfit(wanted.shapes[some], candidates)
+    return float(misfit.mean()), float(misfit.std()) + 1e-6
 
 
-def _shape_misfit(shapes: Shapes, candidates: Candidates, scales: _Scales) -> Floats:
+def _shape_misfit(shapes: Shapes, candidates: Candidates) -> Floats:
     weights = np.sqrt(SHAPE_WEIGHTS)
-    enlarged = (shapes - scales.mean) * scales.factor + scales.mean
-    misfit = distances(enlarged * weights, candidates.shapes * weights)
-    return np.asarray((misfit - scales.misfit_mean) / scales.misfit_spread, np.float32)
+    return distances(shapes * weights, candidates.shapes * weights)
 
 
-def misfits(wanted: Wanted, candidates: Candidates, rows: slice, scales: _Scales) -> Floats:
-    """Return (frames, n): what it costs to show each mouth in each of some frames."""
-    cost = _shape_misfit(wanted.shapes[rows], candidates, scales)
-    opening = candidates.shapes[:, 0] + 0.5 * candidates.shapes[:, 2]
-    closed = CLOSED_WEIGHT * np.maximum(opening - np.percentile(opening, CLOSED_PERCENTILE), 0)
-    silent = wanted.silent[rows]
-    cost[silent] = closed
+def misfits(wanted: Wanted, candidates: Candidates, rows: slice, scales: tuple[float, float]) -> Floats:
+    """Return (frames, n): what it costs to show each mouth in each of some frames. scales: see _scales."""
+    mean, spread = scales
+    cost = (_shape_misfit(wanted.shapes[rows], candidates) - mean) / spread
     pose = np.abs(wanted.pose[rows, None] - candidates.pose[None]) * POSE_UNITS
     off = np.sqrt((np.maximum(pose - POSE_FREE, 0) ** 2).sum(axis=2)) / POSE_SCALE
     light = np.sqrt(((wanted.light[rows, None] - candidates.light[None]) ** 2).mean(axis=2)) / LIGHT_SCALE
     cost += POSE_WEIGHT * (off + light)
-    near = np.abs(wanted.frames[rows, None] - candidates.frames[None]) <= OWN_SECONDS * wanted.frame_rate
-    cost[near & ~silent[:, None]] += FORBIDDEN
-    return cost
+    return np.asarray(cost, np.float32)
 
 
 def _cheapest_way(

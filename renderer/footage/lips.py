@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -12,9 +13,10 @@ from media.clips import TrackedMesh
 from media.orientation import Orientation, Rectangle
 from media.picture import VideoFrame, largest_sample, plane_views
 from renderer.footage.bank import Bank
-from renderer.footage.draw import Part, draw, led_in_frame
-from renderer.footage.mask import Pose
-from renderer.footage.transitions import LED_FRAMES, Shown, smooth_transitions
+from renderer.footage.drawing.draw import Part, draw, led_in_frame
+from renderer.footage.drawing.mask import Pose
+from renderer.footage.lip_motion import LipMotion, lead, load_lip_motion
+from renderer.footage.transitions import LED_FRAMES, Shown
 
 WAY_MARGIN: Final = 2 * LED_FRAMES + 1
 """Frames on either side of a frame that what it shows depends on: lips are led over LED_FRAMES around a jump, and how
@@ -30,12 +32,15 @@ class Way:
     start_frame: int
     """As an index of the output."""
     mouths: tuple[int, ...]
+    measures: tuple[tuple[float, ...], ...]
+    """Where the lips are led to in each frame: see lip_shape.SHAPES, in eye distances."""
 
     def within(self, start: int, stop: int) -> Way:
         """Return the part of the way in frames [start, stop); it may be empty."""
         first = max(start - self.start_frame, 0)
+        part = slice(first, max(stop - self.start_frame, 0))
         return replace(
-            self, start_frame=self.start_frame + first, mouths=self.mouths[first : max(stop - self.start_frame, 0)]
+            self, start_frame=self.start_frame + first, mouths=self.mouths[part], measures=self.measures[part]
         )
 
 
@@ -46,6 +51,10 @@ class FootageLips:
         """banks: as ways number them; None for one that no way shows."""
         self._banks, self._orientation = banks, orientation
 
+    @cached_property
+    def _motion(self) -> LipMotion:
+        return load_lip_motion()
+
     def shown(self, ways: Sequence[Way]) -> dict[int, tuple[int, Shown]]:
         """Return for each frame of some ways the number of the bank, and what is shown of it.
 
@@ -54,7 +63,8 @@ class FootageLips:
         found: dict[int, tuple[int, Shown]] = {}
         for way in ways:
             bank = self._bank(way.bank)
-            each = smooth_transitions(np.array(way.mouths, np.int64), bank.candidates, bank.upright)
+            mouths, measures = np.array(way.mouths, np.int64), np.array(way.measures, np.float32)
+            each = lead(mouths, bank.candidates, bank.upright, bank.measured, measures, self._motion)
             found |= {way.start_frame + number: (way.bank, shown) for number, shown in enumerate(each)}
         return found
 

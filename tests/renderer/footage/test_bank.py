@@ -13,9 +13,9 @@ from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter, plane_views
 from renderer.footage.bank import Bank
 from renderer.footage.bank_writer import BankWriter, MouthCutter
-from renderer.footage.draw import Part, draw
+from renderer.footage.drawing.draw import Part, draw
+from renderer.footage.drawing.mask import Pose
 from renderer.footage.lip_shape import upright
-from renderer.footage.mask import Pose
 from tests.support.heads import picture, seen, talking
 
 OPENINGS = 0.1 + 0.1 * np.sin(np.arange(140) / 2)

@@ -7,10 +7,10 @@ from av import VideoFrame
 
 from media.mesh import eye_distance, points_at
 from media.picture import plane_views
-from renderer.footage.draw import Mouth, Part, draw, kept_region, led_in_frame
+from renderer.footage.drawing.draw import Mouth, Part, draw, kept_region, led_in_frame
+from renderer.footage.drawing.mask import Pose, build_mask
+from renderer.footage.drawing.warp import MOBILITY, Nodes, field, turned_into
 from renderer.footage.lip_shape import upright
-from renderer.footage.mask import Pose, build_mask
-from renderer.footage.warp import MOBILITY, Nodes, field, turned_into
 from tests.support.heads import HEAD, picture, seen, talking
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le"]

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from media.affine import at_plane
 from media.mesh import RIGID, Mesh, eye_distance, points_at
 from media.orientation import Plane, Rectangle
+from renderer.footage.drawing.layers import LipLayers
+from renderer.footage.drawing.mask import OVAL, Floats, Pose, Ring, build_mask
+from renderer.footage.drawing.warp import MOBILITY, Field, Nodes, field, jaw_field, turned_into
 from renderer.footage.lip_shape import Points, rigid_fits
-from renderer.footage.mask import OVAL, Floats, Pose, Ring, build_mask
-from renderer.footage.warp import MOBILITY, Field, Nodes, field, jaw_field, turned_into
 
 REACH_SIDE, REACH_UP, REACH_DOWN = 1.15, 0.8, 1.25
 """From the middle of the lips, in eye distances: the region in which anything may change."""
@@ -26,6 +27,8 @@ KEPT_SIDE, KEPT_UP, KEPT_DOWN = 0.95, 0.65, 1.25
 """The region that is kept of a mouth: what the mask may show of it, and room for heads that turn."""
 LEAST_MOVED: Final = 0.004
 """Of an eye distance: a shift of the frame's own jaw below which its pixels stay as they are."""
+OUTER_LIPS: Final = points_at((0, 37, 267, 17, 84, 314))
+"""On the red of the lips."""
 NO_MAP: Final = np.empty(0, np.float32)
 """cv2.remap's second map, where the first has both coordinates."""
 
@@ -129,7 +132,12 @@ def draw(
     nodes = Nodes(inner)
     for part, whole in zip(parts, masks, strict=True):
         mask = np.ascontiguousarray(_part(whole, inner, region))
-        places = _Places(field(part.mouth.mesh, part.seen(pose), nodes), nodes, part.mouth)
+        seen = part.seen(pose)
+        places = (
+            _Places(field(part.mouth.mesh, seen, nodes), nodes, part.mouth)
+            if part.led is None
+            else _LayeredPlaces(LipLayers(part.mouth.mesh, seen, nodes), part.mouth, full_scale)
+        )
         of_step = {
             step: strength * part.weight * at_plane(mask, old.shape) for old, step in zip(olds, steps, strict=True)
         }
@@ -236,3 +244,32 @@ class _Places:
         wanted = whole if inner is None else _part(whole, inner, self._nodes.region, step)
         taken = cv2.remap(plane, wanted, NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(taken, np.float32)
+
+
+class _LayeredPlaces:
+    """Samples of a mouth whose lips are led, and of what is seen between them, for planes of any resolution."""
+
+    def __init__(self, layers: LipLayers, mouth: Mouth, full_scale: float) -> None:
+        self._layers, self._mouth, self._full_scale = layers, mouth, full_scale
+
+    def taken(self, number: int, step: tuple[int, int]) -> Floats:
+        """Return samples of one of the mouth's planes; beyond its region its last ones repeat."""
+        plane, layers = self._mouth.planes[number], self._layers
+        height, width = layers.is_inside.shape
+        shape = -(-height // step[1]), -(-width // step[0])
+        lips, inside = (self._remapped(plane, places, step, shape) for places in (layers.lips, layers.inside))
+        if layers.painted:
+            paint = layers.paint(self._lip(plane, step), self._full_scale, shape, is_luma=number == 0)
+            inside += (paint - inside) * layers.painted
+        return lips + (inside - lips) * at_plane(layers.is_inside, shape)
+
+    def _remapped(self, plane: Plane, places: Floats, step: tuple[int, int], shape: tuple[int, int]) -> Floats:
+        # Sample i of a plane covers luma columns [i * step, (i + 1) * step).
+        at = (at_plane(places, shape) + 0.5 - self._mouth.corner) / step - 0.5
+        taken = cv2.remap(plane, at.astype(np.float32), NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(taken, np.float32)
+
+    def _lip(self, plane: Plane, step: tuple[int, int]) -> float:
+        """Return the mean sample of the mouth's lips."""
+        at = (self._mouth.mesh[OUTER_LIPS, :2] + 0.5 - self._mouth.corner) / step - 0.5
+        return float(cv2.remap(plane, at[None].astype(np.float32), NO_MAP, cv2.INTER_LINEAR).mean())

@@ -1,0 +1,1 @@
+"""How a mouth of one frame is drawn into another."""
