@@ -294,9 +294,6 @@ def main() -> None:
     parser.add_argument("--mesh", type=Path, help="network that finds meshes; omitted: the labels are taken")
     parser.add_argument("--dub", type=Path, help="another sound: the whole video is dubbed with it, and drawn")
     parser.add_argument("--strips", type=Path, help="folder for strips: source above result")
-    parser.add_argument(
-        "--warp", action="store_true", help="lead lips to the shapes that are told, as method warp does"
-    )
     parser.add_argument("--seconds", type=float, help="of footage; omitted: all of the first half")
     arguments = parser.parse_args()
     network = load_sound_shape(arguments.weights)

@@ -2,7 +2,10 @@
 
 import csv
 import shutil
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import pytest
 
 from tests.support.commands import start_command, start_python
@@ -11,7 +14,8 @@ from tests.support.footage import make_footage
 from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
 
 FACE_FRAMES, GAP = 140, 16
-"""At 25 frames/s: a little more than the least footage that is enough, and frames without a face around it."""
+"""At 25 frames/s; and frames without a face around it."""
+SHIPPED_WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "compact.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,20 @@ def make_job(talk, dubs, retinaface, tmp_path):
         return write_job(tmp_path, input=given, output=tmp_path / name, **sections), tmp_path / name
 
     return make
+
+
+def make_dark(path, clip, num_frames):
+    """Write the first frames of a clip, so dark that light says nothing."""
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=25, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
+        for number, frame in zip(range(num_frames), source.decode(video=0), strict=False):
+            picture = frame.reformat(256, 256, "bgr24").to_ndarray() // 10
+            darkened = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv420p")
+            darkened.pts, darkened.time_base = number, Fraction(1, 25)
+            target.mux(stream.encode(darkened))
+        target.mux(stream.encode(None))
+    return path
 
 
 def methods(report):
@@ -130,23 +148,33 @@ def test_plan_and_span_file_say_where_mouths_come_from(make_job, tmp_path):
             row["kind"] = "face" if row["method"] else row["kind"]
 
 
-def test_too_little_footage_is_said_and_falls_back_as_the_job_wants(shared, make_job, tmp_path):
-    short = make_footage(
-        tmp_path / "short.mp4",
-        shared / "clips" / "head_12_512.mp4",
-        codec="h264",
-        scale=0.5,
-        face_frames=(50,),
-        gaps=(10, 10),
-    )
+def test_two_seconds_of_a_speaker_are_enough(shared, make_job, tmp_path):
+    clip = shared / "clips" / "head_12_512.mp4"
+    short = make_footage(tmp_path / "short.mp4", clip, codec="h264", scale=0.5, face_frames=(50,), gaps=(10, 10))
     job, output = make_job(input={"video": short.path})
     run_job(job)
-    assert methods(load_report(output)) == [("network", "only 2.0 s of footage")]
-    job, output = make_job("kept.mp4", input={"video": short.path}, renderer={"fallback": "keep"})
+    report = load_report(output)
+    assert methods(report) == [("footage", "")]
+    assert report["num_rendered_frames"] == 50
+
+
+@pytest.mark.parametrize(
+    ("renderer", "expected"),
+    [({}, "keep"), ({"fallback": "network"}, "network"), ({"checkpoint": SHIPPED_WEIGHTS}, "network")],
+)
+def test_where_no_footage_suits_the_job_says_why_and_falls_back(shared, make_job, tmp_path, renderer, expected):
+    """A face too dark to tell anything: frames stay, unless a network is asked for or named."""
+    dark = make_dark(tmp_path / "dark.mp4", shared / "clips" / "head_12_512.mp4", num_frames=40)
+    job, output = make_job(input={"video": dark}, renderer=renderer, segmenter={"min_light": 0})
     run_job(job)
     report = load_report(output)
-    assert report["num_rendered_frames"] == 0
-    assert "no mouths from footage: only 2.0 s of footage" in {span["reason"] for span in report["spans"]}
+    reason = "no mouth in the footage is sharp, lit and sure enough"
+    if expected == "keep":
+        assert report["num_rendered_frames"] == 0
+        assert f"no mouths from footage: {reason}" in {span["reason"] for span in report["spans"]}
+    else:
+        assert methods(report) == [("network", reason)]
+        assert report["num_rendered_frames"] == 40
 
 
 def test_a_network_alone_looks_for_no_mesh(make_job, tmp_path):

@@ -2,7 +2,7 @@
 
     points(wanted) = points(filmed) + (wanted - filmed) @ motion       all in the upright face, in eye distances
 
-The motion is a ridge regression over many people's speech (`main.py train motion`): six measures of a mouth explain
+The motion is a ridge regression over many people's speech (`main.py train shapes`): six measures of a mouth explain
 four fifths of what its lips do. Beside it stand the usual measures of them all, for speakers whose footage shows
 little.
 """
@@ -127,7 +127,7 @@ def fit(people: list[tuple[Points, Shapes]]) -> LipMotion:
     )
 
 
-def save(motion: LipMotion, path: Path) -> None:
+def save_motion(motion: LipMotion, path: Path) -> None:
     """Write a motion as safetensors, the same bytes for the same motion."""
     tensors = {
         "motion": motion.motion.astype(np.float32),

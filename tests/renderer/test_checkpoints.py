@@ -88,14 +88,14 @@ def write_registry(tmp_path: Path, *addresses: str, name: str = "net", file_name
 def test_shipped_registry():
     entries = load_registry()
     published = {"wav2lip_gan", "wav2lip", "retinaface_mobilenet", "sface"}
-    shipped = {"compact", "face_mesh", "sound_shape"}
+    shipped = {"compact", "face_mesh", "sound_shape", "lip_motion"}
     assert set(entries) == published | shipped
     assert entries["wav2lip_gan"].num_bytes == 435801865
     assert all(re.fullmatch("[0-9a-f]{64}", entry.sha256) for entry in entries.values())
     assert all(address.startswith("https://") for entry in entries.values() for address in entry.addresses)
 
 
-@pytest.mark.parametrize("name", ["compact", "face_mesh", "sound_shape"])
+@pytest.mark.parametrize("name", ["compact", "face_mesh", "sound_shape", "lip_motion"])
 def test_what_ships_is_what_the_registry_says(folder, name):
     path = find_checkpoint(name, folder=folder, download=False)
     assert path.parent == SHIPPED_REGISTRY.parent

@@ -1,4 +1,4 @@
-"""train_shapes(): labelled videos to the weights of the sound-to-shape network."""
+"""train_shapes(): labelled videos to the motion of lips, and the weights of the network that hears their shapes."""
 
 from __future__ import annotations
 
@@ -13,29 +13,36 @@ from lipstitch.training.labelled_config import check_held_out
 from lipstitch.training.loop import Schedule, run_stage
 from lipstitch.training.mesh.train import find_videos, person_of
 from lipstitch.training.shapes.config import ShapesTraining
+from lipstitch.training.shapes.motion import fit_motion
 from lipstitch.training.shapes.people import read_people
 from lipstitch.training.shapes.stage import SoundShapeStage
 from lipstitch.training.weights import write_weights
+from renderer.footage.lip_motion import save_motion
 
-SHAPES_FILE = "sound_shape.safetensors"
+SHAPES_FILE, MOTION_FILE = "sound_shape.safetensors", "lip_motion.safetensors"
 
 
 def train_shapes(config: ShapesTraining, reporter: Reporter) -> Path:
-    """Read the videos, train on them from the last checkpoint, and return the file of the weights."""
+    """Read the videos, train on them from the last checkpoint, and return the file of the weights.
+
+    Beside it lies MOTION_FILE.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     with locked(config.out, "choose another `out`"):
         videos = [video for video in sorted(find_videos(config.videos)) if not video.stem.startswith(config.left_out)]
         names = [video.stem for video in videos]
+        of_person = {name: person_of(name, config.people) for name in names}
         people = read_people(
             videos,
             config.labels,
             reporter,
-            people={name: person_of(name, config.people) for name in names},
+            people=of_person,
             languages={name: person_of(name, config.languages) for name in names},
             late={name: _late(name, config.late_seconds) for name in names},
         )
         check_held_out(config.held_out, [person.name for person in people])
+        save_motion(fit_motion(videos, config.labels, of_person, config.held_out), config.out / MOTION_FILE)
         torch.manual_seed(config.seed)
         stage = SoundShapeStage(
             people,

@@ -18,7 +18,7 @@ from media.mesh import RIGID, Mesh, eye_distance, points_at
 from media.orientation import Plane, Rectangle
 from renderer.footage.drawing.layers import LipLayers
 from renderer.footage.drawing.mask import OVAL, Floats, Pose, Ring, build_mask
-from renderer.footage.drawing.warp import MOBILITY, Field, Nodes, field, jaw_field, turned_into
+from renderer.footage.drawing.warp import MOBILITY, Field, Nodes, jaw_field, turned_into
 from renderer.footage.lip_shape import Points, rigid_fits
 
 REACH_SIDE, REACH_UP, REACH_DOWN = 1.15, 0.8, 1.25
@@ -133,11 +133,7 @@ def draw(
     for part, whole in zip(parts, masks, strict=True):
         mask = np.ascontiguousarray(_part(whole, inner, region))
         seen = part.seen(pose)
-        places = (
-            _Places(field(part.mouth.mesh, seen, nodes), nodes, part.mouth)
-            if part.led is None
-            else _LayeredPlaces(LipLayers(part.mouth.mesh, seen, nodes), part.mouth, full_scale)
-        )
+        places = _LayeredPlaces(LipLayers(part.mouth.mesh, seen, nodes, chroma), part.mouth, full_scale)
         of_step = {
             step: strength * part.weight * at_plane(mask, old.shape) for old, step in zip(olds, steps, strict=True)
         }
@@ -242,8 +238,7 @@ class _Places:
         plane = self._mouth.planes[number]
         whole = self._of_step[step]
         wanted = whole if inner is None else _part(whole, inner, self._nodes.region, step)
-        taken = cv2.remap(plane, wanted, NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(taken, np.float32)
+        return _remapped(plane, wanted)
 
 
 class _LayeredPlaces:
@@ -251,25 +246,39 @@ class _LayeredPlaces:
 
     def __init__(self, layers: LipLayers, mouth: Mouth, full_scale: float) -> None:
         self._layers, self._mouth, self._full_scale = layers, mouth, full_scale
+        self._of_step: dict[tuple[int, int], tuple[Floats, Floats, Floats]] = {}
 
     def taken(self, number: int, step: tuple[int, int]) -> Floats:
         """Return samples of one of the mouth's planes; beyond its region its last ones repeat."""
         plane, layers = self._mouth.planes[number], self._layers
-        height, width = layers.is_inside.shape
-        shape = -(-height // step[1]), -(-width // step[0])
-        lips, inside = (self._remapped(plane, places, step, shape) for places in (layers.lips, layers.inside))
+        if step not in self._of_step:
+            self._of_step[step] = self._places(step)
+        lips, inside, seen = self._of_step[step]
+        taken = _remapped(plane, lips)
+        between = _remapped(plane, inside)
         if layers.painted:
-            paint = layers.paint(self._lip(plane, step), self._full_scale, shape, is_luma=number == 0)
-            inside += (paint - inside) * layers.painted
-        return lips + (inside - lips) * at_plane(layers.is_inside, shape)
+            lip = float(_remapped(plane, self._at(self._mouth.mesh[None, OUTER_LIPS, :2], step)).mean())
+            paint = layers.paint(lip, self._full_scale, seen.shape, is_luma=number == 0)
+            between += (paint - between) * layers.painted
+        left, top = layers.box[0] // step[0], layers.box[1] // step[1]
+        window = taken[top : top + seen.shape[0], left : left + seen.shape[1]]
+        window += (between - window) * seen
+        return taken
 
-    def _remapped(self, plane: Plane, places: Floats, step: tuple[int, int], shape: tuple[int, int]) -> Floats:
+    def _places(self, step: tuple[int, int]) -> tuple[Floats, Floats, Floats]:
+        """Return the places of lips and of what is between them in a plane, and how far that is seen."""
+        left, top, right, bottom = self._layers.box
+        shape = -(-(bottom - top) // step[1]), -(-(right - left) // step[0])
+        inside, seen = (at_plane(values, shape) for values in (self._layers.inside, self._layers.is_inside))
+        return self._at(self._layers.lips(step), step), self._at(inside, step), seen
+
+    def _at(self, places: Floats, step: tuple[int, int]) -> Floats:
         # Sample i of a plane covers luma columns [i * step, (i + 1) * step).
-        at = (at_plane(places, shape) + 0.5 - self._mouth.corner) / step - 0.5
-        taken = cv2.remap(plane, at.astype(np.float32), NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(taken, np.float32)
+        scale = np.array([1 / step[0], 1 / step[1]], np.float32)
+        shift = (0.5 - np.array(self._mouth.corner)) * scale - 0.5
+        return np.asarray(places * scale + shift.astype(np.float32), np.float32)
 
-    def _lip(self, plane: Plane, step: tuple[int, int]) -> float:
-        """Return the mean sample of the mouth's lips."""
-        at = (self._mouth.mesh[OUTER_LIPS, :2] + 0.5 - self._mouth.corner) / step - 0.5
-        return float(cv2.remap(plane, at[None].astype(np.float32), NO_MAP, cv2.INTER_LINEAR).mean())
+
+def _remapped(plane: Plane, places: Floats) -> Floats:
+    taken = cv2.remap(plane, places, NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(taken, np.float32)

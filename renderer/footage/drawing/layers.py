@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from media.affine import at_plane
 from media.mesh import LIPS, Mesh, eye_distance, points_at
+from media.orientation import Rectangle
 from renderer.footage.drawing.warp import CONTROL, Nodes, ThinPlate
 
 Floats = NDArray[np.float32]
@@ -28,6 +29,8 @@ UPPER_LIP: Final = points_at((191, 80, 81, 82, 13, 312, 311, 310, 415, 185, 40, 
 LOWER_LIP: Final = points_at(
     (95, 88, 178, 87, 14, 317, 402, 318, 324, 146, 91, 181, 84, 17, 314, 405, 321, 375, 18, 43, 273, 204, 424)
 )
+ABOVE_THE_SEAM, BELOW_THE_SEAM = (sorted({*CONTROL, *LIPS} - {*lip}) for lip in (LOWER_LIP, UPPER_LIP))
+"""The points that the maps of the two lips pass through."""
 STIFFNESS: Final = 2e-3
 """Of the maps of each lip: less than elsewhere, since lips are led far and precisely."""
 SEAM_SOFTNESS: Final = 0.008
@@ -50,36 +53,43 @@ class Seam:
     """The inner lips of a mesh in their own frame: along the line of the corners, and down from it."""
 
     def __init__(self, mesh: Mesh) -> None:
-        points = np.asarray(mesh[:, :2], np.float64)
         self.unit = float(eye_distance(mesh))
-        self.corner, right = points[points_at((78, 308))]
+        self.corner, right = np.asarray(mesh[points_at((78, 308)), :2], np.float64)
         self.length = max(float(np.linalg.norm(right - self.corner)), 1e-3)
         self.across = (right - self.corner) / self.length
         self.down = np.array([-self.across[1], self.across[0]])
-        upper, lower = (self.local(points[places]) for places in (INNER_UPPER, INNER_LOWER))
-        order = np.argsort((upper[:, 0] + lower[:, 0]) / 2)
-        self._along = ((upper[:, 0] + lower[:, 0]) / 2)[order]
-        self._middle = ((upper[:, 1] + lower[:, 1]) / 2)[order]
-        self._gap = np.maximum(lower[:, 1] - upper[:, 1], 0)[order]
+        (upper_at, upper), (lower_at, lower) = (
+            self.local(*mesh[places, :2].T.astype(np.float32)) for places in (INNER_UPPER, INNER_LOWER)
+        )
+        order = np.argsort(upper_at + lower_at)
+        self._along = ((upper_at + lower_at) / 2)[order]
+        self._middle = ((upper + lower) / 2)[order]
+        self._gap = np.maximum(lower - upper, 0)[order]
 
-    def local(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return places (..., 2) as (along, down): along in widths of the mouth, down in eye distances."""
-        away = places - self.corner
-        return np.stack([away @ self.across / self.length, away @ self.down / self.unit], axis=-1)
+    def local(self, across: Floats, down: Floats) -> tuple[Floats, Floats]:
+        """Return places (x, y), broadcast against each other, along the mouth and down from it.
 
-    def places(self, along: NDArray[np.floating], down: NDArray[np.floating]) -> NDArray[np.float64]:
+        Along in widths of the mouth, down in eye distances.
+        """
+        x, y = across - np.float32(self.corner[0]), down - np.float32(self.corner[1])
+        along, below = (self.across / self.length).astype(np.float32), (self.down / self.unit).astype(np.float32)
+        return x * along[0] + y * along[1], x * below[0] + y * below[1]
+
+    def places(self, along: Floats, down: Floats) -> Floats:
         """Return the places (..., 2) in the picture of local ones."""
-        return np.asarray(
-            self.corner + along[..., None] * self.length * self.across + down[..., None] * self.unit * self.down
+        across, below = (self.across * self.length).astype(np.float32), (self.down * self.unit).astype(np.float32)
+        return np.stack(
+            [self.corner[axis].astype(np.float32) + along * across[axis] + down * below[axis] for axis in (0, 1)],
+            axis=-1,
         )
 
-    def middle(self, along: NDArray[np.floating]) -> NDArray[np.float64]:
+    def middle(self, along: Floats) -> Floats:
         """Return how far down the middle between the lips lies."""
-        return np.asarray(np.interp(along, self._along, self._middle), np.float64)
+        return np.asarray(np.interp(along, self._along, self._middle), np.float32)
 
-    def gap(self, along: NDArray[np.floating]) -> NDArray[np.float64]:
+    def gap(self, along: Floats) -> Floats:
         """Return how far the lips are apart."""
-        return np.asarray(np.interp(along, self._along, self._gap), np.float64)
+        return np.asarray(np.interp(along, self._along, self._gap), np.float32)
 
     @property
     def widest(self) -> float:
@@ -88,55 +98,73 @@ class Seam:
 
 
 class LipLayers:
-    """Where each luma pixel of a region is taken from in a mouth's frame, and what is seen between its lips."""
+    """Where each sample of a region is taken from in a mouth's frame, and what is seen between its lips."""
 
-    def __init__(self, source: Mesh, seen: Mesh, nodes: Nodes) -> None:
-        """source: the mesh of the mouth in its own picture. seen: where its points are to be seen."""
+    def __init__(self, source: Mesh, seen: Mesh, nodes: Nodes, chroma: tuple[int, int]) -> None:
+        """source: the mesh of the mouth in its own picture. seen: where its points are to be seen.
+
+        chroma: luma columns and rows that share a chroma sample.
+        """
         left, top, right, bottom = nodes.region
-        across, down = np.meshgrid(np.arange(left, right, dtype=np.float64), np.arange(top, bottom, dtype=np.float64))
+        self._nodes, self._size = nodes, (right - left, bottom - top)
         new, old = Seam(seen), Seam(source)
-        local = new.local(np.stack([across, down], axis=-1))
-        along, below = local[..., 0], local[..., 1] - new.middle(local[..., 0])
-        beyond = np.maximum(np.maximum(-along, along - 1), 0) * new.length / new.unit
-        lower = np.clip(0.5 + below / (2 * (SEAM_SOFTNESS + SEAM_OPENING * beyond)), 0, 1)[..., None]
-        upper_map, lower_map = (
-            nodes.spread(ThinPlate(seen[points, :2], source[points, :2], STIFFNESS)(nodes.places))
-            for points in (_without(LOWER_LIP), _without(UPPER_LIP))
-        )
-        self.lips: Floats = np.asarray(upper_map * (1 - lower) + lower_map * lower, np.float32)
-        """(height, width, 2): places in the mouth's frame."""
-        gap, filmed = new.gap(along), old.gap(along)
-        scale = np.where(gap > filmed, filmed / np.maximum(gap, 1e-6), 1.0)
-        self.inside: Floats = old.places(along, old.middle(along) + below * scale).astype(np.float32)
-        """As `lips`, of what is seen between them."""
-        self.is_inside: Floats = _between_lips(seen, new, nodes)
-        """(height, width): how far what is between the lips is seen, in [0, 1]."""
+        self._fields = [
+            ThinPlate(seen[points, :2], source[points, :2], STIFFNESS)(nodes.places)
+            for points in (ABOVE_THE_SEAM, BELOW_THE_SEAM)
+        ]
+        along, down = new.local(np.arange(left, right, dtype="f4")[None], np.arange(top, bottom, dtype="f4")[:, None])
+        beyond = np.maximum(np.maximum(-along, along - 1), 0) * np.float32(new.length / new.unit)
+        softness = 2 * (SEAM_SOFTNESS + SEAM_OPENING * beyond)
+        self._is_below: Floats = np.clip(0.5 + (down - new.middle(along)) / softness, 0, 1)
+        self.box = self._around_lips(seen, new.unit, chroma)
+        """(left, top, right, bottom) in the region, on whole chroma samples: beyond it, only lips and skin are seen."""
+        window = slice(self.box[1], self.box[3]), slice(self.box[0], self.box[2])
+        along = along[window]
+        below, gap, filmed = down[window] - new.middle(along), new.gap(along), old.gap(along)
+        scale = np.where(gap > filmed, filmed / np.maximum(gap, 1e-6), 1).astype(np.float32)
+        self.inside: Floats = old.places(along, old.middle(along) + below * scale)
+        """Of the box, (height, width, 2): the places in the mouth's frame of what is seen between the lips."""
+        self.is_inside: Floats = self._between_lips(seen, new)
+        """Of the box: how far it is seen, in [0, 1]."""
+        self._depth = np.clip(0.5 + below / np.maximum(gap, 1e-6), 0, 1)
         first, last = STRETCHED
-        stretch = new.widest / max(old.widest, 1e-6)
-        level = np.clip((stretch - first) / (last - first), 0, 1)
+        level = np.clip((new.widest / max(old.widest, 1e-6) - first) / (last - first), 0, 1)
         self.painted = float(level * level * (3 - 2 * level))
         """How far what was filmed between the lips is replaced by paint."""
-        deep = np.clip(0.5 + below / np.maximum(gap, 1e-6), 0, 1)
-        self.deep: Floats = deep.astype(np.float32)
-        """(height, width): 0 at the upper lip's edge, 1 at the lower one's."""
+
+    def lips(self, step: tuple[int, int]) -> Floats:
+        """Return the places in the mouth's frame of lips and skin, (height, width, 2), in luma pixels.
+
+        step: luma columns and rows that share a sample of the plane.
+        """
+        above, below = (self._nodes.spread(field, step) for field in self._fields)
+        share = at_plane(self._is_below, above.shape[:2])[..., None]
+        return np.asarray(above + (below - above) * share, np.float32)
 
     def paint(self, lip: float, full_scale: float, shape: tuple[int, int], *, is_luma: bool) -> Floats:
-        """Return the paint of a plane. lip: the lips' mean sample in it. shape: of the plane's region."""
+        """Return the paint of a plane's box, (height, width). lip: the lips' mean sample in it."""
         if not is_luma:
             return np.full(shape, lip, np.float32)
         black = BLACK * full_scale
-        share = CAVITY + (TONGUE - CAVITY) * self.deep**2
+        share = CAVITY + (TONGUE - CAVITY) * self._depth**2
         return np.asarray(black + at_plane(np.asarray(share, np.float32), shape) * (lip - black), np.float32)
 
+    def _around_lips(self, seen: Mesh, unit: float, chroma: tuple[int, int]) -> Rectangle:
+        points = seen[[*INNER_UPPER, *INNER_LOWER], :2] - self._nodes.region[:2]
+        edges = []
+        for axis in (0, 1):
+            size, step = self._size[axis], chroma[axis]
+            reach = 4 * max(INSIDE_SOFTNESS * unit, 0.5)
+            first = int(np.clip(points[:, axis].min() - reach, 0, size - step)) // step * step
+            last = int(np.clip(points[:, axis].max() + reach, first + step, size))
+            edges.append((first, min(-(-last // step) * step, size)))
+        (left, right), (top, bottom) = edges
+        return left, top, right, bottom
 
-def _without(lip: list[int]) -> list[int]:
-    return sorted({*CONTROL, *LIPS} - set(lip))
-
-
-def _between_lips(seen: Mesh, seam: Seam, nodes: Nodes) -> Floats:
-    left, top, right, bottom = nodes.region
-    mask = np.zeros((bottom - top, right - left), np.float32)
-    outline = seen[[*INNER_UPPER, *INNER_LOWER[-2:0:-1]], :2].astype(np.float64) - (left, top)
-    cv2.fillPoly(mask, [np.rint(outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
-    soft = cv2.GaussianBlur(mask, (0, 0), max(INSIDE_SOFTNESS * seam.unit, 0.5))
-    return np.asarray(soft * min(seam.widest / LEAST_GAP, 1.0), np.float32)
+    def _between_lips(self, seen: Mesh, seam: Seam) -> Floats:
+        left, top, right, bottom = self.box
+        mask = np.zeros((bottom - top, right - left), np.float32)
+        outline = seen[[*INNER_UPPER, *INNER_LOWER[-2:0:-1]], :2] - self._nodes.region[:2] - (left, top)
+        cv2.fillPoly(mask, [np.rint(outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+        soft = cv2.GaussianBlur(mask, (0, 0), max(INSIDE_SOFTNESS * seam.unit, 0.5))
+        return np.asarray(soft * min(seam.widest / LEAST_GAP, 1.0), np.float32)

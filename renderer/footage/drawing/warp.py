@@ -119,14 +119,6 @@ class Nodes:
         return left, top, right, bottom
 
 
-def field(source: Mesh, seen: Mesh, nodes: Nodes) -> Field:
-    """Return from where in the source's picture the nodes of a region of the target's are taken.
-
-    source: the mesh of the mouth in its own picture. seen: where its points are to be seen in the target's.
-    """
-    return ThinPlate(seen[CONTROL, :2], source[CONTROL, :2])(nodes.places)
-
-
 def jaw_field(own: Mesh, seen: Mesh, region: Rectangle, nodes: Nodes) -> Field:
     """Return from where in a frame the nodes of a region are taken, so that its own jaw lies where another one will.
 

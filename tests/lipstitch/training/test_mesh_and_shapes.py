@@ -21,7 +21,8 @@ from lipstitch.training.shapes.config import load_shapes_training
 from lipstitch.training.shapes.people import own_sound, read_people
 from lipstitch.training.shapes.stage import SoundShapeStage, correlations
 from lipstitch.training.shapes.train import train_shapes
-from media.mesh import LIPS, POINT_NUMBERS
+from media.mesh import LIPS, POINT_NUMBERS, points_at
+from renderer.footage.lip_motion import load_lip_motion
 from renderer.footage.sound_shape import load_sound_shape
 from segmenter.mesh.mesher import OnnxMesh, find_in_square
 from tests.support.heads import picture, seen, talking
@@ -224,6 +225,10 @@ def test_shapes_are_learned_from_sound(talks, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     weights = tmp_path / "out" / "sound_shape.safetensors"
     assert weights.stat().st_size < 1_000_000
+    motion = load_lip_motion(tmp_path / "out" / "lip_motion.safetensors")
+    upper, lower = points_at((13, 14))
+    opened = np.tensordot(motion.with_gap, motion.motion, axes=1)
+    assert opened[lower, 1] - opened[upper, 1] == pytest.approx(1, rel=0.15)
     (carl,) = read_people([talks / "carl_1.mkv"], talks / "labels", Silent(), people={}, languages={}, late={})
     assert correlations(load_sound_shape(weights), carl)[0] > 0.6
     assert train_shapes(load_shapes_training(config), Silent()) == weights, "finished already"

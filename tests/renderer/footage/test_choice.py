@@ -1,4 +1,4 @@
-"""Which mouth is shown when: the ones that fit, in runs, closed in silence, never the frame's own."""
+"""Which mouth is shown when: the ones that fit, in runs, and at rest in silence."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from renderer.footage import choice
-from renderer.footage.choice import OWN_SECONDS, Candidates, Wanted, choose, transition_costs
+from renderer.footage.choice import Candidates, Wanted, choose, transition_costs
 
 RATE = 25.0
 
@@ -56,17 +56,16 @@ def test_what_is_shown_fits_what_another_speaker_of_the_same_words_wants():
 def test_what_comes_much_later_changes_nothing():
     candidates, other = footage(), footage(seed=7)
     whole = choose(wanting(other, np.arange(400)), candidates)
-    # What is enlarged depends on the whole stretch, so it is the same here.
+    # The scale of misfits comes from the whole stretch, so its frames are the same here.
     end = wanting(other, np.concatenate([np.arange(300), np.arange(399, 299, -1)]))
     assert np.array_equal(choose(end, candidates)[:225], whole[:225])
 
 
-def test_in_silence_the_mouth_is_closed_and_moves_on_without_a_jump():
+def test_in_silence_a_mouth_rests_without_a_jump():
     candidates = footage()
-    way = choose(wanting(candidates, np.arange(100, 180), silent=True), candidates)
-    opening = candidates.shapes[:, 0] + 0.5 * candidates.shapes[:, 2]
-    assert np.median(opening[way]) < np.percentile(opening, 15)
-    assert (np.abs(np.diff(way)) > 2).mean() < 0.1
+    way = choose(wanting(candidates, np.full(80, 100), silent=True), candidates)
+    assert (np.abs(np.diff(way)) > 2).sum() == 0
+    assert (np.diff(way) == 0).mean() > 0.5
 
 
 @pytest.mark.parametrize(("degrees", "jumps"), [(2, 0), (20, 1)])
@@ -82,14 +81,6 @@ def test_in_silence_a_mouth_is_held_until_the_head_has_turned(degrees, jumps):
     assert (np.abs(np.diff(way)) > 2).sum() == jumps
 
 
-def test_a_frame_that_speaks_never_shows_its_own_mouth():
-    candidates = footage(first=0)
-    rows = np.arange(100, 200)
-    wanted = replace(wanting(candidates, rows), frames=rows.astype(np.int64))
-    way = choose(wanted, candidates)
-    assert np.abs(candidates.frames[way] - wanted.frames).min() > OWN_SECONDS * RATE
-
-
 def test_a_mouth_seen_from_elsewhere_or_in_another_light_is_not_shown():
     candidates = footage()
     pose, light = candidates.pose.copy(), candidates.light.copy()
@@ -97,16 +88,6 @@ def test_a_mouth_seen_from_elsewhere_or_in_another_light_is_not_shown():
     wanted = wanting(footage(seed=3), np.arange(80))
     way = choose(wanted, replace(candidates, pose=pose, light=light))
     assert way.min() >= 450
-
-
-def test_a_mouth_does_not_come_again_at_once_if_others_do_as_well():
-    candidates = footage(1200)
-    for values in (candidates.shapes, candidates.looks):
-        values[695:715] = values[295:315]
-    rows = np.tile(np.arange(300, 310), 8)
-    way = choose(wanting(candidates, rows), candidates)
-    first, second = ((way >= start) & (way < start + 20) for start in (295, 695))
-    assert min(first.mean(), second.mean()) > 0.2
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from media.mesh import eye_distance, points_at
+from media.mesh import points_at
 from media.picture import plane_views
 from renderer.footage.drawing.draw import Mouth, Part, draw, kept_region, led_in_frame
+from renderer.footage.drawing.layers import INNER_LOWER, INNER_UPPER, LipLayers
 from renderer.footage.drawing.mask import Pose, build_mask
-from renderer.footage.drawing.warp import MOBILITY, Nodes, field, turned_into
+from renderer.footage.drawing.warp import Nodes, turned_into
 from renderer.footage.lip_shape import upright
 from tests.support.heads import HEAD, picture, seen, talking
 
@@ -143,20 +144,52 @@ def test_two_mouths_are_mixed_by_their_weights():
         assert high - low > 40
 
 
-def test_led_lips_are_seen_where_they_are_led():
-    source, target = seen(talking(0.2)), seen(talking(0.2), yaw=4)
-    faces, reference = upright(np.stack([seen(talking(0.2)), seen(talking(0.1))]))
-    pose = Pose(target, target)
-    led = led_in_frame(faces[1] - faces[0], reference, pose)
-    lower = points_at((14,))[0]
-    assert led[lower, 1] == pytest.approx(-0.1 * eye_distance(target), rel=0.1)
-    nodes = Nodes((100, 100, 220, 260))
-    places = nodes.spread(field(source, turned_into(source, source, target) + led * MOBILITY[:, None], nodes))
-    x, y = (target[lower, :2] + led[lower, :2] - (100, 100)).round().astype(int)
-    assert places[y, x] == pytest.approx(source[lower, :2], abs=2.5)
-    _, plain, _ = drawn(target, [Part(mouth_of(source))])
+def drawn_opening(filmed, led_to, own=0.1):
+    """Return what is seen where lips are led: luma, and the mesh they are led to. Openings in eye distances."""
+    target, source = seen(talking(own)), seen(talking(filmed))
+    faces, reference = upright(np.stack([seen(talking(filmed)), seen(talking(led_to))]))
+    led = led_in_frame(faces[1] - faces[0], reference, Pose(target, target))
     _, after, _ = drawn(target, [Part(mouth_of(source), led=led)])
-    assert not np.array_equal(plain[0], after[0])
+    return after[0], seen(talking(led_to))
+
+
+def between_lips(mesh):
+    """Return a mask of what lies between the inner lips, without their edge."""
+    hole = np.zeros((320, 320), np.uint8)
+    outline = mesh[[*INNER_UPPER, *INNER_LOWER[-2:0:-1]], :2]
+    cv2.fillPoly(hole, [np.rint(outline).astype(np.int32)], 1)
+    return cv2.erode(hole, np.ones((3, 3), np.uint8)) > 0
+
+
+@pytest.mark.parametrize("filmed", [0.0, 0.05, 0.2])
+def test_a_mouth_opens_as_far_as_it_is_led(filmed):
+    """However far it was open when it was filmed; what it uncovers then is dark."""
+    after, mesh = drawn_opening(filmed, 0.25)
+    hole = between_lips(mesh)
+    assert hole.sum() > 60
+    assert np.percentile(after[hole], 90) < 75
+    lower = mesh[points_at((17, 84, 314)), :2].round().astype(int)
+    assert min(after[y, x] for x, y in lower) > 75, "the lips around it are there"
+
+
+@pytest.mark.parametrize("filmed", [0.05, 0.25])
+def test_a_mouth_closes_over_what_was_seen_in_it(filmed):
+    after, mesh = drawn_opening(filmed, 0.0)
+    x, y = mesh[points_at((13, 14)), :2].mean(axis=0).round().astype(int)
+    assert after[y - 3 : y + 4, x - 6 : x + 7].mean() > 75
+
+
+@pytest.mark.parametrize("step", [(1, 1), (2, 2), (2, 1)])
+def test_skin_far_from_lips_is_taken_from_where_it_was(step):
+    source, target = seen(talking(0.2)), seen(talking(0.2), yaw=4)
+    nodes = Nodes((100, 100, 220, 260))
+    where = turned_into(source, source, target)
+    layers = LipLayers(source, where, nodes, (2, 2))
+    places = layers.lips(step)
+    for number in (203, 423, 216, 436):
+        at = points_at((number,))[0]
+        x, y = ((where[at, :2] - (100, 100)) / step).astype(int)
+        assert places[y, x] == pytest.approx(source[at, :2], abs=3)
 
 
 def test_a_face_at_the_edge_of_the_picture_is_drawn_as_far_as_it_goes():
