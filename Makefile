@@ -43,7 +43,7 @@ demo: setup $(DEMO)/talk.mp4 ## re-sync the demonstration into build/demo/result
 	@echo "result: $(CURDIR)/$(DEMO)/result.mp4"
 	@echo "report: $(CURDIR)/$(DEMO)/result.mp4.report.json"
 
-$(DEMO)/talk.mp4: demo/make_material.py demo/scenes.py demo/astronaut.jpg | $(SETUP_DONE)
+$(DEMO)/talk.mp4: demo/make_material.py demo/scenes.py demo/talking.py demo/astronaut.jpg demo/speech.flac | $(SETUP_DONE)
 	$(VENV_PYTHON) -m demo.make_material $(DEMO)
 
 test: setup ## lint, types and the whole test suite

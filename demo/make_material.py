@@ -2,8 +2,8 @@
 
     python -m demo.make_material build/demo
 
-writes talk.mp4 (H.264 with B-frames and closed groups of pictures, AAC room tone, two chapters) and truth.json (which
-frames show the face). The dub is dub.flac beside this file: it fits the full-length video.
+writes talk.mp4 (H.264 with B-frames and closed groups of pictures, AAC speech in a quiet room, two chapters) and
+truth.json (which frames show the face). The dub is dub.flac beside this file: it fits the full-length video.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -27,12 +27,17 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from demo import scenes
+from demo.talking import SPEECH_FILE
+from media.audio.reader import read_samples
+from media.probe import probe
 
 DUB_FILE = Path(__file__).with_name("dub.flac")
 """The dub of the full-length video: 71 s of speech, 16 kHz, mono."""
 FRAME_RATE = 25
 SAMPLE_RATE = 48000
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
+SCENE_STARTS = (0, 6, 20, 29, 44, 49, 53, 66, 72)
+"""Seconds at which scenes begin in the full-length video and in the speech, and the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +87,20 @@ def make_material(folder: Path, *, seconds_scale: float = 1.0) -> Material:
 
 
 def _script(seconds_scale: float) -> list[tuple[Scene, scenes.Painter]]:
-    shots: list[tuple[str, Literal["face", "no_face"], int, scenes.Painter]] = [
-        ("title", "no_face", 6, scenes.title("lipstitch", "a short demonstration")),
-        ("portrait", "face", 14, scenes.portrait_wide()),
-        ("graph", "no_face", 9, scenes.wave_graph()),
-        ("portrait beside a chart", "face", 15, scenes.portrait_beside_chart()),
-        ("landscape", "no_face", 5, scenes.landscape()),
-        ("shapes", "no_face", 4, scenes.shapes()),
-        ("portrait, close", "face", 13, scenes.portrait_close()),
-        ("closing", "no_face", 6, scenes.title("thank you", "for watching")),
+    shots: list[tuple[str, Literal["face", "no_face"], scenes.Painter]] = [
+        ("title", "no_face", scenes.title("lipstitch", "a short demonstration")),
+        ("portrait", "face", scenes.portrait_wide(SCENE_STARTS[1])),
+        ("graph", "no_face", scenes.wave_graph()),
+        ("portrait beside a chart", "face", scenes.portrait_beside_chart(SCENE_STARTS[3])),
+        ("landscape", "no_face", scenes.landscape()),
+        ("shapes", "no_face", scenes.shapes()),
+        ("portrait, close", "face", scenes.portrait_close(SCENE_STARTS[6])),
+        ("closing", "no_face", scenes.title("thank you", "for watching")),
     ]
-    ends = accumulate(seconds for _, _, seconds, _ in shots)
-    borders = [0, *(round(end * seconds_scale * FRAME_RATE) for end in ends)]
+    borders = [round(start * seconds_scale * FRAME_RATE) for start in SCENE_STARTS]
     return [
         (Scene(name, kind, start, stop), painter)
-        for (name, kind, _, painter), (start, stop) in zip(shots, pairwise(borders), strict=True)
+        for (name, kind, painter), (start, stop) in zip(shots, pairwise(borders), strict=True)
     ]
 
 
@@ -113,15 +117,14 @@ def _truth(material: Material) -> dict[str, object]:
 
 
 def _write_video(path: Path, script: Sequence[tuple[Scene, scenes.Painter]]) -> None:
-    num_frames = script[-1][0].stop_frame
     with av.open(f"file:{path}", "w", options={"movflags": "+faststart"}) as container:
         container.metadata["title"] = "lipstitch demonstration"
         container.set_chapters(_chapters([scene for scene, _ in script]))
         video, audio = _add_video(container), _add_audio(container)
-        tone = _room_tone()
+        sound = _sound(script)
         for index, picture in enumerate(_pictures(script)):
             container.mux(video.encode(_video_frame(picture, index)))
-            container.mux(audio.encode(_audio_frame(tone, index, num_frames)))
+            container.mux(audio.encode(_audio_frame(sound, index)))
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
 
@@ -159,16 +162,28 @@ def _video_frame(picture: scenes.Picture, index: int) -> av.VideoFrame:
     return frame
 
 
-def _audio_frame(tone: NDArray[np.float32], index: int, num_frames: int) -> av.AudioFrame:
+def _audio_frame(sound: NDArray[np.float32], index: int) -> av.AudioFrame:
     start = index * SAMPLES_PER_FRAME
-    places = np.arange(start, start + SAMPLES_PER_FRAME)
-    seconds = places / SAMPLE_RATE
-    left_at_end = (num_frames * SAMPLES_PER_FRAME - places) / SAMPLE_RATE
-    loudness = np.minimum(1, np.minimum(seconds, left_at_end) / 0.5)
-    samples = np.ascontiguousarray(tone[:, places % tone.shape[1]] * loudness, np.float32)
+    samples = np.ascontiguousarray(sound[:, start : start + SAMPLES_PER_FRAME])
     frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
     frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
     return frame
+
+
+def _sound(script: Sequence[tuple[Scene, scenes.Painter]]) -> NDArray[np.float32]:
+    """Return the whole sound, (2, T): in each scene what she says in it, over the tone of the room."""
+    num_samples = script[-1][0].stop_frame * SAMPLES_PER_FRAME
+    tone = _room_tone()
+    sound = np.tile(tone, -(-num_samples // tone.shape[1]))[:, :num_samples]
+    stream = probe(SPEECH_FILE).require_audio().index
+    blocks = read_samples(SPEECH_FILE, stream_index=stream, rate=SAMPLE_RATE, layout="mono")
+    speech = np.concatenate(list(blocks), axis=1)[0]
+    for (scene, _), spoken_from in zip(script, SCENE_STARTS, strict=False):
+        start, stop = (frame * SAMPLES_PER_FRAME for frame in (scene.start_frame, scene.stop_frame))
+        part = speech[spoken_from * SAMPLE_RATE :][: stop - start]
+        sound[:, start : start + len(part)] += part
+    seconds = np.arange(num_samples) / SAMPLE_RATE
+    return np.asarray(sound * np.minimum(1, np.minimum(seconds, seconds[::-1]) / 0.5), np.float32)
 
 
 def _room_tone() -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The pictures of the demonstration: a portrait filmed by a swaying camera, and scenes drawn by code.
+"""The pictures of the demonstration: a talking portrait filmed by a swaying camera, and scenes drawn by code.
 
 Every painter takes the seconds since its scene began and returns a new (720, 1280, 3) uint8 BGR picture. Nothing is
 random: the same second always gives the same picture.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import cos, pi, radians, sin
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from demo.talking import TalkingPortrait, talking_portrait
 
 Picture = NDArray[np.uint8]
 Painter = Callable[[float], Picture]
@@ -21,7 +22,6 @@ Color = tuple[int, int, int]
 
 WIDTH_PX = 1280
 HEIGHT_PX = 720
-PORTRAIT_FILE = Path(__file__).with_name("astronaut.jpg")
 
 NIGHT: Color = (52, 30, 18)
 DEEP: Color = (96, 58, 30)
@@ -35,21 +35,21 @@ SUBPIXEL_BITS = 4
 """Fractional bits of drawn coordinates: shapes move smoothly instead of jumping from pixel to pixel."""
 
 
-def portrait_close() -> Painter:
-    """Return the portrait filling the frame, the face about 310 px wide."""
-    camera = _Camera(center=(228.0, 121.0), zoom=3.3, sway=0.8)
+def portrait_close(spoken_from: float) -> Painter:
+    """Return the portrait filling the frame, the face about 310 px wide. spoken_from: where in the speech it begins."""
+    camera = _Camera(spoken_from, center=(228.0, 121.0), zoom=3.3, sway=0.8)
     return lambda seconds: camera.film(seconds, (WIDTH_PX, HEIGHT_PX))
 
 
-def portrait_wide() -> Painter:
+def portrait_wide(spoken_from: float) -> Painter:
     """Return the portrait from further away, the camera panning slowly; the face about 260 px wide."""
-    camera = _Camera(center=(222.0, 152.0), zoom=2.75, sway=1.0, pan_per_second=0.9)
+    camera = _Camera(spoken_from, center=(222.0, 152.0), zoom=2.75, sway=1.0, pan_per_second=0.9)
     return lambda seconds: camera.film(seconds, (WIDTH_PX, HEIGHT_PX))
 
 
-def portrait_beside_chart() -> Painter:
+def portrait_beside_chart(spoken_from: float) -> Painter:
     """Return the portrait in a panel on the right of a chart that grows; the face about 160 px wide."""
-    camera = _Camera(center=(228.0, 170.0), zoom=1.7, sway=1.2)
+    camera = _Camera(spoken_from, center=(228.0, 170.0), zoom=1.7, sway=1.2)
     backdrop = _gradient(PAPER, (214, 222, 228))
     _write(backdrop, "one track of sound", (70, 110), 1.3, INK)
     _write(backdrop, "many small clips", (70, 160), 1.3, INK)
@@ -136,17 +136,24 @@ def shapes() -> Painter:
 class _Camera:
     """Films the portrait as a hand would hold a camera: slow sway, breathing zoom, a little roll."""
 
-    def __init__(self, center: tuple[float, float], zoom: float, sway: float, *, pan_per_second: float = 0.0) -> None:
-        """Point at `center` (portrait pixels) with `zoom` picture pixels a portrait pixel; `sway` scales the motion."""
+    def __init__(
+        self,
+        spoken_from: float,
+        *,
+        center: tuple[float, float],
+        zoom: float,
+        sway: float,
+        pan_per_second: float = 0.0,
+    ) -> None:
+        """Point at `center` (portrait pixels) with `zoom` picture pixels a portrait pixel; `sway` scales the motion.
+
+        spoken_from: the second of the speech at which the scene begins.
+        """
         self._center, self._zoom, self._sway, self._pan = center, zoom, sway, pan_per_second
-        portrait = cv2.imread(str(PORTRAIT_FILE), cv2.IMREAD_COLOR)
-        if portrait is None:
-            raise FileNotFoundError(f"{PORTRAIT_FILE}: the demonstration's portrait cannot be read")
+        self._spoken_from = spoken_from
         # Enlarged once with a good filter, so that the fast filter used on every frame has little left to do.
         self._enlargement = 3 if zoom > 2 else 2
-        self._master = cv2.resize(
-            portrait, None, fx=self._enlargement, fy=self._enlargement, interpolation=cv2.INTER_LANCZOS4
-        )
+        self._speaker: TalkingPortrait | None = None
 
     def film(self, seconds: float, size_px: tuple[int, int]) -> Picture:
         """Return the picture of (width, height) `size_px` at a time."""
@@ -160,9 +167,11 @@ class _Camera:
         offset_x = x * self._enlargement - along * width / 2 + across * height / 2
         offset_y = y * self._enlargement - across * width / 2 - along * height / 2
         matrix = np.array([[along, -across, offset_x], [across, along, offset_y]])
-        picture = cv2.warpAffine(
-            self._master, matrix, size_px, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
-        )
+        if self._speaker is None:
+            self._speaker = talking_portrait(self._enlargement)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        portrait = self._speaker.at(self._spoken_from + seconds)
+        picture = cv2.warpAffine(portrait, matrix, size_px, flags=flags, borderMode=cv2.BORDER_REFLECT)
         return np.asarray(picture, np.uint8)
 
 

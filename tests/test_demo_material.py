@@ -63,7 +63,7 @@ def test_the_file_is_as_a_camera_would_write_it(material):
         assert (int(video.colorspace), int(video.color_primaries), int(video.color_trc)) == (1, 1, 1)  # BT.709
         assert (audio.codec_context.name, audio.rate) == ("aac", 48000)
         samples = np.concatenate([frame.to_ndarray() for frame in container.decode(audio)], axis=1)
-        assert 0.005 < np.abs(samples).max() < 0.1, "a quiet room, neither silence nor noise"
+        assert 0.1 < np.abs(samples).max() < 0.9, "she speaks, and nothing is clipped"
         assert container.metadata["title"]
         assert len(container.chapters()) == 2
 

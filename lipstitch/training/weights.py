@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,12 +18,17 @@ from renderer.networks.compact import CompactNetwork
 
 
 def write_weights(network: nn.Module, path: Path, *, kind: str, version: str, licence: str) -> None:
-    """Write a network's weights and buffers in float16, with the metadata network, version and licence.
+    """Write a network's weights and buffers; see write_tensors."""
+    write_tensors(network.state_dict(), path, kind=kind, version=version, licence=licence)
 
-    Raises TrainingError if a weight is not finite, or too large for float16.
+
+def write_tensors(values: Mapping[str, Tensor], path: Path, *, kind: str, version: str, licence: str) -> None:
+    """Write what was learned in float16, with the metadata network, version and licence.
+
+    Raises TrainingError if a value is not finite, or too large for float16.
     """
     tensors: dict[str, Tensor] = {}
-    for name, tensor in network.state_dict().items():
+    for name, tensor in values.items():
         half = tensor.detach().cpu().to(torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()
         if not half.isfinite().all():
             raise TrainingError(f"{path}: {name} is not finite in float16: training has diverged. Lower learning_rate.")

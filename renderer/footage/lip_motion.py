@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from base.errors import UnsupportedCheckpoint
 from media.mesh import NUM_POINTS
@@ -127,20 +126,9 @@ def fit(people: list[tuple[Points, Shapes]]) -> LipMotion:
     )
 
 
-def save_motion(motion: LipMotion, path: Path) -> None:
-    """Write a motion as safetensors, the same bytes for the same motion."""
-    tensors = {
-        "motion": motion.motion.astype(np.float32),
-        "usual": motion.usual,
-        "spread": motion.spread,
-        "with_gap": motion.with_gap,
-    }
-    save_file(tensors, path)
-
-
 def load_lip_motion(path: Path = SHIPPED) -> LipMotion:
     """Load a motion; nothing in the file is executed. Raises CheckpointError."""
-    tensors = {name: tensor.numpy() for name, tensor in open_weights(path).read_tensors().items()}
+    tensors = {name: tensor.float().numpy() for name, tensor in open_weights(path).read_tensors().items()}
     shapes = {"motion": (len(SHAPES), NUM_POINTS, 3)} | dict.fromkeys(("usual", "spread", "with_gap"), (len(SHAPES),))
     if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
         raise UnsupportedCheckpoint(f"{path}: not the motion of lips that lipstitch uses.")

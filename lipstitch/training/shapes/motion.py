@@ -6,8 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from base.errors import TrainingError
+from lipstitch.training.config import WeightsNote
+from lipstitch.training.weights import write_tensors
 from media.mesh import POINT_NUMBERS, Mesh
 from renderer.footage.lip_motion import LipMotion, fit
 from renderer.footage.lip_shape import measure, upright
@@ -39,3 +42,10 @@ def fit_motion(videos: Sequence[Path], labels: Path, people: Mapping[str, str], 
     if not found:
         raise TrainingError(f"{labels}: no labelled face. Label the videos with tools/label_meshes.py first.")
     return fit(found)
+
+
+def write_motion(motion: LipMotion, path: Path, note: WeightsNote) -> None:
+    """Write a motion as `load_lip_motion` reads it. Raises TrainingError if it is not finite."""
+    values = {"motion": motion.motion, "usual": motion.usual, "spread": motion.spread, "with_gap": motion.with_gap}
+    tensors = {name: torch.from_numpy(np.asarray(each, np.float32)) for name, each in values.items()}
+    write_tensors(tensors, path, kind="lip motion", version=note.version, licence=note.licence)

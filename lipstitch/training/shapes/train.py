@@ -13,11 +13,10 @@ from lipstitch.training.labelled_config import check_held_out
 from lipstitch.training.loop import Schedule, run_stage
 from lipstitch.training.mesh.train import find_videos, person_of
 from lipstitch.training.shapes.config import ShapesTraining
-from lipstitch.training.shapes.motion import fit_motion
+from lipstitch.training.shapes.motion import fit_motion, write_motion
 from lipstitch.training.shapes.people import read_people
 from lipstitch.training.shapes.stage import SoundShapeStage
 from lipstitch.training.weights import write_weights
-from renderer.footage.lip_motion import save_motion
 
 SHAPES_FILE, MOTION_FILE = "sound_shape.safetensors", "lip_motion.safetensors"
 
@@ -42,7 +41,8 @@ def train_shapes(config: ShapesTraining, reporter: Reporter) -> Path:
             late={name: _late(name, config.late_seconds) for name in names},
         )
         check_held_out(config.held_out, [person.name for person in people])
-        save_motion(fit_motion(videos, config.labels, of_person, config.held_out), config.out / MOTION_FILE)
+        motion = fit_motion(videos, config.labels, of_person, config.held_out)
+        write_motion(motion, config.out / MOTION_FILE, config.note)
         torch.manual_seed(config.seed)
         stage = SoundShapeStage(
             people,

@@ -256,10 +256,11 @@ class _LayeredPlaces:
         lips, inside, seen = self._of_step[step]
         taken = _remapped(plane, lips)
         between = _remapped(plane, inside)
-        if layers.painted:
+        painted = at_plane(layers.painted, seen.shape)
+        if painted.any():
             lip = float(_remapped(plane, self._at(self._mouth.mesh[None, OUTER_LIPS, :2], step)).mean())
             paint = layers.paint(lip, self._full_scale, seen.shape, is_luma=number == 0)
-            between += (paint - between) * layers.painted
+            between += (paint - between) * painted
         left, top = layers.box[0] // step[0], layers.box[1] // step[1]
         window = taken[top : top + seen.shape[0], left : left + seen.shape[1]]
         window += (between - window) * seen

@@ -4,7 +4,7 @@ One smooth map could open closed lips only by pulling their seam apart, and clos
 between them into a line. So there are three layers:
 
     upper lip and all above it | lower lip and all below it      one map each; they meet where the new lips do
-    what is seen between the lips                                uncovered or covered, stretched a little, else painted
+    what is seen between the lips                                uncovered, and painted where nothing was filmed
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ INSIDE_SOFTNESS: Final = 0.012
 """Eye distances: standard deviation of the edge of what is seen between the lips."""
 LEAST_GAP: Final = 0.006
 """Eye distances: a gap below which nothing is seen between the lips."""
-STRETCHED: Final = (1.5, 2.6)
-"""How far what was filmed between the lips is stretched before paint begins to replace it, and when it is all paint."""
+MOST_STRETCHED: Final = 1.3
+"""How far what was filmed between the lips is stretched; below it, a mouth that is opened further shows paint."""
+PAINT_SOFTNESS, PAINT_STRETCH = 0.02, 0.4
+"""Eye distances over which paint begins; how much further than MOST_STRETCHED a mouth opens until it is all there."""
 BLACK: Final = 16 / 255
 CAVITY, TONGUE = 0.26, 0.5
 """Brightness of the inside of a mouth, and of the tongue at its lower edge, as shares of the lips'. In 4,252 open
@@ -120,17 +122,21 @@ class LipLayers:
         """(left, top, right, bottom) in the region, on whole chroma samples: beyond it, only lips and skin are seen."""
         window = slice(self.box[1], self.box[3]), slice(self.box[0], self.box[2])
         along = along[window]
-        below, gap, filmed = down[window] - new.middle(along), new.gap(along), old.gap(along)
-        scale = np.where(gap > filmed, filmed / np.maximum(gap, 1e-6), 1).astype(np.float32)
-        self.inside: Floats = old.places(along, old.middle(along) + below * scale)
+        gap, filmed = new.gap(along), old.gap(along)
+        depth = down[window] - new.middle(along) + gap / 2
+        # Upper teeth hang from the skull: what was filmed stays below the upper lip, and what opens under it is dark.
+        stretch = gap / np.maximum(filmed, 1e-6)
+        seen_depth = (depth / np.clip(stretch, 1, MOST_STRETCHED)).astype(np.float32)
+        self.inside: Floats = old.places(along, (old.middle(along) - filmed / 2 + seen_depth).astype(np.float32))
         """Of the box, (height, width, 2): the places in the mouth's frame of what is seen between the lips."""
         self.is_inside: Floats = self._between_lips(seen, new)
         """Of the box: how far it is seen, in [0, 1]."""
-        self._depth = np.clip(0.5 + below / np.maximum(gap, 1e-6), 0, 1)
-        first, last = STRETCHED
-        level = np.clip((new.widest / max(old.widest, 1e-6) - first) / (last - first), 0, 1)
-        self.painted = float(level * level * (3 - 2 * level))
-        """How far what was filmed between the lips is replaced by paint."""
+        self._depth = np.clip(depth / np.maximum(gap, 1e-6), 0, 1)
+        # The lower lip's edge would be seen where what was filmed ends, so paint begins before that where it is needed.
+        opened = np.clip((stretch - MOST_STRETCHED) / PAINT_STRETCH, 0, 1)
+        level: Floats = (np.clip((seen_depth - filmed) / PAINT_SOFTNESS + opened, 0, 1) * opened).astype(np.float32)
+        self.painted: Floats = level * level * (3 - 2 * level)
+        """Of the box: how far what was filmed between the lips is replaced by paint."""
 
     def lips(self, step: tuple[int, int]) -> Floats:
         """Return the places in the mouth's frame of lips and skin, (height, width, 2), in luma pixels.
