@@ -44,7 +44,7 @@ LEAST_GAP: Final = 0.006
 MOST_STRETCHED: Final = 1.3
 """How far what was filmed between the lips is stretched; below it, a mouth that is opened further shows paint."""
 PAINT_SOFTNESS, PAINT_STRETCH = 0.02, 0.4
-"""Eye distances over which paint begins; how much further than MOST_STRETCHED a mouth opens until it is all there."""
+"""Eye distances over which paint begins; how much further than MOST_STRETCHED a mouth opens until all is paint."""
 BLACK: Final = 16 / 255
 CAVITY, TONGUE = 0.26, 0.5
 """Brightness of the inside of a mouth, and of the tongue at its lower edge, as shares of the lips'. In 4,252 open
