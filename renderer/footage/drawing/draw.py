@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from media.affine import at_plane
 from media.mesh import RIGID, Mesh, eye_distance, points_at
 from media.orientation import Plane, Rectangle
-from renderer.footage.drawing.layers import LipLayers
+from renderer.footage.drawing.layers import LipLayers, in_plane
 from renderer.footage.drawing.mask import OVAL, Floats, Pose, Ring, build_mask
 from renderer.footage.drawing.warp import MOBILITY, Field, Nodes, jaw_field, turned_into
 from renderer.footage.lip_shape import Points, rigid_fits
@@ -232,9 +232,7 @@ class _Places:
         inner: the part of the nodes' region that is asked for; None: all of it.
         """
         if step not in self._of_step:
-            # Sample i of a plane covers luma columns [i * step, (i + 1) * step).
-            at = (self._places + 0.5 - self._mouth.corner) / step - 0.5
-            self._of_step[step] = self._nodes.spread(at, step)
+            self._of_step[step] = self._nodes.spread(in_plane(self._places, step, self._mouth.corner), step)
         plane = self._mouth.planes[number]
         whole = self._of_step[step]
         wanted = whole if inner is None else _part(whole, inner, self._nodes.region, step)
@@ -258,7 +256,8 @@ class _LayeredPlaces:
         between = _remapped(plane, inside)
         painted = at_plane(layers.painted, seen.shape)
         if painted.any():
-            lip = float(_remapped(plane, self._at(self._mouth.mesh[None, OUTER_LIPS, :2], step)).mean())
+            lips_at = in_plane(self._mouth.mesh[None, OUTER_LIPS, :2], step, self._mouth.corner)
+            lip = float(_remapped(plane, lips_at.astype(np.float32)).mean())
             paint = layers.paint(lip, self._full_scale, seen.shape, is_luma=number == 0)
             between += (paint - between) * painted
         left, top = layers.box[0] // step[0], layers.box[1] // step[1]
@@ -271,13 +270,8 @@ class _LayeredPlaces:
         left, top, right, bottom = self._layers.box
         shape = -(-(bottom - top) // step[1]), -(-(right - left) // step[0])
         inside, seen = (at_plane(values, shape) for values in (self._layers.inside, self._layers.is_inside))
-        return self._at(self._layers.lips(step), step), self._at(inside, step), seen
-
-    def _at(self, places: Floats, step: tuple[int, int]) -> Floats:
-        # Sample i of a plane covers luma columns [i * step, (i + 1) * step).
-        scale = np.array([1 / step[0], 1 / step[1]], np.float32)
-        shift = (0.5 - np.array(self._mouth.corner)) * scale - 0.5
-        return np.asarray(places * scale + shift.astype(np.float32), np.float32)
+        corner = self._mouth.corner
+        return self._layers.lips(step, corner), in_plane(inside, step, corner).astype(np.float32), seen
 
 
 def _remapped(plane: Plane, places: Floats) -> Floats:

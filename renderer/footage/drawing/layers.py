@@ -99,6 +99,14 @@ class Seam:
         return float(self._gap.max())
 
 
+def in_plane(places: NDArray[np.floating], step: tuple[int, int], corner: tuple[int, int]) -> NDArray[np.floating]:
+    """Return luma pixels of a frame as samples of a plane whose first one is that of a corner.
+
+    Sample i of a plane covers luma columns [i * step, (i + 1) * step).
+    """
+    return np.asarray((places + 0.5 - corner) / step - 0.5)
+
+
 class LipLayers:
     """Where each sample of a region is taken from in a mouth's frame, and what is seen between its lips."""
 
@@ -138,12 +146,13 @@ class LipLayers:
         self.painted: Floats = level * level * (3 - 2 * level)
         """Of the box: how far what was filmed between the lips is replaced by paint."""
 
-    def lips(self, step: tuple[int, int]) -> Floats:
-        """Return the places in the mouth's frame of lips and skin, (height, width, 2), in luma pixels.
+    def lips(self, step: tuple[int, int], corner: tuple[int, int]) -> Floats:
+        """Return the samples of the mouth's plane that show lips and skin, (height, width, 2).
 
-        step: luma columns and rows that share a sample of the plane.
+        step: luma columns and rows that share a sample of the plane. corner: of the mouth's samples in its frame.
         """
-        above, below = (self._nodes.spread(field, step) for field in self._fields)
+        # Converted where there are few of them.
+        above, below = (self._nodes.spread(in_plane(field, step, corner), step) for field in self._fields)
         share = at_plane(self._is_below, above.shape[:2])[..., None]
         return np.asarray(above + (below - above) * share, np.float32)
 
