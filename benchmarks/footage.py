@@ -98,17 +98,31 @@ def read_talk(video: Path, labels: Path, network: MeshModel | None) -> Talk:
             looks=looks.principal(np.stack([look for look, _ in looked])),
             pose=head_pose(meshes),
             light=np.stack([light for _, light in looked]),
+            sharpness=log_sharpness(frames, meshes, reference),
             frames=np.arange(len(frames)),
         ),
         truth=Normal.of(truth).normalise(truth),
     )
 
 
+def log_sharpness(frames: Sequence[VideoFrame], meshes: Mesh, reference: Points) -> Floats:
+    """Return the sharpness of mouths as Candidates have it."""
+    sharp = np.array([sharpness(bgr(frame), mesh, reference) for frame, mesh in zip(frames, meshes, strict=True)])
+    return np.log(sharp / np.median(sharp)).astype(np.float32)
+
+
 def candidates_of(talk: Talk, rows: NDArray[np.int64]) -> Candidates:
     """Return the mouths of some frames."""
     mouths = talk.mouths
     shapes = Normal.of(mouths.shapes[rows]).normalise(mouths.shapes[rows])
-    return Candidates(shapes, mouths.looks[rows], mouths.pose[rows], mouths.light[rows], rows)
+    return Candidates(
+        shapes=shapes,
+        looks=mouths.looks[rows],
+        pose=mouths.pose[rows],
+        light=mouths.light[rows],
+        sharpness=mouths.sharpness[rows],
+        frames=rows,
+    )
 
 
 def wanted_of(talk: Talk, rows: NDArray[np.int64], told: Shapes, silent: NDArray[np.bool_]) -> Wanted:

@@ -96,7 +96,15 @@ class Bank:
     def candidates(self) -> Candidates:
         """What there is to choose from."""
         table = self._table
-        return Candidates(self.shapes, table["looks"], head_pose(self.meshes), table["light"], table["frames"])
+        sharp = table["sharpness"]
+        return Candidates(
+            shapes=self.shapes,
+            looks=table["looks"],
+            pose=head_pose(self.meshes),
+            light=table["light"],
+            sharpness=np.log(sharp / np.median(sharp)) if len(sharp) else sharp,
+            frames=table["frames"],
+        )
 
     def mouth(self, number: int, orientation: Orientation, size: tuple[int, int]) -> Mouth:
         """Return a mouth to draw. Its samples are mapped, not copied.

@@ -145,6 +145,7 @@ class BankWriter:
             "offsets": np.array([each.offset for each in seen], np.int64),
             "corners": np.array([mouth.corner for mouth in mouths], np.int64).reshape(-1, 2),
             "plane_shapes": np.array([each.shapes for each in seen], np.int64),
+            "sharpness": np.array([max(mouth.sharpness, 1e-6) for mouth in mouths], np.float32),
             "light": np.array([mouth.light for mouth in mouths], np.float32),
             "looks": looks.principal(pictures) if len(seen) > 1 else np.zeros((len(seen), looks.COMPONENTS), "f4"),
             "measured": measure(meshes, self._reference) if seen else np.zeros((0, len(SHAPES)), np.float32),

@@ -31,7 +31,9 @@ POSE_UNITS: Final = np.array([1.0, 1.0, 0.4, 15.0], np.float32)
 """Of yaw, pitch and roll in degrees, and the logarithm of the size: what one of each weighs."""
 LIGHT_SCALE: Final = 50.0
 """Difference of 8-bit brightness around the mouth that weighs as much as POSE_SCALE degrees."""
-UNLIKE_WEIGHT: Final = 0.63
+SHARPNESS_WEIGHT: Final = 1.0
+"""Of mouths that are less sharp than usual, and of unlike sharpness at a jump."""
+UNLIKE_WEIGHT: Final = 1.2
 """Of unlike mouths at a jump."""
 JUMP: Final = 2.0
 """Cost of any jump: two frames that look alike still move differently."""
@@ -60,6 +62,8 @@ class Candidates:
     """(n, 4): yaw, pitch, roll in degrees, logarithm of the eye distance."""
     light: Floats
     """(n, m): brightness around the mouth, in 8-bit levels."""
+    sharpness: Floats
+    """(n,): logarithm of how sharp a mouth is, over the median of the footage."""
     frames: Indexes
     """(n,): source frames, ascending; frames of another video are numbered beyond those of the source."""
 
@@ -135,7 +139,8 @@ def transition_costs(candidates: Candidates) -> Floats:
 
 def _features(candidates: Candidates) -> Floats:
     """Return what mouths are compared by where one is to follow another."""
-    return np.hstack([candidates.looks * 0.7, candidates.shapes * 0.5]).astype(np.float32)
+    sharpness = candidates.sharpness[:, None] * SHARPNESS_WEIGHT
+    return np.hstack([candidates.looks * 0.7, candidates.shapes * 0.5, sharpness]).astype(np.float32)
 
 
 def distances(first: Floats, second: Floats) -> Floats:
@@ -163,7 +168,7 @@ def misfits(wanted: Wanted, candidates: Candidates, rows: slice, scales: tuple[f
     pose = np.abs(wanted.pose[rows, None] - candidates.pose[None]) * POSE_UNITS
     off = np.sqrt((np.maximum(pose - POSE_FREE, 0) ** 2).sum(axis=2)) / POSE_SCALE
     light = np.sqrt(((wanted.light[rows, None] - candidates.light[None]) ** 2).mean(axis=2)) / LIGHT_SCALE
-    cost += POSE_WEIGHT * (off + light)
+    cost += POSE_WEIGHT * (off + light) - SHARPNESS_WEIGHT * np.minimum(candidates.sharpness, 0)
     return np.asarray(cost, np.float32)
 
 

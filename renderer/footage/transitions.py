@@ -2,7 +2,7 @@
 
 frames   . . . a a a a | b b b b . . .
 lips           a -> between -> b          over LED_FRAMES on either side
-picture            a+b | b+a              over DISSOLVED_FRAMES on either side, if both look alike
+picture            a+b | b+a              over DISSOLVED_FRAMES on either side, both led to the same place
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from renderer.footage.choice import Candidates, Indexes
 from renderer.footage.lip_shape import Points
 
 LED_FRAMES: Final = 3
-DISSOLVED_FRAMES: Final = 1
+DISSOLVED_FRAMES: Final = 3
 MOST_LED: Final = 0.09
 """Of an eye distance: lips that are farther apart are led over no more than that, and cut to for the rest."""
-ALIKE: Final = 1.0
-"""Distance of looks up to which two mouths dissolve; teeth would shine through the lips of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,6 @@ def smooth_transitions(way: Indexes, candidates: Candidates, upright: Points) ->
             share = 0.5 * (1 - (number + 0.5) / room)
             frame = at - 1 - number if sign > 0 else at + number
             goals[frame] = goals.get(frame, upright[int(way[frame])]) + sign * share * step
-        if float(np.linalg.norm(candidates.looks[first] - candidates.looks[second])) > ALIKE:
-            continue
         for number, sign, room in _around(before, at, after, DISSOLVED_FRAMES):
             share = 0.5 - 0.5 * (number + 0.5) / room
             frame = at - 1 - number if sign > 0 else at + number

@@ -19,7 +19,12 @@ def footage(count=600, seed=0, first=10_000):
     shapes = ((smooth - smooth.mean(axis=0)) / np.maximum(smooth.std(axis=0), 0.1)).astype(np.float32)
     looks = np.hstack([shapes, np.zeros((count, 6), np.float32)])
     return Candidates(
-        shapes, looks, np.zeros((count, 4), np.float32), np.full((count, 15), 120, np.float32), first + np.arange(count)
+        shapes=shapes,
+        looks=looks,
+        pose=np.zeros((count, 4), np.float32),
+        light=np.full((count, 15), 120, np.float32),
+        sharpness=np.zeros(count, np.float32),
+        frames=first + np.arange(count),
     )
 
 
@@ -88,6 +93,16 @@ def test_a_mouth_seen_from_elsewhere_or_in_another_light_is_not_shown():
     wanted = wanting(footage(seed=3), np.arange(80))
     way = choose(wanted, replace(candidates, pose=pose, light=light))
     assert way.min() >= 450
+
+
+def test_a_blurred_mouth_is_shown_only_where_none_else_fits():
+    candidates = footage()
+    candidates.sharpness[100:500] = np.log(0.6)
+    wanted = wanting(footage(seed=3), np.arange(80))
+    way = choose(wanted, candidates)
+    blurred = (way >= 100) & (way < 500)
+    even = choose(wanted, footage())
+    assert blurred.mean() < 0.3 < ((even >= 100) & (even < 500)).mean()
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
