@@ -7,22 +7,27 @@ The truth is known: the mouths that were there, as the labels of tools/label_mes
 sees. Prints for each video, and as a mean: the correlation of the opening and of the width of the mouths that were
 drawn, as the mesh network reads them, with the truth; the mean absolute difference of the mouths in the upright face;
 and jumps a second. Beside it: the network that hears the shapes, by itself; and how sharp what is drawn is, and how
-much it changes from frame to frame, as shares of the source's own.
+much it changes from frame to frame, as shares of the source's own. With --dub, instead: how the opening goes with what
+is heard, and with how loud it is; the source's own should not.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
+from benchmarks.material import ROOT
 from lipstitch.training.shapes.people import own_sound
 from media.affine import sample
 from media.mesh import POINT_NUMBERS, Mesh, eye_distance, head_pose, light_around, points_at, steady
@@ -35,7 +40,7 @@ from renderer.footage.drawing.draw import Mouth, Part, draw, led_in_frame
 from renderer.footage.drawing.mask import Pose
 from renderer.footage.lip_motion import choose_and_lead, lead, load_lip_motion
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure, upright
-from renderer.footage.log_mel import COLUMNS_PER_SECOND, is_silent, log_mel
+from renderer.footage.log_mel import COLUMNS_PER_SECOND, Columns, between_columns, is_silent, log_mel
 from renderer.footage.sound_shape import hear, load_sound_shape
 from renderer.footage.transitions import count_jumps
 from segmenter.mesh.crop import square_of_mesh
@@ -50,6 +55,9 @@ class Talk:
 
     name: str
     frames: list[VideoFrame]
+    """Those with a face."""
+    numbers: NDArray[np.int64]
+    """Of the frames, in the video."""
     seconds: NDArray[np.float64]
     meshes: Mesh
     """As the network finds them."""
@@ -90,6 +98,7 @@ def read_talk(video: Path, labels: Path, network: MeshModel | None) -> Talk:
     return Talk(
         name=video.stem,
         frames=frames,
+        numbers=np.flatnonzero(seen),
         seconds=seconds,
         meshes=meshes,
         reference=reference,
@@ -108,7 +117,7 @@ def read_talk(video: Path, labels: Path, network: MeshModel | None) -> Talk:
 def log_sharpness(frames: Sequence[VideoFrame], meshes: Mesh, reference: Points) -> Floats:
     """Return the sharpness of mouths as Candidates have it."""
     sharp = np.array([sharpness(bgr(frame), mesh, reference) for frame, mesh in zip(frames, meshes, strict=True)])
-    return np.log(sharp / np.median(sharp)).astype(np.float32)
+    return np.asarray(np.log(sharp / np.median(sharp)), np.float32)
 
 
 def candidates_of(talk: Talk, rows: NDArray[np.int64]) -> Candidates:
@@ -167,40 +176,64 @@ def choose_mouths(talk: Talk, footage: NDArray[np.int64], wanted: Wanted) -> Cho
 
 
 def self_dub(
-    talk: Talk, told: Shapes, footage_seconds: float | None, strips: Path | None, *, network: MeshModel
+    talk: Talk, told: Shapes, footage_seconds: float | None, strips: Path | None, reader: MeshModel
 ) -> dict[str, float]:
     """Dub the second half of a talk with its own sound from mouths of its first half; return the figures.
 
-    strips: folder for pictures of the frames around its jumps, and of frames spread evenly. network: that reads the
+    strips: folder for pictures of the frames around its jumps, and of frames spread evenly. reader: that reads the
     mouths that were drawn.
     """
-    half = len(talk.frames) // 2
-    gap = round(0.25 * talk.frame_rate)
-    first = 0 if footage_seconds is None else max(half - gap - round(footage_seconds * talk.frame_rate), 0)
-    footage, target = np.arange(first, half - gap), np.arange(half, len(talk.frames))
+    target = second_half(talk)
+    stop = int(target[0]) - round(0.25 * talk.frame_rate)
+    first = 0 if footage_seconds is None else max(stop - round(footage_seconds * talk.frame_rate), 0)
+    footage = np.arange(first, stop)
     wanted = wanted_of(talk, target, told[target], np.zeros(len(target), np.bool_))
     choice = choose_mouths(talk, footage, wanted)
-    way, shown = choice.way, footage[choice.way]
     frames = list(drawn_frames(talk, target, footage, choice))
-    seen = measure(np.stack(list(follow(frames, talk.meshes[target[0]], network))), talk.reference)
-    drawn = [bgr(frame) for frame in frames]
     if strips:
-        write_strips(strips, talk, target, drawn, way)
-
-    def agreement(values: NDArray[np.floating], measure_number: int) -> float:
-        return float(np.corrcoef(values, talk.truth[target, measure_number])[0, 1])
-
-    steps = np.diff(shown)
+        write_strips(strips, talk, target, [bgr(frame) for frame in frames], choice.way)
+    steps = np.diff(footage[choice.way])
     return {
-        "opening": agreement(seen[:, 0], 0),
-        "width": agreement(seen[:, 1], 1),
-        "L1": difference(talk, target[::3], drawn[::3]),
+        **judged(talk, target, frames, reader),
         "jumps/s": float(((steps > 2) | (steps < -1)).mean() * talk.frame_rate),
-        "told opening": agreement(told[target, 0], 0),
-        "told width": agreement(told[target, 1], 1),
+        "told opening": float(np.corrcoef(told[target, 0], talk.truth[target, 0])[0, 1]),
+        "told width": float(np.corrcoef(told[target, 1], talk.truth[target, 1])[0, 1]),
         "seconds": len(footage) / talk.frame_rate,
+    }
+
+
+def second_half(talk: Talk) -> NDArray[np.int64]:
+    """Return the frames that are dubbed with their own sound."""
+    return np.arange(len(talk.frames) // 2, len(talk.frames))
+
+
+def judged(talk: Talk, target: NDArray[np.int64], frames: Sequence[VideoFrame], reader: MeshModel) -> dict[str, float]:
+    """Return how near the mouths of drawn frames are to those that were there, and how they look."""
+    seen = measure(np.stack(list(follow(frames, talk.meshes[target[0]], reader))), talk.reference)
+    drawn = [bgr(frame) for frame in frames]
+    return {
+        "opening": float(np.corrcoef(seen[:, 0], talk.truth[target, 0])[0, 1]),
+        "width": float(np.corrcoef(seen[:, 1], talk.truth[target, 1])[0, 1]),
+        "L1": difference(talk, target[::3], drawn[::3]),
         **looks_of(talk, target, drawn),
     }
+
+
+def drawn_by_network(video: Path) -> list[VideoFrame]:
+    """Return the frames of a job in which the network that ships draws a video's mouths to its own sound."""
+    with TemporaryDirectory() as folder:
+        output, job = Path(folder) / "out.mp4", Path(folder) / "job.yaml"
+        content = {
+            "input": {"video": str(video.absolute()), "audio": str(video.absolute())},
+            "output": str(output),
+            "segmenter": {"detector": "cascade", "embedder": "none"},
+            "renderer": {"method": "network"},
+        }
+        job.write_text(yaml.safe_dump(content), encoding="utf-8")
+        command = [sys.executable, str(ROOT / "main.py"), "--config", str(job), "--quiet"]
+        subprocess.run(command, check=True, cwd=ROOT)
+        with av.open(f"file:{output}") as container:
+            return list(container.decode(video=0))
 
 
 def drawn_frames(
@@ -270,17 +303,27 @@ def looks_of(talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels]) -> 
     }
 
 
-def cross_dub(talk: Talk, told: Shapes, silent: NDArray[np.bool_], strips: Path) -> dict[str, float]:
-    """Dub a talk with another sound from its own mouths; return the figures. strips: as self_dub writes them."""
+def cross_dub(talk: Talk, told: Shapes, columns: Columns, strips: Path, reader: MeshModel) -> dict[str, float]:
+    """Dub a talk with another sound from its own mouths; return the figures.
+
+    columns: of the sound. strips, reader: as of self_dub.
+    """
+    places = talk.seconds * COLUMNS_PER_SECOND
+    silent = is_silent(columns, places)
     rows = np.arange(min(len(talk.frames), len(told)))
     everything = np.arange(len(talk.frames))
     candidates = candidates_of(talk, everything)
     choice = choose_mouths(talk, everything, wanted_of(talk, rows, told[rows], silent[rows]))
     way = choice.way
-    drawn = [bgr(frame) for frame in drawn_frames(talk, rows, everything, choice)]
+    frames = list(drawn_frames(talk, rows, everything, choice))
+    drawn = [bgr(frame) for frame in frames]
     write_strips(strips, talk, rows, drawn, way)
+    seen = measure(np.stack(list(follow(frames, talk.meshes[0], reader))), talk.reference)
+    loudness = between_columns(columns.mean(axis=1, keepdims=True), places[rows])[:, 0]
     return {
-        "told opening": float(np.corrcoef(candidates.shapes[way, 0], told[rows, 0])[0, 1]),
+        "told opening": float(np.corrcoef(seen[:, 0], told[rows, 0])[0, 1]),
+        "loudness": float(np.corrcoef(seen[:, 0], loudness)[0, 1]),
+        "source's": float(np.corrcoef(talk.truth[rows, 0], loudness)[0, 1]),
         "own mouths": float((np.abs(way - rows) <= 2).mean()),
         "jumps/s": count_jumps(way, candidates) / len(rows) * talk.frame_rate,
         "seconds": len(rows) / talk.frame_rate,
@@ -309,24 +352,34 @@ def main() -> None:
     parser.add_argument("--dub", type=Path, help="another sound: the whole video is dubbed with it, and drawn")
     parser.add_argument("--strips", type=Path, help="folder for strips: source above result")
     parser.add_argument("--seconds", type=float, help="of footage; omitted: all of the first half")
+    parser.add_argument("--network", action="store_true", help="judge what the network that ships draws, too")
     arguments = parser.parse_args()
     network = load_sound_shape(arguments.weights)
     mesh = OnnxMesh(arguments.mesh) if arguments.mesh else None
-    rows = []
+    reader = mesh or OnnxMesh(SHIPPED)
+    rows, others = [], []
     for video in arguments.videos:
         talk = read_talk(video, arguments.labels, mesh)
         columns = log_mel(own_sound(arguments.dub) if arguments.dub else own_sound(video))
         told = hear(network, columns, talk.seconds)
         if arguments.dub:
-            silent = is_silent(columns, talk.seconds * COLUMNS_PER_SECOND)
-            strips = arguments.strips or Path("build/footage")
-            figures = cross_dub(talk, told, silent, strips)
+            figures = cross_dub(talk, told, columns, arguments.strips or Path("build/footage"), reader)
         else:
-            reader = mesh or OnnxMesh(SHIPPED)
-            figures = self_dub(talk, told, arguments.seconds, arguments.strips, network=reader)
+            figures = self_dub(talk, told, arguments.seconds, arguments.strips, reader)
+            if arguments.network:
+                target = second_half(talk)
+                drawn = drawn_by_network(video)
+                others.append(judged(talk, target, [drawn[talk.numbers[row]] for row in target], reader))
         rows.append(figures)
         _print(video.stem, figures, is_first=len(rows) == 1)
-    _print("mean", {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}, is_first=False)
+    _print("mean", mean_of(rows), is_first=False)
+    if others:
+        _print("the network's mean", mean_of(others), is_first=False)
+
+
+def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure."""
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
 def _print(name: str, figures: dict[str, float], *, is_first: bool) -> None:

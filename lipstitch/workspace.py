@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,8 +18,10 @@ from types import TracebackType
 from typing import Any, Literal
 
 from base.content import KEY_BYTES, content_key, file_identity, hash_bytes, hash_once, hash_text, plain
+from base.errors import WorkspaceError
 from base.files import PARTIAL, atomic_file
 from base.locks import LOCK_NAME, take_lock
+from base.text import size_text
 from lipstitch.job_file.config import JobConfig
 from media.packets.frame_table import FrameTable
 
@@ -27,6 +30,15 @@ OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<p
 Keep = Literal["none", "scan", "all"]
 KEPT_WITH_SCAN = ("scan", "bank")
 """Stages that depend on the video alone: another dub needs them again."""
+
+
+def require_space(folder: Path, num_bytes: int) -> None:
+    """Raise WorkspaceError if a folder's disk has less space than that."""
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise WorkspaceError(
+            f"{folder}: about {size_text(num_bytes)} are needed and {size_text(free)} are free. Make space there."
+        )
 
 
 class Workspace:

@@ -6,8 +6,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
+from lipstitch.footage.subjects import MOUTH_AREA
 from tests.support.commands import start_command, start_python
 from tests.support.crowd import SIZE, Place, make_crowd, still
 from tests.support.footage import make_footage
@@ -88,6 +90,14 @@ def test_a_speaker_with_enough_footage_gets_mouths_from_it(finished, talk):
     (start, stop) = talk.face_spans[0]
     assert report["num_rendered_frames"] >= stop - start - 2
     assert "footage: " in said
+
+
+def test_the_disk_is_asked_for_what_a_bank_takes(finished):
+    output, report, _, _ = finished
+    (bank,) = output.with_name(f"{output.name}.lipstitch").glob("bank-*.bank")
+    heights = [box[3] for box in report["check"]["boxes"] if box]
+    expected = FACE_FRAMES * MOUTH_AREA * np.mean(heights) ** 2 * 1.5
+    assert 0.5 * expected < bank.stat().st_size < 1.5 * expected
 
 
 @pytest.mark.skipif(not shutil.which("ffprobe"), reason="the checker needs ffmpeg and ffprobe on PATH")

@@ -16,12 +16,20 @@ from base.content import content_key
 from base.files import atomic_file
 from base.machine import num_cores
 from lipstitch.footage.neighbours import Neighbourhood, frames_near
-from lipstitch.footage.subjects import MOST_SECONDS, Stretch, Subject, choose_stretches, find_subjects, seconds_of_each
+from lipstitch.footage.subjects import (
+    MOST_SECONDS,
+    Stretch,
+    Subject,
+    choose_stretches,
+    find_subjects,
+    mouth_bytes,
+    seconds_of_each,
+)
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.source.scan import Scanned, scan_source
 from lipstitch.source.weights import FaceFinder
-from lipstitch.workspace import Workspace
+from lipstitch.workspace import Workspace, require_space
 from media.clips import FaceSpan, Span
 from media.identity import EmbedderSettings
 from media.intervals import Interval, intersect
@@ -91,7 +99,7 @@ class FootageReader:
         """Return the banks of everyone who is seen in driven frames; nothing is read where no mesh is at hand.
 
         Where those that the job shows are too few, frames near them are looked at, too; see neighbours. spans, shown,
-        driven: in frames of the source.
+        driven: in frames of the source. Raises WorkspaceError if the disk has no room for them.
         """
         if self.scanned.finder.mesh is None:
             return Footage()
@@ -123,6 +131,8 @@ class FootageReader:
         key = content_key(BANK_VERSION, source.fingerprint, where, hash_file(finder.mesh))
         path = workspace.path("bank", key, ".bank")
         if workspace.sealed(path) is None:
+            num_frames = sum(stretch.frames[1] - stretch.frames[0] for stretch in stretches)
+            require_space(workspace.folder, int(num_frames * mouth_bytes(subject, pixel_bytes)))
             with self.timings.measure("footage"), atomic_file(path) as partial:
                 _write_bank(partial, stretches, source, finder, self.reporter)
             workspace.seal(path, {})

@@ -138,6 +138,12 @@ def seconds_of_each(num_subjects: int) -> float:
     return min(MOST_SECONDS, max(JOB_SECONDS / max(num_subjects, 1), LEAST_SECONDS))
 
 
+def mouth_bytes(subject: Subject, bytes_per_pixel: float) -> float:
+    """Return about how many bytes the samples of one of a subject's mouths take."""
+    heights = [box.height for span in subject.spans for box in span.path.boxes]
+    return MOUTH_AREA * float(np.mean(heights)) ** 2 * bytes_per_pixel
+
+
 def choose_stretches(
     subject: Subject, scan: Scan, table: FrameTable, bytes_per_pixel: float, most_seconds: float = MOST_SECONDS
 ) -> tuple[Stretch, ...]:
@@ -153,9 +159,7 @@ def choose_stretches(
         for span in subject.spans
         for start in range(span.start_frame, span.stop_frame, length)
     ]
-    heights = [box.height for span in subject.spans for box in span.path.boxes]
-    mouth_bytes = MOUTH_AREA * float(np.mean(heights)) ** 2 * bytes_per_pixel
-    most = min(round(most_seconds * rate), MOST_MOUTHS, int(MOST_BYTES / mouth_bytes))
+    most = min(round(most_seconds * rate), MOST_MOUTHS, int(MOST_BYTES / mouth_bytes(subject, bytes_per_pixel)))
     if subject.num_frames > most:
         pieces = _most_unlike(pieces, _features(subject, pieces, scan), most)
     return tuple(

@@ -47,7 +47,7 @@ class FaceSelection:
 
     def _with_methods(self, spans: Sequence[Span]) -> tuple[Span, ...]:
         """Return spans with the source of their mouths; those that should keep their frames become gaps."""
-        chosen = [_chosen(span, self.footage, self.scan, self.settings) for span in spans]
+        chosen = [with_method(span, self.footage, self.scan, self.settings) for span in spans]
         return _apart(chosen)
 
 
@@ -68,7 +68,8 @@ def _apart(chosen: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(in_time_order([*disjoint, *(span for span in chosen if isinstance(span, FaceSpan))]))
 
 
-def _chosen(span: Span, footage: Footage, scan: Scan, settings: RendererConfig) -> Span:
+def with_method(span: Span, footage: Footage, scan: Scan, settings: RendererConfig) -> Span:
+    """Return a span with the source of its mouths; one that should keep its frames as a gap, with the reason."""
     if isinstance(span, Gap):
         return span
     asked = span.source.method if span.source.is_asked else settings.method
@@ -78,6 +79,8 @@ def _chosen(span: Span, footage: Footage, scan: Scan, settings: RendererConfig) 
     if number is None:
         return replace(span, source=MouthSource("network"))
     bank, views = footage.banks[number], views_of(span, scan)
+    if not len(views):  # a turn of a dialogue that is shorter than the scan's step
+        views = views_of(bank.subject.whole(span), scan)
     problem = _problem(bank, views)
     # Who asks for footage gets it, however poor, where there is any.
     is_possible = bank.num_mouths > 0 and len(views) > 0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 
-from base.errors import WorkspaceError
-from base.text import size_text
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.estimate import Capacity, Estimate, estimate_cost
 from lipstitch.plan.methods import FaceSelection
@@ -22,7 +19,7 @@ from lipstitch.plan.speech import frames_hearing
 from lipstitch.plan.streams import StreamPlan
 from lipstitch.plan.target import TargetSelection
 from lipstitch.source.scan import Scanned
-from lipstitch.workspace import Workspace
+from lipstitch.workspace import Workspace, require_space
 from media.clips import Clip, FaceSpan, Span
 from media.intervals import Interval, complement, intersect
 from segmenter.find_detector import has_landmarks
@@ -120,8 +117,4 @@ def check_disk(plans: Sequence[Plan], workspace: Workspace) -> None:
         [(folders[0], to_clips + to_outputs)] if is_one_disk else [*zip(folders, (to_clips, to_outputs), strict=True)]
     )
     for folder, needed in needs:
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            raise WorkspaceError(
-                f"{folder}: about {size_text(needed)} are needed and {size_text(free)} are free. Make space there."
-            )
+        require_space(folder, needed)

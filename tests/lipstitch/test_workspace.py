@@ -17,7 +17,7 @@ from base.content import content_key, hash_bytes
 from base.errors import WorkspaceError
 from base.files import atomic_file, disk_errors
 from lipstitch.job_file.coding import AudioConfig
-from lipstitch.workspace import Workspace, fingerprint
+from lipstitch.workspace import Workspace, fingerprint, require_space
 from media.packets.frame_table import CleanCuts, FrameTable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -274,3 +274,9 @@ def test_bytes_are_hashed_to_the_last(tmp_path):
     known = hash_bytes(path)
     path.write_bytes(bytes(1 << 20) + b"\1")
     assert hash_bytes(path) != known
+
+
+def test_space_that_is_not_there_is_said_before_it_is_used(tmp_path):
+    require_space(tmp_path, 1)
+    with pytest.raises(WorkspaceError, match=r"about \S+ \wB are needed and \S+ \wB are free"):
+        require_space(tmp_path, 1 << 60)
