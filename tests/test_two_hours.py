@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from benchmarks.measure import run_measured
-from demo.scenes import PORTRAIT_FILE
+from demo.talking import PORTRAIT_FILE
 from tests.support import synthetic
 from tests.support.commands import ROOT
 from tests.support.jobs import load_report, write_job

@@ -74,7 +74,6 @@ class _Stretch:
     span: FaceSpan
     frames: Interval
     bank: int
-    source_frames: NDArray[np.int64]
     seconds: NDArray[np.float64]
     """Of each frame, in the driving sound."""
     pose: NDArray[np.float64]
@@ -83,7 +82,7 @@ class _Stretch:
     def key(self, bank_hash: str, driving: Path) -> list[Any]:
         """Return what the choice depends on."""
         digest = hashlib.blake2b(digest_size=12)
-        for values in (self.source_frames, self.seconds, self.pose, self.light):
+        for values in (self.seconds, self.pose, self.light):
             digest.update(np.ascontiguousarray(values).tobytes())
         return [self.frames, bank_hash, driving.stem, digest.hexdigest()]
 
@@ -131,7 +130,7 @@ def _stretches(plan: Plan, scanned: Scanned) -> Iterator[_Stretch]:
         subject = plan.mouths.footage.banks[number].subject
         pose, light = views_of(subject.whole(span), scanned.scan).at(frames)
         seconds = np.array([float(spec.drive_seconds(frame)) for frame in range(start, stop)])
-        yield _Stretch(span, (start, stop), number, frames, seconds, pose, light)
+        yield _Stretch(span, (start, stop), number, seconds, pose, light)
 
 
 def _chosen(
@@ -165,7 +164,6 @@ def _chosen(
                     silent=is_silent(columns, places) if silence else np.zeros(len(places), np.bool_),
                     pose=each.pose.astype(np.float32),
                     light=each.light.astype(np.float32),
-                    frames=each.source_frames,
                     frame_rate=frame_rate(source),
                 )
                 bank = banks[each.bank]

@@ -87,12 +87,10 @@ class Wanted:
     pose: Floats
     light: Floats
     """As those of Candidates."""
-    frames: Indexes
-    """(frames,): source frames that are shown."""
     frame_rate: float
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.shapes)
 
 
 def choose(wanted: Wanted, candidates: Candidates) -> Indexes:

@@ -27,11 +27,12 @@ def material(tmp_path_factory):
 
 
 def job_of(folder, material, **changes):
-    """Write the demonstration's job into a folder, with changes."""
+    """Write the demonstration's job into a folder, with changes; a network draws: engines are what is tested here."""
     content = {
         "input": {"video": material.video, "audio": DUB_FILE, "length_policy": "cut"},
         "output": folder / "out.mp4",
         "segmenter": {"detector": "cascade"},
+        "renderer": {"method": "network"},
         "execution": {"workers": 1, "backend": "serial"},
     }
     for key, value in changes.items():

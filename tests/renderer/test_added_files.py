@@ -151,7 +151,7 @@ def job_of(material, folder, workspace, *, stages=DEFAULT_STAGES, **renderer):
         mode="extract",
         ranges=[{"start": start, "end": start + NUM_FRAMES / 25, "name": "face"}],
         segmenter={"detector": "cascade", "embedder": "none"},
-        renderer={"device": "cpu", **renderer},
+        renderer={"device": "cpu", "method": "network", **renderer},
         execution={"workers": 1, "backend": "serial", "keep": "all", "workspace": workspace},
     )
     assert run_job(load_job(job), Silent(), force=True, tools=Tools(face_stages=stages)) == 0

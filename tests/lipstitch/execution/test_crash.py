@@ -50,7 +50,7 @@ def quick_job_of(folder, talk):
         input={"video": talk, "audio": DUB_FILE, "length_policy": "cut"},
         output=folder / "out.mp4",
         segmenter={"detector": "cascade", "max_clip_seconds": 0.3},
-        renderer={"device": "cpu"},
+        renderer={"device": "cpu", "method": "network"},
         execution={"backend": "serial", "keep": "all"},
     )
 

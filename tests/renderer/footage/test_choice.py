@@ -36,7 +36,6 @@ def wanting(candidates, rows, *, silent=False):
         np.full(count, silent),
         candidates.pose[rows],
         candidates.light[rows],
-        np.arange(count, dtype=np.int64),
         RATE,
     )
 

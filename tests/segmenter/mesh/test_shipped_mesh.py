@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from demo.scenes import PORTRAIT_FILE
+from demo.talking import PORTRAIT_FILE
 from media.mesh import JAW, LIPS, eye_distance, head_pose, points_at
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter
