@@ -130,13 +130,14 @@ def draw(
     olds = [target.astype(np.float32) for target in targets]
     added = [np.zeros_like(old) for old in olds]
     nodes = Nodes(inner)
-    for part, whole in zip(parts, masks, strict=True):
+    every = [LipLayers(part.mouth.mesh, part.seen(pose), nodes, chroma) for part in parts]
+    # Two rows of teeth would make a grid: of what is between the lips, the first mouth's alone is seen.
+    between = every[0].whole_inside()
+    for part, layers, whole in zip(parts, every, masks, strict=True):
         mask = np.ascontiguousarray(_part(whole, inner, region))
-        seen = part.seen(pose)
-        places = _LayeredPlaces(LipLayers(part.mouth.mesh, seen, nodes, chroma), part.mouth, full_scale)
-        of_step = {
-            step: strength * part.weight * at_plane(mask, old.shape) for old, step in zip(olds, steps, strict=True)
-        }
+        places = _LayeredPlaces(layers, part.mouth, full_scale)
+        weight = part.weight + ((part is parts[0]) - part.weight) * between
+        of_step = {step: strength * at_plane(weight * mask, old.shape) for old, step in zip(olds, steps, strict=True)}
         ring = Ring(mask, pose.unit)
         for number, (old, step) in enumerate(zip(olds, steps, strict=True)):
             new = ring.recoloured(places.taken(number, step), old, step, full_scale, is_luma=number == 0)

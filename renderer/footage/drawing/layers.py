@@ -156,6 +156,13 @@ class LipLayers:
         share = at_plane(self._is_below, above.shape[:2])[..., None]
         return np.asarray(above + (below - above) * share, np.float32)
 
+    def whole_inside(self) -> Floats:
+        """Return how far what is between the lips is seen in the whole region, (height, width), in [0, 1]."""
+        left, top, right, bottom = self.box
+        whole = np.zeros(self._size[::-1], np.float32)
+        whole[top:bottom, left:right] = self.is_inside
+        return whole
+
     def paint(self, lip: float, full_scale: float, shape: tuple[int, int], *, is_luma: bool) -> Floats:
         """Return the paint of a plane's box, (height, width). lip: the lips' mean sample in it."""
         if not is_luma:

@@ -192,6 +192,23 @@ def test_skin_far_from_lips_is_taken_from_where_it_was(step):
         assert places[y, x] * step == pytest.approx(source[at, :2], abs=3)
 
 
+def test_between_lips_one_mouth_alone_is_seen():
+    """While two dissolve: the teeth of both would make a grid."""
+    target = seen(talking(0.2))
+    own, other = mouth_of(target), mouth_of(target)
+    left, top = other.corner
+    luma = other.planes[0]
+    luma[between_lips(target)[top : top + luma.shape[0], left : left + luma.shape[1]]] = 220
+    bright = Mouth(other.planes, other.corner, target, target)
+    alone, mixed, swapped = (
+        drawn(target, parts)[1][0].astype(int)
+        for parts in ([Part(own)], [Part(own, 0.6), Part(bright, 0.4)], [Part(bright, 0.4), Part(own, 0.6)])
+    )
+    hole = between_lips(target)
+    assert np.abs(mixed - alone)[hole].mean() < 2
+    assert np.abs(swapped - alone)[hole].mean() > 5
+
+
 def test_a_face_at_the_edge_of_the_picture_is_drawn_as_far_as_it_goes():
     target = seen(HEAD, middle=(290.0, 250.0))
     _, after, region = drawn(target, [Part(mouth_of(seen(talking(0.2))))])
