@@ -16,7 +16,16 @@ settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder."""
-LONGEST = ("test_job", "test_real_job", "test_crash", "test_two_hours", "test_cluster", "test_train", "test_assemble")
+LONGEST = (
+    "test_job",
+    "test_real_job",
+    "test_footage_job",
+    "test_crash",
+    "test_two_hours",
+    "test_cluster",
+    "test_train",
+    "test_assemble",
+)
 """Files that take longest begin first, so that no worker is left with one of them at the end."""
 
 
