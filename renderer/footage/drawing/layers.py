@@ -59,7 +59,10 @@ class Seam:
         self.corner, right = np.asarray(mesh[points_at((78, 308)), :2], np.float64)
         self.length = max(float(np.linalg.norm(right - self.corner)), 1e-3)
         self.across = (right - self.corner) / self.length
-        self.down = np.array([-self.across[1], self.across[0]])
+        brow, chin = np.asarray(mesh[points_at((168, 152)), :2], np.float64)
+        down = np.array([-self.across[1], self.across[0]])
+        # A picture may be stored mirrored.
+        self.down = down if down @ (chin - brow) > 0 else -down
         (upper_at, upper), (lower_at, lower) = (
             self.local(*mesh[places, :2].T.astype(np.float32)) for places in (INNER_UPPER, INNER_LOWER)
         )

@@ -6,6 +6,7 @@ import pytest
 from av import VideoFrame
 
 from media.mesh import points_at
+from media.orientation import ORIENTATIONS
 from media.picture import plane_views
 from renderer.footage.drawing.draw import Mouth, Part, draw, kept_region, led_in_frame
 from renderer.footage.drawing.layers import INNER_LOWER, INNER_UPPER, LipLayers
@@ -177,6 +178,24 @@ def test_a_mouth_closes_over_what_was_seen_in_it(filmed):
     after, mesh = drawn_opening(filmed, 0.0)
     x, y = mesh[points_at((13, 14)), :2].mean(axis=0).round().astype(int)
     assert after[y - 3 : y + 4, x - 6 : x + 7].mean() > 75
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_lips_open_alike_however_a_picture_is_stored(orientation):
+    """Turned by quarters, and mirrored: one that came out otherwise has its lips the wrong way round."""
+    target, source = seen(talking(0.1)), seen(talking(0.05))
+    faces, reference = upright(np.stack([source, seen(talking(0.25))]))
+    away = led_in_frame(faces[1] - faces[0], reference, Pose(target, target))
+    stored, filmed, led = (orientation.points_to_stored(mesh, 320, 320) for mesh in (target, source, target + away))
+    mouth, frame = (np.ascontiguousarray(orientation.turn_back(picture(mesh)[..., 1])) for mesh in (source, target))
+    part = Part(Mouth((mouth,), (0, 0), filmed, filmed), led=led - stored)
+    draw([frame], Pose(stored, stored), [part], full_scale=255)
+    plain = picture(target)[..., 1].copy()
+    mouth = Mouth((picture(source)[..., 1].copy(),), (0, 0), source, source)
+    draw([plain], Pose(target, target), [Part(mouth, led=away)], full_scale=255)
+    off = np.abs(frame.astype(int) - np.ascontiguousarray(orientation.turn_back(plain)))
+    assert off.mean() < 0.5
+    assert (off > 40).mean() < 0.001
 
 
 @pytest.mark.parametrize("step", [(1, 1), (2, 2), (2, 1)])
