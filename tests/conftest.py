@@ -10,6 +10,10 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+# Read when torch is first imported, here and in what the tests start. Each core has a worker of pytest-xdist, and
+# threads that wait for one another on a busy core burn the other's time; the product sets its own numbers of threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A deadline would measure how busy the machine is.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")

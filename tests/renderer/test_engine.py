@@ -96,9 +96,10 @@ def test_the_network_is_left_as_it_is(compact):
 @pytest.mark.parametrize(("precision", "mean_tolerance"), [("float32", 0.51), ("bfloat16", 1.0)])
 def test_wav2lip_parity(shared, parity_checkpoint, precision, mean_tolerance):
     golden = np.load(shared / "golden" / "wav2lip.npz")
+    few = slice(2 if precision == "bfloat16" else None)  # most CPUs emulate it slowly
     engine = load_engine(parity_checkpoint, device="cpu", precision=precision, batch_size=8)
-    mouths = engine.render(golden["faces_bgr"], golden["mel_windows"][:, 0])
-    wanted = golden["output"].transpose(0, 2, 3, 1) * 255
+    mouths = engine.render(golden["faces_bgr"][few], golden["mel_windows"][few, 0])
+    wanted = golden["output"][few].transpose(0, 2, 3, 1) * 255
     difference = np.abs(mouths - wanted)
     assert difference.mean() < mean_tolerance
     if precision == "float32":
@@ -114,23 +115,23 @@ def test_compact_parity_in_auto_precision(shared):
     assert np.abs(mouths - wanted).mean() < 1.0
 
 
-@pytest.mark.parametrize(("precision", "parts_of"), [("float32", (1, 3)), ("bfloat16", (4,))])
-def test_a_face_does_not_depend_on_its_batch(compact, precision, parts_of):
-    """bfloat16, which most CPUs emulate slowly, is cut in fewer ways; a face alone is always among them."""
-    faces, mels = draw_inputs(11)
-    engine = LipSyncEngine(compact, device="cpu", precision=precision, batch_size=11)
+@pytest.mark.parametrize(("precision", "num_faces", "parts_of"), [("float32", 11, (1, 3)), ("bfloat16", 4, (3,))])
+def test_a_face_does_not_depend_on_its_batch(compact, precision, num_faces, parts_of):
+    """Of bfloat16, which most CPUs emulate slowly, there are fewer; a face alone is always among them."""
+    faces, mels = draw_inputs(num_faces)
+    engine = LipSyncEngine(compact, device="cpu", precision=precision, batch_size=num_faces)
     together = engine.render(faces, mels)
     assert np.array_equal(engine.render(faces[::-1], mels[::-1])[::-1], together)
-    assert np.array_equal(engine.render(faces[9:10], mels[9:10]), together[9:10])
+    assert np.array_equal(engine.render(faces[-2:-1], mels[-2:-1]), together[-2:-1])
     for few in parts_of:
-        starts = range(0, 11, few)
+        starts = range(0, num_faces, few)
         parts = [engine.render(faces[i : i + few], mels[i : i + few]) for i in starts]
         assert np.array_equal(np.concatenate(parts), together)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_face_does_not_depend_on_threads_or_batch_size(compact, precision):
-    faces, mels = draw_inputs(12)
+    faces, mels = draw_inputs(5 if precision == "bfloat16" else 12)
     mouths = [
         LipSyncEngine(
             compact, device="cpu", precision=precision, batch_size=batch_size, num_threads=num_threads

@@ -189,10 +189,9 @@ def stamped_frame(number, size=(192, 108), pixel_format="yuv420p"):
 
 def _luma(number, size):
     width, height = size
-    y, x = np.mgrid[0:height, 0:width]
-    pixels = (
-        110 + 40 * np.sin((x + 2 * number) / 17) * np.cos((y - number) / 13) + 6 * np.sin(x * 1.1) * np.cos(y * 0.9)
-    )
+    y, x = np.arange(height)[:, None], np.arange(width)
+    waves = 40 * np.cos((y - number) / 13) * np.sin((x + 2 * number) / 17)
+    pixels = 110 + waves + 6 * np.cos(y * 0.9) * np.sin(x * 1.1)
     left, top = (7 * number) % max(width - 24, 1), STAMP_PX + (5 * number) % max(height - STAMP_PX - 20, 1)
     pixels[top : top + 20, left : left + 24] = 190
     pixels[:STAMP_PX] = np.repeat(_blocks(number), -(-width // NUM_BLOCKS))[None, :width]
@@ -201,8 +200,8 @@ def _luma(number, size):
 
 def _chroma(number, size, index):
     width, height = size
-    y, x = np.mgrid[0:height, 0:width]
-    return 128 + 25 * np.sin((x + number * (3 - 2 * index)) / 11 + index) * np.cos(y / 9 + index)
+    y, x = np.arange(height)[:, None], np.arange(width)
+    return 128 + 25 * np.cos(y / 9 + index) * np.sin((x + number * (3 - 2 * index)) / 11 + index)
 
 
 def _check_sum(number):
@@ -220,8 +219,8 @@ def read_stamp(frame):
     depth = frame.format.components[0].bits
     rows = np.frombuffer(plane, np.uint16 if depth > 8 else np.uint8).reshape(plane.height, -1)
     block = -(-frame.width // NUM_BLOCKS)
-    strip = rows[3 : STAMP_PX - 3, : frame.width].astype(float) / (1 << (depth - 8))
-    levels = [strip[:, at + 2 : at + block - 2].mean() for at in range(0, block * NUM_BLOCKS, block)]
+    strip = rows[3 : STAMP_PX - 3, : frame.width].mean(axis=0) / (1 << (depth - 8))
+    levels = [float(strip[at + 2 : at + block - 2].mean()) for at in range(0, block * NUM_BLOCKS, block)]
     word = sum((level > 125) << (NUM_BLOCKS - 1 - bit) for bit, level in enumerate(levels))
     number = word >> SUM_BITS
     if word & 15 != _check_sum(number) or any(70 < level < 180 for level in levels):

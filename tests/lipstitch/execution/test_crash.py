@@ -62,6 +62,7 @@ def job_of(folder, material, **changes):
             "input": {"video": material.video, "audio": DUB_FILE, "length_policy": "cut"},
             "output": folder / "out.mp4",
             "segmenter": {"detector": "cascade", "max_clip_seconds": 0.24},
+            "renderer": {"method": "network"},
             "execution": {"backend": "serial", "keep": "all"},
             **changes,
         },
