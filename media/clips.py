@@ -123,6 +123,8 @@ class TrackedMesh:
     """As found in this frame."""
     steady: Mesh
     """Smoothed over its neighbours; see media.mesh.steady."""
+    doubt: float
+    """About the lips, in eye distances, in this frame and around it; see media.mesh.steady_doubt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,22 @@ def steady(meshes: Mesh) -> Mesh:
     return smooth.astype(np.float32)
 
 
+DOUBT_AHEAD, DOUBT_SOFT = 4, 2
+"""Frames by which a doubt is known ahead: a hand is before the chin before it is before the lips; and over which it
+comes and goes."""
+DOUBT_REACH: Final = DOUBT_AHEAD + DOUBT_SOFT
+"""Frames on either side that a steady doubt depends on."""
+
+
+def steady_doubt(doubts: Sequence[float], at: int) -> float:
+    """Return the doubt about a frame: the mean, over DOUBT_SOFT frames on either side, of the largest near each.
+
+    doubts: of consecutive frames, DOUBT_REACH on either side of it; fewer at an end. Near are DOUBT_AHEAD frames.
+    """
+    soft = range(max(at - DOUBT_SOFT, 0), min(at + DOUBT_SOFT + 1, len(doubts)))
+    return sum(max(doubts[max(each - DOUBT_AHEAD, 0) : each + DOUBT_AHEAD + 1]) for each in soft) / len(soft)
+
+
 LIGHT_POINTS: Final = points_at([50, 280, 216, 436, 164])
 """Cheeks, beside the mouth, and the upper lip."""
 NUM_LIGHTS: Final = 3 * len(LIGHT_POINTS)

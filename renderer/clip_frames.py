@@ -152,13 +152,17 @@ class ClipFrames:
         self._note_change(frame.number, _union(face.crop.region, area) if area else face.crop.region)
 
     def draw_footage(self, frame: FrameInFlight, lips: FootageLips) -> None:
-        """Draw the mouths from footage into a frame, over what is in it already; at strength 0 nothing changes."""
-        seen = [face for face in frame.footage if face.strength > 0]
-        if not seen:
+        """Draw the mouths from footage into a frame, over what is in it already; at strength 0 nothing changes.
+
+        What is held before a mouth stays there, and with it the frame's own mouth.
+        """
+        strengths = [face.strength * lips.uncovered(face.bank, face.mesh) for face in frame.footage]
+        if not any(strengths):
             return
         drawn = copy_frame(frame.frame)
-        for face in seen:
-            self._note_change(frame.number, lips.draw(drawn, face.mesh, face.bank, face.shown, face.strength))
+        for face, strength in zip(frame.footage, strengths, strict=True):
+            if strength > 0:
+                self._note_change(frame.number, lips.draw(drawn, face.mesh, face.bank, face.shown, strength))
         frame.frame = drawn
 
     def _note_change(self, number: int, region: Rectangle) -> None:

@@ -11,13 +11,19 @@ import pytest
 import soundfile
 
 from lipstitch.footage.subjects import MOUTH_AREA
+from lipstitch.job import run_job as run_in_process
+from lipstitch.job_file.config import load_job
+from lipstitch.progress import Silent
+from renderer.footage.bank import Bank
 from tests.support.commands import start_command, start_python
-from tests.support.crowd import SIZE, Place, make_crowd, still
-from tests.support.footage import make_footage
+from tests.support.crowd import SIZE, Place, make_crowd, still, watching_changes
+from tests.support.footage import draw_hand, make_footage
 from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
 
 FACE_FRAMES, GAP = 70, 12
 """At 25 frames/s; and frames without a face around it."""
+MOUTH, EYES = (115.5, 172), 78
+"""Where the mouth of the speaker is, and how far the eyes are apart, in the first frames."""
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "compact.safetensors"
 
 
@@ -249,6 +255,36 @@ def test_other_planes_get_mouths_of_their_own_depth(make_job, talk, tmp_path, en
     assert methods(load_report(output)) == [("footage", "")]
     with av.open(str(output)) as written:
         assert written.streams.video[0].format.name == pixel_format
+
+
+def test_a_hand_before_the_mouth_stays_before_it(shared, make_job, tmp_path):
+    """To the last bit for as long as it covers the mouth; and no mouth that it covers is shown elsewhere."""
+    raised = {10 + number: min(number, 34 - number, 8) / 8 for number in range(18, 35)}
+
+    def draw_over(number, picture):
+        if number in raised:
+            draw_hand(picture, MOUTH, EYES, raised[number])
+
+    clip = shared / "clips" / "head_12_512.mp4"
+    talk = make_footage(
+        tmp_path / "hand.mp4",
+        clip,
+        codec="h264",
+        scale=0.5,
+        face_frames=(60,),
+        gaps=(10, 10),
+        draw_over=draw_over,
+    )
+    job, _ = make_job(input={"video": talk.path}, execution={"workspace": tmp_path / "work"})
+    with watching_changes(talk.path, {"mouth": (0, 256)}) as changed:
+        assert run_in_process(load_job(job), Silent()) == 0
+    rendered = {frame for frame, _ in changed}
+    covered = {number for number, height in raised.items() if height > 0.85}
+    assert not rendered & covered
+    assert rendered >= {*range(12, 24), *range(50, 68)}
+    with Bank(next((tmp_path / "work").glob("bank-*.bank"))) as bank:
+        assert not set(bank.candidates.frames.tolist()) & covered
+        assert len(bank) > 30
 
 
 def test_two_people_at_once_each_get_their_own_mouths(shared, make_job, tmp_path):

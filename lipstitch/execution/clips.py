@@ -27,7 +27,7 @@ from renderer.render import ClipJob
 
 RENDER_VERSION = 4
 """Raised when rendering the same clip gives other pixels than before."""
-DRAWING_VERSION = 2
+DRAWING_VERSION = 3
 """The same for mouths from footage."""
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise, zip_longest
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lipstitch.footage.read import Footage, SubjectBank
 from lipstitch.footage.subjects import Views, views_of
@@ -22,8 +24,10 @@ MOST_TURN: Final = 20.0
 """Degrees by which a head may be turned or bowed further than in all of its footage."""
 MOST_SCALE: Final = 1.8
 """How much larger a face may be than the largest of its footage: its mouth would look soft."""
-MISFIT_SHARE: Final = 0.3
-"""Of a span's samples that may not fit."""
+LEAST_SAMPLES: Final = 2
+"""Samples of the scan in a row for which another source of mouths is worth a change: a single one may be mistaken."""
+COVERED: Final = "something is before the mouth"
+TURNED: Final = "the head is turned further, or larger, than in the footage"
 MOST_DOUBT: Final = 0.06
 """Eye distances by which the points of the lips may be off, as the mesh network itself thinks: median of a span."""
 
@@ -47,8 +51,7 @@ class FaceSelection:
 
     def _with_methods(self, spans: Sequence[Span]) -> tuple[Span, ...]:
         """Return spans with the source of their mouths; those that should keep their frames become gaps."""
-        chosen = [with_method(span, self.footage, self.scan, self.settings) for span in spans]
-        return _apart(chosen)
+        return _apart([part for span in spans for part in with_methods(span, self.footage, self.scan, self.settings)])
 
 
 def _apart(chosen: Sequence[Span]) -> tuple[Span, ...]:
@@ -68,47 +71,93 @@ def _apart(chosen: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(in_time_order([*disjoint, *(span for span in chosen if isinstance(span, FaceSpan))]))
 
 
-def with_method(span: Span, footage: Footage, scan: Scan, settings: RendererConfig) -> Span:
-    """Return a span with the source of its mouths; one that should keep its frames as a gap, with the reason."""
+def with_methods(span: Span, footage: Footage, scan: Scan, settings: RendererConfig) -> list[Span]:
+    """Return a span with the source of its mouths, in parts where it is not the same for all of its frames.
+
+    Frames that should stay as they are become gaps, with the reason.
+    """
     if isinstance(span, Gap):
-        return span
+        return [span]
     asked = span.source.method if span.source.is_asked else settings.method
     if asked == "network":
-        return replace(span, source=replace(span.source, method="network"))
+        return [replace(span, source=replace(span.source, method="network"))]
     number = footage.number_of(span)
     if number is None:
-        return replace(span, source=MouthSource("network"))
+        return [replace(span, source=MouthSource("network"))]
     bank, views = footage.banks[number], views_of(span, scan)
     if not len(views):  # a turn of a dialogue that is shorter than the scan's step
         views = views_of(bank.subject.whole(span), scan)
-    problem = _problem(bank, views)
     # Who asks for footage gets it, however poor, where there is any.
-    is_possible = bank.num_mouths > 0 and len(views) > 0
-    if not problem or (asked == "footage" and is_possible):
-        return replace(span, source=MouthSource("footage", is_asked=span.source.is_asked))
+    if asked == "footage" and bank.num_mouths > 0 and len(views) > 0:
+        return [replace(span, source=MouthSource("footage", is_asked=span.source.is_asked))]
+    parts = list(_parts(span, views, _problems(bank, views)))
+    return [_with_source(part, problem, settings) for part, problem in parts]
+
+
+def _with_source(part: FaceSpan, problem: str, settings: RendererConfig) -> Span:
+    """Return a part of a span with the source of its mouths. problem: why those of a bank do not suit it."""
+    if not problem:
+        return replace(part, source=MouthSource("footage", is_asked=part.source.is_asked))
+    if problem == COVERED:  # a network would draw over it
+        return Gap(part.start_frame, part.stop_frame, problem)
     if settings.keeps_without_footage:
-        return Gap(span.start_frame, span.stop_frame, f"no mouths from footage: {problem}")
-    return replace(span, source=MouthSource("network", problem))
+        return Gap(part.start_frame, part.stop_frame, f"no mouths from footage: {problem}")
+    return replace(part, source=MouthSource("network", problem))
 
 
-def _problem(bank: SubjectBank, views: Views) -> str:
-    """Return why the mouths of a bank do not suit a span; empty if they do. views: of the span."""
+def _parts(span: FaceSpan, views: Views, problems: Sequence[str]) -> Iterator[tuple[FaceSpan, str]]:
+    """Yield a span in parts, each with why the mouths of its bank do not suit it; empty if they do.
+
+    problems: of the views, or one for them all. Parts are cut half-way between two samples.
+    """
+    runs = _runs(problems)
+    start = span.start_frame
+    for (_, stop, problem), following in zip_longest(runs, runs[1:]):
+        inside = following is not None
+        frames = views.frames[stop - 1 : stop + 1] if inside else ()
+        end = min(max(int(sum(frames)) // 2 + 1, start), span.stop_frame) if inside else span.stop_frame
+        if start < end:
+            fades_in = span.fades_in if start == span.start_frame else True
+            fades_out = span.fades_out if end == span.stop_frame else True
+            yield replace(span, start_frame=start, stop_frame=end, fades_in=fades_in, fades_out=fades_out), problem
+        start = end
+
+
+def _runs(problems: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Return runs (first, stop, problem) of samples; none but the only one is shorter than LEAST_SAMPLES.
+
+    A short one is part of what is before it, or of the next one where nothing is.
+    """
+    runs: list[tuple[int, int, str]] = []
+    edges = [0, *(at for at in range(1, len(problems)) if problems[at] != problems[at - 1]), len(problems)]
+    for first, stop in pairwise(edges):
+        problem = problems[first]
+        if runs and (stop - first < LEAST_SAMPLES or runs[-1][2] == problem):
+            runs[-1] = (runs[-1][0], stop, runs[-1][2])
+        elif runs and runs[-1][1] - runs[-1][0] < LEAST_SAMPLES:
+            runs[-1] = (runs[-1][0], stop, problem)
+        else:
+            runs.append((first, stop, problem))
+    return runs
+
+
+def _problems(bank: SubjectBank, views: Views) -> list[str]:
+    """Return for each view why the mouths of a bank do not suit it, empty if they do; or one reason for them all."""
     if not bank.num_mouths:
-        return "no mouth in the footage is sharp, lit and sure enough"
+        return ["no mouth in the footage is sharp, lit and sure enough"]
     if not len(views):
-        return "the points of the face were not looked for in it"
+        return ["the points of the face were not looked for in it"]
     if float(np.median(views.doubt)) > MOST_DOUBT:
-        return "the points of the face are unsure in it"
+        return ["the points of the face are unsure in it"]
     with Bank(bank.path) as opened:
-        if _misfit_share(views, opened) > MISFIT_SHARE:
-            return "the head is turned further, or larger, than in the footage"
-    return ""
+        covered = opened.usual_doubt.uncovered(views.doubt, views.pose[:, 0]) == 0
+        suits = _suits(views, opened)
+    return [COVERED if hidden else "" if fits else TURNED for hidden, fits in zip(covered, suits, strict=True)]
 
 
-def _misfit_share(views: Views, bank: Bank) -> float:
-    """Return the share of samples that no mouth of a bank suits."""
+def _suits(views: Views, bank: Bank) -> NDArray[np.bool_]:
+    """Mark the views for which a bank has a mouth of a head that is held about so, and about as large."""
     footage = bank.candidates.pose
     turn = np.abs(views.pose[:, None, :2] - footage[None, :, :2]).max(axis=2)
     scale = views.pose[:, None, 3] - footage[None, :, 3]
-    suits = (turn <= MOST_TURN) & (scale <= np.log(MOST_SCALE))
-    return float(1 - suits.any(axis=1).mean())
+    return np.asarray(((turn <= MOST_TURN) & (scale <= np.log(MOST_SCALE))).any(axis=1))

@@ -21,6 +21,7 @@ from base.errors import WorkspaceError
 from media.mesh import Mesh, head_pose
 from media.orientation import Orientation
 from renderer.footage.choice import Candidates
+from renderer.footage.covered import UsualDoubt
 from renderer.footage.drawing.draw import Mouth
 from renderer.footage.lip_shape import Normal, Points, Shapes, upright
 
@@ -63,6 +64,11 @@ class Bank:
     def num_seen(self) -> int:
         """How many mouths were looked at."""
         return int(self._table["num_seen"])
+
+    @property
+    def usual_doubt(self) -> UsualDoubt:
+        """How far the lips are likely off in this person's footage."""
+        return UsualDoubt(tuple(self._table["usual_doubt"].tolist()))
 
     @property
     def measured(self) -> Shapes:

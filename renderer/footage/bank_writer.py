@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.affine import cut_out, sample
-from media.mesh import NUM_POINTS, FoundMesh, Mesh, eye_distance, light_around, steady
+from media.mesh import NUM_POINTS, FoundMesh, Mesh, eye_distance, head_pose, light_around, steady
 from media.orientation import Plane
 from media.picture import PictureConverter, Pixels, VideoFrame, chroma_step, plane_views, snap_to_chroma
 from renderer.footage import looks
 from renderer.footage.bank import MAGIC, TAIL
+from renderer.footage.covered import UsualDoubt
 from renderer.footage.drawing.draw import kept_region
 from renderer.footage.lip_shape import SHAPES, Points, measure
 
@@ -139,6 +140,7 @@ class BankWriter:
             "depth": np.array(self._depth),
             "reference": self._reference,
             "num_seen": np.array(len(self._seen)),
+            "usual_doubt": np.array(UsualDoubt.of(*self._doubts()).doubts),
             "meshes": meshes,
             "steady": self._steady()[usable],
             "frames": np.array([mouth.frame for mouth in mouths], np.int64),
@@ -164,14 +166,21 @@ class BankWriter:
         runs = np.split(meshes.reshape(len(self._seen), NUM_POINTS, 3), gaps)
         return np.concatenate([steady(run) for run in runs])
 
+    def _doubts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the doubt about the lips of each mouth that was added, and by how many degrees its head is turned."""
+        found = [each.mouth.found for each in self._seen]
+        doubts = np.array([each.doubts[0] for each in found], np.float64)
+        return doubts, np.array([head_pose(each.mesh)[0] for each in found], np.float64)
+
     def _usable(self) -> NDArray[np.bool_]:
-        """Mark the mouths whose mesh is sure, which are sharp and neither dark nor burnt out."""
+        """Mark the mouths whose mesh is sure, which are sharp, neither dark nor burnt out, and not covered."""
         if not self._seen:
             return np.zeros(0, np.bool_)
         mouths = [each.mouth for each in self._seen]
         sharp = np.array([mouth.sharpness for mouth in mouths])
         light = np.array([mouth.light for mouth in mouths]).mean(axis=1)
-        sure = np.array([mouth.found.doubts[0] for mouth in mouths]) <= MOST_LIPS_DOUBT
+        doubts, yaws = self._doubts()
+        sure = (doubts <= MOST_LIPS_DOUBT) & (UsualDoubt.of(doubts, yaws).uncovered(doubts, yaws) == 1)
         lit = (light >= LIGHT_RANGE[0]) & (light <= LIGHT_RANGE[1])
         return np.asarray(sure & lit & (sharp >= LEAST_SHARPNESS * np.median(sharp)))
 

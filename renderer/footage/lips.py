@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from media.clips import TrackedMesh
+from media.mesh import head_pose
 from media.orientation import Orientation, Rectangle
 from media.picture import VideoFrame, largest_sample, plane_views
 from renderer.footage.bank import Bank
@@ -67,6 +68,10 @@ class FootageLips:
             each = lead(mouths, bank.candidates, bank.upright, bank.measured, measures, self._motion)
             found |= {way.start_frame + number: (way.bank, shown) for number, shown in enumerate(each)}
         return found
+
+    def uncovered(self, number: int, face: TrackedMesh) -> float:
+        """Return how far the mouth of a face may be replaced, in [0, 1]; number: of its bank."""
+        return float(self._bank(number).usual_doubt.uncovered(face.doubt, float(head_pose(face.steady)[0])))
 
     def draw(self, frame: VideoFrame, face: TrackedMesh, number: int, shown: Shown, strength: float) -> Rectangle:
         """Draw what a frame shows into it, in place; return the stored region outside which nothing changed.

@@ -10,12 +10,14 @@ import numpy as np
 
 from media.clips import FaceSpan, TrackedFace, TrackedMesh
 from media.faces import Face, FaceBox, FacePath
-from media.mesh import STEADY_REACH, FoundMesh, Mesh, steady
+from media.mesh import DOUBT_REACH, STEADY_REACH, FoundMesh, Mesh, steady, steady_doubt
 from media.picture import VideoFrame
 from media.reader import FaceTracker
 from segmenter.mesh.crop import box_of_mesh, square_of_box, square_of_mesh
 from segmenter.mesh.mesher import FaceMesher
 
+REACH: Final = max(STEADY_REACH, DOUBT_REACH)
+"""Frames on either side of a frame that what is tracked of a mesh depends on."""
 STRAYED: Final = 0.35
 """Of the height of a face's box: how far a mesh may lie from where the scan saw the face."""
 
@@ -25,19 +27,20 @@ class MeshTracker:
 
     A mesh is looked for where the scan saw the face, in two passes: from there it ends within 0.6 % of an eye distance
     (median of four clips) of where following it through all frames leads. So it depends on its frame alone, and a
-    steady mesh on those within STEADY_REACH frames of it inside the span: both are the same wherever reading began.
+    steady mesh, and the doubt about it, on those within REACH frames of it inside the span: all are the same wherever
+    reading began.
     Not thread-safe.
     """
 
     def __init__(self, boxes: FaceTracker, mesher: FaceMesher) -> None:
         self._boxes, self._mesher = boxes, mesher
-        self._found: OrderedDict[tuple[int, int], Mesh] = OrderedDict()
+        self._found: OrderedDict[tuple[int, int], FoundMesh] = OrderedDict()
         """Recent meshes, by number of the span and frame."""
 
     @property
     def reach_frames(self) -> int:
         """Frames beyond a frame, on either side, that its face may depend on."""
-        return self._boxes.reach_frames + STEADY_REACH
+        return self._boxes.reach_frames + REACH
 
     def pose(self, face: Face) -> tuple[FaceBox, float]:
         """Return the box of a face seen in one frame, and how far it is turned; see FaceTracker."""
@@ -48,7 +51,7 @@ class MeshTracker:
     ) -> Iterator[tuple[int, VideoFrame, tuple[TrackedFace, ...]]]:
         """Yield each frame in the order given with its faces; see FaceTracker.
 
-        A frame waits for the meshes of the frames within STEADY_REACH, at most so many further frames.
+        A frame waits for the meshes of the frames within REACH, at most so many further frames.
         """
         self._found.clear()
         waiting: deque[tuple[int, VideoFrame, tuple[TrackedFace, ...]]] = deque()
@@ -58,7 +61,7 @@ class MeshTracker:
                 if span.source.method == "footage" and span.start_frame <= index < span.stop_frame:
                     self._look((number, index), frame, span, len(spans))
             waiting.append((index, frame, faces))
-            if len(waiting) > STEADY_REACH:
+            if len(waiting) > REACH:
                 yield self._with_meshes(*waiting.popleft(), spans)
         while waiting:
             yield self._with_meshes(*waiting.popleft(), spans)
@@ -67,8 +70,8 @@ class MeshTracker:
         if key in self._found:
             self._found.move_to_end(key)
             return
-        self._found[key] = self._mesher.find(frame, square_of_box(span.path.box_at(key[1]))).mesh
-        if len(self._found) > (4 * STEADY_REACH + 4) * num_spans:
+        self._found[key] = self._mesher.find(frame, square_of_box(span.path.box_at(key[1])))
+        if len(self._found) > (4 * REACH + 4) * num_spans:
             self._found.popitem(last=False)
 
     def _with_meshes(
@@ -86,10 +89,17 @@ class MeshTracker:
         return index, frame, tuple(face for face in every if face is not None)
 
     def _mesh(self, index: int, number: int, span: FaceSpan) -> TrackedMesh:
-        first, stop = max(index - STEADY_REACH, span.start_frame), min(index + STEADY_REACH + 1, span.stop_frame)
+        near, at = self._window(index, number, span, STEADY_REACH)
+        smooth = steady(np.stack([found.mesh for found in near]))[at]
+        around, middle = self._window(index, number, span, DOUBT_REACH)
+        doubt = steady_doubt([found.doubts[0] for found in around], middle)
+        return TrackedMesh(near[at].mesh, smooth, doubt)
+
+    def _window(self, index: int, number: int, span: FaceSpan, reach: int) -> tuple[list[FoundMesh], int]:
+        """Return what was found around a frame inside a span, and where among that the frame itself is."""
+        first, stop = max(index - reach, span.start_frame), min(index + reach + 1, span.stop_frame)
         own = self._found[number, index]
-        window = [self._found.get((number, frame), own) for frame in range(first, stop)]
-        return TrackedMesh(own, steady(np.stack(window))[index - first])
+        return [self._found.get((number, frame), own) for frame in range(first, stop)], index - first
 
 
 def follow(

@@ -1,9 +1,25 @@
 """The points of a mesh, their mirror, and what a head's pose is."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from media.mesh import JAW, LIPS, MIRRORED, NUM_POINTS, POINT_NUMBERS, RIGID, eye_distance, head_pose, points_at
+from media.mesh import (
+    DOUBT_AHEAD,
+    DOUBT_REACH,
+    DOUBT_SOFT,
+    JAW,
+    LIPS,
+    MIRRORED,
+    NUM_POINTS,
+    POINT_NUMBERS,
+    RIGID,
+    eye_distance,
+    head_pose,
+    points_at,
+    steady_doubt,
+)
 from tests.support.heads import HEAD, seen
 
 
@@ -40,3 +56,14 @@ def test_the_eyes_are_as_far_apart_however_the_head_is_turned():
     assert eye_distance(seen(HEAD, yaw=40, roll=10)) == pytest.approx(90, rel=1e-4)
     both = head_pose(np.stack([seen(HEAD), seen(HEAD, unit=180)]))
     assert both[1, 3] - both[0, 3] == pytest.approx(np.log(2), abs=1e-4)
+
+
+def test_a_doubt_is_known_ahead_and_comes_and_goes_softly():
+    doubts = [1.0] * 20 + [2.0] + [1.0] * 20
+    windows = [(doubts[max(at - DOUBT_REACH, 0) : at + DOUBT_REACH + 1], min(at, DOUBT_REACH)) for at in range(41)]
+    risen = [steady_doubt(*window) for window in windows]
+    assert risen == [steady_doubt(doubts, at) for at in range(41)], "no frame depends on more than DOUBT_REACH others"
+    assert [at for at, doubt in enumerate(risen) if doubt > 1] == list(range(20 - DOUBT_REACH, 21 + DOUBT_REACH))
+    certain = [at for at, doubt in enumerate(risen) if doubt == 2]
+    assert certain == list(range(20 - DOUBT_AHEAD + DOUBT_SOFT, 21 + DOUBT_AHEAD - DOUBT_SOFT))
+    assert all(abs(a - b) < 0.25 for a, b in pairwise(risen))

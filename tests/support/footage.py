@@ -24,8 +24,11 @@ class Footage(NamedTuple):
     face_spans: tuple[tuple[int, int], ...]
 
 
-def make_footage(path, clip, *, codec, scale=1.0, face_frames=(250, 250), gaps=(300, 400, 350)):
-    """Join stretches of a clip (25 frames/s) with generated scenes, gap by gap, into a file with sound."""
+def make_footage(path, clip, *, codec, scale=1.0, face_frames=(250, 250), gaps=(300, 400, 350), draw_over=None):
+    """Join stretches of a clip (25 frames/s) with generated scenes, gap by gap, into a file with sound.
+
+    draw_over: changes the picture of a frame that shows the speaker, BGR, in place; it takes the frame's number, too.
+    """
     encoder, options = ENCODERS[codec]
     with av.open(str(clip)) as source, av.open(str(path), "w") as target:
         stream = target.add_stream(encoder, rate=RATE, options=options)
@@ -44,10 +47,33 @@ def make_footage(path, clip, *, codec, scale=1.0, face_frames=(250, 250), gaps=(
                 spans.append((number, number + face_frames[scene]))
                 for _, frame in zip(range(face_frames[scene]), speaker, strict=False):
                     picture = frame.reformat(width, height, "bgr24").to_ndarray()
+                    if draw_over:
+                        draw_over(number, picture)
                     number = _encode(target, stream, picture, number)
         target.mux(stream.encode(None))
         _add_hum(target, sound, number / RATE)
     return Footage(path, number, tuple(spans))
+
+
+def draw_hand(picture, middle, unit, raised):
+    """Draw a hand that comes from below, in place: four fingers and a palm in the colour of the forehead.
+
+    middle: (x, y) of the mouth. unit: the distance of the eyes. raised: how far the hand is, in [0, 1]; 1 is before the
+    mouth.
+    """
+    x, y = middle
+    down = y + 0.15 * unit + (1 - raised) * (picture.shape[0] - y + 0.6 * unit)
+    skin = np.median(
+        picture[int(y - 0.85 * unit) : int(y - 0.7 * unit), int(x - 10) : int(x + 10)].reshape(-1, 3), axis=0
+    )
+    shape = np.zeros(picture.shape[:2], np.uint8)
+    for finger in range(4):
+        place = int(x + (0.36 * finger - 0.62) * unit), int(down - 0.05 * unit)
+        cv2.ellipse(shape, place, (int(0.17 * unit), int(0.5 * unit)), 4 * finger - 6, 0, 360, 255, -1)
+    cv2.ellipse(shape, (int(x), int(down + 0.75 * unit)), (int(0.8 * unit), int(0.6 * unit)), 0, 0, 360, 255, -1)
+    round_off = 0.6 + 0.4 * np.clip(cv2.distanceTransform(shape, cv2.DIST_L2, 5) / (0.1 * unit), 0, 1)
+    cover = cv2.GaussianBlur(shape, (0, 0), 0.8)[..., None] / 255
+    picture[:] = np.rint(picture * (1 - cover) + skin * round_off[..., None] * cover)
 
 
 def _encode(target, stream, picture, number):

@@ -14,7 +14,7 @@ from lipstitch.footage.subjects import (
     seconds_of_each,
 )
 from lipstitch.job_file.config import RendererConfig
-from lipstitch.plan.methods import MISFIT_SHARE, MOST_DOUBT, MOST_TURN, with_method
+from lipstitch.plan.methods import COVERED, MOST_DOUBT, MOST_TURN, with_methods
 from media.clips import FaceSpan, Gap, MouthSource
 from media.faces import Face, FaceBox, FacePath, FaceView, FrameDetections
 from media.mesh import NUM_LIGHTS, head_pose
@@ -51,7 +51,7 @@ def scan_of(pose, *, turned=0.0, doubt=0.01, seen=FRAMES):
 
 
 def test_a_face_that_its_footage_suits_gets_mouths_from_it(bank, pose):
-    chosen = with_method(SPAN, Footage((bank,)), scan_of(pose), RendererConfig())
+    (chosen,) = with_methods(SPAN, Footage((bank,)), scan_of(pose), RendererConfig())
     assert chosen.source == MouthSource("footage")
 
 
@@ -75,8 +75,7 @@ def test_a_face_that_its_footage_suits_gets_mouths_from_it(bank, pose):
 def test_where_footage_does_not_suit_the_network_draws_that_the_job_names(
     bank, pose, changes, reason, settings, expected
 ):
-    assert MISFIT_SHARE < 0.5
-    chosen = with_method(SPAN, Footage((bank,)), scan_of(pose, **changes), RendererConfig(**settings))
+    (chosen,) = with_methods(SPAN, Footage((bank,)), scan_of(pose, **changes), RendererConfig(**settings))
     if expected == "keep":
         assert isinstance(chosen, Gap)
         assert chosen.reason == f"no mouths from footage: {reason}"
@@ -84,19 +83,75 @@ def test_where_footage_does_not_suit_the_network_draws_that_the_job_names(
         assert chosen.source == MouthSource("network", reason)
 
 
+def scan_with(pose, doubts, turns):
+    """Return a scan of ten samples, and the span that they show."""
+    frames = tuple(range(0, 100, 10))
+    views = [
+        FaceView(tuple(map(float, pose + np.array([turn, 0, 0, 0]))), (100.0,) * NUM_LIGHTS, doubt)
+        for doubt, turn in zip(doubts, turns, strict=True)
+    ]
+    samples = [FrameDetections(frame, (Face(BOX, 0.9, view=view),)) for frame, view in zip(frames, views, strict=True)]
+    span = replace(SPAN, stop_frame=100, path=FacePath(frames, (BOX,) * len(frames)), fades_in=False, fades_out=False)
+    return Scan(tuple(samples), (), "cascade", (100, 100)), span
+
+
+def parts_of(bank, pose, doubts, turns, **settings):
+    scan, span = scan_with(pose, doubts, turns)
+    return with_methods(span, Footage((bank,)), scan, RendererConfig(**settings))
+
+
+AWAY = 3 * MOST_TURN
+
+
+@pytest.mark.parametrize("fallback", ["keep", "network"])
+def test_frames_in_which_a_hand_is_before_the_mouth_stay(bank, pose, fallback):
+    """Whatever falls back: a network would draw over the hand."""
+    doubts = [0.01] * 3 + [0.025] * 4 + [0.01] * 3
+    before, covered, behind = parts_of(bank, pose, doubts, [0.0] * 10, fallback=fallback)
+    assert (covered.start_frame, covered.stop_frame) == (26, 66)
+    assert covered.reason == COVERED
+    assert [(part.start_frame, part.stop_frame, part.source.method) for part in (before, behind)] == [
+        (0, 26, "footage"),
+        (66, 100, "footage"),
+    ]
+    assert (before.fades_in, before.fades_out, behind.fades_in, behind.fades_out) == (False, True, True, False)
+
+
+@pytest.mark.parametrize(("fallback", "expected"), [("keep", "no_face"), ("network", "face")])
+def test_a_speaker_who_turns_away_and_back_gets_footage_before_and_after(bank, pose, fallback, expected):
+    turns = [0.0] * 3 + [AWAY] * 5 + [0.0] * 2
+    parts = parts_of(bank, pose, [0.01] * 10, turns, fallback=fallback)
+    assert [(part.start_frame, part.stop_frame, part.kind) for part in parts] == [
+        (0, 26, "face"),
+        (26, 76, expected),
+        (76, 100, "face"),
+    ]
+    assert [part.source.method for part in parts[::2]] == ["footage"] * 2
+
+
+def test_a_single_sample_changes_nothing(bank, pose):
+    turns = [0.0, 0.0, AWAY, 0.0, 0.0, 0.0, AWAY, 0.0, 0.0, AWAY]
+    (part,) = parts_of(bank, pose, [0.01] * 10, turns)
+    assert (part.start_frame, part.stop_frame, part.source.method) == (0, 100, "footage")
+    (turned,) = parts_of(bank, pose, [0.01] * 10, [AWAY, AWAY, 0.0] + [AWAY] * 7)
+    assert turned.reason.endswith("than in the footage")
+
+
 def test_who_asks_for_footage_gets_it_wherever_there_is_some(bank, pose):
     scan = scan_of(pose, turned=90.0, doubt=1.0)
     asked = replace(SPAN, source=MouthSource("footage", is_asked=True))
     for span, settings in ((asked, RendererConfig()), (SPAN, RendererConfig(method="footage"))):
-        assert with_method(span, Footage((bank,)), scan, settings).source.method == "footage"
+        (chosen,) = with_methods(span, Footage((bank,)), scan, settings)
+        assert chosen.source.method == "footage"
     empty = replace(bank, num_mouths=0)
-    chosen = with_method(asked, Footage((empty,)), scan, RendererConfig())
+    (chosen,) = with_methods(asked, Footage((empty,)), scan, RendererConfig())
     assert chosen.reason == "no mouths from footage: no mouth in the footage is sharp, lit and sure enough"
 
 
 def test_a_turn_between_two_samples_is_judged_by_its_whole_span(bank, pose):
     turn = replace(SPAN, start_frame=12, stop_frame=18, path=FacePath((15,), (BOX,)))
-    assert with_method(turn, Footage((bank,)), scan_of(pose), RendererConfig()).source.method == "footage"
+    (chosen,) = with_methods(turn, Footage((bank,)), scan_of(pose), RendererConfig())
+    assert chosen.source.method == "footage"
 
 
 @pytest.mark.parametrize("people", [0, 1, 5, 100, 5_000])
