@@ -175,7 +175,8 @@ class ClipFrames:
         if self._wants_hashes:
             self._hashes.append(hash_planes(frame.frame))
         forwards = len(self._clip) == 1 or self._clip.source_frames[1] > self._clip.source_frames[0]
-        writer.write(frame.frame, keyframe=forwards and bool(self._table.keyframe[frame.source_frame]))
+        keyframe = forwards and bool(self._table.keyframe[frame.source_frame])
+        writer.write(frame.frame, keyframe=keyframe, is_unchanged=frame.number not in self._rendered)
 
     def result(self, psnr: Sequence[float], damaged: frozenset[int]) -> ClipResult:
         """Sum up. psnr: of each frame of the clip, as the writer noted it; damaged: source frames read badly."""

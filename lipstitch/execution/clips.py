@@ -25,8 +25,8 @@ from renderer.footage import lip_motion
 from renderer.mel import MelSpec, hash_driving, window_start
 from renderer.render import ClipJob
 
-RENDER_VERSION = 4
-"""Raised when rendering the same clip gives other pixels than before."""
+RENDER_VERSION = 5
+"""Raised when rendering the same clip gives other pixels, or packets, than before."""
 DRAWING_VERSION = 3
 """The same for mouths from footage."""
 

@@ -17,8 +17,8 @@ from lipstitch.source.weights import FaceFinder
 from lipstitch.tools import DrivingMel, SharedEngine
 from lipstitch.workspace import Workspace
 from media.clips import Clip, Outcome, RenderedClip
-from media.coding.encoder_options import VideoCoding, with_lower_crf
-from media.coding.writer import BEST_PSNR
+from media.coding.encoder import BEST_PSNR
+from media.coding.encoder_options import VideoCoding
 from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe
@@ -33,7 +33,6 @@ from renderer.footage.lips import FootageLips
 from renderer.networks.base import Engine, NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
 from segmenter.mesh.tracker import MeshTracker
-from stitcher.verify.provenance import CODED_PSNR
 
 RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
 """What is kept of a RenderedClip beside its file."""
@@ -249,7 +248,7 @@ def _best_result(setup: WorkerSetup, job: ClipJob, path: Path, cache: WorkerCach
     engine = cache.engine(setup, job.clip.index) if job.uses_network else None
     while job.clip.action == "render":
         try:
-            return _coded_finely(replace(unchanged, lips=cache.lips(setup, engine)), job, path), ""
+            return replace(unchanged, lips=cache.lips(setup, engine)).render(job, path), ""
         except OutOfMemory as exc:
             reason = str(exc)
             if engine and engine.batch_size > 1:
@@ -260,21 +259,7 @@ def _best_result(setup: WorkerSetup, job: ClipJob, path: Path, cache: WorkerCach
         if setup.renderer.on_failure == "stop":
             raise RenderError(f"{describe(job)}: {reason}")
         break
-    return _coded_finely(unchanged, job, path), reason
-
-
-def _coded_finely(renderer: ClipRenderer, job: ClipJob, path: Path) -> ClipResult:
-    """Render a clip; do it again with a finer quantiser while a frame that should look unchanged does not.
-
-    The bound is that of the full check, which takes the report's word where the codec at its finest stays below it.
-    """
-    coding: VideoCoding | None = renderer.coding
-    while coding:
-        result = replace(renderer, coding=coding).render(job, path)
-        if result.least_psnr >= CODED_PSNR:
-            return result
-        coding = with_lower_crf(coding)
-    return result
+    return unchanged.render(job, path), reason
 
 
 def describe(job: ClipJob) -> str:

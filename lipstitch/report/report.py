@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict
 
 from base.files import atomic_file
 from media.clips import Kind, Method, Outcome, RenderedClip
+from media.coding.quality import CODED_PSNR
 from media.intervals import Interval, merge
 from media.orientation import Rectangle
-from stitcher.verify.provenance import CODED_PSNR, FrameProvenance, ReencodedSpan, reencoded_spans, rendered_parts
+from stitcher.verify.provenance import FrameProvenance, ReencodedSpan, reencoded_spans, rendered_parts
 
 OutcomeName = Literal["rendered", "copied", "coded_again", "fell_back"]
 OUTCOME_NAMES: dict[Outcome, OutcomeName] = {

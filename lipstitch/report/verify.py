@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from base.errors import ConfigError, ContractBroken
-from lipstitch.job_file.coding import VideoConfig
+from lipstitch.job_file.coding import ORDINARY_CRF
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
@@ -49,10 +49,10 @@ def quality_allowance_db(config: JobConfig, codec: str) -> float:
     """Return how many dB below the default the job allows the quality of rendered frames to be.
 
     Six steps of the rate factor double the quantiser, and so the error (6 dB). Codecs without a rate factor are encoded
-    at a fixed quality.
+    as finely as is needed.
     """
-    default: int = VideoConfig.model_fields["crf"].default
-    return float(max(config.stitcher.video.crf - default, 0)) if codec in ("h264", "hevc") else 0.0
+    crf = config.stitcher.video.crf
+    return float(max(crf - ORDINARY_CRF, 0)) if crf != "auto" and codec in ("h264", "hevc") else 0.0
 
 
 def verify_output(written: Path, promised: Contract, reporter: Reporter) -> tuple[Check, ...]:

@@ -53,4 +53,5 @@ def choose_coding(config: JobConfig, video: SourceVideo) -> StreamCoding:
     """Return how the video is coded for the job's outputs, which share a container. Raises UnsupportedMedia."""
     settings = config.stitcher.video
     muxer = muxer_of(config.output)
-    return choose_stream(video, crf=settings.crf, preset=settings.preset, muxer=muxer)
+    crf = None if settings.crf == "auto" else settings.crf
+    return choose_stream(video, crf=crf, preset=settings.preset, muxer=muxer)

@@ -1,12 +1,13 @@
 """How frames are re-encoded so that they can stand beside the source's own packets: encoder, options, quality.
 
 The same codec, profile class, pixel format, field order and colour tags as the source; parameter sets that do not
-collide with the source's; no reordering; a quality at which unchanged frames keep 45 dB.
+collide with the source's; no reordering; and a quality from
+which a ClipWriter finds the coarsest at which frames keep 45 dB.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -21,9 +22,10 @@ ENCODER_THREADS = 2
 X264_THREADS = 1
 """With more, x264's lookahead runs beside the coding, and on a busy machine the same frames now and then become other
 bytes; the lookahead is off for the same reason. Its thread works beside the renderer's anyway."""
+START_X264, START_X265 = 22, 25
+"""Rate factors at which most videos keep the bound; from there a ClipWriter finds each clip's own."""
 LAMBDA = 118
 """FFmpeg's FF_QP2LAMBDA: the unit of its global_quality."""
-FINEST_CRF = 2
 _Options = tuple[tuple[str, str], ...]
 
 H264_PROFILES = {
@@ -65,13 +67,16 @@ class VideoCoding:
     """Format in which the encoder takes frames, if it is not the source's."""
     sample_aspect: Fraction | None = None
     """Width of a pixel divided by its height as the coded pictures tell it; None: as the source's pictures do."""
+    is_fixed: bool = False
+    """Whether the user has chosen the quality: then only frames that should look unchanged are coded more finely than
+    the options say, and none more coarsely."""
 
 
-def choose_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding:
+def choose_coding(video: VideoInfo, *, crf: int | None, preset: str) -> VideoCoding:
     """Return how frames of a video are re-encoded; raise UnsupportedMedia where its codec has no encoder.
 
-    crf: constant rate factor of x264 and x265, lower is better; preset: theirs, or auto. Other codecs are coded at a
-    fixed, visually lossless quality.
+    crf: constant rate factor of x264 and x265, lower is better; None: a ClipWriter finds the coarsest that will do.
+    preset: theirs, or auto.
     """
     coding = find_coding(video, crf=crf, preset=preset)
     if coding is None:
@@ -82,16 +87,18 @@ def choose_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding:
     return coding
 
 
-def find_coding(video: VideoInfo, *, crf: int, preset: str) -> VideoCoding | None:
+def find_coding(video: VideoInfo, *, crf: int | None, preset: str) -> VideoCoding | None:
     """Return as choose_coding, but None where there is no encoder."""
     if preset == "auto":
         preset = "ultrafast" if video.codec == "hevc" else "veryfast"
     if video.codec == "h264" and (pixel_format := _nearest_format("libx264", video.pixel_format)):
-        return VideoCoding("h264", "libx264", _x264_options(video, crf, preset), pixel_format)
+        options = _x264_options(video, crf, preset)
+        return VideoCoding("h264", "libx264", options, pixel_format, is_fixed=crf is not None)
     if video.codec == "hevc" and (pixel_format := _nearest_format("libx265", video.pixel_format)):
         params = f"bframes=0:keyint=-1:scenecut=0:open-gop=0:pools={ENCODER_THREADS}:frame-threads=1:log-level=none"
-        x265 = (("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("x265-params", params))
-        return VideoCoding("hevc", "libx265", x265, pixel_format)
+        factor = str(START_X265 if crf is None else crf)
+        x265 = (("crf", factor), ("preset", preset), ("forced-idr", "1"), ("x265-params", params))
+        return VideoCoding("hevc", "libx265", x265, pixel_format, is_fixed=crf is not None)
     for codec, encoder, options in _FIXED:
         if codec == "dnxhd" and not (video.coded.profile or "").startswith("DNXHR"):
             continue  # the older profiles have one bit rate for each size, which is not known here
@@ -152,7 +159,7 @@ def coded_rate(video: VideoInfo, encoder: str) -> Fraction:
     return rate.limit_denominator(1001) if encoder in ("mpeg4", "flv", "h263") else rate
 
 
-def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, str], ...]:
+def _x264_options(video: VideoInfo, crf: int | None, preset: str) -> tuple[tuple[str, str], ...]:
     set_id = free_h264_id(parameter_sets("h264", video.coded.extradata))
     # All frames are forced to be I or P. Yet B-frames are announced where the source has some: Matroska stores no
     # decode times, and readers guess them from the depth of reordering that the first parameter set states.
@@ -162,32 +169,29 @@ def _x264_options(video: VideoInfo, crf: int, preset: str) -> tuple[tuple[str, s
         f"sps-id={set_id}:{b_frames}:keyint=infinite:scenecut=0:open-gop=0:threads={X264_THREADS}:rc-lookahead=0:mbtree=0:stitchable=1"
         + fields
     )
+    if crf is None:
+        # What counts is the worst frame: with the same quantiser everywhere, all frames come about equally near. At the
+        # bound such files are a quarter smaller than with adaptive quantisers, and smaller than with x264's lookahead.
+        params += ":aq-mode=0:qcomp=1"
     flags = "+psnr+ildct" if fields else "+psnr"
-    options = [("crf", str(crf)), ("preset", preset), ("forced-idr", "1"), ("flags", flags), ("x264-params", params)]
+    options = [
+        ("crf", str(START_X264 if crf is None else crf)),
+        ("preset", preset),
+        ("forced-idr", "1"),
+        ("flags", flags),
+        ("x264-params", params),
+    ]
     profile = H264_PROFILES.get(video.coded.profile or "")
     return (*options, ("profile", profile)) if profile else tuple(options)
 
 
-def with_lower_crf(coding: VideoCoding) -> VideoCoding | None:
-    """Return a coding with a rate factor lower by 4, or with the next finer quantiser; None at the finest."""
-    options = dict(coding.options)
-    crf, quantiser = int(options.get("crf", "0")), int(options.get("global_quality", "0")) // LAMBDA
-    if crf > FINEST_CRF:
-        options["crf"] = str(max(crf - 4, FINEST_CRF))
-    elif quantiser > 1:
-        options |= {name: value for name, value in _quantiser(quantiser - 1).items() if name != "flags"}
-    else:
-        return None
-    return replace(coding, options=tuple(options.items()))
-
-
-def _quantiser(number: int) -> dict[str, str]:
+def quantiser(number: int) -> dict[str, str]:
     """Return the options that quantise all pictures alike, 1 being the finest step of the MPEG codecs."""
     limits = {"qmin": str(number), "qmax": str(number), "lmin": str(number * LAMBDA)}
     return {"flags": "+qscale", "global_quality": str(number * LAMBDA), **limits}
 
 
-_MPEG: _Options = tuple(_quantiser(2).items())
+_MPEG: _Options = tuple(quantiser(2).items())
 _FIXED: tuple[tuple[str, str, _Options], ...] = (
     # MPEG-1 has no coefficients beyond 255, too few for great changes between pictures: every picture is an I picture.
     ("mpeg1video", "mpeg1video", (*_MPEG, ("g", "1"))),
@@ -204,9 +208,9 @@ _FIXED: tuple[tuple[str, str, _Options], ...] = (
     ("utvideo", "utvideo", ()),
     ("rawvideo", "rawvideo", ()),
     ("vp8", "libvpx", (("b", "500000000"), ("qmin", "0"), ("qmax", "4"), ("cpu-used", "4"))),
-    ("vp9", "libvpx-vp9", (("crf", "12"), ("b", "0"), ("cpu-used", "5"), ("row-mt", "1"))),
-    ("av1", "libsvtav1", (("crf", "14"), ("preset", "8"), ("svtav1-params", "pred-struct=1"))),
+    ("vp9", "libvpx-vp9", (("crf", "22"), ("b", "0"), ("cpu-used", "5"), ("row-mt", "1"))),
+    ("av1", "libsvtav1", (("crf", "22"), ("preset", "8"), ("svtav1-params", "pred-struct=1"))),
 )
-"""(codec, encoder, options) of the codecs that are coded at a fixed, visually lossless quality."""
+"""(codec, encoder, options) of the other codecs, at about the quality that keeps 45 dB."""
 _INTERLACING = {"mpeg2video": "+ildct+ilme", "mpeg4": "+ildct+ilme", "prores_ks": "+ildct", "dnxhd": "+ildct"}
 """Flags by which an encoder codes both fields of a picture by themselves where that is better."""

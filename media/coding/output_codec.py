@@ -73,7 +73,7 @@ class StreamCoding:
         return self.frames.codec
 
 
-def choose_stream(source: SourceVideo, *, crf: int, preset: str, muxer: str) -> StreamCoding:
+def choose_stream(source: SourceVideo, *, crf: int | None, preset: str, muxer: str) -> StreamCoding:
     """Return how the video of a file is coded for an output of FFmpeg's muxer of that name.
 
     The codec is the source's. Where that has no encoder for the pixel format, or the muxer does not take it, it is the
@@ -142,7 +142,7 @@ def _can_hold(muxer: str, info: MediaInfo) -> bool:
     return True
 
 
-def _fallback(video: VideoInfo, crf: int, preset: str, muxer: str) -> VideoCoding:
+def _fallback(video: VideoInfo, crf: int | None, preset: str, muxer: str) -> VideoCoding:
     interlaced = video.fields != "progressive"
     for codec in FALLBACKS[muxer]:
         target = replace(video, codec=codec, coded=CodedForm(profile=None, extradata=b""))

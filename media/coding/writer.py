@@ -9,102 +9,168 @@ parameter sets that do not collide with the source's.
 from __future__ import annotations
 
 import os
-import struct
-import sys
 from collections import deque
-from contextlib import suppress
-from math import log10
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import av
 import av.error
-import numpy as np
 from av import VideoFrame
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
-from av.video.format import VideoFormat
-from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from base.errors import RenderError, UnsupportedMedia, WorkspaceError
-from media.coding.encoder_options import ENCODER_THREADS, VideoCoding, coded_rate
+from media.bitstream.units import parameter_sets
+from media.coding.encoder import Coded, Encoder
+from media.coding.encoder_options import VideoCoding, coded_rate
+from media.coding.quality import CODED_PSNR, can_change, coarser, finer
 from media.info import VideoInfo
-from media.picture import plane_views, unranged
+from media.picture import plane_views
 
 CLIP_FORMATS = {"prores_ks": "mov", "dnxhd": "mov"}
 """Where the clips of some encoders go, which NUT does not take."""
-BEST_PSNR = 99.0
-"""What stands for the PSNR of a plane that is equal, in dB."""
+TRIED_FRAMES = 6
+"""Frames that are coded to see how near a quality comes: the first of a GOP is finer than those behind it."""
+ATTEMPTS = 3
+"""Qualities that are tried at most that keep the bound."""
+LEAST_FRAMES = 24
+"""From where a quality was looked for to the GOP at whose beginning another is."""
+SPARE = 0.35
+"""Decibels above the bound at which a quality is found: the frames behind those tried differ by about as much."""
 
 
 class ClipWriter:
-    """Codes the frames of one clip into a file. Use it in a `with` statement; leaving it finishes the file."""
+    """Codes the frames of one clip into a file. Use it in a `with` statement; leaving it finishes the file.
+
+    It finds the coarsest quality that keeps CODED_PSNR: at the beginning, and wherever a GOP begins, it codes some
+    frames, measures them, and begins again more finely or more coarsely. A frame that falls short later begins a GOP
+    of its own, coded more finely. What was written is not touched again, and only frames that are not written yet are
+    held: those being tried, and what the encoder holds back.
+
+        frames      0 1 2 3 4 5 6 7 8 9 ...
+        crf 22      x x x x x x                 all above 46.5 dB
+        crf 24      o o o o o o o o x           frame 8 falls short
+        crf 23                      o o ...
+    """
 
     def __init__(self, path: Path, video: VideoInfo, coding: VideoCoding) -> None:
         """Open the file, which is overwritten; the caller renames it when it is complete."""
-        self._path = path
+        self._path, self._video, self._coding = path, video, coding
         self._num_frames = self._num_packets = 0
         self.psnr: list[float] = []
         """For each frame the least PSNR of its planes against what was given, in dB."""
-        self._depth = max(component.bits for component in VideoFormat(video.pixel_format).components)
-        self._plane_samples = _plane_samples(video)
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr, from errors (1) on
         container_format = CLIP_FORMATS.get(coding.encoder, "nut")
         self._container: OutputContainer = av.open(f"file:{path}", "w", format=container_format)
-        self._stream = self._add_stream(video, coding)
-        self._mirror = None if coding.encoder == "libx264" else _Mirror(coding.codec, self._stream, self.psnr)
-
-    def _add_stream(self, video: VideoInfo, coding: VideoCoding) -> VideoStream:
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr, from errors (1) on
         rate = coded_rate(video, coding.encoder)
         stream = self._container.add_stream(coding.encoder, rate=rate, options=dict(coding.options))
         assert isinstance(stream, VideoStream)
-        context = stream.codec_context
-        context.width, context.height = video.width, video.height
-        context.pix_fmt = coding.pixel_format or video.pixel_format
-        context.time_base = 1 / rate
-        if aspect := coding.sample_aspect or video.display.coded_aspect:
-            context.sample_aspect_ratio = aspect
-        context.color_range, context.colorspace = video.colour.range, video.colour.matrix
-        context.color_primaries, context.color_trc = video.colour.primaries, video.colour.transfer
-        context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS
-        _open(context)
-        return stream
+        self._stream = stream
+        self._encoder = Encoder(video, coding, stream.codec_context)
+        self._pending: deque[_Given] = deque()
+        """Frames that are not written yet, in order; those that are tried and those that the encoder holds."""
+        self._coded: deque[Coded] = deque()
+        """Packets of the first of them."""
+        self._attempts = self._allowed_attempts()
+        """How many more qualities that keep the bound are tried; 0 where none is looked for."""
+        self._begun = 0
+        """The frame from which a quality was looked for last."""
 
     def __enter__(self) -> ClipWriter:
         return self
 
-    def write(self, frame: VideoFrame, *, keyframe: bool) -> None:
-        """Code one frame; its time and picture type are overwritten. keyframe: begin a new GOP here."""
-        frame.pts, frame.time_base = self._num_frames, self._stream.codec_context.time_base
-        frame.pict_type = PictureType.I if keyframe or self._num_frames == 0 else PictureType.P
+    def write(self, frame: VideoFrame, *, keyframe: bool, is_unchanged: bool = True) -> None:
+        """Code one frame; its time and picture type are overwritten.
+
+        keyframe: begin a new GOP here. is_unchanged: whether it should look as in the source.
+        """
+        number, keyframe = self._num_frames, keyframe or self._num_frames == 0
+        least = CODED_PSNR if is_unchanged or not self._coding.is_fixed else 0.0
         self._num_frames += 1
-        if self._mirror:
-            self._mirror.expect(frame)
-        self._mux(frame if frame.format.name == self._stream.pix_fmt else frame.reformat(format=self._stream.pix_fmt))
+        if keyframe and number - self._begun >= LEAST_FRAMES and can_change(self._coding):
+            self._code([], ends=True)
+            self._begin(self._coding)
+            self._begun, self._attempts = number, self._allowed_attempts()
+        given = _Given(number, frame, keyframe, least)
+        self._pending.append(given)
+        self._code([given])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if error is None:
-                self._mux(None)
-                if self._mirror:
-                    self._mirror.finish()
+                self._code([], ends=True)
         finally:
             self._close()
         if error is None and self._num_packets != self._num_frames:
             raise RenderError(f"{self._path}: {self._num_frames} frames became {self._num_packets} packets.")
 
-    def _mux(self, frame: VideoFrame | None) -> None:
+    def _allowed_attempts(self) -> int:
+        return ATTEMPTS if can_change(self._coding) and not self._coding.is_fixed else 0
+
+    def _code(self, given: Sequence[_Given], *, ends: bool = False) -> None:
+        """Give frames to the encoder, and write what is near enough; ends: no more come before a new encoder."""
+        waiting = deque(given)
+        while waiting or ends:
+            is_end = not waiting
+            if is_end:
+                self._coded += self._encoder.finish()
+            else:
+                following = waiting.popleft()
+                self._coded += self._encoder.encode(following.frame, following.number, is_key=following.is_key)
+            if (other := self._better(is_end=is_end)) is not None:
+                self._begin(other)
+                waiting = deque(self._pending)
+            elif is_end:
+                return
+
+    def _better(self, *, is_end: bool) -> VideoCoding | None:
+        """Return the coding with which to begin again at the first frame that is not written; None to go on."""
+        if self._attempts and (is_end or len(self._coded) >= TRIED_FRAMES):
+            tried = zip(self._coded, self._pending, strict=False)
+            above = min((coded.psnr - given.least_psnr for coded, given in tried), default=0.0)
+            self._attempts -= above >= 0
+            if above < 0 and (other := finer(self._coding, SPARE - above)) is not None:
+                return other
+            if above > SPARE and self._attempts and (other := coarser(self._coding, above - SPARE)) is not None:
+                return other
+            self._attempts = 0
+        if self._attempts:
+            return None
+        while self._coded:
+            if self._coded[0].psnr < self._pending[0].least_psnr:
+                missing = self._pending[0].least_psnr - self._coded[0].psnr
+                if (other := finer(self._coding, missing + SPARE)) is not None:
+                    return other
+            self._write(self._coded.popleft())
+            self._pending.popleft()
+        return None
+
+    def _begin(self, coding: VideoCoding) -> None:
+        """Begin a new encoder, with the first frame that is not written."""
+        self._coding = coding
+        self._coded.clear()
+        first = self._stream.codec_context
+        context = av.CodecContext.create(coding.encoder, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.flags, context.options = first.flags, dict(coding.options)
+        context.framerate = first.framerate
+        self._encoder = Encoder(self._video, coding, context)
+        if _described(context) != _described(first):
+            raise RenderError(f"{self._path}: {coding.encoder} describes its pictures anew. Please report this.")
+
+    def _write(self, coded: Coded) -> None:
+        packet = coded.packet
+        packet.stream, packet.time_base = self._stream, self._encoder.time_base
+        packet.pts = packet.dts = self._num_packets  # there is no reordering, and encoders that begin anew count anew
+        self._num_packets += 1
+        self.psnr.append(coded.psnr)
         try:
-            for packet in self._stream.encode(frame):
-                self._num_packets += 1
-                if self._mirror:
-                    self._mirror.compare(packet)
-                else:
-                    self._note_quality(packet)
-                self._container.mux(packet)
+            self._container.mux(packet)
         except OSError as exc:
             raise WorkspaceError(f"{self._path}: cannot be written ({exc.strerror}). Make space.") from exc
 
@@ -114,20 +180,21 @@ class ClipWriter:
         except OSError as exc:
             raise WorkspaceError(f"{self._path}: cannot be written ({exc.strerror}). Make space.") from exc
 
-    def _note_quality(self, packet: av.Packet[VideoStream]) -> None:
-        """Read AV_PKT_DATA_QUALITY_STATS: u32 quality, u8 type, u8 count, u16 unused, u64 squared error a plane."""
-        if not packet.has_sidedata("quality_stats"):
-            return
-        stats = bytes(packet.get_sidedata("quality_stats"))
-        errors = struct.unpack_from(f"<{stats[5]}Q", stats, 8)
-        peak = float((1 << self._depth) - 1)
-        decibels = [
-            10 * log10(peak * peak * samples / error)
-            for error, samples in zip(errors, self._plane_samples, strict=False)
-            if error
-        ]
-        if errors:
-            self.psnr.append(min(decibels, default=BEST_PSNR))
+
+def _described(context: VideoCodecContext) -> object:
+    """Return what an encoder says of all its pictures, without remarks such as the options of x265."""
+    extradata, codec = bytes(context.extradata or b""), context.codec.canonical_name
+    return parameter_sets(codec, extradata) if codec in ("h264", "hevc") else extradata
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A frame to code."""
+
+    number: int
+    frame: VideoFrame
+    is_key: bool
+    least_psnr: float
 
 
 def write_blank(path: Path, video: VideoInfo, coding: VideoCoding) -> None:
@@ -143,74 +210,3 @@ def write_blank(path: Path, video: VideoInfo, coding: VideoCoding) -> None:
             f"the video has {video.width}x{video.height} pixels, which cannot be coded as {coding.codec} here ({exc})."
             " Convert it to H.264 or HEVC first."
         ) from exc
-
-
-def _open(context: VideoCodecContext) -> None:
-    """Open an encoder; the threads of this process stay as they are scheduled.
-
-    SVT-AV1 run by root makes real-time threads of the one that opens it and of its own: nothing else on the machine
-    would get a core.
-    """
-    if not sys.platform.startswith("linux"):
-        context.open(strict=False)
-        return
-    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    context.open(strict=False)
-    for thread in map(int, os.listdir("/proc/self/task")):
-        with suppress(ProcessLookupError):  # it may have ended
-            if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO:
-                os.sched_setscheduler(thread, policy, priority)
-
-
-def _plane_samples(video: VideoInfo) -> list[int]:
-    known = VideoFormat(video.pixel_format)
-    chroma = known.chroma_width(video.width) * known.chroma_height(video.height)
-    return [video.width * video.height, chroma, chroma]
-
-
-class _Mirror:
-    """Decodes what an encoder writes, and measures how far it is from what the encoder was given."""
-
-    def __init__(self, codec: str, stream: VideoStream, psnr: list[float]) -> None:
-        """codec: FFmpeg's decoder name. psnr: gets the least PSNR of the planes of each frame, in dB."""
-        self._stream = stream
-        self._psnr = psnr
-        self._expected: deque[VideoFrame] = deque()
-        decoder = av.CodecContext.create({"av1": "libdav1d", "flv1": "flv"}.get(codec, codec), "r")
-        assert isinstance(decoder, VideoCodecContext)
-        self._decoder = decoder
-        self._decoder.thread_count = 1
-
-    def expect(self, frame: VideoFrame) -> None:
-        """Keep a frame until its packet has been decoded for comparison."""
-        self._expected.append(frame)
-
-    def compare(self, packet: av.Packet[VideoStream] | None) -> None:
-        """Decode a packet (None: what is left) and measure the frames that come out; they come in order."""
-        if not self._decoder.is_open:
-            context = self._stream.codec_context
-            self._decoder.extradata = context.extradata
-            self._decoder.width, self._decoder.height = context.width, context.height
-            self._decoder.pix_fmt, self._decoder.codec_tag = context.pix_fmt, context.codec_tag
-        for frame in self._decoder.decode(packet):
-            self._psnr.append(least_psnr(self._expected.popleft(), frame))
-
-    def finish(self) -> None:
-        """Measure the frames that the decoder still holds."""
-        if self._decoder.is_open:
-            self.compare(None)
-
-
-def least_psnr(given: VideoFrame, coded: VideoFrame) -> float:
-    """Return the least PSNR of the planes of two frames in dB; 99 where they are equal, 0 if their formats differ."""
-    shapes = [(unranged(frame.format.name), frame.width, frame.height) for frame in (given, coded)]
-    if shapes[0] != shapes[1]:
-        return 0.0
-    peak = float((1 << max(component.bits for component in given.format.components)) - 1)
-    least = BEST_PSNR
-    for a, b in zip(plane_views(given), plane_views(coded), strict=True):
-        difference = (a.astype(np.float32) - b).ravel()
-        error = float(np.dot(difference, difference)) / difference.size
-        if error:
-            least = min(least, 10 * log10(peak * peak / error))
-    return least

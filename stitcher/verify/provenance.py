@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from media.clips import RenderedClip
+from media.coding.quality import CODED_PSNR
 from media.intervals import Interval, complement, contains, merge
 from media.orientation import Rectangle
-
-CODED_PSNR = 45.0
-"""Decibels of the worst plane that a frame re-encoded unchanged must reach. A clip that stays below is re-encoded more
-finely."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import pytest
 
 from base.errors import UnsupportedMedia
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.coding.encoder import least_psnr
 from media.coding.output_codec import choose_stream
-from media.coding.writer import least_psnr
 from media.info import VideoClock
 from media.packets.frame_table import build_decoded_table
 from media.packets.packet_index import PacketIndex

@@ -11,8 +11,10 @@ import pytest
 
 from base.errors import UnsupportedMedia, WorkspaceError
 from media.bitstream.units import free_h264_id, irap_type, is_clean_keyframe, parameter_sets
-from media.coding.encoder_options import choose_coding, coded_rate, with_lower_crf
-from media.coding.writer import ClipWriter, least_psnr
+from media.coding.encoder import least_psnr
+from media.coding.encoder_options import choose_coding, coded_rate
+from media.coding.quality import coarser, finer
+from media.coding.writer import ClipWriter
 from media.packets.scan import scan_packets
 from media.picture import plane_views
 from media.probe import probe
@@ -48,7 +50,7 @@ def coded(request, tmp_path_factory):
     return info, path, write_clip(info, path)
 
 
-def write_clip(info, path, crf=6):
+def write_clip(info, path, crf=None):
     coding = choose_coding(info.require_video(), crf=crf, preset="auto")
     with (
         FrameReader(SourceVideo(info, scan_packets(info))) as reader,
@@ -77,13 +79,12 @@ def test_keyframes_where_asked(coded):
     packets = independent_packets(path)
     found = {number for number, packet in enumerate(packets) if packet.is_keyframe}
     codec = info.require_video().codec
+    assert found >= {0, *KEYFRAMES}
     if codec in ("h264", "hevc"):
-        assert found == {0, *KEYFRAMES}
+        assert len(found) <= len(KEYFRAMES) + 2  # one that fell short of the bound begins a group of its own
         clean = {number for number, packet in enumerate(packets) if is_clean_keyframe(codec, packet.payload, 0)}
         assert clean == found
         assert codec == "h264" or {irap_type(packets[number].payload, 0) for number in found} <= {19, 20}
-    else:
-        assert found >= {0, *KEYFRAMES}
 
 
 def test_the_picture_stays_as_it_was_stored(coded):
@@ -110,7 +111,7 @@ def test_quality_is_high_and_noted_as_it_is(coded):
         )
         for a, b in zip(originals, map(planes, decode(path)), strict=True)
     ]
-    assert min(measured) >= {"mpeg4": 44, "mpeg1video": 43, "mpeg2video": 43}.get(info.require_video().codec, 45)
+    assert min(measured) >= {"mpeg1video": 43}.get(info.require_video().codec, 45)
     assert psnr == pytest.approx([min(decibels, 99) for decibels in measured], abs=0.05)
 
 
@@ -163,19 +164,80 @@ def test_codecs_without_an_encoder_are_refused(tmp_path):
             choose_coding(replace(video, **change), crf=6, preset="auto")
 
 
-def test_a_finer_coding(tmp_path):
+def test_finer_and_coarser_codings(tmp_path):
     video = probe(make_video(tmp_path / "a.mp4", 3)).require_video()
     coding = choose_coding(video, crf=6, preset="auto")
     finest = []
     while coding:
         finest.append(dict(coding.options)["crf"])
-        coding = with_lower_crf(coding)
-    assert finest == ["6", "2"]
-    coding = with_lower_crf(choose_coding(changed(video, codec="mpeg2video", field_order=2), crf=6, preset="auto"))
-    options = dict(coding.options)
+        coding = finer(coding, 1.0)
+    assert finest == ["6", "4", "2"]
+    coding = choose_coding(video, crf=6, preset="auto")
+    assert dict(coarser(coding, 1.5).options)["crf"] == "8"
+    assert coarser(coding, 0.5) is None
+    assert dict(coarser(coding, 99.0).options)["crf"] == "34"
+    coding = choose_coding(changed(video, codec="mpeg2video", field_order=2), crf=6, preset="auto")
+    options = dict(finer(coding, 0.1).options)
     assert (options["global_quality"], options["qmin"], options["flags"]) == ("118", "1", "+qscale+ildct+ilme")
-    assert with_lower_crf(coding) is None
-    assert with_lower_crf(choose_coding(replace(video, codec="ffv1"), crf=6, preset="auto")) is None
+    assert dict(coarser(coding, 6.1).options)["qmax"] == "4"
+    assert finer(finer(coding, 0.1), 0.1) is None
+    assert finer(choose_coding(replace(video, codec="ffv1"), crf=6, preset="auto"), 1.0) is None
+
+
+NOISY = range(30, 42)
+"""Frames of a video in which noise comes and goes, without a cut."""
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    """Return the facts of a smooth video, and its frames; in those of NOISY there is noise."""
+    info = probe(make_video(tmp_path_factory.mktemp("noisy") / "a.mp4", 60, crf=28))
+    with FrameReader(SourceVideo(info, scan_packets(info))) as reader:
+        frames = [frame for _, frame in reader.read(range(60))]
+    for number in NOISY:
+        frames[number].make_writable()
+        luma = plane_views(frames[number])[0]
+        noise = np.random.default_rng(number).normal(0, 6, luma.shape)
+        luma[20:] = np.clip(luma + noise, 16, 235)[20:]
+    return info.require_video(), frames
+
+
+def write_frames(path, video, coding, frames, **options):
+    with ClipWriter(path, video, coding) as writer:
+        for number, frame in enumerate(frames):
+            writer.write(frame, keyframe=number in KEYFRAMES, **options)
+    return writer.psnr, [packet.is_keyframe for packet in independent_packets(path)], path.stat().st_size
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg2video", "mpeg4", "vp9", "av1"])
+def test_a_clip_is_as_coarse_as_its_worst_frame_allows(noisy, tmp_path, codec):
+    video, frames = noisy
+    video = replace(video, codec=codec) if codec != video.codec else video
+    psnr, keys, _ = write_frames(tmp_path / "a", video, choose_coding(video, crf=None, preset="auto"), frames)
+    assert len(psnr) == len(frames)
+    assert min(psnr) >= (44 if codec.startswith("mpeg") else 45)  # the quantiser of 1 is the finest
+    assert np.median(psnr[:30]) < (50 if codec.startswith("mpeg") else 47.5)
+    assert [read_stamp(frame) for frame in decode(tmp_path / "a")] == list(range(60))
+    if codec in ("h264", "hevc"):
+        assert any(keys[number] for number in NOISY)
+    if codec == "h264":
+        smooth = frames[: NOISY[0]]
+        auto, fine = (
+            write_frames(tmp_path / "b", video, choose_coding(video, crf=crf, preset="auto"), smooth)
+            for crf in (None, 13)
+        )
+        assert min(auto[0]) < min(fine[0])
+        assert auto[2] < 0.7 * fine[2]
+
+
+def test_a_rate_factor_of_the_user_holds_for_all_that_need_not_look_unchanged(noisy, tmp_path):
+    video, frames = noisy
+    coding = choose_coding(video, crf=34, preset="auto")
+    psnr, keys, _ = write_frames(tmp_path / "a", video, coding, frames, is_unchanged=False)
+    assert max(psnr) < 45
+    assert [number for number, is_key in enumerate(keys) if is_key] == [0, *KEYFRAMES]
+    psnr, _, _ = write_frames(tmp_path / "b", video, coding, frames)
+    assert min(psnr) >= 45
 
 
 # What depends on the source

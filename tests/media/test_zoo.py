@@ -16,8 +16,8 @@ import pytest
 
 from base.errors import MediaError, UnreadableMedia, UnsupportedMedia
 from media.bitstream.units import length_prefix_size, split_units, unit_type
+from media.coding.encoder import least_psnr
 from media.coding.output_codec import choose_stream
-from media.coding.writer import least_psnr
 from media.intervals import complement
 from media.packets.scan import scan_packets
 from media.packets.truncation import check_complete

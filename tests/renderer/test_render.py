@@ -180,9 +180,9 @@ def test_outside_its_box_a_frame_is_the_source(source, tmp_path, monkeypatch):
     given = {}
     write = render.ClipWriter.write
 
-    def noting(self, frame, *, keyframe):
+    def noting(self, frame, **options):
         given[len(given)] = [view.copy() for view in plane_views(frame)]
-        write(self, frame, keyframe=keyframe)
+        write(self, frame, **options)
 
     monkeypatch.setattr(render.ClipWriter, "write", noting)
     result = run(source, clip_of(range(40, 56)), tmp_path / "a.nut")
@@ -449,11 +449,11 @@ def test_an_encoder_that_fails(source, tmp_path, monkeypatch, fails_at):
     write = render.ClipWriter.write
     written = []
 
-    def failing(self, frame, *, keyframe):
+    def failing(self, frame, **options):
         if len(written) == fails_at:
             raise WorkspaceError("a.nut: cannot be written. Make space.")
         written.append(frame)
-        write(self, frame, keyframe=keyframe)
+        write(self, frame, **options)
 
     monkeypatch.setattr(render.ClipWriter, "write", failing)
     error = within_seconds(lambda: run(source, clip_of(range(NUM_FRAMES)), tmp_path / "a.nut"))
@@ -484,10 +484,10 @@ def test_frames_in_flight_are_few(source, tmp_path, monkeypatch):
             most[0] = max(most[0], in_flight[0])
             yield pair
 
-    def slowly(self, frame, *, keyframe):
+    def slowly(self, frame, **options):
         time.sleep(0.005)
         in_flight[0] -= 1
-        write(self, frame, keyframe=keyframe)
+        write(self, frame, **options)
 
     monkeypatch.setattr(FrameReader, "read", reading)
     monkeypatch.setattr(render.ClipWriter, "write", slowly)

@@ -17,7 +17,6 @@ import numpy as np
 
 from lipstitch.plan.output_timeline import identity_timeline
 from media.clips import FaceSpan, RenderedClip
-from media.coding.encoder_options import with_lower_crf
 from media.coding.output_codec import choose_stream
 from media.coding.writer import ClipWriter
 from media.faces import FaceBox, FacePath
@@ -406,25 +405,21 @@ def produce(path, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=
 
 
 def paint(source, clip, coding, path, damaged):
-    """Make the coded file of a clip, again and again until what is not painted has 45 dB."""
+    """Make the coded file of a clip."""
     if clip.action == "copy":
         return RenderedClip(clip, None, "copied", clip.reason, 0, 0.0)
-    while coding:
-        with (
-            FrameReader(source, num_threads=1) as reader,
-            ClipWriter(path, source.video, coding) as writer,
-        ):
-            for number, (index, frame) in enumerate(reader.read(clip.source_frames), clip.start_frame):
-                if contains(clip.rendered, number):
-                    frame.make_writable()
-                    paint_box(frame)
-                writer.write(frame, keyframe=bool(source.table.keyframe[index]))
-        kept = [
-            decibels
-            for number, decibels in enumerate(writer.psnr, clip.start_frame)
-            if not contains(clip.rendered, number)
-        ]
-        coding = with_lower_crf(coding) if min(kept, default=99.0) < 45 else None
+    with (
+        FrameReader(source, num_threads=1) as reader,
+        ClipWriter(path, source.video, coding) as writer,
+    ):
+        for number, (index, frame) in enumerate(reader.read(clip.source_frames), clip.start_frame):
+            if is_painted := contains(clip.rendered, number):
+                frame.make_writable()
+                paint_box(frame)
+            writer.write(frame, keyframe=bool(source.table.keyframe[index]), is_unchanged=not is_painted)
+    kept = [
+        decibels for number, decibels in enumerate(writer.psnr, clip.start_frame) if not contains(clip.rendered, number)
+    ]
     damaged |= reader.damaged & set(clip.source_frames)
     outcome = "rendered" if clip.action == "render" else "reencoded"
     x, y, width, height = BOX

@@ -1,0 +1,187 @@
+"""An encoder for some frames of a clip: packets in order, each with how near it comes to the frame it was given."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from math import log10
+
+import av
+import numpy as np
+from av import VideoFrame
+from av.video.codeccontext import VideoCodecContext
+from av.video.format import VideoFormat
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from media.coding.encoder_options import ENCODER_THREADS, VideoCoding, coded_rate
+from media.info import VideoInfo
+from media.picture import plane_views, unranged
+
+BEST_PSNR = 99.0
+"""What stands for the PSNR of a plane that is equal, in dB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """A coded frame."""
+
+    packet: av.Packet[VideoStream]
+    psnr: float
+    """The least of its planes against what was given, in dB."""
+
+
+class Encoder:
+    """Codes frames without reordering, and measures them."""
+
+    def __init__(self, video: VideoInfo, coding: VideoCoding, context: VideoCodecContext) -> None:
+        """Open the encoder. context: of coding.encoder and with its options, not open yet."""
+        self._context = context
+        rate = coded_rate(video, coding.encoder)
+        context.width, context.height = video.width, video.height
+        context.pix_fmt = coding.pixel_format or video.pixel_format
+        context.time_base = 1 / rate
+        if aspect := coding.sample_aspect or video.display.coded_aspect:
+            context.sample_aspect_ratio = aspect
+        context.color_range, context.colorspace = video.colour.range, video.colour.matrix
+        context.color_primaries, context.color_trc = video.colour.primaries, video.colour.transfer
+        context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS
+        _open(context)
+        self._stats = _Stats(video) if coding.encoder == "libx264" else None
+        self._mirror = None if self._stats else _Mirror(coding.codec, context)
+        self._packets: deque[av.Packet[VideoStream]] = deque()
+        """Those that are not measured yet."""
+        self._is_first = True
+
+    @property
+    def time_base(self) -> Fraction:
+        """Unit of the packets' times, in seconds."""
+        return Fraction(self._context.time_base)
+
+    def encode(self, frame: VideoFrame, number: int, *, is_key: bool) -> list[Coded]:
+        """Code a frame, whose time and picture type are overwritten; return what is coded and measured by now.
+
+        number: its time, in units of time_base. is_key: begin a GOP here; the first frame does in any case.
+        """
+        frame.pts, frame.time_base = number, self._context.time_base
+        frame.pict_type = PictureType.I if is_key or self._is_first else PictureType.P
+        self._is_first = False
+        if self._mirror:
+            self._mirror.expect(frame)
+        same = frame.format.name == self._context.pix_fmt
+        return self._measured(frame if same else frame.reformat(format=self._context.pix_fmt))
+
+    def finish(self) -> list[Coded]:
+        """Return what the encoder still held; it takes no more frames."""
+        return self._measured(None)
+
+    def _measured(self, frame: VideoFrame | None) -> list[Coded]:
+        found: list[Coded] = []
+        for packet in self._context.encode(frame):
+            if self._stats:
+                found.append(Coded(packet, self._stats.psnr(packet)))
+            else:
+                assert self._mirror is not None
+                self._packets.append(packet)
+                self._mirror.compare(packet)
+        if self._mirror:
+            if frame is None:
+                self._mirror.finish()
+            found += [Coded(self._packets.popleft(), psnr) for psnr in self._mirror.measured()]
+        return found
+
+
+class _Stats:
+    """Reads what x264 says of the errors of a frame."""
+
+    def __init__(self, video: VideoInfo) -> None:
+        known = VideoFormat(video.pixel_format)
+        chroma = known.chroma_width(video.width) * known.chroma_height(video.height)
+        self._samples = [video.width * video.height, chroma, chroma]
+        self._peak = float((1 << max(component.bits for component in known.components)) - 1)
+
+    def psnr(self, packet: av.Packet[VideoStream]) -> float:
+        """Read AV_PKT_DATA_QUALITY_STATS: u32 quality, u8 type, u8 count, u16 unused, u64 squared error a plane."""
+        stats = bytes(packet.get_sidedata("quality_stats"))
+        errors = struct.unpack_from(f"<{stats[5]}Q", stats, 8)
+        decibels = [
+            10 * log10(self._peak * self._peak * samples / error)
+            for error, samples in zip(errors, self._samples, strict=False)
+            if error
+        ]
+        return min(decibels, default=BEST_PSNR)
+
+
+def _open(context: VideoCodecContext) -> None:
+    """Open an encoder; the threads of this process stay as they are scheduled.
+
+    SVT-AV1 run by root makes real-time threads of the one that opens it and of its own: nothing else on the machine
+    would get a core.
+    """
+    if not sys.platform.startswith("linux"):
+        context.open(strict=False)
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    context.open(strict=False)
+    for thread in map(int, os.listdir("/proc/self/task")):
+        with suppress(ProcessLookupError):  # it may have ended
+            if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO:
+                os.sched_setscheduler(thread, policy, priority)
+
+
+class _Mirror:
+    """Decodes what an encoder writes, and measures how far it is from what the encoder was given."""
+
+    def __init__(self, codec: str, encoder: VideoCodecContext) -> None:
+        """codec: FFmpeg's decoder name."""
+        self._encoder = encoder
+        self._expected: deque[VideoFrame] = deque()
+        self._psnr: list[float] = []
+        decoder = av.CodecContext.create({"av1": "libdav1d", "flv1": "flv"}.get(codec, codec), "r")
+        assert isinstance(decoder, VideoCodecContext)
+        self._decoder = decoder
+        self._decoder.thread_count = 1
+
+    def expect(self, frame: VideoFrame) -> None:
+        """Keep a frame until its packet has been decoded for comparison."""
+        self._expected.append(frame)
+
+    def compare(self, packet: av.Packet[VideoStream] | None) -> None:
+        """Decode a packet (None: what is left) and measure the frames that come out; they come in order."""
+        if not self._decoder.is_open:
+            context = self._encoder
+            self._decoder.extradata = context.extradata
+            self._decoder.width, self._decoder.height = context.width, context.height
+            self._decoder.pix_fmt, self._decoder.codec_tag = context.pix_fmt, context.codec_tag
+        for frame in self._decoder.decode(packet):
+            self._psnr.append(least_psnr(self._expected.popleft(), frame))
+
+    def finish(self) -> None:
+        """Measure the frames that the decoder still holds."""
+        if self._decoder.is_open:
+            self.compare(None)
+
+    def measured(self) -> list[float]:
+        """Return the least PSNR of the planes of each frame that was measured since the last call, in dB."""
+        new, self._psnr = self._psnr, []
+        return new
+
+
+def least_psnr(given: VideoFrame, coded: VideoFrame) -> float:
+    """Return the least PSNR of the planes of two frames in dB; 99 where they are equal, 0 if their formats differ."""
+    shapes = [(unranged(frame.format.name), frame.width, frame.height) for frame in (given, coded)]
+    if shapes[0] != shapes[1]:
+        return 0.0
+    peak = float((1 << max(component.bits for component in given.format.components)) - 1)
+    least = BEST_PSNR
+    for a, b in zip(plane_views(given), plane_views(coded), strict=True):
+        difference = (a.astype(np.float32) - b).ravel()
+        error = float(np.dot(difference, difference)) / difference.size
+        if error:
+            least = min(least, 10 * log10(peak * peak / error))
+    return least
