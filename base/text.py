@@ -150,5 +150,7 @@ def brief(text: str) -> str:
 
 
 def size_text(num_bytes: int) -> str:
-    """Return a size as people read it, in decimal units: 12 MB, 3.4 GB."""
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
+    """Return a size as people read it, in decimal units: 0.3 MB, 12 MB, 3.4 GB."""
+    if num_bytes >= 1e9:
+        return f"{num_bytes / 1e9:.1f} GB"
+    return f"{num_bytes / 1e6:.0f} MB" if num_bytes >= 1e7 else f"{num_bytes / 1e6:.1f} MB"

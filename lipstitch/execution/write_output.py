@@ -12,6 +12,7 @@ from pathlib import Path
 from base.errors import ContractBroken
 from base.files import atomic_file
 from base.machine import num_cores
+from base.text import size_text
 from lipstitch.execution.choose_mouths import choose_mouths
 from lipstitch.execution.clips import finish_clips
 from lipstitch.execution.sound import make_drive_audio, make_soundtrack
@@ -78,7 +79,7 @@ def write_output(
                 sound_keeps_tags=bool(spec.patched_seconds),
                 on_progress=reporter.advance,
             )
-        made = Made(clips, soundtrack, assembled)
+        made = Made(clips, soundtrack, assembled, partial.stat().st_size)
         checks: tuple[Check, ...] = ()
         if config.stitcher.verify != "none":
             with timings.measure("verify"):
@@ -100,7 +101,8 @@ def write_output(
     choice = plan.target.choice
     if choice.note:
         (reporter.info if choice.is_made else reporter.warning)(f"{spec.output}: {choice.note}.")
-    reporter.info(f"{spec.output}: {_summary(clips)}. Report: {report_path(spec.output)}")
+    sizes = f"{size_text(made.size_bytes)}, the source has {size_text(source.info.size_bytes)}"
+    reporter.info(f"{spec.output}: {_summary(clips)}; {sizes}. Report: {report_path(spec.output)}")
     return clips
 
 

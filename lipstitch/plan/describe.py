@@ -10,6 +10,11 @@ from media.clips import Gap, Span
 from media.intervals import Interval
 
 
+def _size(plan: Plan) -> list[str]:
+    likely = plan.estimate.likely_bytes
+    return [] if likely is None else [f"  size     about {size_text(likely)}"]
+
+
 def describe_plan(plan: Plan) -> str:
     """Return the plan as lines of text."""
     spec, estimate, note = plan.spec, plan.estimate, plan.target.choice.note
@@ -27,6 +32,7 @@ def describe_plan(plan: Plan) -> str:
         *(f"  speaker  {share.describe()}" for share in plan.shares),
         *([f"  note     {note}"] if note else []),
         f"  align    {plan.mouths.describe_align()}",
+        *_size(plan),
         f"  about    {estimate.seconds:.0f} s of work after the scan, {size_text(estimate.disk_bytes)} of disk,"
         f" {size_text(estimate.memory_bytes)} of memory",
         "  spans (frames of the source)",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from lipstitch.plan.outputs.spec import OutputSpec
 from media.audio.driving import DRIVING_RATE
 from media.clips import Clip
-from media.info import MediaInfo
+from media.coding.encoder_options import VideoCoding
+from media.source_video import SourceVideo
 
 LARGE_CHECKPOINT_BYTES = 100_000_000
 RENDER_FRAMES_PER_SECOND = {"small": 45.0, "large": 20.0}
@@ -16,7 +17,9 @@ RENDER_FRAMES_PER_SECOND = {"small": 45.0, "large": 20.0}
 CODE_FRAMES_PER_SECOND = 100.0
 COPY_FRAMES_PER_SECOND = 3000.0
 CODED_BITS_PER_PIXEL = 0.6
-"""Upper end of what x264 needs at the default quality; grain needs more."""
+"""Upper end of what coded frames take; grain, and a low rate factor of the user's, need more."""
+CODED_SHARE = 1.2
+"""How large coded frames are beside the source's own, on average, where the quality is found for each clip."""
 VOICE_BYTES_PER_SECOND, TRACK_BYTES_PER_SECOND = 4 * DRIVING_RATE, 24_000
 """Of each sound that drives lips, and of a soundtrack of 192 kbit/s."""
 PROCESS_MEGABYTES, FIRST_PROCESS_MEGABYTES = 900, 400
@@ -52,6 +55,9 @@ class Estimate:
     workspace_bytes: int
     """What clips and sound take in the workspace."""
     output_bytes: int
+    """At most, about."""
+    likely_bytes: int | None
+    """How large the output will be, about; None where nothing tells."""
     memory_bytes: int
 
     @property
@@ -60,9 +66,11 @@ class Estimate:
         return self.workspace_bytes + self.output_bytes
 
 
-def estimate_cost(spec: OutputSpec, source: MediaInfo, clips: Sequence[Clip], capacity: Capacity) -> Estimate:
-    """Count what the clips hold and estimate what they cost."""
-    video, timeline = source.require_video(), spec.timeline
+def estimate_cost(
+    spec: OutputSpec, source: SourceVideo, coding: VideoCoding, clips: Sequence[Clip], capacity: Capacity
+) -> Estimate:
+    """Count what the clips hold and estimate what they cost. coding: of frames that are not copied."""
+    info, video, timeline = source.info, source.video, spec.timeline
     rendered = sum(stop - start for clip in clips for start, stop in clip.rendered)
     coded = sum(len(clip) for clip in clips if clip.action != "copy") - rendered
     copied = len(timeline) - rendered - coded
@@ -70,7 +78,8 @@ def estimate_cost(spec: OutputSpec, source: MediaInfo, clips: Sequence[Clip], ca
     scale = capacity.num_cores / 2
     seconds = rendered / (speed * scale) + coded / (CODE_FRAMES_PER_SECOND * scale) + copied / COPY_FRAMES_PER_SECOND
     clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL / 8)
-    output_bytes = int(source.size_bytes * copied / max(len(timeline), 1)) + clip_bytes
+    a_frame = info.size_bytes / max(len(source.table), 1)
+    is_alike = coding.codec == video.codec and not coding.is_fixed
     sound_rate = len(spec.drive_audio.voices) * VOICE_BYTES_PER_SECOND + TRACK_BYTES_PER_SECOND
     sound_bytes = int(timeline.seconds(len(timeline)) * sound_rate)
     return Estimate(
@@ -79,7 +88,8 @@ def estimate_cost(spec: OutputSpec, source: MediaInfo, clips: Sequence[Clip], ca
         num_copied=copied,
         seconds=seconds,
         workspace_bytes=clip_bytes + sound_bytes,
-        output_bytes=output_bytes + sound_bytes,
+        output_bytes=int(copied * a_frame) + clip_bytes + sound_bytes,
+        likely_bytes=int((copied + CODED_SHARE * (rendered + coded)) * a_frame) if is_alike else None,
         memory_bytes=_memory_bytes(clips, capacity),
     )
 

@@ -96,7 +96,7 @@ def plan_output(
         streams=streams,
         sound=decide_soundtrack(spec, source.info, config.stitcher.audio),
         mouths=mouths,
-        estimate=estimate_cost(spec, source.info, clips, capacity),
+        estimate=estimate_cost(spec, source, coding.frames, clips, capacity),
     )
 
 

@@ -45,6 +45,8 @@ class Made:
     soundtrack: Soundtrack | None
     """None if the source's own sound was kept."""
     assembled: Assembled
+    size_bytes: int
+    """Of the file that was written."""
 
 
 def build_report(
@@ -62,11 +64,13 @@ def build_report(
             height=source.video.height,
             orientation=str(source.video.orientation),
             num_frames=len(source.table),
+            size_bytes=source.info.size_bytes,
         ),
         output=OutputRecord(
             path=str(spec.output),
             num_frames=len(timeline),
             seconds=float(timeline.seconds(len(timeline))),
+            size_bytes=made.size_bytes,
             dropped_streams=tuple(loss.describe() for loss in assembled.losses),
             dropped_stream_indexes=assembled.dropped_streams,
         ),

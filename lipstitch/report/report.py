@@ -52,6 +52,8 @@ class SourceRecord(Record):
     orientation: str = "upright"
     """How players turn and mirror the stored picture."""
     num_frames: int
+    size_bytes: int | None = None
+    """Of the whole file; None in reports of earlier versions."""
 
 
 class OutputRecord(Record):
@@ -60,6 +62,8 @@ class OutputRecord(Record):
     path: str
     num_frames: int
     seconds: float
+    size_bytes: int | None = None
+    """Of the whole file; None in reports of earlier versions."""
     dropped_streams: tuple[str, ...]
     """What the output cannot hold of the source, a sentence each: streams, tags, chapters, side data."""
     dropped_stream_indexes: tuple[int, ...] | None = None

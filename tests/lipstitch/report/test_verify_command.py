@@ -194,6 +194,8 @@ NEW_KEYS = ("method", "method_reason")
 def test_the_report_of_a_job_has_the_keys_it_always_had(finished):
     report, earlier = load_report(finished[0] / "out.mp4"), json.loads(EARLIER.read_text())
     assert report["output"].pop("dropped_stream_indexes") == []
+    assert report["output"].pop("size_bytes") == (finished[0] / "out.mp4").stat().st_size
+    assert report["source"].pop("size_bytes") == (finished[0] / "talk.mp4").stat().st_size
     assert list(report) == list(earlier)
     for key in ("source", "output", "target", "num_clips", "video", "soundtrack", "hashes", "versions", "check"):
         assert set(report[key]) <= set(earlier[key]) if key == "num_clips" else list(report[key]) == list(earlier[key])
