@@ -2,7 +2,7 @@
 
     python -m benchmarks.sizes VIDEO...
 
-prints for each video the source's size, the size of all its frames coded again as jobs code them (in clips of ten
+prints for each video the source's size, the size of all its frames re-encoded as jobs do it (in clips of ten
 seconds), beside a fixed rate factor of 13, the decibels of the worst and of the mean frame, and how much longer coding
 took than with the fixed rate factor.
 """
@@ -31,7 +31,7 @@ FIXED_CRF = 13
 
 @dataclass(frozen=True, slots=True)
 class Recoded:
-    """A video that was coded again."""
+    """A video that was re-encoded."""
 
     num_bytes: int
     psnr: tuple[float, ...]
@@ -47,7 +47,7 @@ def packet_bytes(path: Path) -> int:
 
 
 def recode(source: SourceVideo, folder: Path, crf: int | None) -> Recoded:
-    """Code all frames of a video again, in clips. crf: a fixed rate factor; None: as jobs do."""
+    """Re-encode all frames of a video, in clips. crf: a fixed rate factor; None: as jobs do."""
     coding = choose_coding(source.video, crf=crf, preset="auto")
     num_frames = len(source.table)
     length = max(round(CLIP_SECONDS * float(source.video.clock.average_rate)), 1)

@@ -1,6 +1,7 @@
 """Jobs whose mouths come from the speaker's own footage, on real faces: from the command line to the finished file."""
 
 import csv
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -150,10 +151,12 @@ def test_another_dub_looks_at_no_footage_again(make_job):
     assert output.read_bytes() != first
 
 
-def test_plan_and_span_file_say_where_mouths_come_from(make_job, tmp_path):
+def test_plan_and_span_file_say_where_mouths_come_from(make_job, talk, tmp_path):
     job, output = make_job()
     said, _ = run_job(job, "--plan", "--spans", tmp_path / "spans.csv")
     assert any(line.split()[-2:] == ["face", "footage"] for line in said.splitlines())
+    (size,) = re.findall(r"  size +about ([\d.]+) MB\n", said)
+    assert float(size) == pytest.approx(1.2 * talk.path.stat().st_size / 1e6, rel=0.4)
     rows = list(csv.DictReader((tmp_path / "spans.csv").open()))
     assert [row["method"] for row in rows if row["kind"] == "face"] == ["footage"]
     for method, expected in (("network", [("network", "")]), ("keep", [])):

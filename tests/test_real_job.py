@@ -62,6 +62,13 @@ def test_every_frame_is_there_at_its_time(finished):
     assert footage.num_frames == sum((*GAPS, *FACE_FRAMES))
 
 
+def test_the_file_is_about_as_large_as_its_source(finished):
+    """Frames of a phone's camera, re-encoded, between scenes that are copied; the sound is another."""
+    footage, output, _, report = finished
+    assert report["source"]["size_bytes"] == footage.path.stat().st_size
+    assert report["output"]["size_bytes"] == output.stat().st_size < 1.5 * footage.path.stat().st_size
+
+
 def test_face_spans_are_found_to_the_frame(finished):
     footage, _, _, report = finished
     found = [(span["start_frame"], span["stop_frame"]) for span in report["spans"] if span["kind"] == "face"]
