@@ -31,7 +31,7 @@ class VideoConfig(BaseModel, frozen=True, extra="forbid"):
     crf: Annotated[int, Field(ge=1, le=40)] | Literal["auto"] = Field(  # 0 would be lossless, which profiles forbid
         default="auto",
         description="auto: as coarse as frames that should look unchanged allow, which keep 45 dB; found for each clip,"
-        " whatever the codec. A number, 1 to 40: the constant rate factor of x264 and x265, lower is better; such frames"
+        " whatever the codec. A number, 1 to 40: the rate factor of x264 and x265, lower is better; such frames"
         " are coded more finely where they fall short of 45 dB.",
     )
     preset: Literal["auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
