@@ -17,6 +17,7 @@ from base.files import atomic_file
 from base.machine import num_cores
 from lipstitch.footage.neighbours import Neighbourhood, frames_near
 from lipstitch.footage.subjects import (
+    MOST_SECONDS,
     Stretch,
     Subject,
     choose_stretches,
@@ -107,12 +108,12 @@ class FootageReader:
             for subject in find_subjects(spans, identities)
             if intersect(driven, [(span.start_frame, span.stop_frame) for span in subject.spans])
         ]
-        rate, scan = frame_rate(self.scanned.source), self.scanned.scan
-        most = seconds_of_each(len(subjects), sum(stop - start for start, stop in driven) / rate)
+        scan = self.scanned.scan
         near = frames_near(shown, self.scanned.source.table)
-        if near and any(subject.num_frames < most * rate for subject in subjects):
+        if near and any(subject.num_frames < MOST_SECONDS * frame_rate(self.scanned.source) for subject in subjects):
             around = self._look_around(shown, near)
             subjects, scan = [around.widened(subject, rule) for subject in subjects], around.scan
+        most = seconds_of_each(len(subjects))
         return Footage(tuple(self._bank_of(subject, scan, most) for subject in subjects))
 
     def _look_around(self, shown: Sequence[Interval], near: Sequence[Interval]) -> Neighbourhood:

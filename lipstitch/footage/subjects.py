@@ -23,9 +23,6 @@ STRETCH_SECONDS: Final = 3.0
 """Footage is read in pieces of this length, side by side; where there is more than enough, pieces are chosen."""
 MOST_SECONDS: Final = 20.0
 """Of footage that is read of a person: enough for the ways they hold their head. One second says as much."""
-ENOUGH_SECONDS, READ_SHARE = 5.0, 1 / 3
-"""Of footage that is read of a person in any case; and how much more, as a share of what the job renders. Between 5 and
-7 s mouths hardly get better, and in short videos reading takes as long as scanning."""
 JOB_SECONDS, LEAST_SECONDS = 600.0, 1.0
 """Of footage that is read for a job, shared by all; and what each gets at least. Where people are not told apart, each
 shot of a film has faces of its own."""
@@ -136,11 +133,9 @@ def views_of(span: FaceSpan, scan: Scan) -> Views:
     )
 
 
-def seconds_of_each(num_subjects: int, driven_seconds: float) -> float:
-    """Return how much footage is read of each of some subjects at most. driven_seconds: what the job renders."""
-    num = max(num_subjects, 1)
-    worth = max(ENOUGH_SECONDS, READ_SHARE * driven_seconds / num)
-    return min(MOST_SECONDS, worth, max(JOB_SECONDS / num, LEAST_SECONDS))
+def seconds_of_each(num_subjects: int) -> float:
+    """Return how much footage is read of each of some subjects at most."""
+    return min(MOST_SECONDS, max(JOB_SECONDS / max(num_subjects, 1), LEAST_SECONDS))
 
 
 def mouth_bytes(subject: Subject, bytes_per_pixel: float) -> float:

@@ -9,6 +9,7 @@ from lipstitch.plan.outputs.spec import OutputSpec
 from media.audio.driving import DRIVING_RATE
 from media.clips import Clip
 from media.coding.encoder_options import VideoCoding
+from media.coding.quality import can_change
 from media.source_video import SourceVideo
 
 LARGE_CHECKPOINT_BYTES = 100_000_000
@@ -79,7 +80,7 @@ def estimate_cost(
     seconds = rendered / (speed * scale) + coded / (CODE_FRAMES_PER_SECOND * scale) + copied / COPY_FRAMES_PER_SECOND
     clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL / 8)
     a_frame = info.size_bytes / max(len(source.table), 1)
-    is_alike = coding.codec == video.codec and not coding.is_fixed
+    is_alike = coding.codec == video.codec and not coding.is_fixed and can_change(coding)
     sound_rate = len(spec.drive_audio.voices) * VOICE_BYTES_PER_SECOND + TRACK_BYTES_PER_SECOND
     sound_bytes = int(timeline.seconds(len(timeline)) * sound_rate)
     return Estimate(

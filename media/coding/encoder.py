@@ -56,7 +56,7 @@ class Encoder:
         self._mirror = None if self._stats else _Mirror(coding.codec, context)
         self._packets: deque[av.Packet[VideoStream]] = deque()
         """Those that are not measured yet."""
-        self._is_first = True
+        self._is_first, self._is_finished = True, False
 
     @property
     def time_base(self) -> Fraction:
@@ -78,7 +78,13 @@ class Encoder:
 
     def finish(self) -> list[Coded]:
         """Return what the encoder still held; it takes no more frames."""
+        self._is_finished = True
         return self._measured(None)
+
+    def close(self) -> None:
+        """Let go of the encoder; what it still holds is lost."""
+        if self._context.codec.name == "libsvtav1" and not self._is_finished:
+            self._context.encode(None)  # else it complains on stderr
 
     def _measured(self, frame: VideoFrame | None) -> list[Coded]:
         found: list[Coded] = []

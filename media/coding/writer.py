@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -26,7 +27,7 @@ from base.errors import RenderError, UnsupportedMedia, WorkspaceError
 from media.bitstream.units import parameter_sets
 from media.coding.encoder import Coded, Encoder
 from media.coding.encoder_options import VideoCoding, coded_rate
-from media.coding.quality import CODED_PSNR, can_change, coarser, finer
+from media.coding.quality import CODED_PSNR, can_change, coarser, finer, level, with_level
 from media.info import VideoInfo
 from media.picture import plane_views
 
@@ -35,9 +36,9 @@ CLIP_FORMATS = {"prores_ks": "mov", "dnxhd": "mov"}
 TRIED_FRAMES = 6
 """Frames that are coded to see how near a quality comes: the first of a GOP is finer than those behind it."""
 ATTEMPTS = 3
-"""Qualities that are tried at most that keep the bound."""
+"""At most so many qualities that keep the bound are tried."""
 LEAST_FRAMES = 24
-"""From where a quality was looked for to the GOP at whose beginning another is."""
+"""A group of pictures that begins sooner after a quality was looked for keeps it."""
 SPARE = 0.35
 """Decibels above the bound at which a quality is found: the frames behind those tried differ by about as much."""
 
@@ -58,7 +59,8 @@ class ClipWriter:
 
     def __init__(self, path: Path, video: VideoInfo, coding: VideoCoding) -> None:
         """Open the file, which is overwritten; the caller renames it when it is complete."""
-        self._path, self._video, self._coding = path, video, coding
+        self._path, self._video = path, video
+        self._asked = self._coding = coding
         self._num_frames = self._num_packets = 0
         self.psnr: list[float] = []
         """For each frame the least PSNR of its planes against what was given, in dB."""
@@ -74,8 +76,7 @@ class ClipWriter:
         """Frames that are not written yet, in order; those that are tried and those that the encoder holds."""
         self._coded: deque[Coded] = deque()
         """Packets of the first of them."""
-        self._attempts = self._allowed_attempts()
-        """How many more qualities that keep the bound are tried; 0 where none is looked for."""
+        self._search = _Search(ATTEMPTS if can_change(coding) and not coding.is_fixed else 0)
         self._begun = 0
         """The frame from which a quality was looked for last."""
 
@@ -88,12 +89,14 @@ class ClipWriter:
         keyframe: begin a new GOP here. is_unchanged: whether it should look as in the source.
         """
         number, keyframe = self._num_frames, keyframe or self._num_frames == 0
-        least = CODED_PSNR if is_unchanged or not self._coding.is_fixed else 0.0
+        least = CODED_PSNR if is_unchanged or not self._asked.is_fixed else 0.0
         self._num_frames += 1
-        if keyframe and number - self._begun >= LEAST_FRAMES and can_change(self._coding):
+        # A quality that the user chose was left for a frame that should look unchanged: this one need not.
+        returns = not least and level(self._coding) != level(self._asked)
+        if returns or (keyframe and number - self._begun >= LEAST_FRAMES and can_change(self._coding)):
             self._code([], ends=True)
-            self._begin(self._coding)
-            self._begun, self._attempts = number, self._allowed_attempts()
+            self._begin(self._asked if self._asked.is_fixed else self._coding)
+            self._begun, self._search = number, _Search(0 if self._asked.is_fixed else ATTEMPTS)
         given = _Given(number, frame, keyframe, least)
         self._pending.append(given)
         self._code([given])
@@ -105,12 +108,10 @@ class ClipWriter:
             if error is None:
                 self._code([], ends=True)
         finally:
+            self._encoder.close()
             self._close()
         if error is None and self._num_packets != self._num_frames:
             raise RenderError(f"{self._path}: {self._num_frames} frames became {self._num_packets} packets.")
-
-    def _allowed_attempts(self) -> int:
-        return ATTEMPTS if can_change(self._coding) and not self._coding.is_fixed else 0
 
     def _code(self, given: Sequence[_Given], *, ends: bool = False) -> None:
         """Give frames to the encoder, and write what is near enough; ends: no more come before a new encoder."""
@@ -130,22 +131,19 @@ class ClipWriter:
 
     def _better(self, *, is_end: bool) -> VideoCoding | None:
         """Return the coding with which to begin again at the first frame that is not written; None to go on."""
-        if self._attempts and (is_end or len(self._coded) >= TRIED_FRAMES):
-            tried = zip(self._coded, self._pending, strict=False)
+        if self._search.goes_on:
+            if len(self._coded) < TRIED_FRAMES and not is_end:
+                return None
+            tried = islice(zip(self._coded, self._pending, strict=False), TRIED_FRAMES)
             above = min((coded.psnr - given.least_psnr for coded, given in tried), default=0.0)
-            self._attempts -= above >= 0
-            if above < 0 and (other := finer(self._coding, SPARE - above)) is not None:
+            if (other := self._search.next(self._coding, above)) is not None:
                 return other
-            if above > SPARE and self._attempts and (other := coarser(self._coding, above - SPARE)) is not None:
-                return other
-            self._attempts = 0
-        if self._attempts:
-            return None
         while self._coded:
-            if self._coded[0].psnr < self._pending[0].least_psnr:
-                missing = self._pending[0].least_psnr - self._coded[0].psnr
-                if (other := finer(self._coding, missing + SPARE)) is not None:
-                    return other
+            missing = self._pending[0].least_psnr - self._coded[0].psnr
+            if missing > 0 and (other := finer(self._coding, missing + SPARE)) is not None:
+                # The first frame of a group is finer than those behind it, which have to be looked at, too.
+                self._search = _Search(1)
+                return other
             self._write(self._coded.popleft())
             self._pending.popleft()
         return None
@@ -154,11 +152,13 @@ class ClipWriter:
         """Begin a new encoder, with the first frame that is not written."""
         self._coding = coding
         self._coded.clear()
+        self._encoder.close()
         first = self._stream.codec_context
         context = av.CodecContext.create(coding.encoder, "w")
         assert isinstance(context, VideoCodecContext)
         context.flags, context.options = first.flags, dict(coding.options)
-        context.framerate = first.framerate
+        context.framerate, context.bit_rate = first.framerate, first.bit_rate or 0
+        context.bit_rate_tolerance = first.bit_rate_tolerance or 0
         self._encoder = Encoder(self._video, coding, context)
         if _described(context) != _described(first):
             raise RenderError(f"{self._path}: {coding.encoder} describes its pictures anew. Please report this.")
@@ -179,6 +179,45 @@ class ClipWriter:
             self._container.close()  # a full disk is reported only here
         except OSError as exc:
             raise WorkspaceError(f"{self._path}: cannot be written ({exc.strerror}). Make space.") from exc
+
+
+class _Search:
+    """Looks for the coarsest quality at which the frames that are tried keep their bound."""
+
+    def __init__(self, attempts: int) -> None:
+        """attempts: how many qualities that keep the bound are tried at most; with 0 nothing is looked for."""
+        self._attempts = attempts
+        self._held: int | None = None
+        """The coarsest level that kept the bound."""
+        self._failed: int | None = None
+        """The finest that did not."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether frames are tried."""
+        return self._attempts > 0
+
+    def next(self, coding: VideoCoding, above: float) -> VideoCoding | None:
+        """Return what to try next; None: the coding that was tried is taken.
+
+        above: by how many decibels the worst frame is above its bound.
+        """
+        now = level(coding)
+        if above < 0:
+            self._failed = now
+            other = finer(coding, SPARE - above)
+            if other is not None and self._held is not None and level(other) <= self._held:
+                other = with_level(coding, min(self._held + 1, now - 1))
+                self._attempts = 1  # between what held and what failed there is little left to gain
+        else:
+            self._held = now
+            self._attempts -= 1
+            other = coarser(coding, above - SPARE) if above > SPARE and self._attempts else None
+            if other is not None and self._failed is not None and level(other) >= self._failed:
+                other = with_level(coding, self._failed - 1) if self._failed - 1 > now else None
+        if other is None:
+            self._attempts = 0
+        return other
 
 
 def _described(context: VideoCodecContext) -> object:

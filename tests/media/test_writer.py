@@ -175,7 +175,7 @@ def test_finer_and_coarser_codings(tmp_path):
     coding = choose_coding(video, crf=6, preset="auto")
     assert dict(coarser(coding, 1.5).options)["crf"] == "8"
     assert coarser(coding, 0.5) is None
-    assert dict(coarser(coding, 99.0).options)["crf"] == "34"
+    assert dict(coarser(coding, 99.0).options)["crf"] == "26"
     coding = choose_coding(changed(video, codec="mpeg2video", field_order=2), crf=6, preset="auto")
     options = dict(finer(coding, 0.1).options)
     assert (options["global_quality"], options["qmin"], options["flags"]) == ("118", "1", "+qscale+ildct+ilme")
