@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
@@ -124,21 +125,25 @@ def _parts(span: FaceSpan, views: Views, problems: Sequence[str]) -> Iterator[tu
 
 
 def _runs(problems: Sequence[str]) -> list[tuple[int, int, str]]:
-    """Return runs (first, stop, problem) of samples; none but the only one is shorter than LEAST_SAMPLES.
+    """Return runs (first, stop, problem) of samples that suit, or do not, each of LEAST_SAMPLES at least.
 
-    A short one is part of what is before it, or of the next one where nothing is.
+    What is shorter is part of the run before it, or of the first one. Where no run is long enough, there is one, of
+    what most samples are. Of several problems in a run, the most frequent is told.
     """
-    runs: list[tuple[int, int, str]] = []
-    edges = [0, *(at for at in range(1, len(problems)) if problems[at] != problems[at - 1]), len(problems)]
-    for first, stop in pairwise(edges):
-        problem = problems[first]
-        if runs and (stop - first < LEAST_SAMPLES or runs[-1][2] == problem):
-            runs[-1] = (runs[-1][0], stop, runs[-1][2])
-        elif runs and runs[-1][1] - runs[-1][0] < LEAST_SAMPLES:
-            runs[-1] = (runs[-1][0], stop, problem)
+    edges = [at for at in range(1, len(problems)) if bool(problems[at]) != bool(problems[at - 1])]
+    runs: list[tuple[int, int, bool]] = []
+    for first, stop in pairwise([0, *edges, len(problems)]):
+        is_bad = bool(problems[first])
+        if stop - first < LEAST_SAMPLES or (runs and runs[-1][2] == is_bad):
+            runs[-1:] = [(runs[-1][0], stop, runs[-1][2])] if runs else []
         else:
-            runs.append((first, stop, problem))
-    return runs
+            runs.append((first if runs else 0, stop, is_bad))
+    if not runs:
+        runs = [(0, len(problems), sum(map(bool, problems)) > len(problems) / 2)]
+    return [
+        (first, stop, Counter(filter(None, problems[first:stop])).most_common(1)[0][0] if is_bad else "")
+        for first, stop, is_bad in runs
+    ]
 
 
 def _problems(bank: SubjectBank, views: Views) -> list[str]:
@@ -147,11 +152,11 @@ def _problems(bank: SubjectBank, views: Views) -> list[str]:
         return ["no mouth in the footage is sharp, lit and sure enough"]
     if not len(views):
         return ["the points of the face were not looked for in it"]
-    if float(np.median(views.doubt)) > MOST_DOUBT:
-        return ["the points of the face are unsure in it"]
     with Bank(bank.path) as opened:
         covered = opened.usual_doubt.uncovered(views.doubt, views.pose[:, 0]) == 0
         suits = _suits(views, opened)
+    if float(np.median(views.doubt[~covered] if not covered.all() else views.doubt)) > MOST_DOUBT:
+        return ["the points of the face are unsure in it"]
     return [COVERED if hidden else "" if fits else TURNED for hidden, fits in zip(covered, suits, strict=True)]
 
 

@@ -230,6 +230,17 @@ def test_a_clip_is_as_coarse_as_its_worst_frame_allows(noisy, tmp_path, codec):
         assert auto[2] < 0.7 * fine[2]
 
 
+@pytest.mark.parametrize("unchanged", [range(5), range(20, 21)])
+def test_a_rate_factor_of_the_user_comes_back_where_frames_need_not_look_unchanged(noisy, tmp_path, unchanged):
+    video, frames = noisy
+    coding = choose_coding(video, crf=34, preset="auto")
+    with ClipWriter(tmp_path / "a", video, coding) as writer:
+        for number, frame in enumerate(frames):
+            writer.write(frame, keyframe=number in KEYFRAMES, is_unchanged=number in unchanged)
+    assert min(writer.psnr[number] for number in unchanged) >= 45
+    assert max(decibels for number, decibels in enumerate(writer.psnr) if number not in unchanged) < 45
+
+
 def test_a_rate_factor_of_the_user_holds_for_all_that_need_not_look_unchanged(noisy, tmp_path):
     video, frames = noisy
     coding = choose_coding(video, crf=34, preset="auto")

@@ -14,7 +14,7 @@ from lipstitch.footage.subjects import (
     seconds_of_each,
 )
 from lipstitch.job_file.config import RendererConfig
-from lipstitch.plan.methods import COVERED, MOST_DOUBT, MOST_TURN, with_methods
+from lipstitch.plan.methods import COVERED, MOST_DOUBT, MOST_TURN, _runs, with_methods
 from media.clips import FaceSpan, Gap, MouthSource
 from media.faces import Face, FaceBox, FacePath, FaceView, FrameDetections
 from media.mesh import NUM_LIGHTS, head_pose
@@ -135,6 +135,23 @@ def test_a_single_sample_changes_nothing(bank, pose):
     assert (part.start_frame, part.stop_frame, part.source.method) == (0, 100, "footage")
     (turned,) = parts_of(bank, pose, [0.01] * 10, [AWAY, AWAY, 0.0] + [AWAY] * 7)
     assert turned.reason.endswith("than in the footage")
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ("--C-----", [(0, 8, "")]),
+        ("C-", [(0, 2, "")]),
+        ("---CTCTCTCT", [(0, 3, ""), (3, 11, "C")]),
+        ("C-CC-CCC--", [(0, 8, "C"), (8, 10, "")]),
+        ("TTT---TTT", [(0, 3, "T"), (3, 6, ""), (6, 9, "T")]),
+        ("TT-TT", [(0, 5, "T")]),
+        ("T", [(0, 1, "T")]),
+    ],
+)
+def test_runs_of_samples_that_suit_or_do_not(seen, expected):
+    """-: suits; C, T: two problems, of which the more frequent one is told."""
+    assert _runs([letter.strip("-") for letter in seen]) == expected
 
 
 def test_who_asks_for_footage_gets_it_wherever_there_is_some(bank, pose):
