@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import struct
 import sys
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from math import log10
+from typing import NamedTuple
 
 import av
 import numpy as np
 from av import VideoFrame
 from av.video.codeccontext import VideoCodecContext
-from av.video.format import VideoFormat
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from media.coding.encoder_options import ENCODER_THREADS, VideoCoding, coded_rate
+from media.coding.quality import BLOCK_PSNR, block_errors
 from media.info import VideoInfo
 from media.picture import plane_views, unranged
 
@@ -27,13 +27,28 @@ BEST_PSNR = 99.0
 """What stands for the PSNR of a plane that is equal, in dB."""
 
 
+class Nearness(NamedTuple):
+    """How near a coded frame comes to what was given, in dB."""
+
+    psnr: float
+    """Of its worst plane."""
+    block_psnr: float
+    """Of the worst block of luma."""
+
+    def above(self, least_psnr: float) -> float:
+        """Return by how many decibels a frame is above what it has to keep: negative if it falls short.
+
+        least_psnr: of its planes; 0: its blocks are free, too.
+        """
+        return min(self.psnr - least_psnr, self.block_psnr - BLOCK_PSNR if least_psnr else self.psnr)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Coded:
     """A coded frame."""
 
     packet: av.Packet[VideoStream]
-    psnr: float
-    """The least of its planes against what was given, in dB."""
+    nearness: Nearness
 
 
 class Encoder:
@@ -52,8 +67,7 @@ class Encoder:
         context.color_primaries, context.color_trc = video.colour.primaries, video.colour.transfer
         context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS
         _open(context)
-        self._stats = _Stats(video) if coding.encoder == "libx264" else None
-        self._mirror = None if self._stats else _Mirror(coding.codec, context)
+        self._mirror = _Mirror(coding.codec, context)
         self._packets: deque[av.Packet[VideoStream]] = deque()
         """Those that are not measured yet."""
         self._is_first, self._is_finished = True, False
@@ -71,8 +85,7 @@ class Encoder:
         frame.pts, frame.time_base = number, self._context.time_base
         frame.pict_type = PictureType.I if is_key or self._is_first else PictureType.P
         self._is_first = False
-        if self._mirror:
-            self._mirror.expect(frame)
+        self._mirror.expect(frame)
         same = frame.format.name == self._context.pix_fmt
         return self._measured(frame if same else frame.reformat(format=self._context.pix_fmt))
 
@@ -87,40 +100,12 @@ class Encoder:
             self._context.encode(None)  # else it complains on stderr
 
     def _measured(self, frame: VideoFrame | None) -> list[Coded]:
-        found: list[Coded] = []
         for packet in self._context.encode(frame):
-            if self._stats:
-                found.append(Coded(packet, self._stats.psnr(packet)))
-            else:
-                assert self._mirror is not None
-                self._packets.append(packet)
-                self._mirror.compare(packet)
-        if self._mirror:
-            if frame is None:
-                self._mirror.finish()
-            found += [Coded(self._packets.popleft(), psnr) for psnr in self._mirror.measured()]
-        return found
-
-
-class _Stats:
-    """Reads what x264 says of the errors of a frame."""
-
-    def __init__(self, video: VideoInfo) -> None:
-        known = VideoFormat(video.pixel_format)
-        chroma = known.chroma_width(video.width) * known.chroma_height(video.height)
-        self._samples = [video.width * video.height, chroma, chroma]
-        self._peak = float((1 << max(component.bits for component in known.components)) - 1)
-
-    def psnr(self, packet: av.Packet[VideoStream]) -> float:
-        """Read AV_PKT_DATA_QUALITY_STATS: u32 quality, u8 type, u8 count, u16 unused, u64 squared error a plane."""
-        stats = bytes(packet.get_sidedata("quality_stats"))
-        errors = struct.unpack_from(f"<{stats[5]}Q", stats, 8)
-        decibels = [
-            10 * log10(self._peak * self._peak * samples / error)
-            for error, samples in zip(errors, self._samples, strict=False)
-            if error
-        ]
-        return min(decibels, default=BEST_PSNR)
+            self._packets.append(packet)
+            self._mirror.compare(packet)
+        if frame is None:
+            self._mirror.finish()
+        return [Coded(self._packets.popleft(), nearness) for nearness in self._mirror.measured()]
 
 
 def _open(context: VideoCodecContext) -> None:
@@ -147,7 +132,7 @@ class _Mirror:
         """codec: FFmpeg's decoder name."""
         self._encoder = encoder
         self._expected: deque[VideoFrame] = deque()
-        self._psnr: list[float] = []
+        self._measured: list[Nearness] = []
         decoder = av.CodecContext.create({"av1": "libdav1d", "flv1": "flv"}.get(codec, codec), "r")
         assert isinstance(decoder, VideoCodecContext)
         self._decoder = decoder
@@ -165,29 +150,35 @@ class _Mirror:
             self._decoder.width, self._decoder.height = context.width, context.height
             self._decoder.pix_fmt, self._decoder.codec_tag = context.pix_fmt, context.codec_tag
         for frame in self._decoder.decode(packet):
-            self._psnr.append(least_psnr(self._expected.popleft(), frame))
+            self._measured.append(measure(self._expected.popleft(), frame))
 
     def finish(self) -> None:
         """Measure the frames that the decoder still holds."""
         if self._decoder.is_open:
             self.compare(None)
 
-    def measured(self) -> list[float]:
-        """Return the least PSNR of the planes of each frame that was measured since the last call, in dB."""
-        new, self._psnr = self._psnr, []
+    def measured(self) -> list[Nearness]:
+        """Return how near each frame comes that was measured since the last call."""
+        new, self._measured = self._measured, []
         return new
+
+
+def measure(given: VideoFrame, coded: VideoFrame) -> Nearness:
+    """Compare two frames: 99 dB where they are equal, 0 if their formats differ."""
+    shapes = [(unranged(frame.format.name), frame.width, frame.height) for frame in (given, coded)]
+    if shapes[0] != shapes[1]:
+        return Nearness(0.0, 0.0)
+    peak = float((1 << max(component.bits for component in given.format.components)) - 1)
+    pairs = zip(plane_views(given), plane_views(coded), strict=True)
+    differences = [a.astype(np.float32) - b for a, b in pairs]
+    planes = [float(np.dot(flat, flat)) / flat.size for flat in map(np.ravel, differences)]
+    return Nearness(*(_decibels(error, peak) for error in (max(planes), block_errors(differences[0]).max(initial=0.0))))
 
 
 def least_psnr(given: VideoFrame, coded: VideoFrame) -> float:
     """Return the least PSNR of the planes of two frames in dB; 99 where they are equal, 0 if their formats differ."""
-    shapes = [(unranged(frame.format.name), frame.width, frame.height) for frame in (given, coded)]
-    if shapes[0] != shapes[1]:
-        return 0.0
-    peak = float((1 << max(component.bits for component in given.format.components)) - 1)
-    least = BEST_PSNR
-    for a, b in zip(plane_views(given), plane_views(coded), strict=True):
-        difference = (a.astype(np.float32) - b).ravel()
-        error = float(np.dot(difference, difference)) / difference.size
-        if error:
-            least = min(least, 10 * log10(peak * peak / error))
-    return least
+    return measure(given, coded).psnr
+
+
+def _decibels(error: float, peak: float) -> float:
+    return 10 * log10(peak * peak / error) if error else BEST_PSNR

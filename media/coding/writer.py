@@ -91,8 +91,9 @@ class ClipWriter:
         number, keyframe = self._num_frames, keyframe or self._num_frames == 0
         least = CODED_PSNR if is_unchanged or not self._asked.is_fixed else 0.0
         self._num_frames += 1
-        # A quality that the user chose was left for a frame that should look unchanged: this one need not.
-        returns = not least and level(self._coding) != level(self._asked)
+        # For frames that should look unchanged the user's quality was left, or may still have to be: this one need not.
+        is_left = level(self._coding) != level(self._asked) or any(given.least_psnr for given in self._pending)
+        returns = not least and is_left
         if returns or (keyframe and number - self._begun >= LEAST_FRAMES and can_change(self._coding)):
             self._code([], ends=True)
             self._begin(self._asked if self._asked.is_fixed else self._coding)
@@ -135,11 +136,11 @@ class ClipWriter:
             if len(self._coded) < TRIED_FRAMES and not is_end:
                 return None
             tried = islice(zip(self._coded, self._pending, strict=False), TRIED_FRAMES)
-            above = min((coded.psnr - given.least_psnr for coded, given in tried), default=0.0)
+            above = min((coded.nearness.above(given.least_psnr) for coded, given in tried), default=0.0)
             if (other := self._search.next(self._coding, above)) is not None:
                 return other
         while self._coded:
-            missing = self._pending[0].least_psnr - self._coded[0].psnr
+            missing = -self._coded[0].nearness.above(self._pending[0].least_psnr)
             if missing > 0 and (other := finer(self._coding, missing + SPARE)) is not None:
                 # The first frame of a group is finer than those behind it, which have to be looked at, too.
                 self._search = _Search(1)
@@ -168,7 +169,7 @@ class ClipWriter:
         packet.stream, packet.time_base = self._stream, self._encoder.time_base
         packet.pts = packet.dts = self._num_packets  # there is no reordering, and encoders that begin anew count anew
         self._num_packets += 1
-        self.psnr.append(coded.psnr)
+        self.psnr.append(coded.nearness.psnr)
         try:
             self._container.mux(packet)
         except OSError as exc:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import ContractBroken, UnreadableMedia
+from media.coding.quality import BLOCK_PSNR, BLOCK_PX, block_errors
 from media.intervals import Interval
 from media.orientation import Rectangle
 from media.picture import VideoFrame, plane_views, unranged
@@ -23,10 +24,9 @@ RENDERED_PSNR = 40.0
 CODED_PSNR, since the clip's quantiser is chosen for frames whose pictures did not change."""
 PSNR_ROUNDING = 0.01
 """Decibels by which two ways to add up the same errors (an encoder's and ours) may differ."""
-BLOCK_PX, BLOCK_PSNR, BLOCK_SPREAD = 16, 24.0, 12.0
-"""A small region that was changed hides in the mean of a large frame. Coding alone leaves each block this near (27 dB
-were seen, where the edge of a thin line was lost), or at least within the spread of what the frame must reach, where
-that is little."""
+BLOCK_SPREAD = 12.0
+"""A small region that was changed hides in the mean of a large frame. Clips are coded so that each block is as near as
+BLOCK_PSNR, or at least within this spread of what the frame must reach, where that is little."""
 BLUR_PX = 16
 """How far beyond a box the encoder's filters may carry what is in it."""
 EQUAL = 99.0
@@ -208,10 +208,7 @@ def _mean_outside(plane: NDArray[np.float32], size: tuple[int, int], box: Rectan
 
 def _worst_block(plane: NDArray[np.float32], box: Rectangle | None) -> float:
     """Return the mean square of the differences in the worst block of luma that the box, grown by BLUR_PX, leaves."""
-    rows, columns = plane.shape[0] // BLOCK_PX, plane.shape[1] // BLOCK_PX
-    squared = np.square(plane[: rows * BLOCK_PX, : columns * BLOCK_PX])
-    strips = squared.reshape(rows, BLOCK_PX, columns * BLOCK_PX).sum(axis=1)
-    means = strips.reshape(rows, columns, BLOCK_PX).sum(axis=2) / BLOCK_PX**2
+    means = block_errors(plane)
     if box is not None and box[2] > box[0]:
         left, top = (max(edge - BLUR_PX, 0) // BLOCK_PX for edge in box[:2])
         right, bottom = (-(-(edge + BLUR_PX) // BLOCK_PX) for edge in box[2:])
