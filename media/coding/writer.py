@@ -91,10 +91,7 @@ class ClipWriter:
         number, keyframe = self._num_frames, keyframe or self._num_frames == 0
         least = CODED_PSNR if is_unchanged or not self._asked.is_fixed else 0.0
         self._num_frames += 1
-        # For frames that should look unchanged the user's quality was left, or may still have to be: this one need not.
-        is_left = level(self._coding) != level(self._asked) or any(given.least_psnr for given in self._pending)
-        returns = not least and is_left
-        if returns or (keyframe and number - self._begun >= LEAST_FRAMES and can_change(self._coding)):
+        if keyframe and number - self._begun >= LEAST_FRAMES and can_change(self._coding):
             self._code([], ends=True)
             self._begin(self._asked if self._asked.is_fixed else self._coding)
             self._begun, self._search = number, _Search(0 if self._asked.is_fixed else ATTEMPTS)
@@ -118,7 +115,9 @@ class ClipWriter:
         """Give frames to the encoder, and write what is near enough; ends: no more come before a new encoder."""
         waiting = deque(given)
         while waiting or ends:
-            is_end = not waiting
+            # A quality that the user chose was left for frames that should look unchanged; this one need not.
+            returns = bool(waiting) and self._is_left_for_nothing(waiting[0])
+            is_end = returns or not waiting
             if is_end:
                 self._coded += self._encoder.finish()
             else:
@@ -127,8 +126,15 @@ class ClipWriter:
             if (other := self._better(is_end=is_end)) is not None:
                 self._begin(other)
                 waiting = deque(self._pending)
+            elif returns:
+                self._begin(self._asked)
+                self._search = _Search(0)
             elif is_end:
                 return
+
+    def _is_left_for_nothing(self, given: _Given) -> bool:
+        is_left = self._asked.is_fixed and level(self._coding) != level(self._asked)
+        return is_left and not given.least_psnr
 
     def _better(self, *, is_end: bool) -> VideoCoding | None:
         """Return the coding with which to begin again at the first frame that is not written; None to go on."""
