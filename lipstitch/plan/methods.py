@@ -47,8 +47,12 @@ class FaceSelection:
         return self._with_methods(self.target.seen_spans(intervals))
 
     def spans_of(self, specs: Sequence[OutputSpec]) -> tuple[Span, ...]:
-        """Return the spans of all frames that outputs show, as their plans have them."""
-        return self._with_methods(self.target.spans_of(specs))
+        """Return the spans of all frames that outputs show, as their plans have them.
+
+        Where mouths come from is decided for whole spans: a turn may hold too few samples of the scan to tell.
+        """
+        shown = merge(part for spec in specs for part in spec.scanned_frames)
+        return self.target.cut_spans(self.seen_spans(shown), specs)
 
     def _with_methods(self, spans: Sequence[Span]) -> tuple[Span, ...]:
         """Return spans with the source of their mouths; those that should keep their frames become gaps."""

@@ -77,10 +77,6 @@ class TargetSelection:
         dialogues = [(spec.timeline, self.speakers(spec)) for spec in specs]
         return cut_to_turns(seen, [(split_at_turns(timeline, speakers), speakers) for timeline, speakers in dialogues])
 
-    def spans_of(self, specs: Sequence[OutputSpec]) -> tuple[Span, ...]:
-        """Return the spans of all frames that outputs show, as their plans have them."""
-        return self.cut_spans(self.seen_spans(merge(part for spec in specs for part in spec.scanned_frames)), specs)
-
     def describe(self) -> str:
         """Return in one line who is meant."""
         if self.rows is not None:

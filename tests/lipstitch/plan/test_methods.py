@@ -14,7 +14,7 @@ from lipstitch.footage.subjects import (
     seconds_of_each,
 )
 from lipstitch.job_file.config import RendererConfig
-from lipstitch.plan.methods import COVERED, MOST_DOUBT, MOST_TURN, _runs, with_methods
+from lipstitch.plan.methods import COVERED, MOST_DOUBT, MOST_TURN, FaceSelection, _runs, with_methods
 from media.clips import FaceSpan, Gap, MouthSource
 from media.faces import Face, FaceBox, FacePath, FaceView, FrameDetections
 from media.mesh import NUM_LIGHTS, head_pose
@@ -127,6 +127,27 @@ def test_a_speaker_who_turns_away_and_back_gets_footage_before_and_after(bank, p
         (76, 100, "face"),
     ]
     assert [part.source.method for part in parts[::2]] == ["footage"] * 2
+
+
+class OneTurn:
+    """A target of which one turn is rendered, shorter than two steps of the scan."""
+
+    def __init__(self, span):
+        self.span = span
+
+    def seen_spans(self, intervals):
+        return (self.span,)
+
+    def cut_spans(self, seen, specs):
+        parts = [replace(span, start_frame=32, stop_frame=48, path=span.path.within(30, 51)) for span in seen]
+        return tuple(part for part in parts if isinstance(part, FaceSpan))
+
+
+def test_a_turn_is_cut_from_a_span_whose_method_is_decided_as_the_plan_decides_it(bank, pose):
+    """Around it two single samples are covered, which by themselves would be most of what is known."""
+    scan, span = scan_with(pose, [0.01] * 3 + [0.025, 0.01, 0.025] + [0.01] * 4, [0.0] * 10)
+    faces = FaceSelection(OneTurn(span), Footage((bank,)), scan, RendererConfig())
+    assert [(part.kind, part.source.method) for part in faces.spans_of([])] == [("face", "footage")]
 
 
 def test_a_single_sample_changes_nothing(bank, pose):
