@@ -129,6 +129,9 @@ def test_a_speaker_who_turns_away_and_back_gets_footage_before_and_after(bank, p
     assert [part.source.method for part in parts[::2]] == ["footage"] * 2
 
 
+TURN_PATH = FacePath((30, 40, 50), (BOX,) * 3)
+
+
 class OneTurn:
     """A target of which one turn is rendered, shorter than two steps of the scan."""
 
@@ -139,7 +142,7 @@ class OneTurn:
         return (self.span,)
 
     def cut_spans(self, seen, specs):
-        parts = [replace(span, start_frame=32, stop_frame=48, path=span.path.within(30, 51)) for span in seen]
+        parts = [replace(span, start_frame=32, stop_frame=48, path=TURN_PATH) for span in seen]
         return tuple(part for part in parts if isinstance(part, FaceSpan))
 
 
