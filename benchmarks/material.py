@@ -35,6 +35,12 @@ BLOCK_SECONDS = 60
 """In mixed videos a face is seen at the end of each block of this length."""
 
 
+def folder() -> Path:
+    """Return the folder of all material and results; it is made if need be."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    return FOLDER
+
+
 def shared_folder() -> Path | None:
     """Return the shared folder, if there is one."""
     folder = Path(os.environ.get("LIPSTITCH_SHARED", ROOT.parent / "shared"))
@@ -55,11 +61,11 @@ def detector_settings() -> dict[str, str]:
 
 def full_size_checkpoint() -> Path:
     """Return weights of the full-size network: made from a formula, so they cost what the published ones cost."""
-    path = FOLDER / "wav2lip_parity.pth"
+    path = folder() / "wav2lip_parity.pth"
     shared = shared_folder()
     if not path.exists() and shared is not None:
         script = shared / "tools" / "make_parity_checkpoints.py"
-        subprocess.run([sys.executable, str(script), str(FOLDER)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, str(script), str(folder())], check=True, stdout=subprocess.DEVNULL)
     if not path.exists():
         _write_random_weights(path)
     return path
@@ -91,7 +97,7 @@ def dub(seconds: int) -> Path:
     """Return speech of a length, 16 kHz, mono."""
     shared = shared_folder()
     speech = shared / "clips" / "dub_english_60s.wav" if shared else DUB_FILE
-    path = FOLDER / f"dub-{seconds}s.wav"
+    path = folder() / f"dub-{seconds}s.wav"
     if not path.exists():
         samples, rate = soundfile.read(speech, dtype="int16")
         samples = samples[: 60 * rate]
@@ -102,8 +108,7 @@ def dub(seconds: int) -> Path:
 
 
 def _made(name: str, make: object) -> Path:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / name
+    path = folder() / name
     if not path.exists():
         partial = path.with_suffix(".partial.mp4")
         make(partial)  # type: ignore[operator]

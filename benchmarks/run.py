@@ -53,9 +53,9 @@ class Job:
 
 def write_job(name: str, content: dict[str, Any]) -> Path:
     """Write a job file with the full-size network; its output is called `name`."""
-    job = (material.FOLDER / name).with_suffix(".yaml")
+    job = (material.folder() / name).with_suffix(".yaml")
     defaults = {
-        "output": str(material.FOLDER / name),
+        "output": str(material.folder() / name),
         "segmenter": material.detector_settings(),
         "renderer": {"checkpoint": str(material.full_size_checkpoint()), "method": "network"},
         "execution": {"keep": "none"},
@@ -69,7 +69,7 @@ def run_job(name: str, content: dict[str, Any], *, num_cores: int | None = None)
     job = write_job(name, content)
     command = [sys.executable, str(ROOT / "main.py"), "--config", str(job), "--force", "--quiet"]
     measured = run_measured(command, num_cores=num_cores)
-    return Job(measured, json.loads((material.FOLDER / f"{name}.report.json").read_text()))
+    return Job(measured, json.loads((material.folder() / f"{name}.report.json").read_text()))
 
 
 def _inputs(video: Path, seconds: int) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def face_minute() -> list[Row]:
     footage = run_job("w1-footage.mp4", {**_inputs(video, 60), "renderer": {"method": "footage"}})
     footage_rate = frames / footage.measured.seconds
     command = [sys.executable, "-m", "benchmarks.common_way", str(video), str(material.dub(60))]
-    command += [str(material.full_size_checkpoint()), str(material.FOLDER / "w1-common.mp4"), str(NUM_COMMON_FRAMES)]
+    command += [str(material.full_size_checkpoint()), str(material.folder() / "w1-common.mp4"), str(NUM_COMMON_FRAMES)]
     weights = material.detector_settings().get("detector_checkpoint")
     common = run_measured(command + ([weights] if weights else []), cwd=ROOT)
     common_rate = NUM_COMMON_FRAMES / common.seconds
@@ -203,7 +203,7 @@ def stop() -> list[Row]:
     """W7: Ctrl-C while the faces are drawn, by threads and by processes."""
     rows = []
     for backend in ("threads", "processes"):
-        workspace = material.FOLDER / f"w7-{backend}"
+        workspace = material.folder() / f"w7-{backend}"
         shutil.rmtree(workspace, ignore_errors=True)
         execution = {"backend": backend, "workspace": str(workspace), "keep": "none"}
         job = write_job("w7.mp4", {**_inputs(material.face_video(), 60), "execution": execution})
@@ -261,11 +261,17 @@ def as_table(rows: list[Row]) -> str:
     return "\n".join(lines + [f"| {row.workload} | {row.what} | {row.value} | {row.aim} |" for row in rows])
 
 
+def with_table(results: str, rows: list[Row]) -> str:
+    """Return the text of RESULTS.md with its first table, and the machine above it, made anew; the rest stays."""
+    rest = results[results.index("\n\n", results.index("\n| W")) :]
+    return f"# Results\n\n`python -m benchmarks.run --write` on {machine()}\n\n{as_table(rows)}{rest}"
+
+
 def main() -> None:
     """Run the workloads that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    parser.add_argument("--out", type=Path, default=material.FOLDER / "results.json")
+    parser.add_argument("--out", type=Path, default=material.folder() / "results.json")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
     arguments = parser.parse_args()
     rows: list[Row] = []
@@ -276,7 +282,7 @@ def main() -> None:
         rows.sort(key=lambda row: row.workload)
         arguments.out.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
         if arguments.write:
-            RESULTS.write_text(f"# Results\n\n`python -m benchmarks.run --write` on {machine()}\n\n{as_table(rows)}\n")
+            RESULTS.write_text(with_table(RESULTS.read_text(), rows))
 
 
 if __name__ == "__main__":
