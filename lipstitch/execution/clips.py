@@ -25,7 +25,7 @@ from renderer.footage import lip_motion
 from renderer.mel import MelSpec, hash_driving, window_start
 from renderer.render import ClipJob
 
-RENDER_VERSION = 5
+RENDER_VERSION = 6
 """Raised when rendering the same clip gives other pixels, or packets, than before."""
 DRAWING_VERSION = 3
 """The same for mouths from footage."""

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 
 from media.affine import between
 from renderer.face_stages.base import DrawnFace, FacePatch, Mask, StageSettings
-from renderer.networks.base import NetworkSpec
+from renderer.networks.base import MASK_TOP, NetworkSpec
 
-MASK_TOP, MASK_SIDE, MASK_BOTTOM = 0.46, 0.04, 0.02
-"""Where the mask begins, as shares of the face box. Wav2Lip redraws the lower half and copies the upper one."""
-SAMPLING_PX = 2
-"""Pixels that sampling may spread the mask upwards."""
+MASK_SIDE, MASK_BOTTOM = 0.04, 0.02
+"""Where the mask begins at the sides and below, as shares of the face box; at the top it is MASK_TOP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +33,12 @@ class BlendMask:
     def apply(self, patch: FacePatch, face: DrawnFace) -> FacePatch:
         """Return the patch with the mask multiplied by that of the lower face, on whatever grid the patch is."""
         spec = self.settings.spec
-        mask, top_px = build_mask(self.settings.feather, spec), hidden_rows(spec)
+        mask, top_px = build_mask(self.settings.feather, spec), spec.hidden_px
         if patch.affine is not face.crop.affine or patch.size != (spec.face_px, spec.face_px):
             to_patch = between(face.crop.affine, patch.affine)
             mask = np.asarray(cv2.warpAffine(mask, to_patch, patch.size, flags=cv2.INTER_LINEAR), np.float32)
             top_px = 0.0  # a patch that is turned against the crop has no such rows
         return replace(patch, mask=patch.mask * mask, top_px=max(patch.top_px, top_px))
-
-
-def hidden_rows(spec: NetworkSpec) -> float:
-    """Return the pixels of a network's face above everything that the mask, once it is sampled, touches."""
-    box = spec.box
-    return max((box.top + MASK_TOP * (box.bottom - box.top)) * spec.face_px - SAMPLING_PX, 0.0)
 
 
 @lru_cache(maxsize=4)

@@ -21,7 +21,8 @@ _COUNTER = "num_batches_tracked"
 class TorchLipNetwork:
     """A torch module that takes faces as Wav2Lip does: the upper half of one, and the whole of another as reference.
 
-    The module maps mel windows (N, 1, bands, columns) and faces (N, 6, px, px) in [0, 1] to (N, 3, px, px) in [0, 1].
+    The module maps mel windows (N, 1, bands, columns) and faces (N, 6, px, px) in [0, 1] to (N, 3, px, px) in [0, 1];
+    asked for rows from first_row on, it returns these alone, (N, 3, px - first_row, px).
     """
 
     def __init__(self, module: nn.Module, spec: NetworkSpec = WAV2LIP_SPEC) -> None:
@@ -42,8 +43,10 @@ class TorchLipNetwork:
         masked[:, self.spec.face_px // 2 :] = 0
         # Channels lie last in memory and first in the shape: the layout that the convolutions are fastest in.
         stacked = torch.cat((masked, references.float() / 255), dim=3).permute(0, 3, 1, 2)
-        output: Tensor = self.module(mel_windows[:, None].to(self._dtype), stacked.to(self._dtype))
-        return (output.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        row = self.spec.first_row
+        output: Tensor = self.module(mel_windows[:, None].to(self._dtype), stacked.to(self._dtype), row)
+        lower = (output.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return torch.cat((faces[:, :row], lower), dim=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,21 @@ def _check_shapes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> N
             raise UnsupportedCheckpoint(
                 f"these weights look like {name}'s but {problem}: {keys[0]} ({len(keys)} in all)"
             )
+
+
+def first_rows(first_row: int, num_stages: int) -> list[int]:
+    """Return from which row on the maps of a decoder are needed, for rows of the picture from first_row on.
+
+    One number for what each stage takes, and one for what the output block takes. A stage doubles its maps (output row
+    y is made of input rows from y // 2 on) and has two convolutions of 3x3 behind that; the output block has one.
+
+        48 px   rows from 18   |  doubled: rows from 36  |  convolved twice: right from 38
+        96 px   rows from 38   |  convolved once: right from 39
+    """
+    rows = [max(first_row - 1, 0)]
+    for _ in range(num_stages):
+        rows.insert(0, max(rows[0] - 2, 0) // 2)
+    return rows
 
 
 def fold_normalisation(network: nn.Module) -> nn.Module:

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+MASK_TOP = 0.46
+"""Where in the face box drawn faces begin to be seen, as a share of its height. Wav2Lip redraws the lower half and
+copies the upper one."""
+SAMPLING_PX = 2
+"""Pixels of a drawn face that sampling may spread upwards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Margins:
     """How much of a crop lies outside the face box, on each side, as shares of the crop in [0, 0.5)."""
@@ -73,6 +80,20 @@ class NetworkSpec:
         return BoxInCrop(margins.left, margins.top, 1 - margins.right, 1 - margins.bottom)
 
     @property
+    def hidden_px(self) -> float:
+        """Rows of a crop above all that is ever seen of a drawn face."""
+        box = self.box
+        return max((box.top + MASK_TOP * (box.bottom - box.top)) * self.face_px - SAMPLING_PX, 0.0)
+
+    @property
+    def first_row(self) -> int:
+        """First row of a crop that a network has to draw: what is seen takes in three rows above hidden_px at most.
+
+        In faces of less than 60 px of a frame, chroma takes in a little of the rows before it, where the mask begins.
+        """
+        return max(int(self.hidden_px) - 3, 0)
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """All that pixels depend on beside the weights, for the content key of clips.
 
@@ -105,6 +126,7 @@ class LipNetwork(Protocol):
     def run(self, faces: Tensor, mel_windows: Tensor, references: Tensor) -> Tensor:
         """Return faces (n, face_px, face_px, 3) uint8 BGR with new lips, on the device.
 
+        Rows before the spec's first_row are hidden: they may be the face's own.
         faces, references: such faces, on the device. mel_windows: (n, bands, columns) float32. Input is scaled before
         it is cast to the arithmetic. n is the same in every pass. A face depends on its own inputs alone. On a CPU it
         computes on the calling thread, because bits may depend on the number of threads.
@@ -143,6 +165,8 @@ class Engine(Protocol):
 
     def render(self, faces: Pixels, mel_windows: NDArray[np.float32], references: Pixels | None = None) -> Pixels:
         """Return the faces (n, face_px, face_px, 3) uint8 BGR with lips for mel windows (n, bands, columns).
+
+        Rows before the spec's first_row may be the face's own.
 
         references: faces of the same people that show what their mouths look like; None: the faces themselves.
         """

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from renderer.networks._torch import TorchArchitecture
+from renderer.networks._torch import TorchArchitecture, first_rows
 from renderer.networks.base import WAV2LIP_SPEC
 from renderer.weight_files import FileHeader
 
@@ -88,26 +88,30 @@ class CompactNetwork(nn.Module):
         )
         self.out = nn.Sequential(CompactBlock(32, 32), nn.Conv2d(32, 3 + blends, 1))
 
-    def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
-        """Return the faces with new mouths: (N, 3, 96, 96) in [0, 1], BGR."""
+    def forward(self, mel: Tensor, faces: Tensor, first_row: int = 0) -> Tensor:
+        """Return the faces with new mouths: (N, 3, 96, 96) in [0, 1], BGR; of their rows those from first_row on."""
         sound: Tensor = self.a(mel)
         hint: Tensor = self.ap(sound)
         skips: list[Tensor] = [self.inp(faces)]
         for encode in self.enc:
             skips.append(encode(skips[-1]))
-        maps = self.mix(torch.cat((skips.pop(), _spread(sound, 3)), dim=1))
+        maps = self.mix(torch.cat((skips.pop(), _spread(sound, 3, 3)), dim=1))
+        rows = first_rows(first_row, len(self.dec))
+        above = 0  # rows that are missing at the top of the maps
         for stage, decode in enumerate(self.dec):
-            skip = skips.pop()
-            size = skip.shape[-1]
-            parts = [nn.functional.interpolate(maps, size=size, mode="nearest"), skip]
-            maps = decode(torch.cat([*parts, _spread(hint, size)] if stage < 2 else parts, dim=1))
-        drawn = torch.sigmoid(self.out(maps)).to(faces.dtype)  # of another kind where training casts as it goes
-        return torch.lerp(faces[:, 3:], drawn[:, :3], drawn[:, 3:]) if self.blends else drawn
+            maps = nn.functional.interpolate(maps[:, :, rows[stage] - above :], scale_factor=2, mode="nearest")
+            above = 2 * rows[stage]
+            parts = [maps, skips.pop()[:, :, above:]]
+            maps = decode(torch.cat([*parts, _spread(hint, *maps.shape[2:])] if stage < 2 else parts, dim=1))
+        lower = faces[:, 3:, first_row:]
+        drawn = torch.sigmoid(self.out(maps[:, :, rows[-1] - above :])[:, :, first_row - rows[-1] :])
+        drawn = drawn.to(faces.dtype)  # of another kind where training casts as it goes
+        return torch.lerp(lower, drawn[:, :3], drawn[:, 3:]) if self.blends else drawn
 
 
-def _spread(vectors: Tensor, size: int) -> Tensor:
-    """Repeat vectors (N, C) over maps (N, C, size, size)."""
-    return vectors[:, :, None, None].expand(-1, -1, size, size)
+def _spread(vectors: Tensor, height: int, width: int) -> Tensor:
+    """Repeat vectors (N, C) over maps (N, C, height, width)."""
+    return vectors[:, :, None, None].expand(-1, -1, height, width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from renderer.networks._torch import TorchArchitecture
+from renderer.networks._torch import TorchArchitecture, first_rows
 
 _Stride = int | tuple[int, int]
 
@@ -101,17 +101,22 @@ class Wav2Lip(nn.Module):
         )
         self.output_block = nn.Sequential(ConvBlock(64 + 16, 32), nn.Conv2d(32, 3, 1), nn.Sigmoid())
 
-    def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
-        """Return the faces with new mouths: (N, 3, 96, 96) in [0, 1], BGR."""
+    def forward(self, mel: Tensor, faces: Tensor, first_row: int = 0) -> Tensor:
+        """Return the faces with new mouths: (N, 3, 96, 96) in [0, 1], BGR; of their rows those from first_row on."""
         skips = []
         for encode in self.face_encoder_blocks:
             faces = encode(faces)
             skips.append(faces)
         maps: Tensor = self.audio_encoder(mel)
-        for decode in self.face_decoder_blocks:
-            maps = torch.cat((decode(maps), skips.pop()), dim=1)
+        rows = first_rows(first_row, len(self.face_decoder_blocks) - 1)
+        above = 0  # rows that are missing at the top of the maps
+        for decode, row in zip(self.face_decoder_blocks, rows, strict=True):
+            maps = decode(maps)
+            above = 2 * above
+            maps = torch.cat((maps[:, :, row - above :], skips.pop()[:, :, row:]), dim=1)
+            above = row
         out: Tensor = self.output_block(maps)
-        return out
+        return out[:, :, first_row - above :]
 
 
 ARCHITECTURE = TorchArchitecture(Wav2Lip, prefix="face_encoder_blocks.")

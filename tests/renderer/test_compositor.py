@@ -15,7 +15,7 @@ from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import chroma_step, plane_views
 from renderer.compositor import Compositor, Pads, blend_plane
 from renderer.face_stages.base import FacePatch
-from renderer.face_stages.blend_mask import MASK_TOP, build_mask, hidden_rows
+from renderer.face_stages.blend_mask import MASK_TOP, build_mask
 from renderer.networks.base import WAV2LIP_SPEC, Margins, NetworkSpec
 from tests.support.synthetic import planes, stamped_frame
 
@@ -29,7 +29,7 @@ FACE_PX = WAV2LIP_SPEC.face_px
 
 def masked(crop, mouth, feather=0.1):
     """Return a mouth as the default stages let it be seen."""
-    return FacePatch(mouth, crop.affine, build_mask(feather, WAV2LIP_SPEC), hidden_rows(WAV2LIP_SPEC))
+    return FacePatch(mouth, crop.affine, build_mask(feather, WAV2LIP_SPEC), WAV2LIP_SPEC.hidden_px)
 
 
 def changed_samples(before, after):
@@ -72,6 +72,22 @@ def test_outside_the_lower_face_not_one_sample_changes(pixel_format, orientation
     region = crop.region
     assert region[0] <= left < right <= region[2]
     assert region[1] <= top < bottom <= region[3]
+
+
+@pytest.mark.parametrize("roll", [0.0, 20.0])
+@pytest.mark.parametrize(
+    ("box", "size"), [((41, 31, 101, 105), SIZE), ((60, 41, 123, 105), SIZE), ((90, 70, 590, 620), (640, 640))]
+)
+@pytest.mark.parametrize("feather", [0.01, 0.1])
+def test_what_lies_above_the_rows_that_networks_draw_is_not_seen(box, size, roll, feather):
+    random = np.random.default_rng(1)
+    one, other = random.integers(0, 256, (2, FACE_PX, FACE_PX, 3), np.uint8)
+    other[WAV2LIP_SPEC.first_row :] = one[WAV2LIP_SPEC.first_row :]
+    blended = [
+        composed(UPRIGHT, "yuv420p", box, mouth=mouth, size=size, roll=roll, feather=feather)[2]
+        for mouth in (one, other)
+    ]
+    assert not any(changed.any() for changed in changed_samples(*blended))
 
 
 @pytest.mark.parametrize("box", [(41, 31, 101, 105), (5, 4, 125, 131), (60, 60, 80, 79)])

@@ -15,7 +15,7 @@ from renderer.face_stages.base import (
     apply_stages,
     build_stages,
 )
-from renderer.face_stages.blend_mask import build_mask, hidden_rows
+from renderer.face_stages.blend_mask import build_mask
 from renderer.networks.base import WAV2LIP_SPEC, Margins, NetworkSpec
 
 SETTINGS = StageSettings(WAV2LIP_SPEC, feather=0.1)
@@ -71,7 +71,7 @@ def test_the_mask_lies_on_the_box_of_a_network_that_sees_more():
     mask = mask.copy()
     mask[96:, 48:-48] = 0
     assert not mask.any()
-    assert hidden_rows(wide) == pytest.approx(96 + 0.46 * 96 - 2)
+    assert wide.hidden_px == pytest.approx(96 + 0.46 * 96 - 2)
 
 
 def test_an_unknown_stage_is_refused():

@@ -9,7 +9,7 @@ from torch import nn
 
 from base.errors import UnsupportedCheckpoint
 from renderer.networks._torch import fold_normalisation
-from renderer.networks.base import find_architecture, load_module
+from renderer.networks.base import WAV2LIP_SPEC, find_architecture, load_module
 from renderer.networks.compact import CompactNetwork
 from renderer.networks.wav2lip import Wav2Lip
 from renderer.weight_files import FileHeader, WeightFile, tensors_of
@@ -61,6 +61,19 @@ def test_compact_parity(shared):
     with torch.inference_mode():
         output = network(mel, faces).numpy()
     np.testing.assert_allclose(output, np.load(shared / "compact" / "golden.npz")["output"], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("first_row", [1, 20, WAV2LIP_SPEC.first_row, 50, 95])
+@pytest.mark.parametrize("kind", [Wav2Lip, CompactNetwork, lambda: CompactNetwork(blends=False)])
+def test_rows_that_are_drawn_alone_are_those_of_the_whole_face(kind, first_row):
+    torch.manual_seed(3)
+    network, mel, faces = kind().eval(), torch.randn(2, 1, 80, 16), torch.rand(2, 6, 96, 96)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False).mul_(2)  # so that every row of the maps below shows
+    whole, part = network(mel, faces), network(mel, faces, first_row)
+    assert part.shape == (2, 3, 96 - first_row, 96)
+    assert whole.std() > 0.02
+    torch.testing.assert_close(part, whole[:, :, first_row:], atol=1e-5, rtol=0)
 
 
 def test_compact_shows_the_reference_where_nothing_is_drawn(compact_weights):
