@@ -37,7 +37,6 @@ from lipstitch.workspace import Workspace, workspace_folder
 from media.clips import RenderedClip
 from media.intervals import Interval, merge
 from media.source_video import SourceVideo
-from segmenter.find_detector import slow_imports
 from segmenter.spans.table import SpanRow, to_rows
 
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10
@@ -87,7 +86,7 @@ def run_job(
         source = identify_source(job.video)
     else:
         _mention_sounds(job.specs, reporter)
-        with import_ahead(slow_imports(config.segmenter.detector)):
+        with import_ahead():
             source = identify_source(job.video)
         from lipstitch.execution.write_output import check_renderer, write_output
 

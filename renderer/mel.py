@@ -5,8 +5,7 @@
     window of a frame shown at t                [ 16 columns from floor(80 t) )
 
 Constants and formulas are those that the published Wav2Lip checkpoints were trained with; to the network any change is
-another voice. A network with a spectrogram of its own says so in a MelSpec. librosa is imported when first needed,
-because its import takes seconds.
+another voice. A network with a spectrogram of its own says so in a MelSpec.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ import soundfile
 
 from base.errors import UnreadableMedia, UnsupportedMedia
 from media.audio.driving import DRIVING_RATE, DRIVING_STEP_SAMPLES
+from media.audio.spectrum import mel_filters, spectrum
 
 SAMPLE_RATE = DRIVING_RATE
 """Samples a second."""
@@ -169,18 +169,14 @@ def _count_columns(num_samples: int, spec: MelSpec) -> int:
 
 def _compute_block(read: _ReadSamples, num_samples: int, first_column: int, spec: MelSpec) -> npt.NDArray[np.float32]:
     """Compute the columns of the block that begins at `first_column`: (bands, 256), fewer at the end of the track."""
-    from librosa.core.spectrum import stft
-
     stop_column = min(first_column + BLOCK_COLUMNS, _count_columns(num_samples, spec))
     half = spec.fft_samples // 2
     samples = _read_emphasised(
         read, num_samples, first_column * spec.hop_samples - half, (stop_column - 1) * spec.hop_samples + half
     )
-    spectrum: npt.NDArray[np.complex128] = stft(
-        samples, n_fft=spec.fft_samples, hop_length=spec.hop_samples, center=False
-    )
+    magnitude = np.abs(spectrum(samples, spec.fft_samples, spec.hop_samples))
     # A plain einsum, not a matrix product: BLAS may add in another order when it has another number of threads.
-    mel: npt.NDArray[np.float64] = np.einsum("bf,ft->bt", _filter_bank(spec), np.abs(spectrum), optimize=False)
+    mel: npt.NDArray[np.float64] = np.einsum("bf,ft->bt", _filter_bank(spec), magnitude, optimize=False)
     level = 20 * np.log10(np.maximum(10 ** (FLOOR_DB / 20), mel)) - REFERENCE_DB
     scaled = 2 * LARGEST_VALUE * (level - FLOOR_DB) / -FLOOR_DB - LARGEST_VALUE
     return np.clip(scaled, -LARGEST_VALUE, LARGEST_VALUE).astype(np.float32)
@@ -199,12 +195,7 @@ def _read_emphasised(read: _ReadSamples, num_samples: int, start: int, stop: int
 @lru_cache(maxsize=4)
 def _filter_bank(spec: MelSpec) -> npt.NDArray[np.float32]:
     """Return the mel filters (bands, 1 + fft_samples / 2)."""
-    from librosa.filters import mel
-
-    filters: npt.NDArray[np.float32] = mel(
-        sr=spec.sample_rate, n_fft=spec.fft_samples, n_mels=spec.bands, fmin=spec.lowest_hz, fmax=spec.highest_hz
-    )
-    return filters
+    return mel_filters(spec.sample_rate, spec.fft_samples, spec.bands, spec.lowest_hz, spec.highest_hz)
 
 
 def hash_driving(path: Path, first: Fraction, last: Fraction, *, spec: MelSpec = WAV2LIP_MEL) -> str:

@@ -40,12 +40,6 @@ def has_landmarks(choice: str) -> bool:
     return choice == AUTO or detector_class(choice).has_landmarks
 
 
-def slow_imports(choice: str) -> tuple[str, ...]:
-    """Return the modules that the detector of a choice takes long to import: those of the preferred one for `auto`."""
-    detector = detectors_by_preference()[0] if choice == AUTO else detector_class(choice)
-    return detector.slow_imports
-
-
 def detector_with_weights(choice: str) -> type[FaceDetector]:
     """Return the detector whose weights a user can name: the chosen one, else the preferred one that has weights."""
     chosen = [detector_class(choice)] if choice != AUTO else []

@@ -29,7 +29,6 @@ OURS = {*ARROWS, "benchmarks", "demo", "tests", "tools"}
 
 HOMES = {
     "av": ("media/*", "stitcher/*"),
-    "batch_face": ("segmenter/detectors/retinaface.py",),
     "cv2": (
         "media/affine.py",
         "renderer/compositor.py",
@@ -41,7 +40,6 @@ HOMES = {
         "media/picture.py",
     ),
     "distributed": ("lipstitch/backends/dask.py",),
-    "librosa": ("renderer/footage/log_mel.py", "renderer/mel.py", "media/audio/voice_activity.py"),
     "loky": ("lipstitch/backends/processes.py",),
     "moviepy": ("lipstitch/report/comparison_video.py",),
     "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py"),
@@ -52,7 +50,7 @@ HOMES = {
     "scenedetect": ("segmenter/cuts.py",),
     "safetensors": ("renderer/weight_files.py", "lipstitch/training/expert.py", "lipstitch/training/weights.py"),
     "soundfile": ("renderer/mel.py", "renderer/footage/log_mel.py", "lipstitch/training/preparation/footage.py"),
-    "torch": ("renderer/*", "segmenter/detectors/retinaface.py", "lipstitch/training/*"),
+    "torch": ("renderer/*", "segmenter/detectors/*", "lipstitch/training/*"),
     "torchmetrics": ("lipstitch/training/evaluation/measures.py",),
     "typer": ("lipstitch/cli.py", "lipstitch/commands/*"),
 }
@@ -66,6 +64,7 @@ CV2_FILES_OF_SEGMENTER = {
     "embedder.py",
     "face_quality.py",
     "reference.py",
+    "retinaface.py",
     "scanner.py",
     "tracker.py",
 }

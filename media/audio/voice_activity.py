@@ -1,8 +1,7 @@
 """Where a sound holds speech: by its energy, against its own loudest tenth.
 
-librosa measures the energy. A trained detector (silero-vad) tells speech from music as well, but its package brings
-onnxruntime and torchaudio along, and a dub is mostly a clean voice. librosa is imported when first needed, because its
-import takes seconds.
+A trained detector (silero-vad) tells speech from music as well, but its package brings onnxruntime and torchaudio
+along, and a dub is mostly a clean voice.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.audio.buffer import Samples
+from media.audio.spectrum import levels
 from media.intervals import Interval, complement, merge
 
 STEPS_PER_SECOND = 50
@@ -88,15 +88,12 @@ def mute(blocks: Iterable[Samples], pauses: Sequence[Interval], rate: int) -> It
 
 def _levels(blocks: Iterable[Samples], step: int) -> Iterator[float]:
     """Yield the level in dB of full scale for each step of so many samples, measured over it and the one behind it."""
-    from librosa.feature import rms
-
     held = np.zeros(0, np.float32)
     for block in blocks:
         held = np.concatenate([held, block[0]])
         count = len(held) // step - 1
         if count > 0:
-            energy = rms(y=held[: (count + 1) * step], frame_length=2 * step, hop_length=step, center=False)
-            yield from _decibels(energy[0])
+            yield from _decibels(levels(held[: (count + 1) * step], 2 * step, step))
             held = held[count * step :]
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import librosa
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+
+from media.audio.spectrum import mel_filters, spectrum
 
 SAMPLE_RATE: Final = 16_000
 BANDS: Final = 40
@@ -70,17 +71,8 @@ def _block(read: Callable[[int, int], Samples], start: int, stop: int) -> Column
     before = np.zeros(max(1 - first, 0), np.float32)  # silence stands in before the sound and after it
     after = np.zeros(last - first + 1 - len(before) - len(heard), np.float32)
     whole = np.concatenate([before, heard, after])
-    power = librosa.feature.melspectrogram(
-        y=whole[1:] - PREEMPHASIS * whole[:-1],
-        sr=SAMPLE_RATE,
-        n_fft=FFT,
-        win_length=WINDOW,
-        hop_length=HOP,
-        n_mels=BANDS,
-        fmin=LOWEST_HZ,
-        fmax=HIGHEST_HZ,
-        center=False,
-    )
+    magnitude = np.abs(spectrum(whole[1:] - PREEMPHASIS * whole[:-1], FFT, HOP, WINDOW)).astype(np.float32)
+    power = mel_filters(SAMPLE_RATE, FFT, BANDS, LOWEST_HZ, HIGHEST_HZ) @ np.square(magnitude)
     return np.asarray(np.log(np.maximum(power, LEAST_POWER)).T, np.float32)
 
 

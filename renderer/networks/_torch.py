@@ -75,8 +75,10 @@ class TorchArchitecture:
         with torch.device("meta"):  # memory for the weights, without drawing random ones first
             module = self.build(weights.header)
         _check_shapes(module, weights.header.shapes)
-        module.to_empty(device="cpu")
-        module.load_state_dict(weights.read_tensors(), strict=False)
+        # Copies, because the file may be mapped into memory and replaced while a job runs.
+        tensors = {name: tensor.to(torch.float32, copy=True) for name, tensor in weights.read_tensors().items()}
+        tensors |= {name: torch.tensor(0) for name in module.state_dict() if name.endswith(_COUNTER)}
+        module.load_state_dict(tensors, assign=True)
         return TorchLipNetwork(module.eval(), self.spec(weights.header))
 
 

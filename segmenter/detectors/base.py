@@ -36,8 +36,6 @@ class FaceDetector(Protocol):
     """Whether faces come with landmarks: without them people are not recognised, and crops are not turned upright."""
     weights: ClassVar[str | None]
     """The registered name of its weights; None if it needs none."""
-    slow_imports: ClassVar[tuple[str, ...]]
-    """Modules that it takes seconds to import, which a job does while it hashes its files."""
     crop_px: ClassVar[int]
     """Side of the square pictures in which a tracker searches a face that is about half as large."""
     smoothing_frames: ClassVar[int]

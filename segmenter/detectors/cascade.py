@@ -23,7 +23,6 @@ class CascadeDetector:
     caveat = "which misses turned faces"
     has_landmarks = False
     weights = None
-    slow_imports = ()
     crop_px = 128
     """More pixels do not bring it closer to what it sees at full size."""
     smoothing_frames = 9

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from fractions import Fraction
 from itertools import pairwise
@@ -17,6 +19,7 @@ from lipstitch.job import run_job as run_in_process
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from renderer.engine import LipSyncEngine
+from tests.support.commands import ROOT
 from tests.support.jobs import load_report, run_job, start_job, write_job
 
 
@@ -256,8 +259,7 @@ def test_changed_render_settings_do_not_scan_again(material, finished, tmp_path)
     assert scan.stat().st_mtime_ns == made
 
 
-@pytest.mark.parametrize(("detector", "imports"), [("cascade", []), ("auto", ["torchvision.models"])])
-def test_libraries_are_loaded_before_anything_else_may_load_them(material, tmp_path, monkeypatch, detector, imports):
+def test_torch_is_loaded_before_anything_else_may_load_it(material, tmp_path, monkeypatch):
     loaded = []
 
     def load_slowly(name):
@@ -273,8 +275,17 @@ def test_libraries_are_loaded_before_anything_else_may_load_them(material, tmp_p
     monkeypatch.setattr("lipstitch.source.import_ahead.import_module", load_slowly)
     monkeypatch.setattr("lipstitch.execution.write_output.check_renderer", check)
     with pytest.raises(Checked):
-        run_in_process(load_job(job_of(tmp_path, material, segmenter={"detector": detector})), Silent())
-    assert loaded == ["renderer.engine", "librosa.feature.spectral", *imports]
+        run_in_process(load_job(job_of(tmp_path, material)), Silent())
+    assert loaded == ["renderer.engine"]
+
+
+def test_a_job_imports_no_compiler(material, tmp_path):
+    """What torchvision, numba and SciPy's signals cost is seconds of every start."""
+    run = "import sys; from lipstitch.cli import app; app(sys.argv[1:], standalone_mode=False);"
+    slow = "print(*{'torchvision', 'torch._dynamo', 'librosa', 'numba', 'scipy.signal', 'sympy'} & {*sys.modules})"
+    command = [sys.executable, "-c", run + slow, "--config", str(job_of(tmp_path, material)), "--quiet"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_a_plan_renders_nothing(material, tmp_path):

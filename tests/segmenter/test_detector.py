@@ -145,7 +145,7 @@ def test_what_takes_long_to_import_is_not_needed_to_know_the_detectors():
     """A plan, `--help` and a wrong job file wait for none of it."""
     code = (
         "import sys; from segmenter.find_detector import detectors_by_preference; detectors_by_preference();"
-        "print(*{'cv2', 'torch', 'batch_face'} & {*sys.modules})"
+        "print(*{'cv2', 'torch'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

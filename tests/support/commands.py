@@ -25,8 +25,7 @@ PRELOADED = [
     "lipstitch.execution.write_output",
     "lipstitch.report.contact_sheet",
     "lipstitch.report.verify",
-    "librosa.feature.spectral",
-    "torchvision.models",
+    "segmenter.detectors._retinaface_network",
     "tests.support.quick_jobs",
 ]
 

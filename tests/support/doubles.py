@@ -97,7 +97,6 @@ class NoFaces:
     caveat: ClassVar[str] = "which finds nothing"
     has_landmarks: ClassVar[bool] = False
     weights: ClassVar[str | None] = None
-    slow_imports: ClassVar[tuple[str, ...]] = ()
     crop_px: ClassVar[int] = 192
     smoothing_frames: ClassVar[int] = 1
     preference: ClassVar[int] = 9

@@ -25,7 +25,6 @@ class MiddleDetector:
     caveat = "which sees one place alone"
     has_landmarks = False
     weights = None
-    slow_imports = ()
     crop_px = 72
     smoothing_frames = 3
     preference = 5
