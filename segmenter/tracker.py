@@ -24,6 +24,8 @@ CROP_SIZE = 2.0
 """Side of the square that is searched, in units of the longer side of the expected box."""
 SMALLEST_SHARE = 0.25
 """Height of the smallest face of interest in it, as a share of the side."""
+CHROMA_PX = 4
+"""A multiple of the pixels that share a chroma sample, in all formats (4:1:1 has four)."""
 
 Align = Literal["box", "similarity"]
 """box: faces are cropped as they are in the picture. similarity: they are turned upright first."""
@@ -194,8 +196,7 @@ class BoxTracker:
         left, top, right, bottom = self._region(expected, side, frame)
         if left >= right or top >= bottom:
             return None
-        stored = self._converter.orientation.to_stored((left, top, right, bottom), frame.width, frame.height)
-        picture, scale = self._shrunk(self._converter.region_bgr(frame, stored), side)
+        picture, scale = self._picture(frame, (left, top, right, bottom), side)
         found = self._detector.detect(picture, smallest_px=SMALLEST_SHARE * self._crop_px)
         faces = [face.scaled(1 / scale, 1 / scale, left=left, top=top) for face in found]
         best = min(faces, key=lambda face: box_distance(face.box, expected), default=None)
@@ -209,16 +210,24 @@ class BoxTracker:
         stored = snap_to_chroma(orientation.to_stored(upright, frame.width, frame.height), frame)
         return orientation.to_upright(stored, frame.width, frame.height)
 
-    def _shrunk(self, region: Pixels, side: float) -> tuple[Pixels, float]:
+    def _picture(self, frame: VideoFrame, region: Rectangle, side: float) -> tuple[Pixels, float]:
         """Scale a region into the top left corner of a black square of crop_px, so that every picture has one size.
 
-        Returns the square and its pixels per pixel of the region.
+        region: as from _region. Returns the square and its pixels per pixel of the frame.
         """
-        height, width = region.shape[:2]
-        scale = self._crop_px / max(side, width, height)
+        left, top, right, bottom = region
+        longest = max(side, right - left, bottom - top)
+        # A region that is twice as fine as the square, or more, is shrunk as it is converted, which costs the least.
+        shrink = max(int(min(longest, right - left, bottom - top) / self._crop_px), 1)
+        whole = shrink * CHROMA_PX if shrink > 1 else 1
+        right, bottom = right - (right - left) % whole, bottom - (bottom - top) % whole
+        stored = self._converter.orientation.to_stored((left, top, right, bottom), frame.width, frame.height)
+        pixels = self._converter.region_bgr(frame, stored, shrink=shrink)
+        scale = self._crop_px / longest
+        height, width = ((edge * shrink * scale) for edge in pixels.shape[:2])
+        smaller = (max(round(width), 1), max(round(height), 1))
         square = np.zeros((self._crop_px, self._crop_px, 3), np.uint8)
-        smaller = (max(round(width * scale), 1), max(round(height * scale), 1))
-        square[: smaller[1], : smaller[0]] = cv2.resize(region, smaller, interpolation=cv2.INTER_AREA)
+        square[: smaller[1], : smaller[0]] = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
         return square, scale
 
 

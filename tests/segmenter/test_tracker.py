@@ -396,7 +396,7 @@ def test_the_tilt_of_a_real_face_is_measured_and_its_box_is_that_of_the_upright_
     assert sizes[0] == pytest.approx(sizes[1], rel=0.15)
     middles = [np.array([box.left + box.right, box.top + box.bottom]) / 2 for box in (face.box, own.box)]
     turned_back = cv2.invertAffineTransform(turn) @ [*middles[0], 1]
-    assert np.abs(turned_back - middles[1]).max() < 0.08 * own.box.width
+    assert np.abs(turned_back - middles[1]).max() < 0.1 * own.box.width
 
 
 def test_without_landmarks_or_when_boxes_are_wanted_nothing_is_turned(speaker):
