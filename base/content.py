@@ -8,11 +8,12 @@ import json
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 KEY_BYTES = 12
 """Length of a content key; it is written as twice as many hexadecimal digits."""
 FILE_HASH_BYTES = 16
+FileState: TypeAlias = tuple[int, ...]
 Algorithm = Literal["blake2b", "sha256"]
 
 
@@ -48,12 +49,18 @@ def hash_bytes(path: Path, algorithm: Algorithm = "blake2b") -> str:
 
 def hash_once(path: Path, algorithm: Algorithm = "blake2b") -> str:
     """Return hash_bytes of a file; a process reads each file once, as long as the file is not changed."""
-    return _hash_once(path, algorithm, *file_identity(path))
+    return _hash_once(path, algorithm, file_state(path))
 
 
 @lru_cache(maxsize=64)
-def _hash_once(path: Path, algorithm: Algorithm, *_identity: int) -> str:
+def _hash_once(path: Path, algorithm: Algorithm, _state: FileState) -> str:
     return hash_bytes(path, algorithm)
+
+
+def file_state(path: Path) -> FileState:
+    """Return what changes whenever a file is written to, renamed or replaced, even by one with the same date."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def file_identity(path: Path) -> list[int]:

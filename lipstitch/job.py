@@ -30,13 +30,19 @@ from lipstitch.report.report import report_path
 from lipstitch.source.checks import check_comparison_video, check_output_name, check_side_file, check_sounds_complete
 from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
-from lipstitch.source.source import Source, choose_coding, identify_source, open_source
+from lipstitch.source.source import (
+    OpenedVideo,
+    Source,
+    choose_coding,
+    identify_source,
+    open_source,
+    remember_source,
+)
 from lipstitch.source.weights import find_local_network, find_rendering_weights
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.clips import RenderedClip
 from media.intervals import Interval, merge
-from media.source_video import SourceVideo
 from segmenter.spans.table import SpanRow, to_rows
 
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10
@@ -47,7 +53,7 @@ class OpenedJob:
     """A job whose files were all opened and checked."""
 
     config: JobConfig
-    video: SourceVideo
+    video: OpenedVideo
     specs: tuple[OutputSpec, ...]
     streams: tuple[StreamPlan, ...]
     """Of each output, what becomes of the source's own streams."""
@@ -95,6 +101,7 @@ def run_job(
     capacity = measure_capacity(config.execution, network)
     with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
+        remember_source(workspace, job.video, source)
         for path in [*(spec.output for spec in job.specs), *([comparison] if comparison else [])]:
             clear_leftovers(path)
             clear_leftovers(report_path(path))

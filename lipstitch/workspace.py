@@ -28,7 +28,7 @@ from media.packets.frame_table import FrameTable
 OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")
 """Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""
 Keep = Literal["none", "scan", "all"]
-KEPT_WITH_SCAN = ("scan", "bank")
+KEPT_WITH_SCAN = ("source", "scan", "bank")
 """Stages that depend on the video alone: another dub needs them again."""
 
 

@@ -21,7 +21,7 @@ from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.report import Record
 from lipstitch.source.checks import check_side_file
 from lipstitch.source.scan import Scanned, choose_finder, scan_source
-from lipstitch.source.source import identify_source, open_source
+from lipstitch.source.source import identify_source, open_source, remember_source
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.faces import Face
@@ -78,6 +78,7 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
     source = identify_source(video)
     with Workspace(_workspace_folder(config, out)) as workspace:
         workspace.clear_partial()
+        remember_source(workspace, video, source)
         finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True, tools=tools)
         scan = scan_source(config, source, finder, shown, workspace, reporter, Timings())
     identities = people_of(Scanned(source, finder, scan, references={}), shown)

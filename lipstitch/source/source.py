@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.content import FileState, file_state
 from base.errors import UnsupportedMedia
 from lipstitch.job_file.config import JobConfig
 from lipstitch.source.checks import USE_DAMAGED
-from lipstitch.workspace import fingerprint
+from lipstitch.source.remembered import recall, remember
+from lipstitch.workspace import Workspace, fingerprint, workspace_folder
 from media.coding.output_codec import StreamCoding, choose_stream
 from media.packets.scan import scan_packets
 from media.packets.truncation import check_complete
@@ -20,6 +22,16 @@ from stitcher.assemble import muxer_of
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedVideo(SourceVideo):
+    """The video of a job, of which not every byte need have been read."""
+
+    state: FileState
+    """Of the file, before anything was read of it."""
+    fingerprint: str | None
+    """What identifies it, if an earlier run left that in the workspace."""
+
+
+@dataclass(frozen=True, slots=True)
 class Source(SourceVideo):
     """The video of a job, and what identifies it."""
 
@@ -27,26 +39,35 @@ class Source(SourceVideo):
     """As in lipstitch.workspace: the same for every copy of the file, whatever its name."""
 
 
-def open_source(config: JobConfig) -> SourceVideo:
-    """Open the job's video and index its packets.
+def open_source(config: JobConfig) -> OpenedVideo:
+    """Open the job's video and index its packets, unless an earlier run has.
 
     Raises MediaError if it cannot be read, is cut off (unless input.accept_damaged), changes its format midway, or
     stores its pixels in a way that mouths cannot be drawn into.
     """
     info = probe(config.input.video)
+    state = file_state(config.input.video)
     if not config.input.accept_damaged:
         check_complete(info, advice=USE_DAMAGED)
     pixel_format = info.require_video().pixel_format
     if not is_composable(pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {pixel_format}. Convert it to yuv420p first.")
-    video = SourceVideo(info, scan_packets(info))
+    known = recall(Workspace(workspace_folder(config)), state)
+    video = OpenedVideo(info, known.table if known else scan_packets(info), state, known.fingerprint if known else None)
     check_one_format(video)
     return video
 
 
-def identify_source(video: SourceVideo) -> Source:
-    """Return the video with its fingerprint, for which every byte of the file is read."""
-    return Source(video.info, video.table, fingerprint(Path(video.info.path), video.table))
+def identify_source(video: OpenedVideo) -> Source:
+    """Return the video with its fingerprint, for which every byte of the file is read if no earlier run has."""
+    known = video.fingerprint or fingerprint(Path(video.info.path), video.table)
+    return Source(video.info, video.table, known)
+
+
+def remember_source(workspace: Workspace, video: OpenedVideo, source: Source) -> None:
+    """Leave in the workspace what a later run need not read the whole file for."""
+    if video.fingerprint is None:
+        remember(workspace, Path(source.info.path), video.state, source.table, source.fingerprint)
 
 
 def choose_coding(config: JobConfig, video: SourceVideo) -> StreamCoding:
