@@ -27,7 +27,7 @@ from media.timeline import FrameRun, OutputTimeline
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.losses import DroppedStream, Loss
 from stitcher.packet_sources import AudioPacketSource, OutputVideo, VideoPacketSource
-from stitcher.streams import WITHOUT_PAST, OutputStreams, muxer_options, writing
+from stitcher.streams import WITHOUT_PAST, WRITING_ERRORS, OutputStreams, explain, muxer_options, writing
 from stitcher.subtitles import shown_at
 
 MUXERS = {
@@ -135,6 +135,7 @@ class Assembly:
         writer: OutputContainer,
     ) -> None:
         self._source, self._video, self._sound = source, video, sound
+        self._video_index = source.video.index
         self._timeline, self._table = timeline, source.table
         self._writer, self._targets, self._sound_target = writer, streams.targets, streams.sound
         self._earliest: dict[int, int] = {}
@@ -161,7 +162,7 @@ class Assembly:
     def _walk(self, run: FrameRun) -> Iterator[AnyPacket]:
         """Read the source and yield the video packets to write; packets of other streams are written on the way."""
         table, whole = self._table, self._timeline.is_source
-        video_index = self._source.video.index
+        video_index = self._video_index
         source_stop = run.source_frame + run.stop_frame - run.start_frame
         begin, end = table.seconds(run.source_frame), table.seconds(source_stop)
         first = table.pts[0] * table.time_base
@@ -233,7 +234,7 @@ class Assembly:
             # The priming that an encoder puts before the sound is silent.
             if not (self._writer.format.name in WITHOUT_PAST and (sound.dts or 0) < 0):
                 self._mux(sound, self._sound_target)
-        self._mux(packet, self._targets[self._source.video.index])
+        self._mux(packet, self._targets[self._video_index])
 
     def _skip_to(self, seconds: Fraction) -> None:
         """Write empty chunks up to the start of a late video: AVI counts chunks, and its muxer omits the first ones."""
@@ -261,8 +262,10 @@ class Assembly:
             packet.dts = max(packet.dts, self._earliest.get(target.index, packet.dts))
             self._earliest[target.index] = packet.dts + self._least_step
             packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
-        with writing(self._writer):
+        try:  # without a context manager, which for each packet of hours takes seconds
             self._writer.mux_one(packet)
+        except WRITING_ERRORS as exc:
+            raise explain(exc, self._writer) from exc
 
 
 def _is_within(packet: AnyPacket, begin: Fraction, end: Fraction) -> bool:

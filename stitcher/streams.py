@@ -12,7 +12,7 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from base.errors import StitchError, WorkspaceError
+from base.errors import LipstitchError, StitchError, WorkspaceError
 from media.bitstream.side_data import LAYERS, TRANSPARENCY
 from media.info import MediaInfo
 from media.probe import ATTACHED_PICTURE, open_input
@@ -30,13 +30,22 @@ BRAND_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
 @contextmanager
 def writing(writer: OutputContainer) -> Iterator[None]:
     """Translate errors of an output; what is read meanwhile is not read in here, lest a source's be taken for them."""
-    path, muxer = writer.name.removeprefix("file:"), writer.format.name
     try:
         yield
-    except OSError as exc:
-        raise WorkspaceError(f"{path}: cannot be written ({exc.strerror}). Make space and start again.") from exc
-    except (av.error.FFmpegError, ValueError) as exc:
-        raise StitchError(f"{path}: {muxer} cannot hold these streams ({exc}). Use another kind of file.") from exc
+    except WRITING_ERRORS as exc:
+        raise explain(exc, writer) from exc
+
+
+WRITING_ERRORS = (OSError, av.error.FFmpegError, ValueError)
+"""What PyAV raises where an output cannot be written."""
+
+
+def explain(error: Exception, writer: OutputContainer) -> LipstitchError:
+    """Return one of WRITING_ERRORS as a sentence."""
+    path = writer.name.removeprefix("file:")
+    if isinstance(error, OSError):
+        return WorkspaceError(f"{path}: cannot be written ({error.strerror}). Make space and start again.")
+    return StitchError(f"{path}: {writer.format.name} cannot hold these streams ({error}). Use another kind of file.")
 
 
 def named_keys(tags: Mapping[str, str]) -> list[str]:

@@ -39,6 +39,15 @@ def length_prefix_size(codec: str, extradata: bytes) -> int:
     return 0
 
 
+def new_extradata(packet: AnyPacket) -> bytes | None:
+    """Return the parameter sets that a container tells anew from a packet on; None if it tells nothing."""
+    # Asked of each packet of hours: to look through its side data is faster than to ask for a kind by its name.
+    for data in packet.iter_sidedata():
+        if data.data_type == "new_extradata":
+            return bytes(data)
+    return None
+
+
 def split_units(packet: bytes, prefix_size: int) -> Iterator[bytes]:
     """Yield the NAL units of an access unit; prefix_size as from length_prefix_size."""
     if prefix_size:

@@ -17,6 +17,7 @@ from media.bitstream.units import (
     H264_SPS,
     AnyPacket,
     length_prefix_size,
+    new_extradata,
     parameter_sets,
     split_units,
     unit_type,
@@ -53,8 +54,8 @@ def join_fields(packets: Iterable[AnyPacket], index: int, codec: str, extradata:
         if packet.stream_index != index or not packet.size:
             yield packet
             continue
-        if packet.has_sidedata("new_extradata"):
-            pairs.take_sets(bytes(packet.get_sidedata("new_extradata")))
+        if (anew := new_extradata(packet)) is not None:
+            pairs.take_sets(anew)
         is_second = pairs.is_second(packet)
         if held is not None:
             yield _joined(held, packet) if is_second else _hidden(held)
@@ -116,6 +117,8 @@ class FieldPairs:
         """extradata: of the stream, a configuration record or Annex B."""
         self._prefix_size = length_prefix_size("h264", extradata)
         self._sequences: dict[int, _Sequence] = {}
+        self._may_have_fields = False
+        """Whether any of them says so."""
         self._sequence_of_picture_set: dict[int, int] = {}
         self._first: _Field | None = None
         """The last packet, if it is a field whose pair has not come."""
@@ -147,13 +150,9 @@ class FieldPairs:
 
     def _field_of(self, packet: AnyPacket) -> _Field | None:
         """Return the only field that a packet holds; None if it holds a whole frame, or cannot be read."""
-        for unit in split_units(bytes(memoryview(packet)[:HEAD_BYTES]), self._prefix_size):
-            kind = unit_type("h264", unit)
-            if kind in (H264_SPS, H264_PPS):
-                self._take_set(unit)
-            elif kind in SLICES:
-                break
-        if not any(sequence.may_have_fields for sequence in self._sequences.values()):
+        for unit in self._sets_ahead(memoryview(packet)):
+            self._take_set(unit)
+        if not self._may_have_fields:
             return None
         fields = set()
         for unit in split_units(bytes(packet), self._prefix_size):
@@ -163,6 +162,26 @@ class FieldPairs:
                 except ValueError:
                     return None
         return fields.pop() if len(fields) == 1 else None
+
+    def _sets_ahead(self, packet: memoryview) -> Iterator[bytes]:
+        """Yield the parameter sets before the first slice of a packet."""
+        if not self._prefix_size:
+            for unit in split_units(bytes(packet[:HEAD_BYTES]), 0):
+                kind = unit_type("h264", unit)
+                if kind in SLICES:
+                    return
+                if kind in (H264_SPS, H264_PPS):
+                    yield unit
+            return
+        # Without copying units that are none: this is asked of each packet of hours.
+        at, prefix = 0, self._prefix_size
+        while at + prefix < len(packet):
+            kind = packet[at + prefix] & 31
+            if kind in SLICES:
+                return
+            start, at = at + prefix, at + prefix + int.from_bytes(packet[at : at + prefix], "big")
+            if kind in (H264_SPS, H264_PPS):
+                yield bytes(packet[start:at])
 
     def _read_slice(self, unit: bytes) -> _Field | None:
         """Read a slice header (7.3.3) as far as bottom_field_flag."""
@@ -184,6 +203,7 @@ class FieldPairs:
             if unit_type("h264", unit) == H264_SPS:
                 number, sequence = _read_sequence(unit)
                 self._sequences[number] = sequence
+                self._may_have_fields = any(each.may_have_fields for each in self._sequences.values())
             else:
                 reader = _payload_reader(unit)
                 number = reader.ue()

@@ -12,7 +12,7 @@ import av
 import av.error
 
 from base.errors import UnreadableMedia, UnsupportedMedia
-from media.bitstream.units import AnyPacket, is_clean_keyframe, length_prefix_size, sequence_sets
+from media.bitstream.units import AnyPacket, is_clean_keyframe, length_prefix_size, new_extradata, sequence_sets
 from media.info import MediaInfo, VideoInfo
 from media.packets.field_pairs import is_hidden, join_fields
 from media.packets.frame_table import FrameTable, build_decoded_table, build_frame_table, build_shown_table
@@ -78,8 +78,8 @@ def _index_packets(info: MediaInfo, video: VideoInfo, each: Callable[[AnyPacket]
         for packet in join_fields(container.demux(stream), video.index, video.codec, video.coded.extradata):
             if packet.size == 0:
                 continue
-            if packet.has_sidedata("new_extradata"):
-                number = _description(info.path, packets, bytes(packet.get_sidedata("new_extradata")))
+            if (extradata := new_extradata(packet)) is not None:
+                number = _description(info.path, packets, extradata)
             if is_hidden(packet):
                 if packet.pts is not None:
                     packets.hidden.slots.append(len(packets.pts))
@@ -90,17 +90,20 @@ def _index_packets(info: MediaInfo, video: VideoInfo, each: Callable[[AnyPacket]
             if packet.pts is None:
                 raise UnsupportedMedia(f"{info.path}: frame {len(packets.pts)} has no time. Remux the file first.")
             each(packet)
-            packets.pts.append(packet.pts)
-            packets.has_dts &= packet.dts is not None
-            packets.dts.append(packet.dts if packet.dts is not None else 0)
-            payload = bytes(packet) if packet.is_keyframe else b""
-            form = sequence_sets(video.codec, payload, prefix_size)
-            if form and form not in forms:
-                forms.append(form)
-                packets.new_forms += [len(packets.pts) - 1] if len(forms) > 1 else []
-            clean = packet.is_keyframe and is_clean_keyframe(video.codec, payload, prefix_size)
-            packets.flags.append(packet.is_keyframe * KEYFRAME | clean * CLEAN | number << DESCRIPTION_SHIFT)
-            packets.end_pts = max(packets.end_pts, packet.pts + (packet.duration or 0))
+            pts, dts = packet.pts, packet.dts
+            packets.pts.append(pts)
+            packets.has_dts &= dts is not None
+            packets.dts.append(dts or 0)
+            flags = number << DESCRIPTION_SHIFT
+            if packet.is_keyframe:
+                payload = bytes(packet)
+                flags |= KEYFRAME | CLEAN * is_clean_keyframe(video.codec, payload, prefix_size)
+                form = sequence_sets(video.codec, payload, prefix_size)
+                if form and form not in forms:
+                    forms.append(form)
+                    packets.new_forms += [len(packets.pts) - 1] if len(forms) > 1 else []
+            packets.flags.append(flags)
+            packets.end_pts = max(packets.end_pts, pts + (packet.duration or 0))
     return packets
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+
+from av.container import InputContainer
+from av.stream import Stream
 
 from base.errors import ContractBroken, MediaError
 from media.bitstream.units import AnyPacket, length_prefix_size
@@ -34,6 +37,8 @@ from stitcher.verify.streams import (
 
 SOUND_TOLERANCE_SAMPLES = 4096
 """An encoded track may be longer than what is heard by its last, padded packets (AAC: 1024 samples each)."""
+END_SECONDS = 10
+"""How long before its end a soundtrack is read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,16 +292,33 @@ def _check_payloads(payloads: array[int], assembled: Assembled) -> Check:
     return Check("untouched packets", f"{len(payloads)} packets as given to the muxer")
 
 
+def _sound_ends(path: Path, info: MediaInfo, seconds: Fraction) -> tuple[int, int]:
+    """Return when the soundtrack of a finished file begins and ends, in ticks. seconds: how long it should be.
+
+    MP4 and MOV say where each packet lies: what is in between is not read.
+    """
+    audio = info.require_audio()
+    with open_input(path) as container:
+        stream = container.streams[audio.index]
+        begin, end = next(_times(container, stream), (0, 0))
+        if info.container.startswith("mov,"):
+            container.seek(begin + max(int((seconds - END_SECONDS) / audio.time_base), 0), stream=stream)
+        for _, end in _times(container, stream):  # noqa: B007 - the last one is wanted
+            pass
+    return begin, end
+
+
+def _times(container: InputContainer, stream: Stream) -> Iterator[tuple[int, int]]:
+    """Yield the begin and the end of each packet of a stream that has a time, in ticks."""
+    for packet in container.demux(stream):
+        if packet.size and packet.pts is not None:
+            yield packet.pts, packet.pts + (packet.duration or 0)
+
+
 def _check_sound(path: Path, info: MediaInfo, seconds: Fraction, first_frame: Fraction) -> Check:
     audio = info.require_audio()
-    begin: int | None = None
-    end = 0
-    with open_input(path) as container:
-        for packet in container.demux(container.streams[audio.index]):
-            if packet.size and (pts := packet.pts) is not None:
-                begin = pts if begin is None else begin
-                end = pts + (packet.duration or 0)
-    start = (begin or 0) * audio.time_base
+    begin, end = _sound_ends(path, info, seconds)
+    start = begin * audio.time_base
     if info.container == "avi":
         start = first_frame  # silence stands before it
     length = end * audio.time_base - start
