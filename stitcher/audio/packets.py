@@ -146,7 +146,7 @@ def write_replaced(track: SoundPackets, replacements: Iterable[Replacement], pat
 
         def mux(packet: av.Packet[Any]) -> None:
             packet.stream = stream
-            container.mux(packet)
+            container.mux_one(packet)
 
         done, ended = 0, False
         for replacement in replacements:
