@@ -26,6 +26,7 @@ PRELOADED = [
     "lipstitch.report.contact_sheet",
     "lipstitch.report.verify",
     "segmenter.detectors._retinaface_network",
+    "tests.support.light",
     "tests.support.quick_jobs",
 ]
 
