@@ -22,6 +22,8 @@ STEP: Final = 4
 """Pixels of the aligned mouth that one number stands for."""
 COMPONENTS: Final = 12
 """Of a principal component analysis over the footage: the rest is noise."""
+LEAST_SHARE: Final = 1e-6
+"""Of the first component's variance: what has less is rounding."""
 Floats = NDArray[np.float32]
 
 
@@ -66,10 +68,18 @@ def look(picture: Pixels, mesh: Mesh, reference: Points) -> Floats:
 def principal(looks: Floats) -> Floats:
     """Return looks (n, values) in their COMPONENTS principal directions, in units of the spread of the first."""
     centred = looks - looks.mean(axis=0)
-    # The directions of the covariance, which is small however much footage there is.
-    values, directions = np.linalg.eigh(centred.T @ centred / max(len(looks), 1))
-    directions = directions[:, np.argsort(values)[::-1][:COMPONENTS]]
+    # The directions of the covariance: of its values, or of the mouths, whose products have the same ones; the time
+    # grows with the cube of the smaller number.
+    if len(looks) < looks.shape[1]:
+        values, mouths = np.linalg.eigh(centred @ centred.T)
+        first = np.argsort(values)[::-1][:COMPONENTS]
+        kept = values[first] > LEAST_SHARE * max(float(values.max()), LEAST_SHARE)
+        directions = centred.T @ (mouths[:, first] * kept / np.sqrt(np.where(kept, values[first], 1)))
+    else:
+        values, directions = np.linalg.eigh(centred.T @ centred)
+        directions = directions[:, np.argsort(values)[::-1][:COMPONENTS]]
     # A direction's sign is free; its largest number is made positive, so that the same footage has the same looks.
     largest = directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])]
     turned = centred @ (directions * np.where(largest < 0, -1, 1))
+    turned = np.pad(turned, ((0, 0), (0, min(COMPONENTS, looks.shape[1]) - turned.shape[1])))  # fewer mouths than that
     return np.asarray(turned / max(float(turned[:, 0].std()), 1e-6), np.float32)

@@ -55,3 +55,14 @@ def test_a_direction_whose_numbers_add_up_to_nothing_is_one():
     found = looks.principal(np.column_stack([one, -one]))
     assert found[:, 0].std() == pytest.approx(1, abs=1e-4)
     assert abs(np.corrcoef(found[:, 0], one)[0, 1]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("num_mouths", [2, 5, 40])
+def test_looks_do_not_depend_on_how_often_each_mouth_is_seen(num_mouths):
+    """Few mouths and many are turned in different ways, to the same looks."""
+    few = np.random.default_rng(num_mouths).normal(0, 1, (num_mouths, 60)).astype(np.float32)
+    few *= np.linspace(3, 0.5, num_mouths)[:, None]
+    found = looks.principal(few)
+    assert found.shape == (num_mouths, looks.COMPONENTS)
+    many = looks.principal(np.tile(few, (40, 1)))[:num_mouths]
+    assert np.abs(found - many).max() < 1e-3
