@@ -31,8 +31,9 @@ ATTACHED_PICTURE = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
 DEFAULT_STREAM = 0x1
 """FFmpeg's AV_DISPOSITION_DEFAULT."""
-WAV_PACKET_BYTES = 1 << 16
-"""Of PCM in WAV files. FFmpeg's own choice is a tenth of a second or less, and each packet costs Python's time."""
+WAV_OPTIONS = {"max_size": str(1 << 16), "max_probe_packets": "1"}
+"""For WAV files: larger packets than FFmpeg's own of a tenth of a second or less, since each costs Python's time. One of
+them is enough to see whether the samples are PCM (they may be DTS in disguise), for which FFmpeg looks at 2,500."""
 
 
 @contextmanager
@@ -42,8 +43,7 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
     `file:` keeps names with colons, percent signs or leading dashes from being read as something else.
     """
     try:
-        # Other formats than WAV know no such option, and ignore it.
-        options = {"max_size": str(WAV_PACKET_BYTES)}
+        options = WAV_OPTIONS if _is_wav(path) else {}
         with av.open(f"file:{path}", metadata_errors="ignore", options=options) as container:
             yield container
     except FileNotFoundError as exc:
@@ -58,6 +58,16 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
         raise UnsupportedMedia(
             f"{path}: a stream begins midway that the start of the file does not announce. Remux the file first."
         ) from exc
+
+
+def _is_wav(path: str | Path) -> bool:
+    """Tell whether a file begins as WAV files do, also those of more than 4 GB (EBU Tech 3306)."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError:  # of which FFmpeg tells more
+        return False
+    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
 
 
 def probe(path: str | Path) -> MediaInfo:

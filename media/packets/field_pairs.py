@@ -173,7 +173,7 @@ class FieldPairs:
                 if kind in (H264_SPS, H264_PPS):
                     yield unit
             return
-        # Without copying units that are none: this is asked of each packet of hours.
+        # Without copying other units: this is asked of each packet of hours.
         at, prefix = 0, self._prefix_size
         while at + prefix < len(packet):
             kind = packet[at + prefix] & 31
