@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from media.clips import Clip
 from media.coding.encoder_options import VideoCoding
@@ -29,7 +30,7 @@ from renderer.footage.lips import FootageLips, Way
 from renderer.footage.transitions import Shown
 from renderer.mel import Mel
 from renderer.networks.base import Engine
-from renderer.silence import generate_lips, silence_of
+from renderer.silence import generate_lips, silence_of, strengthened
 from renderer.stream import WriteBehind, read_ahead
 
 QUEUE_FRAMES = 12
@@ -71,6 +72,12 @@ class LipSync:
     """Whether mouths are closed while their sound is silent."""
     footage: FootageLips | None = None
     """What draws mouths from footage; None where the job has none."""
+    strength: float = 1.0
+    """How far above silence a network hears the sounds: 1 as they are; in [0, 2]."""
+
+    def heard(self, voice: int, seconds: Fraction) -> NDArray[np.float32]:
+        """Return the mel window (bands, columns) that a network is given for a time of a sound."""
+        return strengthened(self.mels[voice].window(seconds), self.strength)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ def read_neutral_faces(job: ClipJob, reader: FrameReader, lips: LipSync) -> dict
                     span.source.method == "network"
                     and span.start_frame <= source_frame < span.stop_frame
                     and (neutral := span.neutral_face_at(source_frame))
-                    and silence_of(lips.mels[span.drive_index].window(job.seconds[at])) > 0
+                    and silence_of(lips.heard(span.drive_index, job.seconds[at])) > 0
                 ):
                     needed.add(neutral)
     crops: dict[NeutralFace, Pixels] = {}
@@ -180,7 +187,7 @@ def _draw(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, engine: E
     for start in range(0, len(todo), size):  # the last frame's faces may be more than fill a batch
         part = todo[start : start + size]
         seconds = [job.seconds[frame.number - job.clip.start_frame] for frame, _, _ in part]
-        windows = np.stack([lips.mels[face.voice].window(at) for at, (_, _, face) in zip(seconds, part, strict=True)])
+        windows = np.stack([lips.heard(face.voice, at) for at, (_, _, face) in zip(seconds, part, strict=True)])
         faces = np.stack([face.crop.face for _, _, face in part])
         lips_drawn = generate_lips(faces, windows, [face.neutral for _, _, face in part], engine)
         for (frame, decoded, face), at, (pixels, closed) in zip(part, seconds, lips_drawn, strict=True):

@@ -37,6 +37,13 @@ def silence_of(window: NDArray[np.float32]) -> float:
     return max(share - LEAST_SILENT, 0.0) / (1 - LEAST_SILENT)
 
 
+def strengthened(window: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
+    """Return a mel window as if the sound were so much louder above silence: 1 as it is, 0 silence; in [0, 2]."""
+    if strength == 1:
+        return window
+    return np.asarray(np.minimum(SILENT_VALUE + strength * (window - SILENT_VALUE), LARGEST_VALUE), np.float32)
+
+
 def mixed(mouth: Pixels, neutral: Pixels, silence: float) -> Pixels:
     """Return a face whose mouth is mixed with the neutral one; silence: its share, in [0, 1]."""
     return np.rint(mouth + (neutral.astype(np.float32) - mouth) * silence).astype(np.uint8)

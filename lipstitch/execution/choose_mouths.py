@@ -88,11 +88,18 @@ class _Stretch:
 
 
 def choose_mouths(
-    plan: Plan, scanned: Scanned, driving: Sequence[Path], weights: Path | None, workspace: Workspace
+    plan: Plan,
+    scanned: Scanned,
+    driving: Sequence[Path],
+    weights: Path | None,
+    workspace: Workspace,
+    *,
+    strength: float = 1.0,
 ) -> MouthChoice:
     """Return which mouths an output shows; what an earlier run chose is reused.
 
     driving: the sound of each voice. weights: of the network that hears shapes; None where no mouth is from footage.
+    strength: as in Wanted.
     """
     footage = plan.mouths.footage
     stretches = [*_stretches(plan, scanned)]
@@ -100,12 +107,14 @@ def choose_mouths(
         return MouthChoice()
     silence = plan.mouths.silence != "render"
     parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
-    key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED))
+    stronger = [strength] if strength != 1 else []
+    key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED), *stronger)
     path = workspace.path("choice", key, ".json")
     chosen: list[_Chosen] | None = workspace.load(path)
     if chosen is None:
         chosen = [([], [])] * len(stretches)
-        for number, way in _chosen(stretches, footage, driving, weights, scanned.source, silence=silence):
+        telling = _Telling(weights, strength, closes_in_silence=silence)
+        for number, way in _chosen(stretches, footage, driving, scanned.source, telling):
             chosen[number] = way
         workspace.store(path, chosen)
     return MouthChoice(
@@ -133,20 +142,25 @@ def _stretches(plan: Plan, scanned: Scanned) -> Iterator[_Stretch]:
         yield _Stretch(span, (start, stop), number, seconds, pose, light)
 
 
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """How a sound tells what a mouth does."""
+
+    weights: Path
+    """Of the network that hears shapes."""
+    strength: float
+    """As in Wanted."""
+    closes_in_silence: bool
+
+
 def _chosen(
-    stretches: Sequence[_Stretch],
-    footage: Footage,
-    driving: Sequence[Path],
-    weights: Path,
-    source: SourceVideo,
-    *,
-    silence: bool,
+    stretches: Sequence[_Stretch], footage: Footage, driving: Sequence[Path], source: SourceVideo, telling: _Telling
 ) -> Iterator[tuple[int, _Chosen]]:
     """Yield the number of each stretch with the mouths that it shows, and the measures that they are led to.
 
     Voice after voice, so that one sound is held; and for each speaker, with the network adapted to them if that helps.
     """
-    network, motion = load_sound_shape(weights), load_lip_motion()
+    network, motion = load_sound_shape(telling.weights), load_lip_motion()
     with ExitStack() as stack:
         banks = {each.bank: stack.enter_context(Bank(footage.banks[each.bank].path)) for each in stretches}
         networks = {number: adapt_to(network, bank, source).network for number, bank in banks.items()}
@@ -159,12 +173,14 @@ def _chosen(
                 if each.bank not in told:
                     told[each.bank] = hear_columns(networks[each.bank], columns)
                 places = each.seconds * COLUMNS_PER_SECOND
+                closes = telling.closes_in_silence
                 wanted = Wanted(
                     shapes=between_columns(told[each.bank], places),
-                    silent=is_silent(columns, places) if silence else np.zeros(len(places), np.bool_),
+                    silent=is_silent(columns, places) if closes else np.zeros(len(places), np.bool_),
                     pose=each.pose.astype(np.float32),
                     light=each.light.astype(np.float32),
                     frame_rate=frame_rate(source),
+                    strength=telling.strength,
                 )
                 bank = banks[each.bank]
                 mouths, measures = choose_and_lead(wanted, bank.candidates, bank.measured, motion)

@@ -110,6 +110,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
             for part in _shown(face, clip)
         ],
         *setup.network.spec.key,
+        *(["strength", settings.strength] if settings.strength != 1 else []),
     )
     return content_key(
         RENDER_VERSION, what, shown, found, drawn if job.uses_network else None, _footage_key(job, setup)

@@ -162,8 +162,16 @@ class WorkerCache:
     def lips(self, setup: WorkerSetup, engine: Engine | None) -> LipSync:
         """Return what this thread makes new lips with. Raises MediaError if a driving sound cannot be read."""
         parts = self._parts(setup)
-        closes = setup.closes_mouths
-        return LipSync(parts.tracker, parts.compositor, engine, parts.mels, parts.stages, closes, parts.footage)
+        return LipSync(
+            parts.tracker,
+            parts.compositor,
+            engine,
+            parts.mels,
+            parts.stages,
+            closes_mouths=setup.closes_mouths,
+            footage=parts.footage,
+            strength=setup.renderer.strength,
+        )
 
     def _parts(self, setup: WorkerSetup) -> _Parts:
         """Return this thread's parts, with what is new in the setup: outputs of one job differ in their sound alone."""

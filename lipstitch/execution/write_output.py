@@ -62,7 +62,8 @@ def write_output(
         making = beside.submit(make_soundtrack, spec, plan.sound, source.info, workspace, reporter)
         with timings.measure("render"):
             driving = make_drive_audio(spec, plan.mouths.pauses, workspace)
-            mouths = choose_mouths(plan, scanned, driving, weights.sound_shape, workspace)
+            strength = config.renderer.strength
+            mouths = choose_mouths(plan, scanned, driving, weights.sound_shape, workspace, strength=strength)
             setup = _worker_setup(config, scanned, plan, weights.network, driving)
             clips = finish_clips(config, source, plan, mouths, setup, workspace, reporter)
         with stage(reporter, "sound", 1, "tracks", timings):

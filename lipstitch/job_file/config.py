@@ -144,6 +144,13 @@ class RendererConfig(_Model):
         description="What mouths do while the driving sound contains no speech. close: they are drawn closed, or kept"
         " where they are closed already. original: they stay as in the source. render: whatever the network draws.",
     )
+    strength: float = Field(
+        default=1.0,
+        ge=0,
+        le=2,
+        description="How far the sound opens and moves mouths. 1: as it asks for. Less: a quieter mouth; 0: a closed"
+        " one. More: a livelier one.",
+    )
     fade_seconds: float = Field(
         default=0.16,
         ge=0,

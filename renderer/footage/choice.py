@@ -88,6 +88,8 @@ class Wanted:
     light: Floats
     """As those of Candidates."""
     frame_rate: float
+    strength: float = 1.0
+    """How far the mouth goes from a closed one to what the sound asks for: 1 all the way; in [0, 2]."""
 
     def __len__(self) -> int:
         return len(self.shapes)

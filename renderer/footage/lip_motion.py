@@ -50,12 +50,12 @@ class LipMotion:
     with_gap: NDArray[np.float32]
     """(len(SHAPES),): how far each measure moves with the gap between the lips, whose own is 1."""
 
-    def wanted(self, heard: Shapes, silent: NDArray[np.bool_], own: Normal) -> Shapes:
+    def wanted(self, heard: Shapes, silent: NDArray[np.bool_], own: Normal, strength: float = 1.0) -> Shapes:
         """Return the measures that a speaker's mouth takes, (frames, len(SHAPES)), in eye distances.
 
         heard: the shapes of a stretch as the sound tells them, normalised. silent: where the mouth is closed. own: the
         speaker's footage. A mouth that hardly moves in it is taken to rest; how open it is when it speaks, and how far
-        it moves then, comes from other people.
+        it moves then, comes from other people. strength: see Wanted.
         """
         spread = np.maximum(own.spread, LEAST_SHARE * self.spread)
         speaks = float(np.clip(own.spread[0] / (LEAST_SHARE * self.spread[0]), 0, 1))
@@ -63,8 +63,11 @@ class LipMotion:
         middle = own.mean + opener * self.with_gap
         enlarged = WANTED_SPREAD / np.maximum(heard.std(axis=0), LEAST_SPREAD)
         told = np.clip((heard - heard.mean(axis=0)) * enlarged, -MOST_AWAY, MOST_AWAY)
+        closed = middle - middle[0] * self.with_gap
         measures = middle + told * spread
-        measures[silent] = middle - middle[0] * self.with_gap
+        if strength != 1:
+            measures = closed + strength * (measures - closed)
+        measures[silent] = closed
         padded = np.pad(measures, ((1, 1), (0, 0)), mode="edge")
         smooth = sum(share * padded[at : at + len(measures)] for at, share in enumerate(SMOOTHING))
         shut = np.minimum(np.asarray(smooth)[:, :1], 0)
@@ -80,7 +83,7 @@ def choose_and_lead(
     filmed: (n, len(SHAPES)), the candidates' measures in eye distances.
     """
     own = Normal.of(filmed)
-    measures = motion.wanted(wanted.shapes, wanted.silent, own)
+    measures = motion.wanted(wanted.shapes, wanted.silent, own, wanted.strength)
     usual = replace(own, spread=np.maximum(own.spread, motion.spread))
     near = replace(wanted, shapes=usual.normalise(measures))
     return choose(near, replace(candidates, shapes=usual.normalise(filmed))), measures

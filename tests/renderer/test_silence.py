@@ -6,7 +6,7 @@ import soundfile
 
 from renderer.mel import MelTrack
 from renderer.networks.base import WAV2LIP_SPEC, Margins, NetworkSpec
-from renderer.silence import closed_share, mixed, mouth_place, silence_of
+from renderer.silence import SILENT_VALUE, closed_share, mixed, mouth_place, silence_of, strengthened
 
 
 def window(num_silent):
@@ -67,3 +67,13 @@ def test_the_track_of_a_muted_sound_is_silent_in_its_pause(tmp_path):
     assert silences[20:30] == [1] * 10
     assert silences[36:] == [0] * 14
     assert silences[:25] == sorted(silences[:25])
+
+
+def test_a_sound_is_strengthened_above_silence():
+    window = np.array([[SILENT_VALUE, -2.0, 0.0, 3.0]], np.float32)
+    assert strengthened(window, 1.0) is window
+    assert strengthened(window, 0.0).tolist() == [[SILENT_VALUE] * 4]
+    assert strengthened(window, 0.5).tolist() == [[SILENT_VALUE, -3.0, -2.0, -0.5]]
+    assert strengthened(window, 2.0).tolist() == [[SILENT_VALUE, 0.0, 4.0, 4.0]]
+    assert strengthened(window, 2.0).dtype == np.float32
+    assert silence_of(strengthened(window, 2.0)) == silence_of(window)

@@ -142,6 +142,7 @@ def test_what_is_heard_while_another_voice_drives(job):
     "renderer",
     [
         {"feather": 0.2},
+        {"strength": 0.5},
         {"pads": [0, 20, 0, 0]},
         {"detect_every_frames": 1},
         {"smoothing_frames": 3},

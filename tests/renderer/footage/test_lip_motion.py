@@ -77,6 +77,21 @@ def test_in_silence_lips_touch_and_never_cross(motion):
     assert np.ptp(wanted[82:118], axis=0).max() < 1e-5, "a closed mouth rests"
 
 
+def test_strength_leads_lips_from_a_closed_mouth_to_what_is_heard_and_beyond(motion):
+    heard = np.random.default_rng(0).normal(0, 1, (200, 6)).astype(np.float32)
+    silent = np.zeros(200, bool)
+    silent[80:120] = True
+    own = Normal(motion.usual, motion.spread)
+    none, less, usual, more = (motion.wanted(heard, silent, own, strength) for strength in (0.0, 0.5, 1.0, 2.0))
+    assert np.array_equal(usual, motion.wanted(heard, silent, own))
+    assert none[:, 0] == pytest.approx(0, abs=1e-6)
+    assert np.ptp(none, axis=0).max() < 1e-5
+    opens = ~silent & (usual[:, 0] > 0.02)
+    assert less[opens, 0].mean() == pytest.approx(0.5 * usual[opens, 0].mean(), rel=0.1)
+    assert more[opens, 0].mean() == pytest.approx(2 * usual[opens, 0].mean(), rel=0.1)
+    assert np.allclose(more[82:118], usual[82:118], atol=1e-6), "a pause is a pause"
+
+
 @pytest.mark.parametrize("own_gap", [0.0, 0.06])
 def test_a_mouth_that_hardly_moves_in_the_footage_speaks_as_others_do(motion, own_gap):
     """A portrait, or someone who listens: neither tells how far the mouth opens in speech."""
