@@ -27,20 +27,21 @@ help: ## list these commands
 
 setup: $(SETUP_DONE) ## make .venv and install what the project needs (PYTHON=... picks the interpreter, TORCH=cpu a build)
 
-# A virtual environment that works is kept: a changed pyproject.toml then costs seconds. uv knows the builds of torch and
-# torchvision by the name of a backend (cpu, cu130, rocm7.2, auto); pip later keeps what it has installed.
+# A virtual environment that works is kept: a changed pyproject.toml then costs seconds. uv knows the builds of torch by the
+# name of a backend (cpu, cu130, rocm7.2, auto); pip later keeps what it has installed.
 $(SETUP_DONE): pyproject.toml tools/check_install.py
 	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not installed: Python 3.11 or newer is needed." >&2; exit 1; }
 	@$(VENV_PYTHON) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { "$(PYTHON)" -c "$$REQUIRE_PYTHON" && "$(PYTHON)" -m venv --clear .venv; }
 ifdef TORCH
 	$(VENV_PYTHON) -m pip install --no-input --disable-pip-version-check --quiet uv
-	$(VENV_PYTHON) -m uv pip install --python $(VENV_PYTHON) --torch-backend $(TORCH) \
-		--reinstall-package torch --reinstall-package torchvision --editable '.[dev]'
+	$(VENV_PYTHON) -m uv pip install --python $(VENV_PYTHON) --torch-backend $(TORCH) --reinstall-package torch \
+		--editable '.[dev]'
 else
 	$(VENV_PYTHON) -m pip install --no-input --disable-pip-version-check --editable '.[dev]'
 endif
 	$(VENV_PYTHON) tools/check_install.py
+	@rm -f .venv/.setup-done*
 	@touch $@ .venv/.setup-done
 
 demo: setup $(DEMO)/talk.mp4 ## re-sync the demonstration into build/demo/result.mp4

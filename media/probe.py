@@ -31,9 +31,13 @@ ATTACHED_PICTURE = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
 DEFAULT_STREAM = 0x1
 """FFmpeg's AV_DISPOSITION_DEFAULT."""
-WAV_OPTIONS = {"max_size": str(1 << 16), "max_probe_packets": "1"}
-"""For WAV files: larger packets than FFmpeg's own of a tenth of a second or less, since each costs Python's time. One of
-them is enough to see whether the samples are PCM (they may be DTS in disguise), for which FFmpeg looks at 2,500."""
+WAV_OPTIONS = {"max_size": str(1 << 16)}
+"""For WAV files: larger packets than FFmpeg's own of a tenth of a second or less, since each costs Python's time."""
+ONE_PACKET = {"max_probe_packets": "1"}
+"""Whether samples are PCM or DTS in disguise shows in the first packet, where it is not silent. FFmpeg looks at up to
+2,500 packets, which takes a tenth of a second each time that a file is opened."""
+WAV_HEAD_BYTES = 1 << 15
+"""Of the samples at the head of a WAV file: half a packet."""
 
 
 @contextmanager
@@ -43,7 +47,7 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
     `file:` keeps names with colons, percent signs or leading dashes from being read as something else.
     """
     try:
-        options = WAV_OPTIONS if _is_wav(path) else {}
+        options = _wav_options(path)
         with av.open(f"file:{path}", metadata_errors="ignore", options=options) as container:
             yield container
     except FileNotFoundError as exc:
@@ -60,14 +64,18 @@ def open_input(path: str | Path) -> Iterator[InputContainer]:
         ) from exc
 
 
-def _is_wav(path: str | Path) -> bool:
-    """Tell whether a file begins as WAV files do, also those of more than 4 GB (EBU Tech 3306)."""
+def _wav_options(path: str | Path) -> dict[str, str]:
+    """Return how a file is opened if it is WAV, also of more than 4 GB (EBU Tech 3306); nothing for other files."""
     try:
         with open(path, "rb") as file:
-            head = file.read(12)
+            head = file.read(2 * WAV_HEAD_BYTES)
     except OSError:  # of which FFmpeg tells more
-        return False
-    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
+        return {}
+    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:12] != b"WAVE":
+        return {}
+    at = head.find(b"data")
+    samples = head[at + 8 : at + 8 + WAV_HEAD_BYTES] if at >= 0 else b""
+    return {**WAV_OPTIONS, **(ONE_PACKET if any(samples) else {})}
 
 
 def probe(path: str | Path) -> MediaInfo:

@@ -196,7 +196,11 @@ class BoxTracker:
         left, top, right, bottom = self._region(expected, side, frame)
         if left >= right or top >= bottom:
             return None
-        picture, scale = self._picture(frame, (left, top, right, bottom), side)
+        longest = max(side, right - left, bottom - top)
+        # A region that is twice as fine as the picture, or more, is shrunk as it is converted, which costs the least.
+        shrink = max(int(min(longest, right - left, bottom - top) / self._crop_px), 1)
+        (left, top), pixels = self._shrunk(frame, (left, top, right, bottom), shrink)
+        picture, scale = self._fitted(pixels, self._crop_px * shrink / longest), self._crop_px / longest
         found = self._detector.detect(picture, smallest_px=SMALLEST_SHARE * self._crop_px)
         faces = [face.scaled(1 / scale, 1 / scale, left=left, top=top) for face in found]
         best = min(faces, key=lambda face: box_distance(face.box, expected), default=None)
@@ -210,25 +214,25 @@ class BoxTracker:
         stored = snap_to_chroma(orientation.to_stored(upright, frame.width, frame.height), frame)
         return orientation.to_upright(stored, frame.width, frame.height)
 
-    def _picture(self, frame: VideoFrame, region: Rectangle, side: float) -> tuple[Pixels, float]:
-        """Scale a region into the top left corner of a black square of crop_px, so that every picture has one size.
+    def _shrunk(self, frame: VideoFrame, region: Rectangle, shrink: int) -> tuple[tuple[int, int], Pixels]:
+        """Return the upright pixels of a region, `shrink` of them on a side as one, and its corner (left, top).
 
-        region: as from _region. Returns the square and its pixels per pixel of the frame.
+        region: as from _region; where its sides are no multiples of what is shrunk, it loses some pixels.
         """
-        left, top, right, bottom = region
-        longest = max(side, right - left, bottom - top)
-        # A region that is twice as fine as the square, or more, is shrunk as it is converted, which costs the least.
-        shrink = max(int(min(longest, right - left, bottom - top) / self._crop_px), 1)
-        whole = shrink * CHROMA_PX if shrink > 1 else 1
-        right, bottom = right - (right - left) % whole, bottom - (bottom - top) % whole
-        stored = self._converter.orientation.to_stored((left, top, right, bottom), frame.width, frame.height)
-        pixels = self._converter.region_bgr(frame, stored, shrink=shrink)
-        scale = self._crop_px / longest
-        height, width = ((edge * shrink * scale) for edge in pixels.shape[:2])
-        smaller = (max(round(width), 1), max(round(height), 1))
+        orientation, size = self._converter.orientation, (frame.width, frame.height)
+        left, top, right, bottom = orientation.to_stored(region, *size)
+        if shrink > 1:
+            whole = shrink * CHROMA_PX
+            right, bottom = right - (right - left) % whole, bottom - (bottom - top) % whole
+        stored = (left, top, right, bottom)
+        return orientation.to_upright(stored, *size)[:2], self._converter.region_bgr(frame, stored, shrink=shrink)
+
+    def _fitted(self, pixels: Pixels, scale: float) -> Pixels:
+        """Return pixels, scaled, in the top left corner of a black square of crop_px: every picture has one size."""
+        height, width = (max(round(edge * scale), 1) for edge in pixels.shape[:2])
         square = np.zeros((self._crop_px, self._crop_px, 3), np.uint8)
-        square[: smaller[1], : smaller[0]] = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
-        return square, scale
+        square[:height, :width] = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        return square
 
 
 def _edges(box: FaceBox) -> tuple[float, float, float, float]:

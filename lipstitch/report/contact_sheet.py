@@ -73,10 +73,11 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
     json_path = out.with_suffix(".json")
     check_side_file(config, "--out", out, (".html", ".htm"), force=force)
     check_side_file(config, "--out", json_path, (".json",), force=force)
-    video = open_source(config)
+    folder = _workspace_folder(config, out)
+    video = open_source(config, folder)
     shown = frames_to_scan(config, video)
     source = identify_source(video)
-    with Workspace(_workspace_folder(config, out)) as workspace:
+    with Workspace(folder) as workspace:
         workspace.clear_partial()
         remember_source(workspace, video, source)
         finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True, tools=tools)

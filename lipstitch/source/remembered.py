@@ -1,7 +1,7 @@
 """What a run found out of the source by reading all of it, remembered in the workspace for the next one.
 
 Two hours of video take seconds to index and to hash. A file counts as the same as long as it lies on the same disk,
-under the same number there, and neither its content nor its size, its dates or its rights were changed since.
+under the same number there, and neither its content nor its size, its dates, its rights or its name were changed since.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from base.content import FileState, content_key, file_state
+from base.errors import WorkspaceError
 from lipstitch.workspace import Workspace
 from media.packets.frame_table import CleanCuts, FrameTable, HiddenSlots, ParameterChanges, SampleDescription
 
@@ -23,6 +25,15 @@ INDEX_VERSION = 1
 """Raised when reading the same file gives another frame table or fingerprint than before."""
 SETTLED_SECONDS = 2
 """A file that was changed less long ago may be changed again within one tick of the clock by which files are dated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file as it was at a moment."""
+
+    state: FileState
+    at: float
+    """Seconds, of the clock by which files are dated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +50,25 @@ def recall(workspace: Workspace, state: FileState) -> Remembered | None:
     return Remembered(_table_of(stored["table"]), stored["fingerprint"]) if stored else None
 
 
-def remember(workspace: Workspace, video: Path, state: FileState, table: FrameTable, fingerprint: str) -> None:
-    """Store what was found out of a file; nothing if it has changed meanwhile. state: of before it was read."""
-    path = _path(workspace, state)
-    is_settled = time.time() - max(state[-2:]) / 1e9 > SETTLED_SECONDS
-    if is_settled and file_state(video) == state:
-        workspace.store(path, {"table": _plain(table), "fingerprint": fingerprint})
+def seen_now(path: Path) -> Seen | None:
+    """Return the state of a file, before anything is read of it; None if it is not there."""
+    try:
+        return Seen(file_state(path), time.time())
+    except OSError:
+        return None
+
+
+def remember(workspace: Workspace, video: Path, seen: Seen, found: Remembered) -> None:
+    """Store what was found out of a file; nothing if it may have changed meanwhile. seen: before it was read.
+
+    A full disk stops no job here: what is stored only saves time.
+    """
+    was_settled = seen.at - max(seen.state[-2:]) / 1e9 > SETTLED_SECONDS
+    if was_settled and file_state(video) == seen.state:
+        with suppress(WorkspaceError):
+            workspace.store(
+                _path(workspace, seen.state), {"table": _plain(found.table), "fingerprint": found.fingerprint}
+            )
 
 
 def _path(workspace: Workspace, state: FileState) -> Path:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.content import FileState, file_state
 from base.errors import UnsupportedMedia
 from lipstitch.job_file.config import JobConfig
 from lipstitch.source.checks import USE_DAMAGED
-from lipstitch.source.remembered import recall, remember
+from lipstitch.source.remembered import Remembered, Seen, recall, remember, seen_now
 from lipstitch.workspace import Workspace, fingerprint, workspace_folder
 from media.coding.output_codec import StreamCoding, choose_stream
 from media.packets.scan import scan_packets
@@ -25,8 +24,8 @@ from stitcher.assemble import muxer_of
 class OpenedVideo(SourceVideo):
     """The video of a job, of which not every byte need have been read."""
 
-    state: FileState
-    """Of the file, before anything was read of it."""
+    seen: Seen | None
+    """The file before anything was read of it."""
     fingerprint: str | None
     """What identifies it, if an earlier run left that in the workspace."""
 
@@ -39,21 +38,22 @@ class Source(SourceVideo):
     """As in lipstitch.workspace: the same for every copy of the file, whatever its name."""
 
 
-def open_source(config: JobConfig) -> OpenedVideo:
+def open_source(config: JobConfig, workspace: Path | None = None) -> OpenedVideo:
     """Open the job's video and index its packets, unless an earlier run has.
 
+    workspace: folder in which that run may have left what it found; None: the job's.
     Raises MediaError if it cannot be read, is cut off (unless input.accept_damaged), changes its format midway, or
     stores its pixels in a way that mouths cannot be drawn into.
     """
+    seen = seen_now(config.input.video)
     info = probe(config.input.video)
-    state = file_state(config.input.video)
     if not config.input.accept_damaged:
         check_complete(info, advice=USE_DAMAGED)
     pixel_format = info.require_video().pixel_format
     if not is_composable(pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {pixel_format}. Convert it to yuv420p first.")
-    known = recall(Workspace(workspace_folder(config)), state)
-    video = OpenedVideo(info, known.table if known else scan_packets(info), state, known.fingerprint if known else None)
+    known = recall(Workspace(workspace or workspace_folder(config)), seen.state) if seen else None
+    video = OpenedVideo(info, known.table if known else scan_packets(info), seen, known.fingerprint if known else None)
     check_one_format(video)
     return video
 
@@ -66,8 +66,8 @@ def identify_source(video: OpenedVideo) -> Source:
 
 def remember_source(workspace: Workspace, video: OpenedVideo, source: Source) -> None:
     """Leave in the workspace what a later run need not read the whole file for."""
-    if video.fingerprint is None:
-        remember(workspace, Path(source.info.path), video.state, source.table, source.fingerprint)
+    if video.fingerprint is None and video.seen:
+        remember(workspace, Path(source.info.path), video.seen, Remembered(source.table, source.fingerprint))
 
 
 def choose_coding(config: JobConfig, video: SourceVideo) -> StreamCoding:

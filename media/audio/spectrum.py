@@ -39,7 +39,7 @@ def spectrum(samples: NDArray[np.floating], fft: int, hop: int, window: int | No
 def mel_filters(rate: int, fft: int, bands: int, lowest_hz: float, highest_hz: float) -> NDArray[np.float32]:
     """Return triangular filters (bands, 1 + fft / 2), evenly spaced in mels between two frequencies.
 
-    Each begins at the middle of the one before it, ends at that of the next one, and has the area of 1 Hz.
+    Each begins at the middle of the one before it, ends at that of the next one, and has the area 1 over Hz.
     """
     corners = _to_hz(np.linspace(_to_mels(lowest_hz), _to_mels(highest_hz), bands + 2))
     bins = np.arange(1 + fft // 2) * rate / fft

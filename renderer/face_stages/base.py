@@ -3,7 +3,8 @@
     network -> 96 px --> stage --> stage --> blended into the frame
                FacePatch     FacePatch  FacePatch
 
-The first patch is the network's face, wholly visible. A stage may return another picture on another grid (a restorer
+The first patch is the network's face, wholly visible; rows before its spec's first_row, which blend_mask hides, may be
+the source's own. A stage may return another picture on another grid (a restorer
 that works at 512 px), a smaller mask (the parts of the face that are skin), or both. Stages run in the order in which
 lipstitch.tools.Tools names them; the mask of an earlier one is multiplied, not replaced.
 
@@ -73,7 +74,7 @@ class DrawnFace:
     crop: FaceCrop
     """The face as it is in the source."""
     pixels: Pixels
-    """(face_px, face_px, 3): what the network drew, on the grid of the crop."""
+    """(face_px, face_px, 3): what the network drew, on the grid of the crop; before the spec's first_row the source."""
     strength: float
     """How far the face will be seen, in (0, 1]."""
     frame_number: int

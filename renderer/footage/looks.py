@@ -73,7 +73,7 @@ def principal(looks: Floats) -> Floats:
     if len(looks) < looks.shape[1]:
         values, mouths = np.linalg.eigh(centred @ centred.T)
         first = np.argsort(values)[::-1][:COMPONENTS]
-        kept = values[first] > LEAST_SHARE * max(float(values.max()), LEAST_SHARE)
+        kept = values[first] > LEAST_SHARE * max(float(values.max(initial=0)), LEAST_SHARE)
         directions = centred.T @ (mouths[:, first] * kept / np.sqrt(np.where(kept, values[first], 1)))
     else:
         values, directions = np.linalg.eigh(centred.T @ centred)

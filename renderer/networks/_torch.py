@@ -76,8 +76,11 @@ class TorchArchitecture:
             module = self.build(weights.header)
         _check_shapes(module, weights.header.shapes)
         # Copies, because the file may be mapped into memory and replaced while a job runs.
-        tensors = {name: tensor.to(torch.float32, copy=True) for name, tensor in weights.read_tensors().items()}
-        tensors |= {name: torch.tensor(0) for name in module.state_dict() if name.endswith(_COUNTER)}
+        own, read = module.state_dict(), weights.read_tensors()
+        tensors = {
+            name: torch.tensor(0) if name.endswith(_COUNTER) else read[name].to(wanted.dtype, copy=True)
+            for name, wanted in own.items()
+        }
         module.load_state_dict(tensors, assign=True)
         return TorchLipNetwork(module.eval(), self.spec(weights.header))
 

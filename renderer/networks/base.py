@@ -89,7 +89,8 @@ class NetworkSpec:
     def first_row(self) -> int:
         """First row of a crop that a network has to draw: what is seen takes in three rows above hidden_px at most.
 
-        In faces of less than 60 px of a frame, chroma takes in a little of the rows before it, where the mask begins.
+        In faces of less than about 80 px of a frame, chroma takes in a little of the rows before it, where the mask
+        begins.
         """
         return max(int(self.hidden_px) - 3, 0)
 

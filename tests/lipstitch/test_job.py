@@ -283,13 +283,31 @@ def test_torch_is_loaded_before_anything_else_may_load_it(material, tmp_path, mo
     assert loaded == ["renderer.engine"]
 
 
-def test_a_job_imports_no_compiler(material, tmp_path):
+PART = {"start": 0.32, "end": 0.72}
+"""Frames with a face."""
+
+
+@pytest.fixture
+def retinaface_settings(shared):
+    weights = shared / "checkpoints" / "retinaface_mobilenet0.25.pth"
+    return {"detector": "retinaface", "detector_checkpoint": weights, "embedder": "none"}
+
+
+@pytest.mark.parametrize("detector", ["cascade", "retinaface"])
+def test_a_job_imports_no_compiler(material, tmp_path, detector, request):
     """What torchvision, numba and SciPy's signals cost is seconds of every start."""
-    run = "import sys; from lipstitch.cli import app; app(sys.argv[1:], standalone_mode=False);"
-    slow = "print(*{'torchvision', 'torch._dynamo', 'librosa', 'numba', 'scipy.signal', 'sympy'} & {*sys.modules})"
-    command = [sys.executable, "-c", run + slow, "--config", str(job_of(tmp_path, material)), "--quiet"]
+    run = "import sys; from lipstitch.cli import app; code = app(sys.argv[1:], standalone_mode=False);"
+    slow = (
+        "print(code, *{'torchvision', 'torch._dynamo', 'librosa', 'numba', 'scipy.signal', 'sympy'} & {*sys.modules})"
+    )
+    segmenter = request.getfixturevalue("retinaface_settings") if detector == "retinaface" else {"detector": detector}
+    job = job_of(
+        tmp_path, material, segmenter=segmenter, renderer={"checkpoint": "compact"}, mode="extract", ranges=[PART]
+    )
+    command = [sys.executable, "-c", run + slow, "--config", str(job), "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    assert done.stdout.split() == ["0"]
+    assert [*tmp_path.glob("*.mp4")]
 
 
 def test_a_plan_renders_nothing(material, tmp_path):

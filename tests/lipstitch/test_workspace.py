@@ -115,13 +115,24 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 def _filled(folder):
     """Fill a workspace with files that runs leave, and with foreign files."""
     foreign = ["talk.mp4", "talk.mp4.part", "scan-notes.txt", f"clip-{KEY}", "clip-123.nut"]
-    own = [f"scan-{KEY}.json", f"clip-{KEY}.nut", f"clip-{KEY}.json", f"sound-{KEY}.mp4", f"driving-{KEY}.wav"]
+    own = [
+        f"source-{KEY}.json",
+        f"scan-{KEY}.json",
+        f"bank-{KEY}.bank",
+        f"clip-{KEY}.nut",
+        f"clip-{KEY}.json",
+        f"sound-{KEY}.mp4",
+        f"driving-{KEY}.wav",
+    ]
     for name in [*foreign, *own, f"clip-{KEY}.nut.part"]:
         (folder / name).touch()
     return set(foreign), set(own)
 
 
-@pytest.mark.parametrize(("keep", "kept"), [("all", {"scan", "clip", "sound", "driving"}), ("scan", {"scan"})])
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [("all", {"source", "scan", "bank", "clip", "sound", "driving"}), ("scan", {"source", "scan", "bank"})],
+)
 def test_what_is_kept_after_success(tmp_path, keep, kept):
     with Workspace(tmp_path) as workspace:
         foreign, own = _filled(tmp_path)

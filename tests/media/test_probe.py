@@ -323,3 +323,37 @@ def test_a_wav_file_is_read_in_large_packets(tmp_path):
         frames = list(container.decode(audio=0))
     assert len(frames) == 3
     assert np.array_equal(np.concatenate([frame.to_ndarray()[0] for frame in frames]), samples)
+
+
+def dts_frames(count):
+    """Return frames of DTS (ETSI TS 102 114), 2,048 bytes and 512 samples each, as 16-bit little-endian samples."""
+    fields = (
+        (0x7FFE8001, 32),
+        (1, 1),
+        (31, 5),
+        (0, 1),
+        (15, 7),
+        (2047, 14),
+        (2, 6),
+        (13, 4),
+        (15, 5),
+        (0, 21),
+        (0, 16),
+    )
+    header = "".join(f"{value:0{bits}b}" for value, bits in fields)
+    begin = int(header, 2).to_bytes(len(header) // 8, "big") if len(header) % 8 == 0 else None
+    assert begin is not None
+    random = np.random.default_rng(0)
+    frames = b"".join(begin + random.bytes(2048 - len(begin)) for _ in range(count))
+    return np.frombuffer(frames, ">i2").astype("<i2")
+
+
+@pytest.mark.parametrize("silent", [0, 10_000, 40_000, 100_000])
+def test_dts_that_says_it_is_pcm_is_known_however_late_it_begins(tmp_path, silent):
+    """As discs and broadcasts pack it; taken for samples it is noise at full scale."""
+    samples = np.concatenate([np.zeros(silent, np.int16), dts_frames(200)])
+    soundfile.write(tmp_path / "dts.wav", samples.reshape(-1, 2), 48_000, subtype="PCM_16")
+    with av.open(str(tmp_path / "dts.wav")) as container:
+        assert container.streams.audio[0].codec_context.name == "dca", "FFmpeg's own"
+    with open_input(tmp_path / "dts.wav") as container:
+        assert container.streams.audio[0].codec_context.name == "dca"

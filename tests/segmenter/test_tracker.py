@@ -268,6 +268,21 @@ def test_turned_footage_has_upright_boxes(orientation):
     assert edges([face.box])[0] == pytest.approx(edges([expected])[0], abs=1.5)
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv411p"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_a_large_face_is_where_it_is_although_its_surroundings_are_shrunk(orientation, pixel_format):
+    """In a frame of odd size, of which no side is a multiple of what is shrunk."""
+    width, height = orientation.upright_size(1003, 801)
+    face = FaceBox(231, 207, 531, 497)
+    upright = np.zeros((height, width, 3), np.uint8)
+    upright[207:497, 231:531] = 255
+    stored = VideoFrame.from_ndarray(orientation.turn_back(upright), format="bgr24").reformat(format=pixel_format)
+    detector = WhiteSquares()
+    found = BoxTracker(detector, PictureConverter(orientation)).search(stored, FaceBox(241, 200, 541, 490))
+    assert edges([found.box])[0] == pytest.approx(edges([face])[0], abs=4)
+    assert detector.pictures[0].shape == (192, 192, 3)
+
+
 def test_several_faces_are_followed_each_as_if_it_were_alone(footage):
     """The second span's path leads elsewhere, where there is nothing to find: its boxes are those of the path."""
     one, late = span_of(0, 40), span_of(25, 60)

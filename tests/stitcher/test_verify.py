@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
 
 from base.errors import ContractBroken, MissingStream
@@ -16,12 +17,30 @@ from media.probe import probe
 from media.source_video import SourceVideo
 from stitcher.assemble import Assembled, assemble, muxer_of
 from stitcher.packet_sources import OutputVideo
-from stitcher.verify.contract import Contract, verify_packets
+from stitcher.verify.contract import Contract, _sound_ends, verify_packets
 from stitcher.verify.provenance import FrameProvenance
 from tests.support.synthetic import Sound, independent_packets, make_video, with_payload
 
 NUM_FRAMES = 36
 SOUND_SECONDS = Fraction(NUM_FRAMES, 25)
+
+
+@pytest.mark.parametrize("expected", [Fraction(2), Fraction(15), Fraction(40)])
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("late", [0.0, 2.5])
+def test_the_end_of_a_long_sound_is_found_without_reading_it_all(tmp_path, ending, late, expected):
+    """However long it should be."""
+    path = tmp_path / f"sound{ending}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=48000, layout="mono")
+        for start in range(0, 15 * 48000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, start + round(late * 48000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        times = [(p.pts, p.pts + p.duration) for p in container.demux(audio=0) if p.size]
+    assert _sound_ends(path, probe(path), expected) == (times[0][0], times[-1][1])
 
 
 @pytest.fixture(scope="module", params=["whole.mp4", "whole.mkv", "whole.ts"])

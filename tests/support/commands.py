@@ -1,6 +1,6 @@
 """The command line in processes of its own that need not import the libraries again.
 
-Each start of `python main.py` takes seconds to import torch and librosa. These commands are forked from a server,
+Each start of `python main.py` takes seconds to import torch. These commands are forked from a server,
 multiprocessing's own, that has imported them once: the same code in a process with its own pid, signals, exit code,
 working folder, environment and output. `start_python` starts main.py as a user does: for tests of the start
 itself and of whole process groups, and for jobs whose workers are processes, which loky ends where an interpreter ends.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from base.files import read_json, write_json
 
-VERSION = 3
+VERSION = 4
 """Raised when the same video gives other rows than before."""
 
 
