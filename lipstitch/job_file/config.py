@@ -149,7 +149,7 @@ class RendererConfig(_Model):
         ge=0,
         le=2,
         description="How far the sound opens and moves mouths. 1: as it asks for. Less: a quieter mouth; 0: a closed"
-        " one. More: a livelier one.",
+        " one. More: a livelier one, as far as that looks like the speaker.",
     )
     fade_seconds: float = Field(
         default=0.16,

@@ -33,6 +33,9 @@ LEAST_SHARE: Final = 0.8
 """Of the population's spread: who moves their lips less in the footage is taken for someone who hardly speaks in it."""
 MOST_AWAY: Final = 2.4
 """Spreads that a measure may lie from the usual."""
+MOST_STRENGTHENED: Final = 1.6
+"""The same where the user wants more than the sound asks for: beyond it lips are stretched, and what was never filmed is
+seen between them."""
 SMOOTHING: Final = (0.25, 0.5, 0.25)
 """Over three frames: what is heard is uneven, and here nothing else smooths it."""
 
@@ -66,7 +69,9 @@ class LipMotion:
         closed = middle - middle[0] * self.with_gap
         measures = middle + told * spread
         if strength != 1:
-            measures = closed + strength * (measures - closed)
+            farthest = np.maximum(np.abs(told), MOST_STRENGTHENED) * spread
+            stronger = closed + strength * (measures - closed)
+            measures = np.clip(stronger, middle - farthest, middle + farthest) if strength > 1 else stronger
         measures[silent] = closed
         padded = np.pad(measures, ((1, 1), (0, 0)), mode="edge")
         smooth = sum(share * padded[at : at + len(measures)] for at, share in enumerate(SMOOTHING))
