@@ -34,8 +34,8 @@ LEAST_SHARE: Final = 0.8
 MOST_AWAY: Final = 2.4
 """Spreads that a measure may lie from the usual."""
 MOST_STRENGTHENED: Final = 1.6
-"""The same where the user wants more than the sound asks for: beyond it lips are stretched, and what was never filmed is
-seen between them."""
+"""The same where the user wants more than the sound asks for: beyond it lips are stretched around what was never
+filmed."""
 SMOOTHING: Final = (0.25, 0.5, 0.25)
 """Over three frames: what is heard is uneven, and here nothing else smooths it."""
 

@@ -10,7 +10,7 @@ from base.errors import UnsupportedCheckpoint
 from lipstitch.training.config import WeightsNote
 from lipstitch.training.shapes.motion import write_motion
 from media.mesh import points_at
-from renderer.footage.lip_motion import LEAST_SHARE, MOST_STRENGTHENED, choose_and_lead, fit, lead, load_lip_motion
+from renderer.footage.lip_motion import LEAST_SHARE, choose_and_lead, fit, lead, load_lip_motion
 from renderer.footage.lip_shape import Normal, measure, upright
 from tests.renderer.footage.test_choice import footage, wanting
 from tests.support.heads import seen, talking
@@ -89,8 +89,8 @@ def test_strength_leads_lips_from_a_closed_mouth_to_what_is_heard_and_beyond(mot
     opens = ~silent & (usual[:, 0] > 0.02)
     assert less[opens, 0].mean() == pytest.approx(0.5 * usual[opens, 0].mean(), rel=0.1)
     assert 1.3 * usual[opens, 0].mean() < more[opens, 0].mean() < 2 * usual[opens, 0].mean()
-    away, usually = (np.abs(each - own.mean)[~silent] / own.spread for each in (more, usual))
-    assert away.max() <= max(MOST_STRENGTHENED, usually.max()) + 0.05, "no grimace"
+    assert more[:, 0].max() < 1.25 * usual[:, 0].max(), "no grimace"
+    assert np.ptp(more[opens, 1]) < 1.5 * np.ptp(usual[opens, 1])
     assert np.allclose(more[82:118], usual[82:118], atol=1e-6), "a pause is a pause"
 
 
