@@ -21,7 +21,13 @@ from lipstitch.progress import Silent
 from renderer.engine import LipSyncEngine
 from tests.support.commands import ROOT
 from tests.support.jobs import load_report, run_job, start_job, write_job
-from tests.support.light import light_weights
+from tests.support.light import light_network, light_weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _light():
+    with light_network():
+        yield
 
 
 @pytest.fixture(scope="module")

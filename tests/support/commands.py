@@ -105,9 +105,10 @@ def _run(arguments, options, out, err):
     sys.argv = [str(ROOT / "main.py"), *arguments]
     # Imported here, in the child: the tests' own process may never need them.
     from lipstitch.cli import app
+    from tests.support.light import light_network
     from tests.support.quick_jobs import quick_commands
 
-    with quick_commands() if quick else nullcontext():
+    with light_network(), quick_commands() if quick else nullcontext():
         app()
 
 

@@ -1,12 +1,21 @@
 """Lets jobs name a network that costs nothing: in this process, and in the commands that are forked (commands.py)."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import renderer.networks
 
-FOLDER = Path(__file__).parent / "networks"
-if str(FOLDER) not in renderer.networks.__path__:
-    renderer.networks.__path__.append(str(FOLDER))
+FOLDER = str(Path(__file__).parent / "networks")
+
+
+@contextmanager
+def light_network():
+    """Let jobs of this process name it while the context lasts."""
+    renderer.networks.__path__.append(FOLDER)
+    try:
+        yield
+    finally:
+        renderer.networks.__path__.remove(FOLDER)
 
 
 def light_weights(folder):
