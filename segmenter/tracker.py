@@ -24,6 +24,8 @@ CROP_SIZE = 2.0
 """Side of the square that is searched, in units of the longer side of the expected box."""
 SMALLEST_SHARE = 0.25
 """Height of the smallest face of interest in it, as a share of the side."""
+SPARE = 2
+"""How many times finer than the searched picture the pixels stay that it is resampled from."""
 CHROMA_PX = 4
 """A multiple of the pixels that share a chroma sample, in all formats (4:1:1 has four)."""
 
@@ -197,8 +199,9 @@ class BoxTracker:
         if left >= right or top >= bottom:
             return None
         longest = max(side, right - left, bottom - top)
-        # A region that is twice as fine as the picture, or more, is shrunk as it is converted, which costs the least.
-        shrink = max(int(min(longest, right - left, bottom - top) / self._crop_px), 1)
+        # Close faces of large frames are shrunk as they are converted, which costs the least, but never to less than
+        # twice what the picture needs: the converter's means are coarser than those of the resampling behind it.
+        shrink = max(int(min(longest, right - left, bottom - top) / self._crop_px / SPARE), 1)
         (left, top), pixels = self._shrunk(frame, (left, top, right, bottom), shrink)
         picture, scale = self._fitted(pixels, self._crop_px * shrink / longest), self._crop_px / longest
         found = self._detector.detect(picture, smallest_px=SMALLEST_SHARE * self._crop_px)

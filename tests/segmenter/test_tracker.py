@@ -272,14 +272,14 @@ def test_turned_footage_has_upright_boxes(orientation):
 @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
 def test_a_large_face_is_where_it_is_although_its_surroundings_are_shrunk(orientation, pixel_format):
     """In a frame of odd size, of which no side is a multiple of what is shrunk."""
-    width, height = orientation.upright_size(1003, 801)
-    face = FaceBox(231, 207, 531, 497)
+    width, height = orientation.upright_size(2003, 1601)
+    face = FaceBox(431, 407, 1041, 1007)
     upright = np.zeros((height, width, 3), np.uint8)
-    upright[207:497, 231:531] = 255
+    upright[407:1007, 431:1041] = 255
     stored = VideoFrame.from_ndarray(orientation.turn_back(upright), format="bgr24").reformat(format=pixel_format)
     detector = WhiteSquares()
-    found = BoxTracker(detector, PictureConverter(orientation)).search(stored, FaceBox(241, 200, 541, 490))
-    assert edges([found.box])[0] == pytest.approx(edges([face])[0], abs=4)
+    found = BoxTracker(detector, PictureConverter(orientation)).search(stored, FaceBox(441, 390, 1051, 990))
+    assert edges([found.box])[0] == pytest.approx(edges([face])[0], abs=7), "a pixel of the picture"
     assert detector.pictures[0].shape == (192, 192, 3)
 
 
@@ -411,7 +411,7 @@ def test_the_tilt_of_a_real_face_is_measured_and_its_box_is_that_of_the_upright_
     assert sizes[0] == pytest.approx(sizes[1], rel=0.15)
     middles = [np.array([box.left + box.right, box.top + box.bottom]) / 2 for box in (face.box, own.box)]
     turned_back = cv2.invertAffineTransform(turn) @ [*middles[0], 1]
-    assert np.abs(turned_back - middles[1]).max() < 0.1 * own.box.width
+    assert np.abs(turned_back - middles[1]).max() < 0.08 * own.box.width
 
 
 def test_without_landmarks_or_when_boxes_are_wanted_nothing_is_turned(speaker):
