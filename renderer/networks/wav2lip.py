@@ -111,9 +111,7 @@ class Wav2Lip(nn.Module):
         rows = first_rows(first_row, len(self.face_decoder_blocks) - 1)
         above = 0  # rows that are missing at the top of the maps
         for decode, row in zip(self.face_decoder_blocks, rows, strict=True):
-            maps = decode(maps)
-            above = 2 * above
-            maps = torch.cat((maps[:, :, row - above :], skips.pop()[:, :, row:]), dim=1)
+            maps = torch.cat((decode(maps)[:, :, row - 2 * above :], skips.pop()[:, :, row:]), dim=1)
             above = row
         out: Tensor = self.output_block(maps)
         return out[:, :, first_row - above :]
