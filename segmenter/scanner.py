@@ -10,6 +10,8 @@ from math import ceil, floor
 from operator import itemgetter
 from typing import TypeVar
 
+import cv2
+
 from media.faces import Face, FaceBox, FrameDetections
 from media.intervals import Interval
 from media.packets.frame_table import FrameTable
@@ -101,6 +103,7 @@ def scan_faces(
     part: which part of the result is wanted; None for all. on_progress: called with the number of frames done. Holds at
     most 15 frames, however long the video.
     """
+    cv2.setNumThreads(1)  # other parts are scanned on the other cores
     cuts: list[int] = []
     samples: list[FrameDetections] = []
     numbered = enumerate(_reported(frames, on_progress))

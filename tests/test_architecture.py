@@ -44,6 +44,7 @@ HOMES = {
     "moviepy": ("lipstitch/report/comparison_video.py",),
     "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py"),
     "numpy": ("*",),
+    "onnxruntime": ("base/onnx_network.py",),
     "pydantic": ("lipstitch/job_file/*", "lipstitch/training/*config.py", "base/settings.py", "lipstitch/report/*"),
     "ray": ("lipstitch/backends/ray.py",),
     "rich": ("lipstitch/progress.py",),
@@ -60,7 +61,6 @@ NUM_FREE_HOMES = 2
 CV2_FILES_OF_SEGMENTER = {
     "cascade.py",
     "cuts.py",
-    "mesher.py",
     "embedder.py",
     "face_quality.py",
     "reference.py",

@@ -27,7 +27,7 @@ from renderer.render import ClipJob
 
 RENDER_VERSION = 6
 """Raised when rendering the same clip gives other pixels, or packets, than before."""
-DRAWING_VERSION = 4
+DRAWING_VERSION = 5
 """The same for mouths from footage."""
 
 

@@ -47,7 +47,7 @@ from segmenter.people.identities import Identities
 from segmenter.scan import Scan
 from segmenter.spans.presence import SpanRule
 
-BANK_VERSION = 6
+BANK_VERSION = 7
 """Raised when the same frames give other mouths than before."""
 MOST_THREADS = 8
 REFERENCE_FRAMES = 25

@@ -21,7 +21,7 @@ from segmenter.find_detector import detectors_by_preference
 from segmenter.people.reference import embed_reference, load_photo
 from segmenter.scan import Scan
 
-SCAN_VERSION = 7
+SCAN_VERSION = 8
 """Raised when scanning the same frames gives other samples than before."""
 
 

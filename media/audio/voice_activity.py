@@ -1,7 +1,7 @@
 """Where a sound holds speech: by its energy, against its own loudest tenth.
 
-A trained detector (silero-vad) tells speech from music as well, but its package brings onnxruntime and torchaudio
-along, and a dub is mostly a clean voice.
+A trained detector (silero-vad) tells speech from music as well, but its package brings torchaudio along, and a dub is
+mostly a clean voice.
 """
 
 from __future__ import annotations

@@ -1,24 +1,19 @@
 """Turn faces into embeddings, by which people are recognised: any ONNX network of the ArcFace convention.
 
-    frame --region, shrunk--> five landmarks --least squares--> 112 x 112, aligned --network--> vector --> bytes
-
-OpenCV's `dnn` executes nothing but the network: ONNX files hold no code, and unknown layers are refused.
+frame --region, shrunk--> five landmarks --least squares--> 112 x 112, aligned --network--> vector --> bytes
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from base.onnx_network import OnnxNetwork
 from media.faces import Face
 from media.identity import EmbedderSettings, pack
 from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
@@ -50,8 +45,7 @@ class FaceEmbedder(Protocol):
 class OnnxEmbedder:
     """An ONNX network of the ArcFace convention, on the CPU, one face at a time, one thread.
 
-    All threads share one network and take turns: a face takes some milliseconds, once a second, and a network for each
-    thread would multiply its memory.
+    All threads share one network: one for each would multiply its memory.
     """
 
     def __init__(self, path: Path, settings: EmbedderSettings) -> None:
@@ -59,9 +53,7 @@ class OnnxEmbedder:
 
         Raises CheckpointNotFound if the file does not exist, UnsupportedCheckpoint if it holds anything else.
         """
-        cv2.setNumThreads(1)  # faces are small, and the number of threads must play no part
         self._settings = settings
-        self._lock = Lock()
         self._network = _load(path)
 
     def embed(self, frame: VideoFrame, face: Face, converter: PictureConverter) -> bytes:
@@ -73,9 +65,8 @@ class OnnxEmbedder:
         settings = self._settings
         ordered = picture[:, :, ::-1] if settings.channels == "rgb" else picture
         values = (ordered.astype(np.float32) - np.array(settings.mean, np.float32)) * np.float32(settings.scale)
-        with self._lock:
-            self._network.setInput(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
-            return pack(np.asarray(self._network.forward(), np.float32).ravel())
+        (vector,) = self._network.run(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
+        return pack(np.asarray(vector, np.float32).ravel())
 
 
 def cut_aligned(frame: VideoFrame, face: Face, converter: PictureConverter) -> Pixels:
@@ -124,31 +115,17 @@ def _shrunk(picture: Pixels, scale: float) -> tuple[Pixels, tuple[float, float]]
     )
 
 
-def _load(path: Path) -> Any:
-    if not (path.is_file() and os.access(path, os.R_OK)):
-        raise CheckpointNotFound(f"{path}: the file does not exist or cannot be read. Check segmenter.embedder.")
+def _load(path: Path) -> OnnxNetwork:
     refused = UnsupportedCheckpoint(
         f"{path}: not an ONNX network that takes faces of 112 x 112 and gives one vector. Check segmenter.embedder."
     )
     try:
-        with _quiet():
-            network = cv2.dnn.readNetFromONNX(str(path))
-            network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
-            network.setInput(np.zeros((1, 3, ALIGNED_PX, ALIGNED_PX), np.float32))
-            vector = np.asarray(network.forward())
-    except Exception as exc:  # OpenCV parses unknown bytes here, and may fail in any way
-        raise refused from exc
+        network = OnnxNetwork(path)
+        (vector,) = network.run(np.zeros((1, 3, ALIGNED_PX, ALIGNED_PX), np.float32))
+    except CheckpointNotFound as error:
+        raise CheckpointNotFound(f"{error} Check segmenter.embedder.") from error
+    except Exception as error:  # other graphs may fail in any way
+        raise refused from error
     if not (LEAST_NUMBERS <= vector.size <= MOST_NUMBERS and vector.shape[0] == 1 and np.isfinite(vector).all()):
         raise refused
     return network
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence OpenCV's log: the caller reports an unusable file in one sentence."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(before)

@@ -102,7 +102,6 @@ def weights(network, tmp_path_factory):
 def test_a_mesh_depends_on_its_face_alone(weights):
     faces = np.random.default_rng(0).random((3, 3, MESH_PX, MESH_PX)).astype(np.float32)
     together, _ = OnnxMesh(weights)(faces)
-    cv2.setNumThreads(4)
     alone, _ = OnnxMesh(weights)(faces[1:2])
     assert np.array_equal(together[1:2], alone)
 

@@ -1,0 +1,77 @@
+"""Networks of ONNX: what they say of themselves, what they compute on any thread, and files that hold none."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from base.onnx_network import OnnxNetwork
+
+SLOPES = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def write_graph(path, *nodes, inputs, outputs, **values):
+    """Write a graph of nodes; inputs, outputs: {name: shape}; values: constants by name."""
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        *(
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in some.items()]
+            for some in (inputs, outputs)
+        ),
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def product(tmp_path):
+    """Return a network that multiplies by SLOPES and adds."""
+    nodes = [helper.make_node("MatMul", ["x", "slopes"], ["y"]), helper.make_node("Add", ["y", "z"], ["sum"])]
+    path = tmp_path / "product.onnx"
+    write_graph(
+        path, *nodes, inputs={"x": ["n", 3], "z": [1, 4]}, outputs={"sum": ["n", 4], "y": ["n", 4]}, slopes=SLOPES
+    )
+    return OnnxNetwork(path)
+
+
+def test_it_says_what_it_takes_and_gives(product):
+    assert [(tensor.name, tensor.shape) for tensor in product.inputs] == [("x", (None, 3)), ("z", (1, 4))]
+    assert [(tensor.name, tensor.shape) for tensor in product.outputs] == [("sum", (None, 4)), ("y", (None, 4))]
+    assert {tensor.kind for tensor in product.inputs} == {"tensor(float)"}
+    assert product.providers == ("CPUExecutionProvider",)
+
+
+def test_threads_may_share_it(product):
+    values = [np.full((n, 3), n, np.float32) for n in range(1, 40)]
+    added = np.ones((1, 4), np.float32)
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda x: product.run(x, added), values)
+    for x, (total, y) in zip(values, found, strict=True):
+        assert np.array_equal(y, x @ SLOPES)
+        assert np.array_equal(total, y + 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing that is a network", b"\x08\x07a graph"])
+def test_what_is_no_network_is_refused_and_nothing_is_printed(tmp_path, content, capfd):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedCheckpoint, match="not a network of ONNX"):
+        OnnxNetwork(path)
+    for missing in (tmp_path / "gone.onnx", tmp_path):
+        with pytest.raises(CheckpointNotFound, match="does not exist"):
+            OnnxNetwork(missing)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_unknown_operation_is_refused(tmp_path, capfd):
+    node = helper.make_node("RunProgram", ["x"], ["y"], domain="somewhere")
+    path = write_graph(tmp_path / "odd.onnx", node, inputs={"x": [1]}, outputs={"y": [1]})
+    with pytest.raises(UnsupportedCheckpoint):
+        OnnxNetwork(path)
+    assert capfd.readouterr() == ("", "")
