@@ -36,7 +36,7 @@ def write(shared, weights, dialogue, name, inputs, **segmenter):
             "embedder": shared / "checkpoints" / "mobilefacenet.onnx",
             **segmenter,
         },
-        execution={"backend": "serial"},
+        execution={"backend": "serial", "workspace": "work"},
     )
 
 
