@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 
-CPU = ("CPUExecutionProvider",)
+Provider = Literal["cpu", "cuda", "coreml", "directml", "openvino"]
+
+PROVIDERS: dict[Provider, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+"""What ONNX Runtime computes with. Its usual package offers cpu, on macOS coreml as well; the others come with packages
+that take its place: onnxruntime-gpu, onnxruntime-directml, onnxruntime-openvino."""
 FATAL = 4
 """The level at which ONNX Runtime logs nothing: what goes wrong is raised as well."""
 
@@ -32,11 +43,11 @@ class TensorInfo:
 class OnnxNetwork:
     """A network of ONNX Runtime. Thread-safe; on a CPU it computes on the calling thread alone."""
 
-    def __init__(self, path: Path, *, providers: Sequence[Any] = CPU) -> None:
+    def __init__(self, path: Path, *, provider: Provider = "cpu") -> None:
         """Load a network.
 
-        providers: names of execution providers, or pairs of a name and its options; the first that can is used.
-        Raises CheckpointNotFound, or UnsupportedCheckpoint (its text without path) for a file that holds no network.
+        Raises CheckpointNotFound, or UnsupportedCheckpoint (its text without path) for a file that holds no network or
+        one that the provider cannot run.
         """
         if not (path.is_file() and os.access(path, os.R_OK)):
             raise CheckpointNotFound(f"{path}: the file does not exist or cannot be read.")
@@ -45,22 +56,39 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # bits may depend on their number
         options.log_severity_level = FATAL
+        options.enable_mem_pattern = provider != "directml"  # which can neither use it nor run twice at a time
+        self._turns = Lock() if provider == "directml" else nullcontext()
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[provider]])
         except Exception as error:  # it parses unknown bytes here, and has errors of its own for each way to fail
             raise UnsupportedCheckpoint("this is not a network of ONNX that can be run here") from error
         self.inputs = tuple(map(_info, self._session.get_inputs()))
         self.outputs = tuple(map(_info, self._session.get_outputs()))
 
-    @property
-    def providers(self) -> tuple[str, ...]:
-        """Return the names of the execution providers in use, the preferred one first."""
-        return tuple(self._session.get_providers())
-
     def run(self, *values: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the outputs for values of the inputs, in the order of the graph."""
         feeds = {tensor.name: value for tensor, value in zip(self.inputs, values, strict=True)}
-        return [np.asarray(output) for output in self._session.run(None, feeds)]
+        with self._turns:
+            return [np.asarray(output) for output in self._session.run(None, feeds)]
+
+
+def choose_provider(wanted: Provider | Literal["auto"] = "auto") -> Provider:
+    """Return what to compute with; auto: cuda where it is offered, else cpu.
+
+    Raises ConfigError for one that ONNX Runtime does not offer here.
+    """
+    import onnxruntime
+
+    offered = onnxruntime.get_available_providers()
+    if wanted == "auto":
+        return "cuda" if PROVIDERS["cuda"] in offered else "cpu"
+    if PROVIDERS[wanted] not in offered:
+        here = ", ".join(name for name, full in PROVIDERS.items() if full in offered)
+        raise ConfigError(
+            f"ONNX Runtime offers no {wanted} on this machine, only {here}. Choose one of these, or install the package"
+            f" of ONNX Runtime that has it."
+        )
+    return wanted
 
 
 def _info(argument: Any) -> TensorInfo:

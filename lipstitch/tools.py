@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from lipstitch.job_file.config import RendererConfig
+from lipstitch.job_file.renderer import RendererConfig
 from media.identity import EmbedderSettings
 from media.orientation import Orientation
 from media.picture import PictureConverter, VideoFrame
@@ -80,18 +80,18 @@ def load_engine(checkpoint: Path, settings: RendererConfig, device: str, num_thr
         precision=settings.precision,
         batch_size=settings.batch_size,
         num_threads=num_threads,
-        allow_torchscript=settings.allow_torchscript,
+        options=settings.network_options,
     )
 
 
 def check_network(checkpoint: Path, settings: RendererConfig) -> None:
     """Raise CheckpointError if a file holds no lip network that can be loaded."""
-    load_network(checkpoint, allow_torchscript=settings.allow_torchscript)
+    load_network(checkpoint, settings.network_options)
 
 
 def read_network_spec(checkpoint: Path, settings: RendererConfig) -> NetworkSpec:
     """Return the spec of the lip network in a file, from its header. Raises CheckpointError."""
-    return read_spec(checkpoint, allow_torchscript=settings.allow_torchscript)
+    return read_spec(checkpoint, settings.network_options)
 
 
 def build_tracker(detector: FaceDetector, orientation: Orientation, settings: RendererConfig) -> FaceTracker:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from base.errors import ConfigError, OutOfMemory, RenderError
 from renderer.networks.base import LipNetwork, NetworkSpec, load_network
+from renderer.weight_files import NO_OPTIONS, NetworkOptions
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -181,10 +182,10 @@ def load_engine(
     precision: Precision = "auto",
     batch_size: int,
     num_threads: int | None = None,
-    allow_torchscript: bool = False,
+    options: NetworkOptions = NO_OPTIONS,
 ) -> LipSyncEngine:
     """Load the weights in a file and make an engine of them. Raises what `load_network` and `LipSyncEngine` do."""
-    network = load_network(checkpoint, allow_torchscript=allow_torchscript)
+    network = load_network(checkpoint, options)
     return LipSyncEngine(
         network, device=device, precision=precision, batch_size=batch_size, num_threads=num_threads, takes_over=True
     )

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from base.onnx_network import Provider
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,14 +28,32 @@ DATA_PARALLEL = "module."
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """What a job says of its network's file, beside where it lies."""
+
+    allow_torchscript: bool = False
+    """Whether an archive that can hold code may be opened."""
+    margins: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """Of a graph of ONNX: how much of a crop lies outside the face box at top, bottom, left and right, as shares."""
+    channels: Literal["bgr", "rgb"] = "bgr"
+    """Of a graph of ONNX: the order of its colours."""
+    provider: Provider | Literal["auto"] = "auto"
+    """Of a graph of ONNX: what computes it."""
+
+
+NO_OPTIONS = NetworkOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class FileHeader:
-    """What a file says of itself before its tensors are read."""
+    """What a file says of itself before its tensors are read, and what the job says of it."""
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
     """Names and shapes of its tensors; empty for a file that holds none that can be read here."""
     problem: str = ""
     """Why it holds none. An architecture of another format (a graph of ONNX) looks into the file itself."""
+    options: NetworkOptions = NO_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +65,10 @@ class WeightFile:
     """Returns the tensors, on the CPU, by the names of the header. Raises UnsupportedCheckpoint if one is damaged."""
 
 
-def open_weights(path: Path, *, allow_torchscript: bool = False) -> WeightFile:
+def open_weights(path: Path, options: NetworkOptions = NO_OPTIONS) -> WeightFile:
     """Open safetensors, a published checkpoint ({"state_dict": {"module.…": tensor}}) or a plain state dict.
 
-    A TorchScript archive brings code along; with `allow_torchscript` it is opened, and its weights alone are taken.
+    A TorchScript archive brings code along; if options allow it, it is opened, and its weights alone are taken.
     Where the format allows it (all but torch's old one), no tensor is read. A file that is nothing of this kind has a
     header with a problem. Raises CheckpointNotFound if there is no such file.
     """
@@ -58,12 +77,16 @@ def open_weights(path: Path, *, allow_torchscript: bool = False) -> WeightFile:
     try:
         with _failures_translated():
             if _is_safetensors(path):
-                return WeightFile(FileHeader(path, _safetensors_shapes(path)), lambda: _read_safetensors(path))
-            tensors = _read_torchscript(path, allowed=allow_torchscript) if _is_torchscript(path) else _read_torch(path)
+                header = FileHeader(path, _safetensors_shapes(path), options=options)
+                return WeightFile(header, lambda: _read_safetensors(path))
+            if _is_torchscript(path):
+                tensors = _read_torchscript(path, allowed=options.allow_torchscript)
+            else:
+                tensors = _read_torch(path)
     except UnsupportedCheckpoint as error:
-        return WeightFile(FileHeader(path, {}, problem=str(error)), dict)
+        return WeightFile(FileHeader(path, {}, str(error), options), dict)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return WeightFile(FileHeader(path, shapes), lambda: tensors)
+    return WeightFile(FileHeader(path, shapes, options=options), lambda: tensors)
 
 
 def _is_torchscript(path: Path) -> bool:

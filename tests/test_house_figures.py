@@ -7,7 +7,7 @@ from tools.house_figures import large_files, large_functions, large_types, sourc
 LARGE_FUNCTIONS: dict[str, str] = {}
 MOST_LARGE_FUNCTIONS = 5
 LARGE_TYPES = {
-    "lipstitch/job_file/config.py:RendererConfig": "the keys of a section of the job file",
+    "lipstitch/job_file/renderer.py:RendererConfig": "the keys of a section of the job file",
     "lipstitch/job_file/segmenter.py:SegmenterConfig": "the keys of a section of the job file",
     "lipstitch/report/report.py:Report": "the keys of report.json",
     "lipstitch/training/config.py:GeneratorConfig": "the keys of a section of the training file",

@@ -12,7 +12,7 @@ from pathlib import Path
 from base.errors import OutOfMemory, RenderError
 from base.files import atomic_file
 from base.machine import num_cores
-from lipstitch.job_file.config import RendererConfig
+from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
 from lipstitch.tools import DrivingMel, SharedEngine
 from lipstitch.workspace import Workspace
@@ -93,7 +93,7 @@ class WorkerSetup:
         return build_stages(self.stages, StageSettings(self.network.spec, self.renderer.feather))
 
     def for_other_machines(self, device: str, precision: Precision) -> WorkerSetup:
-        """Return the setup with absolute paths, and with the device and the precision that this machine chose."""
+        """Return the setup with absolute paths, and with the arithmetic that this machine chose."""
         weights, mesh = (path.absolute() if path else None for path in (self.finder.detector_weights, self.finder.mesh))
         return replace(
             self,
@@ -102,7 +102,7 @@ class WorkerSetup:
             finder=replace(self.finder, detector_weights=weights, mesh=mesh),
             banks=tuple(replace(bank, path=os.path.abspath(bank.path)) for bank in self.banks),
             driving=tuple(os.path.abspath(path) for path in self.driving),
-            renderer=self.renderer.model_copy(update={"device": device, "precision": precision}),
+            renderer=self.renderer.with_arithmetic(device, precision),
         )
 
 
@@ -209,7 +209,7 @@ class WorkerCache:
 
     def _shared_engine(self, setup: WorkerSetup, device: str) -> SharedEngine:
         settings, load = setup.renderer, setup.finder.tools.load_engine
-        network = setup.network.hash, settings.allow_torchscript, settings.precision, settings.batch_size, load
+        network = setup.network.hash, settings.network_options, settings.precision, settings.batch_size, load
         key = *network, device
         with self._lock:
             if key not in self._engines:

@@ -17,16 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from base.settings import FilePath, load_settings
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
-from lipstitch.job_file.fields import AudioStart, Checkpoint, Pixels, Reference, Time
+from lipstitch.job_file.fields import AudioStart, Reference, Time
+from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
-from segmenter.find_detector import (
-    has_landmarks,
-    names_with_landmarks,
-)
-from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
-
-Silence = Literal["original", "close", "render"]
+from segmenter.find_detector import has_landmarks, names_with_landmarks
 
 
 class _Model(BaseModel):
@@ -93,90 +88,6 @@ class ExtractConfig(_Model):
     join: bool = Field(
         default=False, description="Write one file with all ranges in order, instead of one file per range."
     )
-
-
-SHIPPED_NETWORK = "compact"
-"""It draws mouths that no one would publish: good to try things without a download."""
-
-
-class RendererConfig(_Model):
-    """How lips are rendered."""
-
-    method: Literal["auto", "footage", "network"] = Field(
-        default="auto",
-        description="Where new mouths come from. footage: the speaker's own mouths, from other frames of the video,"
-        " led to the shapes that the sound asks for. network: a network draws them. auto: footage where it suits the"
-        " face, else `fallback`; the plan says which, and why.",
-    )
-    fallback: Literal["auto", "network", "keep"] = Field(
-        default="auto",
-        description="What happens to a face that no footage suits. network: the network draws its mouth. keep: its"
-        " original frames stay. auto: the network if `checkpoint` names another than the small one that ships, else"
-        " keep.",
-    )
-    checkpoint: Checkpoint = Field(
-        default=SHIPPED_NETWORK, description="The network's weights: a name in checkpoints/registry.toml or a path."
-    )
-    allow_torchscript: bool = Field(default=False, description="Open TorchScript archives, which can contain code.")
-    pads: tuple[Pixels, Pixels, Pixels, Pixels] = Field(
-        default=(0, 10, 0, 0), description="Pixels added to the face box: top, bottom, left, right."
-    )
-    detect_every_frames: int = Field(
-        default=2, ge=1, le=MOST_STEP_FRAMES, description="The face is detected in every n-th frame of a clip."
-    )
-    smoothing_frames: int | None = Field(
-        default=None,
-        ge=1,
-        le=MOST_WINDOW_FRAMES,
-        description="Window, in frames, of the filter that steadies the face's box and tilt. Omitted: what suits the"
-        " detector. 1: no filter.",
-    )
-    align: Literal["box", "similarity"] = Field(
-        default="similarity",
-        description="similarity: the network sees a tilted face upright, turned by eyes and mouth (45 degrees at most),"
-        " and the mouth is turned back; if the detector gives no landmarks, it is box. box: as it is in the picture.",
-    )
-    feather: float = Field(
-        default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."
-    )
-    silence: Silence = Field(
-        default="close",
-        description="What mouths do while the driving sound contains no speech. close: they are drawn closed, or kept"
-        " where they are closed already. original: they stay as in the source. render: whatever the network draws.",
-    )
-    strength: float = Field(
-        default=1.0,
-        ge=0,
-        le=2,
-        description="How far the sound opens and moves mouths. 1: as it asks for. Less: a quieter mouth; 0: a closed"
-        " one. More: a livelier one, as far as that looks like the speaker.",
-    )
-    fade_seconds: float = Field(
-        default=0.16,
-        ge=0,
-        le=2,
-        description="Length of the fade where rendering begins or ends within a shot. 0: no fade.",
-    )
-    batch_size: int = Field(
-        default=16, ge=1, le=1024, description="Faces per pass of the network. Lower it if memory runs out."
-    )
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ... auto: CUDA if available.")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Arithmetic of the network. auto: bfloat16 or float16 where the device supports it."
-    )
-    on_failure: Literal["pass_through", "stop"] = Field(
-        default="pass_through",
-        description="What happens to a clip that cannot be rendered even in small batches. pass_through: it falls back"
-        " to the original frames. stop: the job fails.",
-    )
-    frame_hashes: bool = Field(
-        default=False, description="Write a hash of each frame given to the encoder to the report."
-    )
-
-    @property
-    def keeps_without_footage(self) -> bool:
-        """Whether faces that no footage suits keep their frames."""
-        return self.fallback == "keep" or (self.fallback == "auto" and self.checkpoint == SHIPPED_NETWORK)
 
 
 class JobConfig(_Model):

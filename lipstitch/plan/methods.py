@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lipstitch.footage.read import Footage, SubjectBank
 from lipstitch.footage.subjects import Views, views_of
-from lipstitch.job_file.config import RendererConfig
+from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.target import TargetSelection
 from media.clips import FaceSpan, Gap, MouthSource, Span, in_time_order

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lipstitch.footage.read import Footage
-from lipstitch.job_file.config import JobConfig, Silence
+from lipstitch.job_file.config import JobConfig
+from lipstitch.job_file.renderer import Silence
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.speech import find_voice_pauses, shared_pauses
 from lipstitch.workspace import Workspace

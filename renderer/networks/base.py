@@ -10,6 +10,8 @@ a face, the crop and the spectrogram from the network's spec.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +25,7 @@ from base.plugins import load_plugin, plugin_names
 from media.picture import Pixels
 from renderer import networks
 from renderer.mel import WAV2LIP_MEL, MelSpec
-from renderer.weight_files import FileHeader, WeightFile, open_weights
+from renderer.weight_files import NO_OPTIONS, FileHeader, NetworkOptions, WeightFile, open_weights
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +145,7 @@ class Architecture(Protocol):
         ...
 
     def spec(self, header: FileHeader) -> NetworkSpec:
-        """Return the spec of the network in a file that `detects` has recognised."""
+        """Return the spec of the network in a file that `detects` has recognised. Raises what load does."""
         ...
 
     def load(self, weights: WeightFile) -> LipNetwork:
@@ -185,17 +187,16 @@ def find_architecture(header: FileHeader) -> Architecture:
     raise UnsupportedCheckpoint(f"{header.path}: {problem}.")
 
 
-def load_network(path: Path, *, allow_torchscript: bool = False) -> LipNetwork:
+def load_network(path: Path, options: NetworkOptions = NO_OPTIONS) -> LipNetwork:
     """Load the network whose weights a file holds, in float32 on the CPU.
 
-    Raises CheckpointNotFound, or UnsupportedCheckpoint for anything but the weights of a network known here.
+    Raises CheckpointNotFound, or UnsupportedCheckpoint for anything but the weights of a network known here, and
+    ConfigError for options that are impossible on this machine.
     """
-    weights = open_weights(path, allow_torchscript=allow_torchscript)
+    weights = open_weights(path, options)
     architecture = find_architecture(weights.header)
-    try:
+    with _naming(path):
         return architecture.load(weights)
-    except UnsupportedCheckpoint as error:
-        raise UnsupportedCheckpoint(f"{path}: {error}.") from error
 
 
 def load_module(path: Path) -> nn.Module:
@@ -206,16 +207,27 @@ def load_module(path: Path) -> nn.Module:
     return module
 
 
-def read_spec(path: Path, *, allow_torchscript: bool = False) -> NetworkSpec:
+def read_spec(path: Path, options: NetworkOptions = NO_OPTIONS) -> NetworkSpec:
     """Return the spec of the network in a file, from its header; a file that has not changed is read once a process.
 
     Raises what load_network does for a file that is not recognised.
     """
     state = path.stat()
-    return _read_spec(path, state.st_size, state.st_mtime_ns, allow_torchscript)
+    return _read_spec(path, state.st_size, state.st_mtime_ns, options)
 
 
 @lru_cache(maxsize=8)
-def _read_spec(path: Path, _num_bytes: int, _changed_ns: int, allow_torchscript: bool) -> NetworkSpec:  # noqa: FBT001
-    header = open_weights(path, allow_torchscript=allow_torchscript).header
-    return find_architecture(header).spec(header)
+def _read_spec(path: Path, _num_bytes: int, _changed_ns: int, options: NetworkOptions) -> NetworkSpec:
+    header = open_weights(path, options).header
+    architecture = find_architecture(header)
+    with _naming(path):
+        return architecture.spec(header)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the path of the file before what an architecture says of it."""
+    try:
+        yield
+    except UnsupportedCheckpoint as error:
+        raise UnsupportedCheckpoint(f"{path}: {error}.") from error

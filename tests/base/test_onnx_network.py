@@ -3,30 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
-from base.onnx_network import OnnxNetwork
+from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
+from base.onnx_network import OnnxNetwork, choose_provider
+from tests.support.onnx_graphs import write_graph
 
 SLOPES = np.arange(12, dtype=np.float32).reshape(3, 4)
-
-
-def write_graph(path, *nodes, inputs, outputs, **values):
-    """Write a graph of nodes; inputs, outputs: {name: shape}; values: constants by name."""
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        *(
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in some.items()]
-            for some in (inputs, outputs)
-        ),
-        [numpy_helper.from_array(value, name) for name, value in values.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, path)
-    return path
 
 
 @pytest.fixture
@@ -44,7 +28,6 @@ def test_it_says_what_it_takes_and_gives(product):
     assert [(tensor.name, tensor.shape) for tensor in product.inputs] == [("x", (None, 3)), ("z", (1, 4))]
     assert [(tensor.name, tensor.shape) for tensor in product.outputs] == [("sum", (None, 4)), ("y", (None, 4))]
     assert {tensor.kind for tensor in product.inputs} == {"tensor(float)"}
-    assert product.providers == ("CPUExecutionProvider",)
 
 
 def test_threads_may_share_it(product):
@@ -75,3 +58,19 @@ def test_an_unknown_operation_is_refused(tmp_path, capfd):
     with pytest.raises(UnsupportedCheckpoint):
         OnnxNetwork(path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_provider_that_is_not_there_is_named_beside_those_that_are():
+    assert choose_provider("cpu") == "cpu"
+    with pytest.raises(ConfigError, match=r"no directml on this machine, only .*cpu"):
+        choose_provider("directml")
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [(["CPU"], "cpu"), (["CUDA", "CPU"], "cuda"), (["CoreML", "CPU"], "cpu"), (["Dml", "CPU"], "cpu")],
+)
+def test_what_is_chosen_where_none_is_named(monkeypatch, offered, chosen):
+    names = [f"{name}ExecutionProvider" for name in offered]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: names)
+    assert choose_provider() == chosen

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 from safetensors.torch import save_file
 
 import renderer.face_stages
@@ -24,6 +25,7 @@ from media.source_video import SourceVideo
 from renderer.face_stages.base import DEFAULT_STAGES
 from renderer.networks import base
 from tests.support.jobs import write_job
+from tests.support.onnx_graphs import write_graph
 
 NUM_FRAMES = 12
 MAGENTA, GREEN = (255, 0, 255), (0, 255, 0)
@@ -186,10 +188,37 @@ def test_a_network_is_one_file(run, add_module, tmp_path):
     assert len(run(checkpoint=str(weights))[1]) == 1, "it would draw otherwise now"
 
 
+def test_a_network_of_onnx_is_one_file_of_weights(run, tmp_path):
+    """It sees 256 pixels, and names its colours from red to blue."""
+    nodes = [
+        helper.make_node("Slice", ["faces", "three", "six", "one"], ["seen"]),
+        helper.make_node("Mul", ["seen", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "colour"], ["drawn"]),
+    ]
+    weights = write_graph(
+        tmp_path / "violet.onnx",
+        *nodes,
+        inputs={"mel": [1, 1, 80, 16], "faces": [1, 6, 256, 256]},
+        outputs={"drawn": [1, 3, 256, 256]},
+        one=[1],
+        three=[3],
+        six=[6],
+        zero=np.float32(0),
+        colour=np.float32([0.5, 0, 1]).reshape(1, 3, 1, 1),
+    )
+    out, names = run(checkpoint=str(weights), onnx={"channels": "rgb", "margins": [0.1, 0.1, 0, 0]})
+    least, most = share_of((255, 0, 128), out)
+    assert 0.01 < least <= most < 0.25, "of every frame the lower face, and no more"
+    other, more_names = run(checkpoint=str(weights), onnx={"margins": [0.1, 0.1, 0, 0]})
+    assert share_of((255, 0, 128), other)[1] == 0
+    assert share_of((128, 0, 255), other)[0] > 0.01
+    assert len(names) == len(more_names) == 1
+
+
 def test_without_the_file_its_weights_are_unknown(run, tmp_path):
     weights = tmp_path / "painter.safetensors"
     save_file({"painter.colour": torch.tensor(MAGENTA, dtype=torch.uint8)}, weights)
-    with pytest.raises(base.UnsupportedCheckpoint, match=r"not the weights of a lip network known here \(compact, wav"):
+    with pytest.raises(base.UnsupportedCheckpoint, match=r"not the weights .* known here \(compact, onnx, wav"):
         run(checkpoint=str(weights))
 
 

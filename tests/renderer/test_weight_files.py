@@ -9,7 +9,7 @@ from base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from renderer.networks.base import WAV2LIP_SPEC, load_module, load_network, read_spec
 from renderer.networks.compact import CompactNetwork
 from renderer.networks.wav2lip import Wav2Lip
-from renderer.weight_files import open_weights
+from renderer.weight_files import NO_OPTIONS, NetworkOptions, open_weights
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,11 @@ def compact():
     return CompactNetwork().eval()
 
 
-def assert_loads(path: Path, network: CompactNetwork, **options: bool) -> None:
-    loaded = load_network(path, **options).module
+TRUSTED = NetworkOptions(allow_torchscript=True)
+
+
+def assert_loads(path, network, options=NO_OPTIONS):
+    loaded = load_network(path, options).module
     assert not loaded.training
     assert torch.equal(loaded.ap.weight, network.ap.weight)
 
@@ -108,8 +111,8 @@ def test_torchscript_only_when_allowed(tmp_path, compact):
     torch.jit.trace(compact, inputs, check_trace=False).save(str(tmp_path / "net.pt"))
     with pytest.raises(UnsupportedCheckpoint, match=r"TorchScript archive.*renderer\.allow_torchscript"):
         load_module(tmp_path / "net.pt")
-    assert_loads(tmp_path / "net.pt", compact, allow_torchscript=True)
-    assert type(load_network(tmp_path / "net.pt", allow_torchscript=True).module) is CompactNetwork
+    assert_loads(tmp_path / "net.pt", compact, TRUSTED)
+    assert type(load_network(tmp_path / "net.pt", TRUSTED).module) is CompactNetwork
 
 
 # Headers

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lipstitch.job_file.config import RendererConfig
+from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.progress import Silent
 from lipstitch.tools import Tools
 from media.clips import FaceSpan, TrackedFace

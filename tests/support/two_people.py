@@ -12,7 +12,7 @@ import numpy.typing as npt
 import soundfile
 
 from base.errors import UnsupportedCheckpoint
-from lipstitch.job_file.config import RendererConfig
+from lipstitch.job_file.renderer import RendererConfig
 from media.faces import Face, FaceBox, FrameDetections
 from media.identity import EmbedderSettings, Vector, pack, unit
 from media.picture import PictureConverter, Pixels, VideoFrame

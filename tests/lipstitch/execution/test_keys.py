@@ -101,6 +101,7 @@ def test_the_output(job, output):
         {"stitcher": {"audio": {"language": "hin"}}},
         {"renderer": {"on_failure": "stop", "allow_torchscript": True}},
         {"renderer": {"batch_size": 4}},
+        {"renderer": {"onnx": {"margins": [0.1, 0, 0, 0], "channels": "rgb", "provider": "coreml"}}},
         {"input": {"accept_damaged": True}},
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lipstitch.execution.worker import RECORDED, HashedFile, NetworkFile, WorkerCache, WorkerSetup, load_finished
-from lipstitch.job_file.config import RendererConfig
+from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
 from lipstitch.workspace import Workspace
 from media.clips import Clip

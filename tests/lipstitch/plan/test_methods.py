@@ -13,7 +13,7 @@ from lipstitch.footage.subjects import (
     Subject,
     seconds_of_each,
 )
-from lipstitch.job_file.config import RendererConfig
+from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.plan.methods import COVERED, MOST_DOUBT, MOST_TURN, FaceSelection, _runs, with_methods
 from media.clips import FaceSpan, Gap, MouthSource
 from media.faces import Face, FaceBox, FacePath, FaceView, FrameDetections

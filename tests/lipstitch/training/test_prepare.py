@@ -13,7 +13,7 @@ import soundfile
 
 from base.errors import CheckpointNotFound, ConfigError, WorkspaceError
 from base.locks import locked
-from lipstitch.job_file.config import RendererConfig
+from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.progress import Silent
 from lipstitch.training.dataset.facts import VideoFacts
 from lipstitch.training.preparation.footage import prepare_video

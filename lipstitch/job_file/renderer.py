@@ -1,0 +1,128 @@
+"""The renderer section of a job file: where new mouths come from, and how they are drawn."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from base.onnx_network import Provider, choose_provider
+from lipstitch.job_file.fields import Checkpoint, Pixels
+from renderer.weight_files import NetworkOptions
+from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
+
+Margin = Annotated[float, Field(ge=0, lt=0.5)]
+Silence = Literal["original", "close", "render"]
+
+SHIPPED_NETWORK = "compact"
+"""It draws mouths that no one would publish: good to try things without a download."""
+
+
+class OnnxConfig(BaseModel, frozen=True, extra="forbid"):
+    """How a network of ONNX is used, if `checkpoint` is one; others say this themselves."""
+
+    margins: tuple[Margin, Margin, Margin, Margin] = Field(
+        default=(0.0, 0.0, 0.0, 0.0),
+        description="How much of the picture that the network sees lies outside the face box: top, bottom, left, right,"
+        " as shares of its side.",
+    )
+    channels: Literal["bgr", "rgb"] = Field(default="bgr", description="The order of its colours.")
+    provider: Provider | Literal["auto"] = Field(
+        default="auto",
+        description="What computes it. auto: cuda where ONNX Runtime offers that, else cpu. coreml comes with ONNX"
+        " Runtime on macOS; the others come with the packages onnxruntime-gpu, onnxruntime-directml and"
+        " onnxruntime-openvino, which take its place.",
+    )
+
+
+class RendererConfig(BaseModel, frozen=True, extra="forbid"):
+    """How lips are rendered."""
+
+    method: Literal["auto", "footage", "network"] = Field(
+        default="auto",
+        description="Where new mouths come from. footage: the speaker's own mouths, from other frames of the video,"
+        " led to the shapes that the sound asks for. network: a network draws them. auto: footage where it suits the"
+        " face, else `fallback`; the plan says which, and why.",
+    )
+    fallback: Literal["auto", "network", "keep"] = Field(
+        default="auto",
+        description="What happens to a face that no footage suits. network: the network draws its mouth. keep: its"
+        " original frames stay. auto: the network if `checkpoint` names another than the small one that ships, else"
+        " keep.",
+    )
+    checkpoint: Checkpoint = Field(
+        default=SHIPPED_NETWORK, description="The network's weights: a name in checkpoints/registry.toml or a path."
+    )
+    allow_torchscript: bool = Field(default=False, description="Open TorchScript archives, which can contain code.")
+    onnx: OnnxConfig = OnnxConfig()
+    pads: tuple[Pixels, Pixels, Pixels, Pixels] = Field(
+        default=(0, 10, 0, 0), description="Pixels added to the face box: top, bottom, left, right."
+    )
+    detect_every_frames: int = Field(
+        default=2, ge=1, le=MOST_STEP_FRAMES, description="The face is detected in every n-th frame of a clip."
+    )
+    smoothing_frames: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_WINDOW_FRAMES,
+        description="Window, in frames, of the filter that steadies the face's box and tilt. Omitted: what suits the"
+        " detector. 1: no filter.",
+    )
+    align: Literal["box", "similarity"] = Field(
+        default="similarity",
+        description="similarity: the network sees a tilted face upright, turned by eyes and mouth (45 degrees at most),"
+        " and the mouth is turned back; if the detector gives no landmarks, it is box. box: as it is in the picture.",
+    )
+    feather: float = Field(
+        default=0.1, gt=0, le=0.4, description="Width of the blend's soft edge, as a share of the face box."
+    )
+    silence: Silence = Field(
+        default="close",
+        description="What mouths do while the driving sound contains no speech. close: they are drawn closed, or kept"
+        " where they are closed already. original: they stay as in the source. render: whatever the network draws.",
+    )
+    strength: float = Field(
+        default=1.0,
+        ge=0,
+        le=2,
+        description="How far the sound opens and moves mouths. 1: as it asks for. Less: a quieter mouth; 0: a closed"
+        " one. More: a livelier one, as far as that looks like the speaker.",
+    )
+    fade_seconds: float = Field(
+        default=0.16,
+        ge=0,
+        le=2,
+        description="Length of the fade where rendering begins or ends within a shot. 0: no fade.",
+    )
+    batch_size: int = Field(
+        default=16, ge=1, le=1024, description="Faces per pass of the network. Lower it if memory runs out."
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ... auto: CUDA if available.")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Arithmetic of the network. auto: bfloat16 or float16 where the device supports it."
+    )
+    on_failure: Literal["pass_through", "stop"] = Field(
+        default="pass_through",
+        description="What happens to a clip that cannot be rendered even in small batches. pass_through: it falls back"
+        " to the original frames. stop: the job fails.",
+    )
+    frame_hashes: bool = Field(
+        default=False, description="Write a hash of each frame given to the encoder to the report."
+    )
+
+    @property
+    def keeps_without_footage(self) -> bool:
+        """Whether faces that no footage suits keep their frames."""
+        return self.fallback == "keep" or (self.fallback == "auto" and self.checkpoint == SHIPPED_NETWORK)
+
+    @property
+    def network_options(self) -> NetworkOptions:
+        """What the file of the network is read with."""
+        onnx = self.onnx
+        return NetworkOptions(self.allow_torchscript, onnx.margins, onnx.channels, onnx.provider)
+
+    def with_arithmetic(self, device: str, precision: str) -> RendererConfig:
+        """Return the section with what this machine computes with in place of what it would choose."""
+        provider = self.onnx.provider
+        onnx = self.onnx.model_copy(update={"provider": choose_provider() if provider == "auto" else provider})
+        return self.model_copy(update={"device": device, "precision": precision, "onnx": onnx})

@@ -1,0 +1,55 @@
+"""Small graphs of ONNX, written node by node."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+KINDS = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float16): TensorProto.FLOAT16}
+
+
+def write_graph(path, *nodes, inputs, outputs, kind=np.float32, **values):
+    """Write a graph of nodes, and return its path. inputs, outputs: {name: shape}; values: constants by name."""
+    number = KINDS[np.dtype(kind)]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        *(
+            [helper.make_tensor_value_info(name, number, shape) for name, shape in some.items()]
+            for some in (inputs, outputs)
+        ),
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def write_painter(path, px, *, num_faces="n", kind=np.float32, mel_first=True):
+    """Write a lip network that draws its reference, its second channel as dark as the sound is quiet (-4 to 4).
+
+    What it is given to see first (the face with its lower half masked) is its third channel.
+    """
+    nodes = [
+        helper.make_node("ReduceMean", ["mel"], ["level"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Add", ["level", "four"], ["above"]),
+        helper.make_node("Div", ["above", "eight"], ["loudness"]),
+        helper.make_node("Slice", ["faces", "three", "four_", "one"], ["first"]),
+        helper.make_node("Slice", ["faces", "four_", "five", "one"], ["second"]),
+        helper.make_node("Slice", ["faces", "two", "three", "one"], ["masked"]),
+        helper.make_node("Mul", ["second", "loudness"], ["loud"]),
+        helper.make_node("Concat", ["first", "loud", "masked"], ["drawn"], axis=1),
+    ]
+    shapes = {"mel": [num_faces, 1, 80, 16], "faces": [num_faces, 6, px, px]}
+    return write_graph(
+        path,
+        *nodes,
+        inputs=shapes if mel_first else dict(reversed(shapes.items())),
+        outputs={"drawn": [num_faces, 3, px, px]},
+        kind=kind,
+        four=np.asarray(4, kind),
+        eight=np.asarray(8, kind),
+        one=[1],
+        two=[2],
+        three=[3],
+        four_=[4],
+        five=[5],
+    )
