@@ -49,6 +49,8 @@ class RegisteredCheckpoint:
     """Size of the file."""
     licence: str
     """What the weights may be used for."""
+    is_commercial: bool = True
+    """False for weights whose licence a job has to accept first, because it forbids commercial use."""
     embedder: EmbedderSettings | None = None
     """How to use a face-recognition network; None for others."""
 
@@ -75,6 +77,7 @@ def _read_entry(name: str, table: dict[str, Any]) -> RegisteredCheckpoint:
         sha256=table["sha256"],
         num_bytes=table["bytes"],
         licence=table["licence"],
+        is_commercial=table.get("commercial", True),
         embedder=_read_embedder(table["embedder"]) if "embedder" in table else None,
     )
 

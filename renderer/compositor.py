@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import cos, radians, sin
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from media.affine import Affine, Size, at_plane, bounds, sample, shifted
 from media.faces import FaceBox
 from media.orientation import Orientation, Plane, Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views, snap_to_chroma
-from renderer.face_stages.base import FaceCrop, FacePatch
+from renderer.face_stages.base import Detail, FaceCrop, FacePatch
 from renderer.networks.base import WAV2LIP_SPEC, NetworkSpec
 
 LEAST_FACE_PX = 8
@@ -69,7 +70,8 @@ class Compositor:
         if min(padded.width, padded.height, outline[2] - outline[0], outline[3] - outline[1]) < LEAST_FACE_PX:
             return None
         region = snap_to_chroma(self._orientation.to_stored(outline, width, height), frame)
-        return FaceCrop(self._sample_region(frame, region, affine, (side, side)), affine, region)
+        pixels = self._sample_region(frame, region, affine, (side, side))
+        return FaceCrop(pixels, affine, region, box, roll_degrees)
 
     def sample(self, frame: VideoFrame, affine: Affine, size: Size) -> Pixels:
         """Return pixels (height, width, 3) of a frame, of a (width, height), taken through any map.
@@ -126,6 +128,8 @@ class Compositor:
         left, top, right, bottom = self._orientation.to_upright(area, frame.width, frame.height)
         affine, size = shifted(patch.affine, -left, -top), (right - left, bottom - top)
         pixels = cv2.warpAffine(*_enlarged(patch.pixels, affine), size, borderMode=cv2.BORDER_REPLICATE)
+        if patch.detail:
+            pixels = _added(pixels, patch.detail, shifted(patch.detail.affine, -left, -top))
         mask = strength * cv2.warpAffine(patch.mask, affine, size, flags=cv2.INTER_LINEAR)
         stored_mask = self._orientation.turn_back(np.asarray(mask, np.float32))
         blended = copy_frame(frame)
@@ -161,6 +165,13 @@ def _enlarged(pixels: Pixels, affine: Affine) -> tuple[Pixels, Affine]:
     finer = affine / (ENLARGED, ENLARGED, 1)
     finer[:, 2] += affine[:, :2].sum(axis=1) * (1 / ENLARGED - 1) / 2
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8), finer
+
+
+def _added(pixels: NDArray[Any], detail: Detail, affine: Affine) -> Pixels:
+    """Return pixels with a detail added; affine: from its pixels to these. Beyond it nothing is added."""
+    size = (pixels.shape[1], pixels.shape[0])
+    levels = cv2.warpAffine(detail.levels, affine, size, flags=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(np.rint(pixels + levels), 0, 255), np.uint8)
 
 
 def _window(plane: Plane, region: Rectangle, frame: VideoFrame) -> Plane:

@@ -23,6 +23,10 @@ from base.onnx_network import Provider
 if TYPE_CHECKING:
     from torch import Tensor
 
+WRAPPERS = ("state_dict", "params_ema", "params")
+"""Under which names training scripts store weights beside other things, the better ones first."""
+ONNX_FIRST_TAG, MOST_ONNX_VERSION = 0x08, 31
+"""Versions are counted up, about one a year; 13 was the latest in 2026."""
 DATA_PARALLEL = "module."
 """What data-parallel training leaves in front of every tensor's name."""
 
@@ -89,6 +93,13 @@ def open_weights(path: Path, options: NetworkOptions = NO_OPTIONS) -> WeightFile
     return WeightFile(FileHeader(path, shapes, options=options), lambda: tensors)
 
 
+def is_onnx(path: Path) -> bool:
+    """Tell whether a file begins as a graph of ONNX does: with the tag of its first field, the format's version."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return len(start) == 2 and start[0] == ONNX_FIRST_TAG and 0 < start[1] <= MOST_ONNX_VERSION
+
+
 def _is_torchscript(path: Path) -> bool:
     """Tell whether a file is an archive with TorchScript code, by its list of members alone."""
     if not zipfile.is_zipfile(path):
@@ -134,7 +145,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     import torch
 
     loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    return tensors_of(loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded)
+    wrappers = [name for name in WRAPPERS if isinstance(loaded, dict) and name in loaded]
+    return tensors_of(loaded[wrappers[0]] if wrappers else loaded)
 
 
 def tensors_of(state_dict: object) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from renderer.footage.bank import Bank
 from renderer.footage.lips import FootageLips
 from renderer.networks.base import Engine, NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
+from renderer.restorers import RestorerFile
 from segmenter.mesh.tracker import MeshTracker
 
 RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
@@ -48,11 +49,19 @@ class HashedFile:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFile:
-    """The weights of a lip network."""
+    """The weights of a lip network, and of what restores the faces that it draws."""
 
     path: str
     hash: str
     spec: NetworkSpec
+    restorer: RestorerFile | None = None
+
+    def elsewhere(self, device: str) -> NetworkFile:
+        """Return it with absolute paths, and with the device that this machine chose."""
+        restorer = self.restorer
+        if restorer:
+            restorer = replace(restorer, path=os.path.abspath(restorer.path), device=device)
+        return replace(self, path=os.path.abspath(self.path), restorer=restorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,8 @@ class WorkerSetup:
         """Paths of all files that a worker reads."""
         weights = [str(path) for path in (self.finder.detector_weights, self.finder.mesh) if path]
         banks = [bank.path for bank in self.banks]
-        return (self.video.path, self.network.path, *self.driving, *weights, *banks)
+        restorers = [self.network.restorer.path] if self.network.restorer else []
+        return (self.video.path, self.network.path, *restorers, *self.driving, *weights, *banks)
 
     @property
     def closes_mouths(self) -> bool:
@@ -90,7 +100,9 @@ class WorkerSetup:
 
     def face_stages(self) -> tuple[FaceStage, ...]:
         """Return the stages, ready to be used or to be asked for their keys."""
-        return build_stages(self.stages, StageSettings(self.network.spec, self.renderer.feather))
+        restorer = self.network.restorer
+        names = (*self.stages, "restore") if restorer else self.stages
+        return build_stages(names, StageSettings(self.network.spec, self.renderer.feather, restorer))
 
     def for_other_machines(self, device: str, precision: Precision) -> WorkerSetup:
         """Return the setup with absolute paths, and with the arithmetic that this machine chose."""
@@ -98,7 +110,7 @@ class WorkerSetup:
         return replace(
             self,
             video=replace(self.video, path=os.path.abspath(self.video.path)),
-            network=replace(self.network, path=os.path.abspath(self.network.path)),
+            network=self.network.elsewhere(device),
             finder=replace(self.finder, detector_weights=weights, mesh=mesh),
             banks=tuple(replace(bank, path=os.path.abspath(bank.path)) for bank in self.banks),
             driving=tuple(os.path.abspath(path) for path in self.driving),

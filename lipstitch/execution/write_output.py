@@ -12,6 +12,7 @@ from pathlib import Path
 from base.errors import ContractBroken
 from base.files import atomic_file
 from base.machine import num_cores
+from base.onnx_network import choose_provider
 from base.text import size_text
 from lipstitch.execution.choose_mouths import choose_mouths
 from lipstitch.execution.clips import finish_clips
@@ -32,6 +33,8 @@ from media.audio.reader import sound_length
 from media.clips import RenderedClip
 from renderer.checkpoints import hash_file
 from renderer.engine import choose_device
+from renderer.restorers import RestorerFile, load_restorer
+from renderer.weight_files import is_onnx
 from stitcher.assemble import assemble
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.packet_sources import OutputVideo
@@ -40,11 +43,13 @@ from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
 
 
-def check_renderer(config: JobConfig, checkpoint: Path, tools: Tools) -> None:
-    """Raise CheckpointError or ConfigError if the network cannot be loaded, or device or cluster are not there."""
+def check_renderer(config: JobConfig, weights: Weights, tools: Tools) -> None:
+    """Raise CheckpointError or ConfigError if a network cannot be loaded, or device or cluster are not there."""
     config.execution.place.check_address(config.execution.address)
     choose_device(config.renderer.device)
-    tools.check_network(checkpoint, config.renderer)
+    tools.check_network(weights.network, config.renderer)
+    if restorer := _restorer(config, weights):
+        load_restorer(restorer)
 
 
 def write_output(
@@ -64,7 +69,7 @@ def write_output(
             driving = make_drive_audio(spec, plan.mouths.pauses, workspace)
             strength = config.renderer.strength
             mouths = choose_mouths(plan, scanned, driving, weights.sound_shape, workspace, strength=strength)
-            setup = _worker_setup(config, scanned, plan, weights.network, driving)
+            setup = _worker_setup(config, scanned, plan, weights, driving)
             clips = finish_clips(config, source, plan, mouths, setup, workspace, reporter)
         with stage(reporter, "sound", 1, "tracks", timings):
             soundtrack = making.result()
@@ -157,13 +162,13 @@ def _summary(clips: Sequence[RenderedClip]) -> str:
 
 
 def _worker_setup(
-    config: JobConfig, scanned: Scanned, plan: Plan, checkpoint: Path, driving: Sequence[Path]
+    config: JobConfig, scanned: Scanned, plan: Plan, weights: Weights, driving: Sequence[Path]
 ) -> WorkerSetup:
-    source, settings = scanned.source, config.renderer
+    source, settings, checkpoint = scanned.source, config.renderer, weights.network
     spec = scanned.finder.tools.read_spec(checkpoint, settings)
     return WorkerSetup(
         video=HashedFile(source.info.path, source.fingerprint),
-        network=NetworkFile(str(checkpoint), hash_file(checkpoint), spec),
+        network=NetworkFile(str(checkpoint), hash_file(checkpoint), spec, _restorer(config, weights)),
         finder=scanned.finder,
         stages=scanned.finder.tools.face_stages,
         driving=tuple(str(path) for path in driving),
@@ -174,4 +179,19 @@ def _worker_setup(
         else (),
         num_threads=num_cores(),
         drawing_threads=None,
+    )
+
+
+def _restorer(config: JobConfig, weights: Weights) -> RestorerFile | None:
+    """Return the restorer of a job; None if it has none. Raises ConfigError for a provider that is missing."""
+    settings, path = config.renderer, weights.restorer
+    if settings.restore is None or path is None:
+        return None
+    return RestorerFile(
+        path=str(path),
+        hash=hash_file(path),
+        strength=settings.restore.strength,
+        fidelity=settings.restore.fidelity,
+        device=settings.device,
+        provider=choose_provider(settings.onnx.provider) if is_onnx(path) else "cpu",
     )

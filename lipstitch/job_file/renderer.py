@@ -35,6 +35,26 @@ class OnnxConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class RestoreConfig(BaseModel, frozen=True, extra="forbid"):
+    """A restorer that makes what a network has drawn finer; mouths from footage need none."""
+
+    model: Checkpoint = Field(
+        description="Its weights: gfpgan, codeformer, or a file of GFPGAN, RestoreFormer or CodeFormer, or of ONNX."
+    )
+    strength: float = Field(
+        default=0.8, ge=0, le=1, description="How much of what it changes is seen, the same throughout. 0: nothing."
+    )
+    fidelity: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="CodeFormer alone: how far it keeps to the face that was drawn rather than to its idea of one.",
+    )
+    accept_licence: bool = Field(
+        default=False, description="Whether weights that may not be used commercially suit your use."
+    )
+
+
 class RendererConfig(BaseModel, frozen=True, extra="forbid"):
     """How lips are rendered."""
 
@@ -80,6 +100,9 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
         default="close",
         description="What mouths do while the driving sound contains no speech. close: they are drawn closed, or kept"
         " where they are closed already. original: they stay as in the source. render: whatever the network draws.",
+    )
+    restore: RestoreConfig | None = Field(
+        default=None, description="A restorer for what a network draws. Omitted: none."
     )
     strength: float = Field(
         default=1.0,

@@ -32,6 +32,7 @@ def describe_plan(plan: Plan) -> str:
         *(f"  speaker  {share.describe()}" for share in plan.shares),
         *([f"  note     {note}"] if note else []),
         f"  align    {plan.mouths.describe_align()}",
+        *([f"  restore  {plan.mouths.restorer}"] if plan.mouths.restorer else []),
         *_size(plan),
         f"  about    {estimate.seconds:.0f} s of work after the scan, {size_text(estimate.disk_bytes)} of disk,"
         f" {size_text(estimate.memory_bytes)} of memory",

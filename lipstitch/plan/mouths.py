@@ -10,6 +10,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.renderer import Silence
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.speech import find_voice_pauses, shared_pauses
+from lipstitch.source.weights import describe_restorer
 from lipstitch.workspace import Workspace
 from media.audio.driving import DRIVING_RATE
 from media.intervals import Interval
@@ -34,6 +35,8 @@ class MouthPlan:
 
     footage: Footage
     """The mouths that spans of the method footage show."""
+    restorer: str
+    """What restores drawn faces, in one line; empty if nothing does."""
 
     def describe_align(self) -> str:
         """Return how faces are cropped: the word of the job file, or why that is impossible."""
@@ -63,5 +66,6 @@ def plan_mouths(
         silence=silence,
         pauses=tuple(map(tuple, pauses)),
         footage=footage,
+        restorer=describe_restorer(config),
         has_speech=num_silent < spec.drive_audio.main.duration * DRIVING_RATE,
     )

@@ -258,6 +258,8 @@ class Report(Record):
     """Empty unless the job is a dialogue."""
     silence: str = ""
     """What mouths do while no one speaks."""
+    restore: str = ""
+    """What restored the faces that a network drew, with the licence of its weights; empty if nothing did."""
     spans: tuple[SpanRecord, ...]
     clips: tuple[ClipRecord, ...]
     num_clips: dict[OutcomeName, int]

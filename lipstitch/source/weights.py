@@ -36,6 +36,8 @@ class Weights:
     """Of the network that draws them."""
     sound_shape: Path | None
     """Of the one that tells shapes of lips from sound; None where no mouth comes from footage."""
+    restorer: Path | None
+    """Of the one that restores what the network draws, if the job says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,28 @@ class FaceFinder:
 def find_rendering_weights(config: JobConfig, reporter: Reporter) -> Weights:
     """Return the weights that new mouths are made with, downloaded if need be. Raises CheckpointError."""
     network = find_weights(config.renderer.checkpoint, config, reporter, download=True)
-    if config.renderer.method == "network":
-        return Weights(network, None)
-    return Weights(network, find_weights(SOUND_SHAPE, config, reporter, download=True))
+    needs_shapes, restore = config.renderer.method != "network", config.renderer.restore
+    sound_shape = find_weights(SOUND_SHAPE, config, reporter, download=True) if needs_shapes else None
+    restorer = find_weights(restore.model, config, reporter, download=True) if restore else None
+    return Weights(network, sound_shape, restorer)
+
+
+def describe_restorer(config: JobConfig) -> str:
+    """Return in one line what restores drawn faces, with the licence of registered weights; empty if nothing does.
+
+    Raises ConfigError if that licence has to be accepted first.
+    """
+    restore = config.renderer.restore
+    if restore is None:
+        return ""
+    entry = load_registry().get(restore.model)
+    if entry and not entry.is_commercial and not restore.accept_licence:
+        raise ConfigError(
+            f"renderer.restore: {restore.model} may not be used commercially ({entry.licence}) Set"
+            f" renderer.restore.accept_licence: true if that suits your use."
+        )
+    licence = f"; {entry.licence}" if entry else ""
+    return f"{restore.model}, {restore.strength:.0%} of what it changes{licence}"
 
 
 def find_local_network(config: JobConfig, reporter: Reporter) -> Path | None:

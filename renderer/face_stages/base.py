@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 from base.errors import ConfigError
 from base.plugins import load_plugin
 from media.affine import Affine, Size
+from media.faces import FaceBox
 from media.orientation import Rectangle
 from media.picture import Pixels
 from renderer import face_stages
 from renderer.networks.base import NetworkSpec
+from renderer.restorers import RestorerFile
 
 DEFAULT_STAGES = ("blend_mask",)
 """The stages of a job, unless its tools name others."""
@@ -46,6 +48,20 @@ class FaceCrop:
     """(2, 3) map from the face's pixels to the upright picture."""
     region: Rectangle
     """The face's region in stored pixels of the frame, on whole chroma samples."""
+    box: FaceBox
+    """The face's box in upright pixels, without pads and margins."""
+    roll_degrees: float
+    """How far the box is turned about its centre, clockwise as seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What is added to a patch: differences on a grid of their own."""
+
+    levels: NDArray[np.float32]
+    """(height, width, 3) BGR, in levels of 8 bits."""
+    affine: Affine
+    """(2, 3) map from their pixels to the upright picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,8 @@ class FacePatch:
     """(height, width) in [0, 1]: how far each pixel is seen."""
     top_px: float = 0.0
     """Rows at the top that the mask hides even once it is sampled, so that they need not be converted."""
+    detail: Detail | None = None
+    """What is added to the pixels, as far as the mask lets it be seen."""
 
     @property
     def size(self) -> Size:
@@ -95,6 +113,8 @@ class StageSettings:
     """Of the network that draws the faces."""
     feather: float
     """Width of the blend's soft edge, as a share of the face box."""
+    restorer: RestorerFile | None = None
+    """What restores drawn faces, if the job says so."""
 
 
 class FaceStage(Protocol):

@@ -22,7 +22,7 @@ from base.onnx_network import OnnxNetwork, TensorInfo, choose_provider
 from media.picture import Pixels
 from renderer.mel import WAV2LIP_MEL
 from renderer.networks.base import Margins, NetworkSpec
-from renderer.weight_files import FileHeader, WeightFile
+from renderer.weight_files import FileHeader, WeightFile, is_onnx
 
 if TYPE_CHECKING:
     import torch
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 FLOATS: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 LEAST_PX, MOST_PX = 32, 1024
 MEL_SHAPE: Final = (1, WAV2LIP_MEL.bands, WAV2LIP_MEL.window_columns)
-FIRST_BYTE: Final = 0x08
-"""Of a graph: the tag of its first field, the version of the format."""
-MOST_VERSION: Final = 31
-"""Versions are counted up, one every few months; 13 was the latest in 2026."""
 TAKEN: Final = "lip networks of ONNX take faces (n, 6, px, px) and mel windows (n, 1, 80, 16) and give (n, 3, px, px)"
 
 
@@ -136,11 +132,7 @@ class _OnnxArchitecture:
 
     def detects(self, header: FileHeader) -> bool:
         """Tell whether a file is a graph of ONNX."""
-        if not header.problem:
-            return False
-        with header.path.open("rb") as file:
-            start = file.read(2)
-        return len(start) == 2 and start[0] == FIRST_BYTE and 0 < start[1] <= MOST_VERSION
+        return bool(header.problem) and is_onnx(header.path)
 
     def spec(self, header: FileHeader) -> NetworkSpec:
         """Return what the graph and the job say. Raises UnsupportedCheckpoint for a graph that draws no lips."""

@@ -24,8 +24,8 @@ from media.reader import FrameReader
 from media.source_video import SourceVideo
 from renderer.face_stages.base import DEFAULT_STAGES
 from renderer.networks import base
-from tests.support.jobs import write_job
-from tests.support.onnx_graphs import write_graph
+from tests.support.jobs import load_report, rendered_hashes, write_job
+from tests.support.onnx_graphs import write_graph, write_restorer
 
 NUM_FRAMES = 12
 MAGENTA, GREEN = (255, 0, 255), (0, 255, 0)
@@ -213,6 +213,22 @@ def test_a_network_of_onnx_is_one_file_of_weights(run, tmp_path):
     assert share_of((255, 0, 128), other)[1] == 0
     assert share_of((128, 0, 255), other)[0] > 0.01
     assert len(names) == len(more_names) == 1
+
+
+def test_a_restorer_adds_to_what_is_drawn(run, tmp_path):
+    """One that changes nothing leaves the coded frames as they are, to the bit; each is in the key of its clips."""
+    frames, names = {}, {}
+    for kind in (None, "same", "sharpen"):
+        restore = {"model": str(write_restorer(tmp_path / f"{kind}.onnx", kind)), "strength": 1} if kind else None
+        _, names[kind] = run(restore=restore, frame_hashes=True)
+        report = load_report(tmp_path / "out.face.mp4")
+        frames[kind] = rendered_hashes(report)
+        assert report["restore"] == (f"{restore['model']}, 100% of what it changes" if kind else "")
+    assert frames[None] == frames["same"]
+    assert len(frames[None]) == NUM_FRAMES
+    assert all(frames["sharpen"][frame] != value for frame, value in frames[None].items())
+    assert [len(each) for each in names.values()] == [1, 1, 1]
+    assert run(restore=restore, frame_hashes=True)[1] == set(), "the clip is still there"
 
 
 def test_without_the_file_its_weights_are_unknown(run, tmp_path):

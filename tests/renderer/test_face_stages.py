@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from base.errors import ConfigError
+from media.faces import FaceBox
 from renderer.face_stages.base import (
     DEFAULT_STAGES,
     DrawnFace,
@@ -24,7 +25,7 @@ AFFINE = np.array([[0.5, 0.1, 20.0], [-0.1, 0.5, 30.0]])
 
 def drawn_face(spec=WAV2LIP_SPEC):
     pixels = np.zeros((spec.face_px, spec.face_px, 3), np.uint8)
-    crop = FaceCrop(pixels, AFFINE, (0, 0, 100, 100))
+    crop = FaceCrop(pixels, AFFINE, (0, 0, 100, 100), FaceBox(20, 30, 68, 78), 0.0)
     return DrawnFace(crop, pixels, 1.0, 0, 0, Fraction(0), lambda *_: pytest.fail("it needs no more of the frame"))
 
 

@@ -53,3 +53,24 @@ def write_painter(path, px, *, num_faces="n", kind=np.float32, mel_first=True):
         four_=[4],
         five=[5],
     )
+
+
+def write_restorer(path, kind, px=512):
+    """Write a restorer of ONNX that only filters: same, tint (a little brighter), sharpen, or weighted.
+
+    weighted: takes a second value, as CodeFormer does, and multiplies the face by it.
+    """
+    shape = [1, 3, px, px]
+    kernel = np.float32([[0, -1, 0], [-1, 5, -1], [0, -1, 0]])
+    values = {
+        "tint": {"shift": np.float32([0.1, 0.05, -0.02]).reshape(1, 3, 1, 1)},
+        "sharpen": {"kernel": np.stack([kernel[None]] * 3)},
+    }
+    node = {
+        "same": helper.make_node("Identity", ["face"], ["restored"]),
+        "tint": helper.make_node("Add", ["face", "shift"], ["restored"]),
+        "sharpen": helper.make_node("Conv", ["face", "kernel"], ["restored"], group=3, pads=[1, 1, 1, 1]),
+        "weighted": helper.make_node("Mul", ["face", "weight"], ["restored"]),
+    }[kind]
+    inputs = {"face": shape, **({"weight": [1]} if kind == "weighted" else {})}
+    return write_graph(path, node, inputs=inputs, outputs={"restored": shape}, **values.get(kind, {}))
