@@ -1,21 +1,27 @@
 """Jobs whose mouths come from the speaker's own footage, on real faces: from the command line to the finished file."""
 
 import csv
+import json
 import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import soundfile
 
+from lipstitch.execution.drawn_shapes import LEAST_FRAMES, Task, read_shapes
 from lipstitch.footage.subjects import MOUTH_AREA
 from lipstitch.job import run_job as run_in_process
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
+from lipstitch.tools import Tools
 from renderer.footage.bank import Bank
+from renderer.footage.lip_shape import SHAPES
+from renderer.networks.base import WAV2LIP_SPEC
 from tests.support.commands import start_command, start_python
 from tests.support.crowd import SIZE, Place, make_crowd, still, watching_changes
 from tests.support.footage import draw_hand, make_footage
@@ -149,6 +155,61 @@ def test_another_dub_looks_at_no_footage_again(make_job):
     assert "footage: " not in said
     assert methods(load_report(output)) == [("footage", "")]
     assert output.read_bytes() != first
+
+
+class Chewing:
+    """An engine that draws the lower half of the first face it saw, moved down and up again every 20 frames.
+
+    It hears nothing, and notes how far it moved the mouth of each frame.
+    """
+
+    batch_size = 16
+    spec = WAV2LIP_SPEC
+
+    def __init__(self):
+        self.moved, self._first = [], None
+
+    def render(self, faces, mel_windows, references=None):
+        self._first = faces[0].copy() if self._first is None else self._first
+        drawn = faces.copy()
+        for face in drawn:
+            self.moved.append(1 - np.cos(len(self.moved) * np.pi / 10))
+            size = 96, round(38 * (1 + 0.15 * self.moved[-1]))
+            face[58:] = cv2.resize(self._first[58:], size, interpolation=cv2.INTER_LINEAR)[:38]
+        return drawn
+
+    def for_worker(self, num_threads):
+        return self
+
+    def with_batch_size(self, batch_size):
+        return self
+
+
+def test_a_network_may_tell_the_shapes_whose_pixels_the_footage_gives(finished, make_job, workspace):
+    """What it draws is not seen; the lips that are, move as those that it draws."""
+    renderer = {"shape": "network", "frame_hashes": True}
+    job, output = make_job("shaped.mp4", renderer=renderer, execution={"keep": "all"})
+    engine, before = Chewing(), {*workspace.glob("choice-*.json")}
+    tools = Tools(load_engine=lambda *_: engine)
+    assert run_in_process(load_job(job), Silent(), tools=tools) == 0
+    (choice,) = {*workspace.glob("choice-*.json")} - before
+    report = load_report(output)
+    assert methods(report) == [("footage", "")]
+    assert rendered_hashes(report) != rendered_hashes(finished[1])
+    ((_, measures),) = json.loads(choice.read_text())["value"]
+    assert len(measures) == len(engine.moved) == FACE_FRAMES
+    lower = np.array(measures)[:, SHAPES.index("lower")]
+    assert np.corrcoef(lower, engine.moved)[0, 1] > 0.7
+
+    made = choice.stat().st_mtime_ns
+    assert run_in_process(load_job(job), Silent(), force=True, tools=tools) == 0
+    assert choice.stat().st_mtime_ns == made
+    assert len(engine.moved) == FACE_FRAMES, "nothing is drawn again"
+
+
+def test_too_few_frames_do_not_tell_what_is_usual_for_a_network():
+    few = Task(span=None, frames=range(LEAST_FRAMES // 2), seconds=(), reference=None)
+    assert read_shapes(None, None, [few]) is None
 
 
 def test_plan_and_span_file_say_where_mouths_come_from(make_job, talk, tmp_path):

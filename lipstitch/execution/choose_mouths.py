@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.content import content_key
+from lipstitch.execution.drawn_shapes import DrawingNetwork, Task, read_shapes
 from lipstitch.footage.own_sound import adapt_to
 from lipstitch.footage.read import Footage, frame_rate
 from lipstitch.footage.subjects import views_of
@@ -74,15 +76,21 @@ class _Stretch:
     span: FaceSpan
     frames: Interval
     bank: int
-    seconds: NDArray[np.float64]
+    source_frames: NDArray[np.int64]
+    seconds: tuple[Fraction, ...]
     """Of each frame, in the driving sound."""
     pose: NDArray[np.float64]
     light: NDArray[np.float64]
 
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Return the seconds as an array."""
+        return np.array([float(second) for second in self.seconds])
+
     def key(self, bank_hash: str, driving: Path) -> list[Any]:
         """Return what the choice depends on."""
         digest = hashlib.blake2b(digest_size=12)
-        for values in (self.seconds, self.pose, self.light):
+        for values in (self.times, self.pose, self.light):
             digest.update(np.ascontiguousarray(values).tobytes())
         return [self.frames, bank_hash, driving.stem, digest.hexdigest()]
 
@@ -95,11 +103,12 @@ def choose_mouths(
     workspace: Workspace,
     *,
     strength: float = 1.0,
+    network: DrawingNetwork | None = None,
 ) -> MouthChoice:
     """Return which mouths an output shows; what an earlier run chose is reused.
 
     driving: the sound of each voice. weights: of the network that hears shapes; None where no mouth is from footage.
-    strength: as in Wanted.
+    strength: as in Wanted. network: whose drawn mouths tell the shapes; None: they are heard.
     """
     footage = plan.mouths.footage
     stretches = [*_stretches(plan, scanned)]
@@ -107,13 +116,13 @@ def choose_mouths(
         return MouthChoice()
     silence = plan.mouths.silence != "render"
     parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
-    stronger = [strength] if strength != 1 else []
+    stronger = [*([strength] if strength != 1 else []), *(_drawn_key(network, stretches) if network else [])]
     key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED), *stronger)
     path = workspace.path("choice", key, ".json")
     chosen: list[_Chosen] | None = workspace.load(path)
     if chosen is None:
         chosen = [([], [])] * len(stretches)
-        telling = _Telling(weights, strength, closes_in_silence=silence)
+        telling = _Telling(weights, strength, network, closes_in_silence=silence)
         for number, way in _chosen(stretches, footage, driving, scanned.source, telling):
             chosen[number] = way
         workspace.store(path, chosen)
@@ -138,8 +147,14 @@ def _stretches(plan: Plan, scanned: Scanned) -> Iterator[_Stretch]:
         # A turn of a dialogue may be shorter than the scan's step; the whole span has been seen.
         subject = plan.mouths.footage.banks[number].subject
         pose, light = views_of(subject.whole(span), scanned.scan).at(frames)
-        seconds = np.array([float(spec.drive_seconds(frame)) for frame in range(start, stop)])
-        yield _Stretch(span, (start, stop), number, seconds, pose, light)
+        seconds = tuple(spec.drive_seconds(frame) for frame in range(start, stop))
+        yield _Stretch(span, (start, stop), number, frames, seconds, pose, light)
+
+
+def _drawn_key(network: DrawingNetwork, stretches: Sequence[_Stretch]) -> list[Any]:
+    """Return what drawn shapes depend on, and the choice does not by itself: frames, and where faces are in them."""
+    boxes = [[each.span.path.box_at(int(frame)) for frame in each.source_frames] for each in stretches]
+    return [network.key, [each.source_frames.tolist() for each in stretches], boxes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +165,8 @@ class _Telling:
     """Of the network that hears shapes."""
     strength: float
     """As in Wanted."""
+    network: DrawingNetwork | None
+    """Whose drawn mouths tell the shapes, wherever there are enough of them."""
     closes_in_silence: bool
 
 
@@ -164,6 +181,7 @@ def _chosen(
     with ExitStack() as stack:
         banks = {each.bank: stack.enter_context(Bank(footage.banks[each.bank].path)) for each in stretches}
         networks = {number: adapt_to(network, bank, source).network for number, bank in banks.items()}
+        drawn = _drawn_shapes(telling.network, stretches, banks, source) if telling.network else {}
         for voice in sorted({each.span.drive_index for each in stretches}):
             columns = log_mel_of(driving[voice])
             told: dict[int, Shapes] = {}
@@ -172,10 +190,10 @@ def _chosen(
                     continue
                 if each.bank not in told:
                     told[each.bank] = hear_columns(networks[each.bank], columns)
-                places = each.seconds * COLUMNS_PER_SECOND
+                places = each.times * COLUMNS_PER_SECOND
                 closes = telling.closes_in_silence
                 wanted = Wanted(
-                    shapes=between_columns(told[each.bank], places),
+                    shapes=drawn[number] if number in drawn else between_columns(told[each.bank], places),
                     silent=is_silent(columns, places) if closes else np.zeros(len(places), np.bool_),
                     pose=each.pose.astype(np.float32),
                     light=each.light.astype(np.float32),
@@ -185,3 +203,17 @@ def _chosen(
                 bank = banks[each.bank]
                 mouths, measures = choose_and_lead(wanted, bank.candidates, bank.measured, motion)
                 yield number, (mouths.tolist(), np.round(measures, 4).tolist())
+
+
+def _drawn_shapes(
+    network: DrawingNetwork, stretches: Sequence[_Stretch], banks: Mapping[int, Bank], source: SourceVideo
+) -> dict[int, Shapes]:
+    """Return what a network draws in stretches, by their numbers; without speakers who are seen too briefly."""
+    found: dict[int, Shapes] = {}
+    for bank in banks:
+        own = {number: each for number, each in enumerate(stretches) if each.bank == bank}
+        tasks = [
+            Task(each.span, each.source_frames.tolist(), each.seconds, banks[bank].reference) for each in own.values()
+        ]
+        found |= zip(own, read_shapes(network, source, tasks) or [], strict=False)
+    return found

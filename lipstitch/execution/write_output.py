@@ -16,6 +16,7 @@ from base.onnx_network import choose_provider
 from base.text import size_text
 from lipstitch.execution.choose_mouths import choose_mouths
 from lipstitch.execution.clips import finish_clips
+from lipstitch.execution.drawn_shapes import DrawingNetwork
 from lipstitch.execution.sound import make_drive_audio, make_soundtrack
 from lipstitch.execution.worker import HashedFile, NetworkFile, WorkerSetup
 from lipstitch.job_file.config import JobConfig
@@ -67,8 +68,13 @@ def write_output(
         making = beside.submit(make_soundtrack, spec, plan.sound, source.info, workspace, reporter)
         with timings.measure("render"):
             driving = make_drive_audio(spec, plan.mouths.pauses, workspace)
+            network = None
+            if config.renderer.shape == "network":
+                network = DrawingNetwork(weights.network, config.renderer, scanned.finder, tuple(driving))
             strength = config.renderer.strength
-            mouths = choose_mouths(plan, scanned, driving, weights.sound_shape, workspace, strength=strength)
+            mouths = choose_mouths(
+                plan, scanned, driving, weights.sound_shape, workspace, strength=strength, network=network
+            )
             setup = _worker_setup(config, scanned, plan, weights, driving)
             clips = finish_clips(config, source, plan, mouths, setup, workspace, reporter)
         with stage(reporter, "sound", 1, "tracks", timings):

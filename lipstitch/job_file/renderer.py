@@ -70,6 +70,12 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
         " original frames stay. auto: the network if `checkpoint` names another than the small one that ships, else"
         " keep.",
     )
+    shape: Literal["sound", "network"] = Field(
+        default="sound",
+        description="What tells the shape of lips whose pixels come from footage. sound: a small network that ships"
+        " hears it. network: the network of `checkpoint` draws each face, and the shape of what it drew is read: its"
+        " sync without its blur, in as much time as if it drew the video.",
+    )
     checkpoint: Checkpoint = Field(
         default=SHIPPED_NETWORK, description="The network's weights: a name in checkpoints/registry.toml or a path."
     )

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import ConfigError
 from base.plugins import load_plugin
-from media.affine import Affine, Size
+from media.affine import Affine, Size, between
 from media.faces import FaceBox
 from media.orientation import Rectangle
 from media.picture import Pixels
@@ -115,6 +116,17 @@ class StageSettings:
     """Width of the blend's soft edge, as a share of the face box."""
     restorer: RestorerFile | None = None
     """What restores drawn faces, if the job says so."""
+
+
+def seen_through(patch: FacePatch, affine: Affine, source: Pixels) -> Pixels:
+    """Return pixels (height, width, 3) of the source, taken through a map to the picture, with a patch in them."""
+    size = source.shape[1], source.shape[0]
+    to_patch = between(affine, patch.affine)
+    smooth, linear = (cv2.WARP_INVERSE_MAP | kind for kind in (cv2.INTER_CUBIC, cv2.INTER_LINEAR))
+    drawn = cv2.warpAffine(patch.pixels, to_patch, size, flags=smooth, borderMode=cv2.BORDER_REPLICATE)
+    mask = cv2.warpAffine(patch.mask, to_patch, size, flags=linear)[:, :, None]
+    old = source.astype(np.float32)
+    return np.asarray(np.rint(old + (drawn - old) * mask), np.uint8)
 
 
 class FaceStage(Protocol):

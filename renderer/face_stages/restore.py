@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.affine import Affine, between
-from renderer.face_stages.base import Detail, DrawnFace, FaceCrop, FacePatch, Mask, StageSettings
+from renderer.face_stages.base import Detail, DrawnFace, FaceCrop, FacePatch, Mask, StageSettings, seen_through
 from renderer.restorers import RestorerFile, load_restorer
 
 TEMPLATE_PX: Final = 512
@@ -33,6 +33,7 @@ LEAST_SCALE: Final = 0.25
 """Pixels of the frame for one of the template: below it the frame is too coarse to show what a restorer adds."""
 RING: Final = 0.06
 """Width of the ring around the mask, as a share of the template."""
+MASK_FLAGS: Final = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
 VERSION: Final = 1
 
 
@@ -62,14 +63,10 @@ class Restore:
         if np.hypot(*affine[:, 0]) * restorer.px < LEAST_SCALE * TEMPLATE_PX or self.file.strength == 0:
             return patch
         size = (restorer.px, restorer.px)
-        to_patch = between(affine, patch.affine)
-        smooth, linear = (cv2.WARP_INVERSE_MAP | kind for kind in (cv2.INTER_CUBIC, cv2.INTER_LINEAR))
-        drawn = cv2.warpAffine(patch.pixels, to_patch, size, flags=smooth, borderMode=cv2.BORDER_REPLICATE)
-        mask = np.asarray(cv2.warpAffine(patch.mask, to_patch, size, flags=linear), np.float32)
-        source = face.sample_source(affine, size).astype(np.float32)
-        seen = np.rint(source + (drawn - source) * mask[:, :, None]).astype(np.uint8)
+        seen = seen_through(patch, affine, face.sample_source(affine, size))
+        mask = cv2.warpAffine(patch.mask, between(affine, patch.affine), size, flags=MASK_FLAGS)
         difference = restorer(seen) - seen
-        difference -= _around(difference, mask)
+        difference -= _around(difference, np.asarray(mask, np.float32))
         return replace(patch, detail=_as_coarse(Detail(self.file.strength * difference, affine)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -20,6 +21,8 @@ from segmenter.mesh.crop import MESH_PX, square_of_mesh
 SHIPPED: Final = Path(__file__).resolve().parents[2] / "checkpoints" / "face_mesh.onnx"
 NUM_DOUBTS: Final = 3
 
+Over = Callable[[Affine, Pixels], Pixels]
+"""Returns what is to be seen in a square in place of the frame's own BGR pixels there."""
 Faces = NDArray[np.float32]
 """(faces, 3, MESH_PX, MESH_PX) BGR in [0, 1]."""
 
@@ -78,15 +81,22 @@ class FaceMesher:
         self._last: Cutout | None = None
         """What was looked at last."""
 
-    def find(self, frame: VideoFrame, square: Affine, *, passes: int = 2) -> FoundMesh:
+    def find(
+        self,
+        frame: VideoFrame,
+        square: Affine,
+        *,
+        passes: int = 2,
+        over: Over | None = None,
+    ) -> FoundMesh:
         """Return the mesh of the face in a square; see segmenter.mesh.crop.
 
         passes: how often it is looked for, each time in the square that the mesh before it gives: 2 where the place is
-        only about known, 1 where the square follows from a mesh.
+        only about known, 1 where the square follows from a mesh. over: what is drawn over the frame before.
         """
-        found = self._look(frame, square)
+        found = self._look(frame, square, over)
         for _ in range(passes - 1):
-            found = self._look(frame, square_of_mesh(found.mesh))
+            found = self._look(frame, square_of_mesh(found.mesh), over)
         return found
 
     def view(self, frame: VideoFrame, square: Affine, *, passes: int) -> FaceView:
@@ -97,12 +107,13 @@ class FaceMesher:
         pose = (round(yaw, 2), round(pitch, 2), round(roll, 2), round(size, 4))
         return FaceView(pose, tuple(round(float(level), 1) for level in light), round(found.doubts[0], 4))
 
-    def _look(self, frame: VideoFrame, square: Affine) -> FoundMesh:
+    def _look(self, frame: VideoFrame, square: Affine, over: Over | None) -> FoundMesh:
         region = self._last = self._region(frame, square)
         if region is None:
             face = np.zeros((MESH_PX, MESH_PX, 3), np.uint8)
         else:
             face = sample(region.pixels, region.affine(square), (MESH_PX, MESH_PX))
+            face = over(square, face) if over else face
         return find_in_square(self._network, face, square)
 
     def _region(self, frame: VideoFrame, square: Affine) -> Cutout | None:
