@@ -99,7 +99,7 @@ def run_job(
 
         check_renderer(config, weights, tools)
     network = weights.network if weights else find_local_network(config, reporter)
-    capacity = measure_capacity(config.execution, network)
+    capacity = measure_capacity(config, network)
     with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
         remember_source(workspace, job.video, source)

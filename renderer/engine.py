@@ -91,11 +91,12 @@ class LipSyncEngine:
         """Arithmetic of the network; pixels are scaled in float32 before."""
         self.batch_size = batch_size
         """Faces to hand over at a time: those of a pass on CUDA; on the CPU, 8 per thread keep every thread busy."""
+        with _failures_translated(batch_size):
+            self._network = network if takes_over else copy.deepcopy(network)
+            self.device = self._network.place(self.device, self.dtype) or self.device
         self._pool = self._passes_side_by_side(num_threads)
         self._stream = self._queue_of_its_own()
         with _failures_translated(batch_size):
-            self._network = network if takes_over else copy.deepcopy(network)
-            self._network.place(self.device, self.dtype)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # other queues do not wait for the one that brings the weights
 

@@ -8,6 +8,7 @@ All of them take and give (1, 3, px, px) RGB in [-1, 1]. CodeFormer also takes h
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import ConfigError, UnsupportedCheckpoint
+from base.errors import CheckpointNotFound, ConfigError, RenderError, UnsupportedCheckpoint
 from base.machine import num_cores
 from base.onnx_network import OnnxNetwork, Provider, choose_provider
 from media.picture import Pixels
@@ -31,6 +32,9 @@ TORCH_PX: Final = 512
 """Height and width of the faces that the torch networks were trained with."""
 LEAST_PX, MOST_PX = 128, 2048
 WEIGHT_KINDS: Final = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+FACE_KINDS: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+REFUSED: Final = "this network does not take one face (1, 3, px, px) and give another"
+NEW_LINE: Final = "\n"
 EXTRA: Final = "pip install 'lipstitch[restorers]'"
 
 
@@ -79,6 +83,8 @@ def _load(path: str, _hash: str, fidelity: float, device: str, provider: Provide
         if weights.header.problem and is_onnx(Path(path)):
             return OnnxRestorer(OnnxNetwork(Path(path), provider=choose_provider(provider)), fidelity)
         return TorchRestorer(_module_of(weights), fidelity, device)
+    except CheckpointNotFound as error:
+        raise CheckpointNotFound(f"{error} Check renderer.restore.model.") from error
     except UnsupportedCheckpoint as error:
         raise UnsupportedCheckpoint(f"{path}: {error}. Check renderer.restore.model.") from error
 
@@ -92,25 +98,28 @@ class OnnxRestorer:
         others = [tensor for tensor in network.inputs if len(tensor.shape) < 2 and tensor.kind in WEIGHT_KINDS]
         is_known = len(faces) == len(network.outputs) == 1 and len(others) < 2
         if not is_known or len(network.inputs) != 1 + len(others):
-            raise _REFUSED
+            raise UnsupportedCheckpoint(REFUSED)
         # Faces of GFPGAN and its kin have 512 px, also where a graph leaves that open.
         px = faces[0].shape[2] or TORCH_PX
-        shapes = (faces[0].shape, network.outputs[0].shape)
-        if not LEAST_PX <= px <= MOST_PX or not all(map(_fits, shapes, [px, px])):
-            raise _REFUSED
+        if not LEAST_PX <= px <= MOST_PX or faces[0].kind not in FACE_KINDS or not _fits(faces[0].shape, px):
+            raise UnsupportedCheckpoint(REFUSED)
         self.px = px
         self._network = network
         weight = [np.full([side or 1 for side in other.shape], fidelity, WEIGHT_KINDS[other.kind]) for other in others]
         self._given = [None if tensor is faces[0] else weight[0] for tensor in network.inputs]
+        self._kind = FACE_KINDS[faces[0].kind]
+        try:
+            restored = self(np.zeros((px, px, 3), np.uint8))
+        except RenderError as error:
+            raise UnsupportedCheckpoint(REFUSED) from error
+        if restored.shape != (px, px, 3):
+            raise UnsupportedCheckpoint(REFUSED)
 
     def __call__(self, face: Pixels) -> NDArray[np.float32]:
         """Return a face restored; see Restorer."""
-        planes = _to_planes(face)
+        planes = _to_planes(face).astype(self._kind)
         (restored,) = self._network.run(*(planes if value is None else value for value in self._given))
         return _to_levels(restored)
-
-
-_REFUSED: Final = UnsupportedCheckpoint("this network does not take one face (1, 3, px, px) and give another")
 
 
 def _fits(shape: tuple[int | None, ...], px: int) -> bool:
@@ -136,7 +145,10 @@ class TorchRestorer:
 
     def __call__(self, face: Pixels) -> NDArray[np.float32]:
         """Return a face restored; see Restorer."""
-        return self._threads.submit(self._restored, face).result()
+        try:
+            return self._threads.submit(self._restored, face).result()
+        except (RuntimeError, MemoryError) as error:  # torch's, for whatever a device cannot do
+            raise RenderError(f"the restorer failed ({str(error).partition(NEW_LINE)[0]}).") from error
 
     def _restored(self, face: Pixels) -> NDArray[np.float32]:
         import torch
@@ -161,7 +173,7 @@ def _to_levels(planes: NDArray[Any]) -> NDArray[np.float32]:
 def _module_of(weights: WeightFile) -> torch.nn.Module:
     """Return the module whose weights a file holds. Raises UnsupportedCheckpoint, or ConfigError without spandrel."""
     if weights.header.problem:
-        raise UnsupportedCheckpoint(weights.header.problem)
+        raise UnsupportedCheckpoint("this file holds no weights that can be read without executing code")
     descriptor: Any = _spandrel_loader(weights.header.path)(weights.read_tensors())
     if descriptor.purpose != "FaceSR" or descriptor.scale != 1:
         raise UnsupportedCheckpoint(f"this is {descriptor.architecture.name}, which restores no faces")
@@ -171,25 +183,29 @@ def _module_of(weights: WeightFile) -> torch.nn.Module:
 
 def _spandrel_loader(path: Path) -> Callable[[dict[str, Any]], Any]:
     """Return the function that makes a network of tensors."""
-    try:
-        import spandrel
-    except ImportError as error:
-        raise ConfigError(f"renderer.restore: {path.name} needs spandrel: {EXTRA}. ONNX files do not.") from error
-    registry = spandrel.ArchRegistry()
-    registry.add(*spandrel.MAIN_REGISTRY)
-    try:
-        import spandrel_extra_arches
-    except ImportError:  # CodeFormer's licence is another: who has no use for it need not install it
-        pass
-    else:
-        registry.add(*spandrel_extra_arches.EXTRA_REGISTRY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what they import still uses torch.jit.script
+        try:
+            import spandrel
+        except ImportError as error:
+            raise ConfigError(f"renderer.restore: {path.name} needs spandrel: {EXTRA}. ONNX files do not.") from error
+        registry = spandrel.ArchRegistry()
+        registry.add(*spandrel.MAIN_REGISTRY)
+        lacks_extra = ""
+        try:
+            import spandrel_extra_arches
+        except ImportError:  # CodeFormer's licence is another: who has no use for it need not install it
+            lacks_extra = f"; CodeFormer needs spandrel-extra-arches: {EXTRA}"
+        else:
+            registry.add(*spandrel_extra_arches.EXTRA_REGISTRY)
 
     def load(tensors: dict[str, Any]) -> Any:
         try:
             return spandrel.ModelLoader(registry=registry).load_from_state_dict(tensors)
         except spandrel.UnsupportedModelError as error:
-            raise UnsupportedCheckpoint("these are not the weights of a restorer known to spandrel") from error
-        except RuntimeError as error:  # tensors of other names or shapes than its kind has
+            problem = f"these are not the weights of a restorer known to spandrel{lacks_extra}"
+            raise UnsupportedCheckpoint(problem) from error
+        except Exception as error:  # it reads a network's settings off its tensors, and may fail in any way
             problem = "these weights look like a restorer's but lack tensors or have others"
             raise UnsupportedCheckpoint(problem) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 from base.content import content_key
 from lipstitch.execution.choose_mouths import MouthChoice
 from lipstitch.execution.executor import run_clips
+from lipstitch.execution.machine import arithmetic
 from lipstitch.execution.worker import PROCESS_CACHE, WorkerSetup, load_finished
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.plan import Plan
@@ -20,7 +21,6 @@ from media.intervals import Interval, intersect
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
 from renderer.compositor import Pads
-from renderer.engine import choose_device, choose_precision
 from renderer.footage import lip_motion
 from renderer.mel import MelSpec, hash_driving, window_start
 from renderer.render import ClipJob
@@ -100,7 +100,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     drawn = (
         [face.source.method for face in clip.faces],
         setup.network.hash,
-        _arithmetic(setup),
+        arithmetic(setup.renderer),
         Pads(*settings.pads),
         *(stage.key for stage in setup.face_stages()),
         [_at_rest(face) for face in faces_drawn if setup.closes_mouths],
@@ -150,11 +150,3 @@ def _driving_key(driving: str, job: ClipJob, rendered: Interval, spec: MelSpec) 
     seconds = job.seconds[rendered[0] - job.clip.start_frame : rendered[1] - job.clip.start_frame]
     columns = [window_start(second, spec=spec) - window_start(seconds[0], spec=spec) for second in seconds]
     return [columns, hash_driving(Path(driving), min(seconds), max(seconds), spec=spec)]
-
-
-def _arithmetic(setup: WorkerSetup) -> list[Any]:
-    """Return what the last bits of a mouth depend on: not the number of the GPU, nor, on a CPU, the batch."""
-    settings = setup.renderer
-    device = choose_device(settings.device)
-    batch_size = None if device.type == "cpu" else settings.batch_size
-    return [device.type, str(choose_precision(settings.precision, device)), batch_size]

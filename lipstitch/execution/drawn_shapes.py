@@ -16,28 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.machine import num_cores
+from lipstitch.execution.machine import arithmetic
 from lipstitch.job_file.renderer import RendererConfig
+from lipstitch.progress import Reporter
 from lipstitch.source.weights import FaceFinder
 from lipstitch.tools import SharedEngine
 from media.affine import Affine
 from media.clips import FaceSpan
-from media.mesh import steady
+from media.mesh import head_pose, steady
 from media.picture import PictureConverter, VideoFrame
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
 from renderer.compositor import Compositor, Pads
-from renderer.engine import choose_device, choose_precision
 from renderer.face_stages.base import FaceCrop, FacePatch, seen_through
 from renderer.face_stages.blend_mask import build_mask
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure
 from renderer.mel import Mel
 from renderer.networks.base import NetworkSpec
-from segmenter.mesh.crop import square_of_box
+from segmenter.mesh.crop import square_of_box, square_of_mesh
 from segmenter.mesh.mesher import FaceMesher
 
 VERSION: Final = 1
 """Raised when the same network and frames give other shapes than before."""
+MOST_ROLL_DEGREES: Final = 45.0
 LEAST_FRAMES: Final = 50
 """Of a speaker, below which what is usual for the mouths that a network draws is not known."""
 
@@ -51,6 +53,7 @@ class DrawingNetwork:
     finder: FaceFinder
     driving: tuple[Path, ...]
     """The sound of each voice."""
+    reporter: Reporter
 
     @property
     def spec(self) -> NetworkSpec:
@@ -61,10 +64,9 @@ class DrawingNetwork:
     def key(self) -> list[Any]:
         """Return what the shapes depend on beside frames and sounds."""
         assert self.finder.mesh is not None
-        device = choose_device(self.settings.device)
-        arithmetic = device.type, str(choose_precision(self.settings.precision, device))
-        drawing = hash_file(self.checkpoint), self.spec.key, self.settings.pads, self.settings.feather
-        return [VERSION, drawing, arithmetic, hash_file(self.finder.mesh)]
+        settings = self.settings
+        drawing = hash_file(self.checkpoint), self.spec.key, settings.pads, settings.feather, settings.align
+        return [VERSION, drawing, arithmetic(settings), hash_file(self.finder.mesh)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,13 +87,16 @@ def read_shapes(network: DrawingNetwork, source: SourceVideo, tasks: Sequence[Ta
 
     None where there are too few frames to tell what is usual. Holds the frames of one batch.
     """
-    if sum(len(task.frames) for task in tasks) < LEAST_FRAMES:
+    num_frames = sum(len(task.frames) for task in tasks)
+    if num_frames < LEAST_FRAMES:
         return None
     engine = network.finder.tools.load_engine(
         network.checkpoint, network.settings, network.settings.device, num_cores()
     )
+    network.reporter.begin("lip shapes", num_frames, "frames")
     with _Reader(network, source, engine) as reader:
         measured = [reader.measured(task) for task in tasks]
+    network.reporter.end()
     normal = Normal.of(np.concatenate(measured))
     return [normal.normalise(shapes) for shapes in measured]
 
@@ -120,7 +125,8 @@ class _Reader:
         self._compositor = Compositor(source.video.orientation, pads=Pads(*network.settings.pads), spec=spec)
         self._mask = build_mask(network.settings.feather, spec)
         self._mels = [network.finder.tools.open_mel(path, spec.mel) for path in network.driving]
-        self._source = source
+        self._source, self._reporter, self._num_done = source, network.reporter, 0
+        self._is_turned = network.settings.align == "similarity"
 
     def __enter__(self) -> _Reader:
         return self
@@ -139,15 +145,15 @@ class _Reader:
         batch: list[_Face] = []
         with FrameReader(self._source, num_threads=num_cores()) as reader:
             for (index, frame), second in zip(reader.read(task.frames), task.seconds, strict=True):
-                box = task.span.path.box_at(index)
-                if crop := self._compositor.crop(frame, box):
-                    batch.append(_Face(frame, square_of_box(box), crop, mel.window(second)))
+                own = self._mesher.find(frame, square_of_box(task.span.path.box_at(index))).mesh
+                if crop := self._compositor.crop(frame, task.span.path.box_at(index), self._roll(own)):
+                    batch.append(_Face(frame, square_of_mesh(own), crop, mel.window(second)))
                     if len(batch) < self._engine.batch_size:
                         continue
                 yield from self._read(batch)
                 batch.clear()
                 if crop is None:
-                    yield self._mesher.find(frame, square_of_box(box)).mesh
+                    yield own
         yield from self._read(batch)
 
     def _read(self, batch: Sequence[_Face]) -> Iterator[NDArray[np.float32]]:
@@ -157,3 +163,9 @@ class _Reader:
         for face, drawn in zip(batch, self._engine.render(faces, windows), strict=True):
             over = partial(seen_through, FacePatch(drawn, face.crop.affine, self._mask))
             yield self._mesher.find(face.frame, face.square, over=over).mesh
+        self._num_done += len(batch)
+        self._reporter.advance(self._num_done)
+
+    def _roll(self, mesh: NDArray[np.float32]) -> float:
+        """Return how far a crop is turned for a face: as far as rendering turns it, in degrees."""
+        return float(np.clip(head_pose(mesh)[2], -MOST_ROLL_DEGREES, MOST_ROLL_DEGREES)) if self._is_turned else 0.0

@@ -70,7 +70,7 @@ def write_output(
             driving = make_drive_audio(spec, plan.mouths.pauses, workspace)
             network = None
             if config.renderer.shape == "network":
-                network = DrawingNetwork(weights.network, config.renderer, scanned.finder, tuple(driving))
+                network = DrawingNetwork(weights.network, config.renderer, scanned.finder, tuple(driving), reporter)
             strength = config.renderer.strength
             mouths = choose_mouths(
                 plan, scanned, driving, weights.sound_shape, workspace, strength=strength, network=network

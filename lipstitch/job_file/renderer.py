@@ -74,7 +74,7 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
         default="sound",
         description="What tells the shape of lips whose pixels come from footage. sound: a small network that ships"
         " hears it. network: the network of `checkpoint` draws each face, and the shape of what it drew is read: its"
-        " sync without its blur, in as much time as if it drew the video.",
+        " sync without its blur, in more time than it takes to draw the video.",
     )
     checkpoint: Checkpoint = Field(
         default=SHIPPED_NETWORK, description="The network's weights: a name in checkpoints/registry.toml or a path."

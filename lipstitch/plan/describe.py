@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from base.machine import num_cores
 from base.text import size_text
+from lipstitch.plan.estimate import RESTORE_SECONDS
 from lipstitch.plan.plan import Plan
 from media.clips import Gap, Span
 from media.intervals import Interval
@@ -13,6 +15,17 @@ from media.intervals import Interval
 def _size(plan: Plan) -> list[str]:
     likely = plan.estimate.likely_bytes
     return [] if likely is None else [f"  size     about {size_text(likely)}"]
+
+
+def _restore(plan: Plan) -> list[str]:
+    if not plan.restorer:
+        return []
+    num_faces = sum(stop - start for (start, stop), span in plan.shown if span.source.method == "network")
+    seconds = num_faces * RESTORE_SECONDS * 2 / num_cores()
+    return [
+        f"  restore  {plan.restorer}",
+        f"  restore  {num_faces} faces that the network draws, about {seconds:.0f} s more without a GPU",
+    ]
 
 
 def describe_plan(plan: Plan) -> str:
@@ -32,7 +45,7 @@ def describe_plan(plan: Plan) -> str:
         *(f"  speaker  {share.describe()}" for share in plan.shares),
         *([f"  note     {note}"] if note else []),
         f"  align    {plan.mouths.describe_align()}",
-        *([f"  restore  {plan.mouths.restorer}"] if plan.mouths.restorer else []),
+        *_restore(plan),
         *_size(plan),
         f"  about    {estimate.seconds:.0f} s of work after the scan, {size_text(estimate.disk_bytes)} of disk,"
         f" {size_text(estimate.memory_bytes)} of memory",

@@ -29,6 +29,10 @@ THREAD_MEGABYTES, FIRST_THREAD_MEGABYTES = 130, 1250
 """Of each worker thread, and of the process that they share."""
 
 
+RESTORE_SECONDS, RESTORER_MEGABYTES = 5.0, 2000
+"""Of a face with GFPGAN on two cores; CodeFormer takes 10. Of a restorer, in each process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """What renders on this machine."""
@@ -40,6 +44,8 @@ class Capacity:
     """Whether each worker is a process with a network of its own."""
     checkpoint_bytes: int
     """Size of the network's weights; 0 where they are still missing."""
+    restores: bool = False
+    """Whether a restorer works on what the network draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +107,5 @@ def _memory_bytes(clips: Sequence[Clip], capacity: Capacity) -> int:
     first, each, num_networks = FIRST_THREAD_MEGABYTES, THREAD_MEGABYTES, 1
     if capacity.has_processes:
         first, each, num_networks = FIRST_PROCESS_MEGABYTES, PROCESS_MEGABYTES, max(num_workers, 1)
-    return (first + num_workers * each) * 1_000_000 + 2 * num_networks * capacity.checkpoint_bytes
+    restorers = num_networks * RESTORER_MEGABYTES if capacity.restores else 0
+    return (first + num_workers * each + restorers) * 1_000_000 + 2 * num_networks * capacity.checkpoint_bytes

@@ -48,6 +48,11 @@ class Plan:
     estimate: Estimate
 
     @property
+    def restorer(self) -> str:
+        """Return in one line what restores the faces that a network draws; empty if none does, or there are no such."""
+        return self.mouths.restorer if any(span.source.method == "network" for _, span in self.shown) else ""
+
+    @property
     def whole_reason(self) -> str:
         """Return why the whole video is re-encoded; empty if it is not."""
         return "" if self.estimate.num_copied else self.streams.coding.reason

@@ -79,7 +79,7 @@ def build_report(
         target=_target(plan.target),
         speakers=tuple(_speaker(share, timeline) for share in plan.shares),
         silence=plan.mouths.describe_silence(),
-        restore=plan.mouths.restorer,
+        restore=plan.restorer,
         spans=tuple(map(_span, plan.spans)),
         clips=tuple(_clip(clip, timeline) for clip in clips),
         num_clips=dict(Counter(OUTCOME_NAMES[clip.outcome] for clip in clips)),

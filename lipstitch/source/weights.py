@@ -11,7 +11,7 @@ from lipstitch.progress import Reporter
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from media.identity import EmbedderSettings
 from media.picture import PictureConverter
-from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint, load_registry
+from renderer.checkpoints import SHIPPED_REGISTRY, RegisteredCheckpoint, find_checkpoint, hash_file, load_registry
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import (
     AUTO,
@@ -80,6 +80,9 @@ def find_rendering_weights(config: JobConfig, reporter: Reporter) -> Weights:
     needs_shapes, restore = config.renderer.method != "network", config.renderer.restore
     sound_shape = find_weights(SOUND_SHAPE, config, reporter, download=True) if needs_shapes else None
     restorer = find_weights(restore.model, config, reporter, download=True) if restore else None
+    for entry in load_registry().values() if restorer else ():
+        if not entry.is_commercial and restorer and hash_file(restorer) == entry.sha256:
+            _require_licence(config, entry)  # whatever the file is called
     return Weights(network, sound_shape, restorer)
 
 
@@ -92,13 +95,19 @@ def describe_restorer(config: JobConfig) -> str:
     if restore is None:
         return ""
     entry = load_registry().get(restore.model)
-    if entry and not entry.is_commercial and not restore.accept_licence:
-        raise ConfigError(
-            f"renderer.restore: {restore.model} may not be used commercially ({entry.licence}) Set"
-            f" renderer.restore.accept_licence: true if that suits your use."
-        )
+    if entry and not entry.is_commercial:
+        _require_licence(config, entry)
     licence = f"; {entry.licence}" if entry else ""
     return f"{restore.model}, {restore.strength:.0%} of what it changes{licence}"
+
+
+def _require_licence(config: JobConfig, entry: RegisteredCheckpoint) -> None:
+    restore = config.renderer.restore
+    if restore and not restore.accept_licence:
+        raise ConfigError(
+            f"renderer.restore: {entry.name} may not be used commercially ({entry.licence.rstrip('.')}). Set"
+            f" renderer.restore.accept_licence: true if that suits your use."
+        )
 
 
 def find_local_network(config: JobConfig, reporter: Reporter) -> Path | None:

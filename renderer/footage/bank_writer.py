@@ -57,6 +57,7 @@ class MouthCutter:
 
     def __init__(self, converter: PictureConverter, reference: Points) -> None:
         """reference: the speaker's upright face, in whose pose looks are taken; see lip_shape.upright."""
+        cv2.setNumThreads(1)  # other footage is read on the other cores
         self._converter, self._reference = converter, reference
 
     def cut(self, number: int, frame: VideoFrame, found: FoundMesh) -> CutMouth | None:

@@ -122,8 +122,11 @@ class LipNetwork(Protocol):
         """Return the torch module, with float32 weights on the CPU, that training goes on from; None without torch."""
         ...
 
-    def place(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Prepare to run on a device, in an arithmetic. Called once, by the engine."""
+    def place(self, device: torch.device, dtype: torch.dtype) -> torch.device | None:
+        """Prepare to run on a device, in an arithmetic. Called once, by the engine.
+
+        Return the device that it wants its tensors on, if that is another.
+        """
         ...
 
     def run(self, faces: Tensor, mel_windows: Tensor, references: Tensor) -> Tensor:

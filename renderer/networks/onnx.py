@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import UnsupportedCheckpoint
+from base.errors import RenderError, UnsupportedCheckpoint
 from base.onnx_network import OnnxNetwork, TensorInfo, choose_provider
 from media.picture import Pixels
 from renderer.mel import WAV2LIP_MEL
@@ -89,17 +89,21 @@ class OnnxLipNetwork:
         """Return itself: nothing in it changes, and a session cannot be copied."""
         return self
 
-    def place(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Do nothing: the graph has an arithmetic of its own, and is where its provider computes."""
+    def place(self, device: torch.device, dtype: torch.dtype) -> torch.device:
+        """Return the CPU, from which the provider fetches faces; the graph has an arithmetic of its own."""
+        import torch
+
+        return torch.device("cpu")
 
     def run(self, faces: Tensor, mel_windows: Tensor, references: Tensor) -> Tensor:
         """Return faces with new lips; see LipNetwork."""
         import torch
 
         given = (tensor.cpu().numpy() for tensor in (faces, mel_windows, references))
-        return torch.from_numpy(self._drawn(*given)).to(faces.device)
+        return torch.from_numpy(self.draw(*given)).to(faces.device)
 
-    def _drawn(self, faces: Pixels, mel_windows: NDArray[np.float32], references: Pixels) -> Pixels:
+    def draw(self, faces: Pixels, mel_windows: NDArray[np.float32], references: Pixels) -> Pixels:
+        """Return what run does, of arrays."""
         masked = faces.copy()
         masked[:, self.spec.face_px // 2 :] = 0
         pictures = [self._planes(masked), self._planes(references)]
@@ -109,6 +113,8 @@ class OnnxLipNetwork:
         drawn = [self._pass([value[at : at + size] for value in values], size) for at in range(0, len(faces), size)]
         planes = np.concatenate(drawn).astype(np.float32, copy=False).transpose(0, 2, 3, 1)
         levels = np.clip(np.rint(planes * 255), 0, 255).astype(np.uint8)
+        if levels.shape != faces.shape:
+            raise RenderError(f"the network gave faces of the shape {levels.shape[1:]}, not {faces.shape[1:]}.")
         return np.ascontiguousarray(levels[..., ::-1] if self._is_rgb else levels)
 
     def _planes(self, pictures: Pixels) -> NDArray[np.float32]:
@@ -139,8 +145,15 @@ class _OnnxArchitecture:
         return self._open(header).spec
 
     def load(self, weights: WeightFile) -> OnnxLipNetwork:
-        """Return the network; see Architecture."""
-        return self._open(weights.header)
+        """Return the network, which has drawn a face already; see Architecture."""
+        network = self._open(weights.header)
+        px = network.spec.face_px
+        face = np.zeros((1, px, px, 3), np.uint8)
+        try:
+            network.draw(face, np.zeros((1, *MEL_SHAPE[1:]), np.float32), face)
+        except (RenderError, ValueError) as error:
+            raise UnsupportedCheckpoint(f"{TAKEN}; this one fails with them") from error
+        return network
 
     def _open(self, header: FileHeader) -> OnnxLipNetwork:
         options = header.options

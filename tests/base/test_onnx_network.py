@@ -3,10 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
-from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
+from base.errors import CheckpointNotFound, ConfigError, LipstitchError, RenderError, UnsupportedCheckpoint
 from base.onnx_network import OnnxNetwork, choose_provider
 from tests.support.onnx_graphs import write_graph
 
@@ -50,6 +51,24 @@ def test_what_is_no_network_is_refused_and_nothing_is_printed(tmp_path, content,
         with pytest.raises(CheckpointNotFound, match="does not exist"):
             OnnxNetwork(missing)
     assert capfd.readouterr() == ("", "")
+
+
+def test_weights_in_another_file_are_refused(tmp_path, product):
+    """A hash of the graph would not tell what it computes."""
+    model = onnx.load(tmp_path / "product.onnx")
+    onnx.save(model, tmp_path / "apart.onnx", save_as_external_data=True, location="apart.bin", size_threshold=0)
+    with pytest.raises(UnsupportedCheckpoint, match="save it as one file"):
+        OnnxNetwork(tmp_path / "apart.onnx")
+
+
+def test_what_cannot_be_computed_is_an_error_of_rendering(product):
+    with pytest.raises(RenderError, match="a network of ONNX failed"):
+        product.run(np.zeros((2, 5), np.float32), np.zeros((1, 4), np.float32))
+
+
+def test_a_provider_that_does_not_start_is_no_silent_cpu(tmp_path, product):
+    with pytest.raises(LipstitchError, match=r"cannot start it|can be run here"):
+        OnnxNetwork(tmp_path / "product.onnx", provider="cuda")
 
 
 def test_an_unknown_operation_is_refused(tmp_path, capfd):

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from onnx import helper
+from onnx import TensorProto, helper
 
 from base.errors import ConfigError, UnsupportedCheckpoint
 from renderer.engine import LipSyncEngine
@@ -114,6 +114,29 @@ def test_a_graph_of_another_kind_is_refused_with_what_it_takes(tmp_path, inputs,
     for read in (read_spec, load_network):
         with pytest.raises(UnsupportedCheckpoint, match=r"other\.onnx: lip networks of ONNX take .*faces \(\?|2, 6"):
             read(path)
+
+
+def test_a_graph_that_gives_other_faces_than_it_says_is_refused_before_any_work(tmp_path):
+    """Twice as wide; a graph says of such sides that they may have any length."""
+    nodes = [
+        helper.make_node("ReduceMax", ["mel"], ["level"], keepdims=0),
+        helper.make_node("Cast", ["level"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Add", ["whole", "once"], ["times"]),
+        helper.make_node("Slice", ["faces", "three", "six", "one"], ["seen"]),
+        helper.make_node("Tile", ["seen", "times"], ["drawn"]),
+    ]
+    inputs = {"mel": ["n", 1, 80, 16], "faces": ["n", 6, 96, 96]}
+    path = tmp_path / "odd.onnx"
+    numbers = {"once": [1, 1, 1, 2], "three": [3], "six": [6], "one": [1]}
+    write_graph(path, *nodes, inputs=inputs, outputs={"drawn": ["n", 3, "h", "w"]}, **numbers)
+    assert read_spec(path).face_px == 96
+    with pytest.raises(UnsupportedCheckpoint, match=r"odd\.onnx: lip networks of ONNX take .*; this one fails"):
+        load_network(path)
+
+
+def test_its_tensors_stay_on_the_cpu_whatever_torch_has(tmp_path):
+    network = load_network(write_painter(tmp_path / "net.onnx", 96))
+    assert network.place(torch.device("cuda"), torch.float16) == torch.device("cpu")
 
 
 def test_a_file_that_only_begins_as_a_graph_does_is_refused(tmp_path):

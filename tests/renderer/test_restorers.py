@@ -13,7 +13,9 @@ from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
 
 from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 from lipstitch.job_file.config import load_job
-from lipstitch.source.weights import describe_restorer
+from lipstitch.progress import Silent
+from lipstitch.source.weights import describe_restorer, find_rendering_weights
+from renderer.checkpoints import hash_file, load_registry
 from renderer.restorers import RestorerFile, load_restorer
 from tests.support.jobs import write_job
 from tests.support.onnx_graphs import write_graph, write_painter, write_restorer
@@ -45,6 +47,11 @@ def test_a_network_with_a_second_value_is_given_the_fidelity(tmp_path):
     path = write_restorer(tmp_path / "weighted.onnx", "weighted", 128)
     restored = load_restorer(file_of(path, fidelity=0.25))(face_of(128))
     assert np.abs(restored - ((face_of(128) / 127.5 - 1) * 0.25 + 1) * 127.5).max() < 1e-3
+
+
+def test_half_precision_is_given_half_precision(tmp_path):
+    restorer = load_restorer(file_of(write_restorer(tmp_path / "half.onnx", "same", 128, kind_of=np.float16)))
+    assert np.abs(restorer(face_of(128)) - face_of(128)).max() < 0.1
 
 
 def refused_files(folder):
@@ -127,6 +134,15 @@ def test_weights_that_forbid_commercial_use_have_to_be_accepted(tmp_path):
     said = describe_restorer(config_of(tmp_path, model="codeformer", accept_licence=True, strength=0.5))
     assert said == "codeformer, 50% of what it changes; S-Lab License 1.0: no commercial use."
     assert "Apache-2.0" in describe_restorer(config_of(tmp_path, model="gfpgan"))
+
+
+def test_nor_may_they_be_used_under_another_name(tmp_path, monkeypatch):
+    path = write_restorer(tmp_path / "mine.onnx", "same", 128)
+    entry = replace(load_registry()["codeformer"], sha256=hash_file(path))
+    monkeypatch.setattr("lipstitch.source.weights.load_registry", lambda: {"codeformer": entry})
+    with pytest.raises(ConfigError, match="codeformer may not be used commercially"):
+        find_rendering_weights(config_of(tmp_path, model=str(path)), Silent())
+    assert find_rendering_weights(config_of(tmp_path, model=str(path), accept_licence=True), Silent()).restorer == path
 
 
 def test_a_job_that_has_not_accepted_them_ends_before_it_downloads_or_scans(tmp_path):

@@ -55,10 +55,10 @@ def write_painter(path, px, *, num_faces="n", kind=np.float32, mel_first=True):
     )
 
 
-def write_restorer(path, kind, px=512):
+def write_restorer(path, kind, px=512, *, kind_of=np.float32):
     """Write a restorer of ONNX that only filters: same, tint (a little brighter), sharpen, or weighted.
 
-    weighted: takes a second value, as CodeFormer does, and multiplies the face by it.
+    weighted: takes a second value, as CodeFormer does, and multiplies the face by it. kind_of: of its numbers.
     """
     shape = [1, 3, px, px]
     kernel = np.float32([[0, -1, 0], [-1, 5, -1], [0, -1, 0]])
@@ -73,4 +73,4 @@ def write_restorer(path, kind, px=512):
         "weighted": helper.make_node("Mul", ["face", "weight"], ["restored"]),
     }[kind]
     inputs = {"face": shape, **({"weight": [1]} if kind == "weighted" else {})}
-    return write_graph(path, node, inputs=inputs, outputs={"restored": shape}, **values.get(kind, {}))
+    return write_graph(path, node, inputs=inputs, outputs={"restored": shape}, kind=kind_of, **values.get(kind, {}))
