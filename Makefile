@@ -36,6 +36,7 @@ $(SETUP_DONE): pyproject.toml tools/check_install.py
 ifdef TORCH
 	$(VENV_PYTHON) -m pip install --no-input --disable-pip-version-check --quiet uv
 	$(VENV_PYTHON) -m uv pip install --python $(VENV_PYTHON) --torch-backend $(TORCH) --reinstall-package torch \
+		--reinstall-package torchvision \
 		--editable '.[dev]'
 else
 	$(VENV_PYTHON) -m pip install --no-input --disable-pip-version-check --editable '.[dev]'
