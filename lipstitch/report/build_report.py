@@ -34,7 +34,7 @@ from stitcher.assemble import Assembled
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.verify.contract import Check
 
-LIBRARIES = ("av", "numpy", "opencv-python", "scenedetect", "torch")
+LIBRARIES = ("av", "numpy", "onnxruntime", "opencv-python", "scenedetect", "torch")
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,10 +87,11 @@ def write_registry(tmp_path: Path, *addresses: str, name: str = "net", file_name
 
 def test_shipped_registry():
     entries = load_registry()
-    published = {"wav2lip_gan", "wav2lip", "retinaface_mobilenet", "sface"}
+    published = {"wav2lip_gan", "wav2lip", "retinaface_mobilenet", "sface", "gfpgan", "codeformer"}
     shipped = {"compact", "face_mesh", "sound_shape", "lip_motion"}
     assert set(entries) == published | shipped
     assert entries["wav2lip_gan"].num_bytes == 435801865
+    assert {name for name, entry in entries.items() if not entry.is_commercial} == {"codeformer"}
     assert all(re.fullmatch("[0-9a-f]{64}", entry.sha256) for entry in entries.values())
     assert all(address.startswith("https://") for entry in entries.values() for address in entry.addresses)
 
