@@ -17,6 +17,11 @@ def _size(plan: Plan) -> list[str]:
     return [] if likely is None else [f"  size     about {size_text(likely)}"]
 
 
+def _shape(plan: Plan) -> list[str]:
+    shows_footage = any(span.source.method == "footage" for _, span in plan.shown)
+    return ["  shape    read off what the network draws"] if shows_footage and plan.mouths.shape == "network" else []
+
+
 def _restore(plan: Plan) -> list[str]:
     if not plan.restorer:
         return []
@@ -45,6 +50,7 @@ def describe_plan(plan: Plan) -> str:
         *(f"  speaker  {share.describe()}" for share in plan.shares),
         *([f"  note     {note}"] if note else []),
         f"  align    {plan.mouths.describe_align()}",
+        *_shape(plan),
         *_restore(plan),
         *_size(plan),
         f"  about    {estimate.seconds:.0f} s of work after the scan, {size_text(estimate.disk_bytes)} of disk,"

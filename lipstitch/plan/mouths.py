@@ -35,6 +35,8 @@ class MouthPlan:
 
     footage: Footage
     """The mouths that spans of the method footage show."""
+    shape: Literal["sound", "network"]
+    """What tells the shape of those mouths."""
     restorer: str
     """What restores drawn faces, in one line; empty if nothing does."""
 
@@ -66,6 +68,7 @@ def plan_mouths(
         silence=silence,
         pauses=tuple(map(tuple, pauses)),
         footage=footage,
+        shape=config.renderer.shape,
         restorer=describe_restorer(config),
         has_speech=num_silent < spec.drive_audio.main.duration * DRIVING_RATE,
     )

@@ -1,5 +1,6 @@
 """Restorers: their files, the order of colours and the range in which they are given faces, and what is refused."""
 
+import inspect
 import sys
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from spandrel.architectures.GFPGAN import GFPGAN
 from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
 
-from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
+from base.errors import CheckpointNotFound, ConfigError, RenderError, UnsupportedCheckpoint
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.source.weights import describe_restorer, find_rendering_weights
@@ -99,17 +100,31 @@ def random_weights(kind):
     return {name: torch.randn(tensor.shape, generator=random) / 20 for name, tensor in layout.items()}
 
 
-@pytest.mark.parametrize("kind", ["gfpgan", "codeformer"])
-def test_a_published_layout_restores_without_chance_and_as_faithfully_as_it_should(tmp_path, kind):
-    weights = random_weights(kind)
-    torch.save({"params_ema": weights}, tmp_path / "net.pth")
-    restorer = load_restorer(file_of(tmp_path / "net.pth", fidelity=0.25))
-    given = {}
+def test_gfpgan_in_its_published_layout_restores_without_chance(tmp_path):
+    torch.save({"params_ema": random_weights("gfpgan")}, tmp_path / "net.pth")
+    restorer, given = load_restorer(file_of(tmp_path / "net.pth")), {}
     restorer._module.register_forward_pre_hook(lambda _module, _faces, keys: given.update(keys), with_kwargs=True)
     restored = restorer(face_of(512))
     assert restored.shape == (512, 512, 3)
     assert restored.std() > 0.1
-    assert given == {"weight": 0.25, "randomize_noise": False}
+    assert given["randomize_noise"] is False
+
+
+def test_codeformer_in_its_published_layout_is_given_the_fidelity(tmp_path):
+    """It is stopped where its work begins, which takes twenty seconds; what stops a restorer fails its clip alone."""
+    torch.save({"params_ema": random_weights("codeformer")}, tmp_path / "net.pth")
+    restorer, given = load_restorer(file_of(tmp_path / "net.pth", fidelity=0.25)), {}
+    inspect.signature(restorer._module.forward).bind("face", weight=0.25, randomize_noise=False)
+
+    def stop(_module, faces, keys):
+        given.update(keys, shape=tuple(faces[0].shape), least=float(faces[0].min()), most=float(faces[0].max()))
+        raise RuntimeError("no more room\nand much else")
+
+    restorer._module.register_forward_pre_hook(stop, with_kwargs=True)
+    with pytest.raises(RenderError, match=r"the restorer failed \(no more room\)"):
+        restorer(face_of(512))
+    expected = {"weight": 0.25, "randomize_noise": False, "shape": (1, 3, 512, 512), "least": -1.0, "most": 1.0}
+    assert given == expected
 
 
 def test_a_layout_that_lacks_a_tensor_is_refused(tmp_path):
