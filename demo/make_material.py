@@ -35,6 +35,7 @@ DUB_FILE = Path(__file__).with_name("dub.flac")
 """The dub of the full-length video: 71 s of speech, 16 kHz, mono."""
 FRAME_RATE = 25
 SAMPLE_RATE = 48000
+FULL_SIZE_PX = (scenes.WIDTH_PX, scenes.HEIGHT_PX)
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 SCENE_STARTS = (0, 6, 20, 29, 44, 49, 53, 66, 72)
 """Seconds at which scenes begin in the full-length video and in the speech, and the end."""
@@ -66,11 +67,11 @@ class Material:
         return tuple((scene.start_frame, scene.stop_frame) for scene in self.scenes if scene.kind == "face")
 
 
-def make_material(folder: Path, *, seconds_scale: float = 1.0) -> Material:
+def make_material(folder: Path, *, seconds_scale: float = 1.0, size_px: tuple[int, int] = FULL_SIZE_PX) -> Material:
     """Write talk.mp4 and truth.json into a folder, which is made if it is missing.
 
-    Every scene lasts `seconds_scale` times its full length (72 s in all); its motion keeps its speed. Both files appear
-    under their names only when they are complete.
+    Every scene lasts `seconds_scale` times its full length (72 s in all); its motion keeps its speed. size_px: width
+    and height of the video. Both files appear under their names only when they are complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     script = _script(seconds_scale)
@@ -78,8 +79,8 @@ def make_material(folder: Path, *, seconds_scale: float = 1.0) -> Material:
     material = Material(folder / "talk.mp4", folder / "truth.json", shots[-1].stop_frame, shots)
     unfinished = folder / "talk.part.mp4"
     try:
-        _write_video(unfinished, script)
-        material.truth.write_text(json.dumps(_truth(material), indent=2) + "\n", encoding="utf-8")
+        _write_video(unfinished, script, size_px)
+        material.truth.write_text(json.dumps(_truth(material, size_px), indent=2) + "\n", encoding="utf-8")
         os.replace(unfinished, material.video)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -104,26 +105,26 @@ def _script(seconds_scale: float) -> list[tuple[Scene, scenes.Painter]]:
     ]
 
 
-def _truth(material: Material) -> dict[str, object]:
+def _truth(material: Material, size_px: tuple[int, int]) -> dict[str, object]:
     return {
         "video": material.video.name,
         "frame_rate": FRAME_RATE,
         "num_frames": material.num_frames,
-        "width_px": scenes.WIDTH_PX,
-        "height_px": scenes.HEIGHT_PX,
+        "width_px": size_px[0],
+        "height_px": size_px[1],
         "face_spans": material.face_spans,
         "scenes": [asdict(scene) for scene in material.scenes],
     }
 
 
-def _write_video(path: Path, script: Sequence[tuple[Scene, scenes.Painter]]) -> None:
+def _write_video(path: Path, script: Sequence[tuple[Scene, scenes.Painter]], size_px: tuple[int, int]) -> None:
     with av.open(f"file:{path}", "w", options={"movflags": "+faststart"}) as container:
         container.metadata["title"] = "lipstitch demonstration"
         container.set_chapters(_chapters([scene for scene, _ in script]))
-        video, audio = _add_video(container), _add_audio(container)
+        video, audio = _add_video(container, size_px), _add_audio(container)
         sound = _sound(script)
         for index, picture in enumerate(_pictures(script)):
-            container.mux(video.encode(_video_frame(picture, index)))
+            container.mux(video.encode(_video_frame(picture, index, size_px)))
             container.mux(audio.encode(_audio_frame(sound, index)))
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
@@ -135,11 +136,11 @@ def _pictures(script: Sequence[tuple[Scene, scenes.Painter]]) -> Iterator[scenes
             yield paint(frame / FRAME_RATE)
 
 
-def _add_video(container: OutputContainer) -> VideoStream:
+def _add_video(container: OutputContainer, size_px: tuple[int, int]) -> VideoStream:
     # A group of pictures every two seconds at most, closed; x264 sets a keyframe at a hard cut by itself.
     options = {"preset": "superfast", "crf": "20", "x264-params": "keyint=50:open-gop=0:bframes=3:threads=2"}
     stream = container.add_stream("libx264", rate=FRAME_RATE, options=options)
-    stream.width, stream.height, stream.pix_fmt = scenes.WIDTH_PX, scenes.HEIGHT_PX, "yuv420p"
+    (stream.width, stream.height), stream.pix_fmt = size_px, "yuv420p"
     context = stream.codec_context
     context.color_range = ColorRange.MPEG
     context.colorspace = Colorspace.ITU709
@@ -154,9 +155,9 @@ def _add_audio(container: OutputContainer) -> AudioStream:
     return stream
 
 
-def _video_frame(picture: scenes.Picture, index: int) -> av.VideoFrame:
+def _video_frame(picture: scenes.Picture, index: int, size_px: tuple[int, int]) -> av.VideoFrame:
     frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        *size_px, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
     )
     frame.pts, frame.time_base = index, Fraction(1, FRAME_RATE)
     return frame

@@ -333,7 +333,7 @@ def _json_lines(out):
 def done(tmp_path_factory):
     """Return (folder, stdout, stderr) of a job on a short demonstration, with a comparison video and JSON lines."""
     folder = tmp_path_factory.mktemp("done")
-    material = make_material(folder, seconds_scale=0.04)
+    material = make_material(folder, seconds_scale=0.04, size_px=(640, 360))
     job = write_job(
         folder,
         input={"video": material.video, "audio": DUB_FILE, "length_policy": "cut"},

@@ -33,7 +33,7 @@ def _light():
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     """Return the demonstration's video, made short: three stretches of one face between scenes without."""
-    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.05)
+    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.05, size_px=(640, 360))
 
 
 def job_of(folder, material, **changes):

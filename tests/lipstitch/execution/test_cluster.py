@@ -493,7 +493,7 @@ def ray():
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     """Return two seconds of the demonstration's video."""
-    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.06)
+    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.06, size_px=(640, 360))
 
 
 @needs_ray

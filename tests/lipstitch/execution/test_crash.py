@@ -41,7 +41,7 @@ ENDED_SECONDS = 15.0
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     """Return two seconds of the demonstration's video."""
-    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.03)
+    return make_material(tmp_path_factory.mktemp("material"), seconds_scale=0.03, size_px=(640, 360))
 
 
 def quick_job_of(folder, talk):
