@@ -107,7 +107,12 @@ class Workspace:
 
     def num_bytes(self, stage: str) -> int:
         """Return how much the finished files of a stage hold."""
-        return sum(path.stat().st_size for path, name in self._own_files() if name["stage"] == stage)
+        num_bytes = 0
+        for path, name in self._own_files():
+            if name["stage"] == stage and not name["partial"]:
+                with suppress(FileNotFoundError):  # a worker of a cluster that was lost may still be at work here
+                    num_bytes += path.stat().st_size
+        return num_bytes
 
     def tidy(self, keep: Keep) -> None:
         """Remove what is not to be kept after success; the folder too if nothing is left in it."""

@@ -24,6 +24,18 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = "0123456789abcdef01234567"
 
 
+def test_files_that_a_lost_worker_still_moves_are_not_counted(tmp_path, monkeypatch):
+    """Half written ones get their name while a new job looks around, and others go."""
+    with Workspace(tmp_path / "work") as workspace:
+        here, gone = workspace.path("clip", KEY, ".nut"), workspace.path("clip", KEY[::-1], ".nut")
+        for path in (here, gone, here.with_name(f"{here.name}.9f02337f.part")):
+            path.write_bytes(b"12345")
+        listed = [*workspace.folder.iterdir()]
+        gone.unlink()
+        monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+        assert workspace.num_bytes("clip") == 5
+
+
 # Atomic files
 
 
