@@ -27,6 +27,8 @@ PROVIDERS: dict[Provider, str] = {
 that take its place: onnxruntime-gpu, onnxruntime-directml, onnxruntime-openvino."""
 EXTERNAL_DATA = b"\n\x08location\x12"
 """Begins where a tensor is said to lie in another file: the key of that entry, and the tag of its value."""
+FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+"""What networks take pictures as, by ONNX Runtime's word for it."""
 FATAL = 4
 """The level at which ONNX Runtime logs nothing: what goes wrong is raised as well."""
 
@@ -40,6 +42,12 @@ class TensorInfo:
     """None for a side that is not fixed."""
     kind: str
     """As ONNX Runtime writes it: tensor(float)."""
+
+    def fits(self, *sides: int | None) -> bool:
+        """Tell whether it may have such sides; None: whatever that one is."""
+        return len(self.shape) == len(sides) and all(
+            None in (own, wanted) or own == wanted for own, wanted in zip(self.shape, sides, strict=True)
+        )
 
 
 class OnnxNetwork:

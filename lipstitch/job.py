@@ -38,7 +38,7 @@ from lipstitch.source.source import (
     open_source,
     remember_source,
 )
-from lipstitch.source.weights import describe_restorer, find_local_network, find_rendering_weights
+from lipstitch.source.weights import check_licence, find_local_network, find_rendering_weights
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.clips import RenderedClip
@@ -87,7 +87,7 @@ def run_job(
         check_comparison_video(config, comparison, outputs, force=force or plan_only)
     if spans is not None:
         check_side_file(config, "--spans", spans, (".csv",), force=force)
-    describe_restorer(config)  # whose licence may have to be accepted before it is downloaded
+    check_licence(config)  # before anything is downloaded
     weights = None if plan_only else find_rendering_weights(config, reporter)
     if weights is None:
         source = identify_source(job.video)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from base.errors import CheckpointNotFound, ConfigError, RenderError, UnsupportedCheckpoint
 from base.machine import num_cores
-from base.onnx_network import OnnxNetwork, Provider, choose_provider
+from base.onnx_network import FLOATS, OnnxNetwork, Provider, choose_provider
 from media.picture import Pixels
 from renderer.weight_files import WeightFile, is_onnx, open_weights
 
@@ -32,9 +32,7 @@ TORCH_PX: Final = 512
 """Height and width of the faces that the torch networks were trained with."""
 LEAST_PX, MOST_PX = 128, 2048
 WEIGHT_KINDS: Final = {"tensor(float)": np.float32, "tensor(double)": np.float64}
-FACE_KINDS: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 REFUSED: Final = "this network does not take one face (1, 3, px, px) and give another"
-NEW_LINE: Final = "\n"
 EXTRA: Final = "pip install 'lipstitch[restorers]'"
 
 
@@ -101,13 +99,13 @@ class OnnxRestorer:
             raise UnsupportedCheckpoint(REFUSED)
         # Faces of GFPGAN and its kin have 512 px, also where a graph leaves that open.
         px = faces[0].shape[2] or TORCH_PX
-        if not LEAST_PX <= px <= MOST_PX or faces[0].kind not in FACE_KINDS or not _fits(faces[0].shape, px):
+        if not LEAST_PX <= px <= MOST_PX or faces[0].kind not in FLOATS or not faces[0].fits(1, 3, px, px):
             raise UnsupportedCheckpoint(REFUSED)
         self.px = px
         self._network = network
         weight = [np.full([side or 1 for side in other.shape], fidelity, WEIGHT_KINDS[other.kind]) for other in others]
         self._given = [None if tensor is faces[0] else weight[0] for tensor in network.inputs]
-        self._kind = FACE_KINDS[faces[0].kind]
+        self._kind = FLOATS[faces[0].kind]
         try:
             restored = self(np.zeros((px, px, 3), np.uint8))
         except RenderError as error:
@@ -120,11 +118,6 @@ class OnnxRestorer:
         planes = _to_planes(face).astype(self._kind)
         (restored,) = self._network.run(*(planes if value is None else value for value in self._given))
         return _to_levels(restored)
-
-
-def _fits(shape: tuple[int | None, ...], px: int) -> bool:
-    """Tell whether a tensor may hold one face."""
-    return len(shape) == 4 and all(side in (None, of) for side, of in zip(shape, (1, 3, px, px), strict=True))
 
 
 class TorchRestorer:
@@ -148,7 +141,8 @@ class TorchRestorer:
         try:
             return self._threads.submit(self._restored, face).result()
         except (RuntimeError, MemoryError) as error:  # torch's, for whatever a device cannot do
-            raise RenderError(f"the restorer failed ({str(error).partition(NEW_LINE)[0]}).") from error
+            first_line = str(error).partition("\n")[0]
+            raise RenderError(f"the restorer failed ({first_line}).") from error
 
     def _restored(self, face: Pixels) -> NDArray[np.float32]:
         import torch

@@ -116,8 +116,8 @@ def choose_mouths(
         return MouthChoice()
     silence = plan.mouths.silence != "render"
     parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
-    stronger = [*([strength] if strength != 1 else []), *(_drawn_key(network, stretches) if network else [])]
-    key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED), *stronger)
+    more = [*([strength] if strength != 1 else []), *(_drawn_key(network, stretches) if network else [])]
+    key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED), *more)
     path = workspace.path("choice", key, ".json")
     chosen: list[_Chosen] | None = workspace.load(path)
     if chosen is None:

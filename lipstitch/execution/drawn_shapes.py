@@ -94,9 +94,11 @@ def read_shapes(network: DrawingNetwork, source: SourceVideo, tasks: Sequence[Ta
         network.checkpoint, network.settings, network.settings.device, num_cores()
     )
     network.reporter.begin("lip shapes", num_frames, "frames")
-    with _Reader(network, source, engine) as reader:
-        measured = [reader.measured(task) for task in tasks]
-    network.reporter.end()
+    try:
+        with _Reader(network, source, engine) as reader:
+            measured = [reader.measured(task) for task in tasks]
+    finally:
+        network.reporter.end()
     normal = Normal.of(np.concatenate(measured))
     return [normal.normalise(shapes) for shapes in measured]
 

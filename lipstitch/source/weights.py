@@ -11,7 +11,7 @@ from lipstitch.progress import Reporter
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from media.identity import EmbedderSettings
 from media.picture import PictureConverter
-from renderer.checkpoints import SHIPPED_REGISTRY, RegisteredCheckpoint, find_checkpoint, hash_file, load_registry
+from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint, hash_file, load_registry
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import (
     AUTO,
@@ -80,34 +80,35 @@ def find_rendering_weights(config: JobConfig, reporter: Reporter) -> Weights:
     needs_shapes, restore = config.renderer.method != "network", config.renderer.restore
     sound_shape = find_weights(SOUND_SHAPE, config, reporter, download=True) if needs_shapes else None
     restorer = find_weights(restore.model, config, reporter, download=True) if restore else None
-    for entry in load_registry().values() if restorer else ():
-        if not entry.is_commercial and restorer and hash_file(restorer) == entry.sha256:
-            _require_licence(config, entry)  # whatever the file is called
+    check_licence(config, restorer)
     return Weights(network, sound_shape, restorer)
 
 
 def describe_restorer(config: JobConfig) -> str:
-    """Return in one line what restores drawn faces, with the licence of registered weights; empty if nothing does.
-
-    Raises ConfigError if that licence has to be accepted first.
-    """
+    """Return in one line what restores drawn faces, with the licence of registered weights; empty if nothing does."""
     restore = config.renderer.restore
     if restore is None:
         return ""
     entry = load_registry().get(restore.model)
-    if entry and not entry.is_commercial:
-        _require_licence(config, entry)
     licence = f"; {entry.licence}" if entry else ""
     return f"{restore.model}, {restore.strength:.0%} of what it changes{licence}"
 
 
-def _require_licence(config: JobConfig, entry: RegisteredCheckpoint) -> None:
+def check_licence(config: JobConfig, restorer: Path | None = None) -> None:
+    """Raise ConfigError if the licence of the job's restorer has to be accepted first.
+
+    restorer: its file, once it is here: it may be registered under another name than the job's.
+    """
     restore = config.renderer.restore
-    if restore and not restore.accept_licence:
-        raise ConfigError(
-            f"renderer.restore: {entry.name} may not be used commercially ({entry.licence.rstrip('.')}). Set"
-            f" renderer.restore.accept_licence: true if that suits your use."
-        )
+    if restore is None or restore.accept_licence:
+        return
+    for entry in load_registry().values():
+        is_meant = entry.name == restore.model or (restorer is not None and hash_file(restorer) == entry.sha256)
+        if is_meant and not entry.is_commercial:
+            raise ConfigError(
+                f"renderer.restore: {entry.name} may not be used commercially ({entry.licence.rstrip('.')}). Set"
+                f" renderer.restore.accept_licence: true if that suits your use."
+            )
 
 
 def find_local_network(config: JobConfig, reporter: Reporter) -> Path | None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import RenderError, UnsupportedCheckpoint
-from base.onnx_network import OnnxNetwork, TensorInfo, choose_provider
+from base.onnx_network import FLOATS, OnnxNetwork, TensorInfo, choose_provider
 from media.picture import Pixels
 from renderer.mel import WAV2LIP_MEL
 from renderer.networks.base import Margins, NetworkSpec
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-FLOATS: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 LEAST_PX, MOST_PX = 32, 1024
 MEL_SHAPE: Final = (1, WAV2LIP_MEL.bands, WAV2LIP_MEL.window_columns)
 TAKEN: Final = "lip networks of ONNX take faces (n, 6, px, px) and mel windows (n, 1, 80, 16) and give (n, 3, px, px)"
@@ -59,16 +58,9 @@ def _read_graph(network: OnnxNetwork) -> _Graph:
     num_faces, _, px, width = faces.shape
     if px is None or px != width or not LEAST_PX <= px <= MOST_PX or not {faces.kind, mel.kind} <= {*FLOATS}:
         raise refused
-    if not (_fits(mel, MEL_SHAPE) and _fits(drawn, (3, px, px)) and mel.shape[0] == num_faces):
+    if not (mel.fits(None, *MEL_SHAPE) and drawn.fits(None, 3, px, px) and mel.shape[0] == num_faces):
         raise refused
     return _Graph(network, places[0], px, num_faces)
-
-
-def _fits(tensor: TensorInfo, shape: tuple[int, ...]) -> bool:
-    """Tell whether a tensor may have a shape, behind the number of faces."""
-    return len(tensor.shape) == 1 + len(shape) and all(
-        side in (None, wanted) for side, wanted in zip(tensor.shape[1:], shape, strict=True)
-    )
 
 
 def _written(tensor: TensorInfo) -> str:

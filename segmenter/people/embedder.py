@@ -1,6 +1,8 @@
 """Turn faces into embeddings, by which people are recognised: any ONNX network of the ArcFace convention.
 
-frame --region, shrunk--> five landmarks --least squares--> 112 x 112, aligned --network--> vector --> bytes
+    frame --region, shrunk--> five landmarks --least squares--> 112 x 112, aligned --network--> vector --> bytes
+
+Vectors of one person point the same way.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
 from base.errors import CheckpointNotFound, ConfigError, RenderError, UnsupportedCheckpoint
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
-from lipstitch.source.weights import describe_restorer, find_rendering_weights
+from lipstitch.source.weights import check_licence, describe_restorer, find_rendering_weights
 from renderer.checkpoints import hash_file, load_registry
 from renderer.restorers import RestorerFile, load_restorer
 from tests.support.jobs import write_job
@@ -145,7 +145,8 @@ def config_of(folder, **restore):
 
 def test_weights_that_forbid_commercial_use_have_to_be_accepted(tmp_path):
     with pytest.raises(ConfigError, match=r"codeformer may not be used commercially .*accept_licence: true"):
-        describe_restorer(config_of(tmp_path, model="codeformer"))
+        check_licence(config_of(tmp_path, model="codeformer"))
+    check_licence(config_of(tmp_path, model="codeformer", accept_licence=True))
     said = describe_restorer(config_of(tmp_path, model="codeformer", accept_licence=True, strength=0.5))
     assert said == "codeformer, 50% of what it changes; S-Lab License 1.0: no commercial use."
     assert "Apache-2.0" in describe_restorer(config_of(tmp_path, model="gfpgan"))
