@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
 from base.errors import ConfigError
@@ -43,6 +43,10 @@ def _has_long_name(path: Path) -> bool:
 
 
 FilePath = Annotated[Path, PlainValidator(resolve_path), PlainSerializer(str)]
+FilePaths = Annotated[
+    tuple[FilePath, ...], BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value)
+]
+"""A list of files; one by itself need not be a list."""
 
 
 def load_settings(

@@ -35,6 +35,7 @@ from lipstitch.source.source import (
     Source,
     choose_coding,
     identify_source,
+    open_further,
     open_source,
     remember_source,
 )
@@ -59,6 +60,8 @@ class OpenedJob:
     """Of each output, what becomes of the source's own streams."""
     rows: tuple[SpanRow, ...] | None
     """What the job's span file says; None if it has none."""
+    further: tuple[OpenedVideo, ...]
+    """Further videos of the job's people."""
 
     @property
     def shown_frames(self) -> list[Interval]:
@@ -108,7 +111,7 @@ def run_job(
             clear_leftovers(report_path(path))
         scanned = scan_job(job, source, workspace, reporter, timings, tools)
         target = select_targets(config, scanned, job.specs, job.rows, workspace)
-        footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings), target)
+        footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings, job.further), target)
         faces = FaceSelection(target, footage, scanned.scan, config.renderer)
         plans = [
             plan_output(config, scanned, spec, streams, faces, capacity, workspace)
@@ -146,6 +149,7 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     check_output_name(config, force=force)
     check_sounds_complete(config)
     video = open_source(config)
+    further = open_further(config, video)
     coding = choose_coding(config, video)
     inputs = open_audio_inputs(config, video)
     dialogue = open_dialogue(config, video, inputs)
@@ -154,7 +158,7 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     streams = check_outputs(config, video, specs, coding, force=force)
     check_photos(config)
     rows = read_spans(config.segmenter.spans, video.table) if config.segmenter.spans else None
-    return OpenedJob(config, video, specs, streams, rows)
+    return OpenedJob(config, video, specs, streams, rows, further)
 
 
 def scan_job(

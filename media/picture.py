@@ -16,12 +16,14 @@ from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from media.info import VideoInfo
 from media.orientation import Orientation, Plane, Rectangle
 
 Pixels = NDArray[np.uint8]
 
 FULL_RANGE = ColorRange.JPEG
-EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+ACCURATE = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+EXACT = Interpolation.BILINEAR | ACCURATE
 """Without these flags the scaler truncates: a trip to BGR and back darkens luma by 1 to 2 levels."""
 
 
@@ -135,6 +137,51 @@ class PictureConverter:
         return [plane.copy() for plane in plane_views(converted)]
 
 
+class FrameConformer:
+    """Makes the frames of one video as if they were another's: pixel format, matrix, range, and how they are stored."""
+
+    def __init__(self, orientation: Orientation, like: VideoInfo, size: tuple[int, int]) -> None:
+        """orientation: of the frames that are given. size: width and height that their upright pictures get.
+
+        like: the video that they are to be like; its own size plays no part.
+        """
+        self._orientation, self._like = orientation, like
+        self._stored_size = orientation.upright_size(*size)
+        self._scale, self._finish = VideoReformatter(), VideoReformatter()
+
+    def conform(self, frame: VideoFrame) -> VideoFrame:
+        """Return a frame as the other video would hold it."""
+        like, width = self._like, self._stored_size[0]
+        kind = Interpolation.AREA if width < frame.width else Interpolation.BICUBIC
+        step_x, step_y = chroma_step(VideoFormat(like.pixel_format))
+        is_turned = self._orientation != like.orientation
+        # 4:2:2 turned sideways would be 4:4:0, which no format of the video's kind need be.
+        between = "yuv444p16le" if is_turned and step_x != step_y else like.pixel_format
+        scaled = self._scale.reformat(
+            frame,
+            *self._stored_size,
+            between,
+            dst_colorspace=_known_matrix(like.colour.matrix),
+            dst_color_range=_known_range(like.colour.range, VideoFormat(like.pixel_format)),
+            interpolation=kind | ACCURATE,
+            threads=1,
+        )
+        if not is_turned:
+            return _tag(scaled, like)
+        planes = [like.orientation.turn_back(self._orientation.turn(plane)) for plane in plane_views(scaled)]
+        turned = VideoFrame(planes[0].shape[1], planes[0].shape[0], between)
+        for target, plane in zip(plane_views(turned), planes, strict=True):
+            target[:] = plane
+        _tag(turned, like)
+        finished = self._finish.reformat(turned, format=like.pixel_format, interpolation=EXACT, threads=1)
+        return _tag(finished, like)
+
+
+def _tag(frame: VideoFrame, like: VideoInfo) -> VideoFrame:
+    frame.colorspace, frame.color_range = like.colour.matrix, like.colour.range
+    return frame
+
+
 def crop(frame: VideoFrame, rectangle: Rectangle) -> VideoFrame:
     """Return a copy of an aligned stored rectangle of a frame, with its colour tags."""
     left, top, right, bottom = rectangle
@@ -183,11 +230,19 @@ def luma_levels(frame: VideoFrame) -> tuple[int, int]:
 
 def _matrix(frame: VideoFrame) -> int:
     """Return the matrix for converting to a frame's format; the scaler's own default where the frame has none."""
+    return _known_matrix(int(frame.colorspace))
+
+
+def _known_matrix(matrix: int) -> int:
     unknown = (2, 0)
-    return Colorspace.DEFAULT if int(frame.colorspace) in unknown else frame.colorspace
+    return Colorspace.DEFAULT if matrix in unknown else matrix
 
 
 def _range(frame: VideoFrame) -> int:
     """Return the range of a frame's samples; limited where it is not tagged, as players take it."""
-    full = int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj") or frame.format.is_rgb
+    return _known_range(int(frame.color_range), frame.format)
+
+
+def _known_range(tagged: int, pixel_format: VideoFormat) -> int:
+    full = tagged == FULL_RANGE or pixel_format.name.startswith("yuvj") or pixel_format.is_rgb
     return FULL_RANGE if full else ColorRange.MPEG

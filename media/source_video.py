@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from media.info import MediaInfo, VideoInfo
@@ -22,6 +23,11 @@ class SourceVideo:
     def video(self) -> VideoInfo:
         """Return its video stream."""
         return self.info.require_video()
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """Mean number of frames a second."""
+        return len(self.table) / self.table.seconds(len(self.table))
 
 
 def scan_video(path: str | Path) -> SourceVideo:

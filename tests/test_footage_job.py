@@ -19,10 +19,11 @@ from lipstitch.job import run_job as run_in_process
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.tools import Tools
+from media.orientation import Orientation
 from renderer.footage.bank import Bank
 from renderer.footage.lip_shape import SHAPES
 from renderer.networks.base import WAV2LIP_SPEC
-from tests.support.commands import start_command, start_python
+from tests.support.commands import run_command, start_command, start_python
 from tests.support.crowd import SIZE, Place, make_crowd, still, watching_changes
 from tests.support.footage import draw_hand, make_footage
 from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, write_job
@@ -298,6 +299,56 @@ def test_a_short_range_finds_its_footage_around_it(make_job, talk):
     assert methods(report) == [("footage", "")]
     assert report["num_rendered_frames"] == 30
     assert "footage: 70 frames" in said
+
+
+def make_further(path, clip, num_frames):
+    """Write the begin of a clip as another camera would have: smaller, 30 frames/s, 4:4:4, stored turned."""
+    orientation = Orientation(90)
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=30, options={"preset": "ultrafast", "crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = 208, 208, "yuv444p"
+        stream.set_display_matrix(orientation.display_matrix)
+        for number, frame in zip(range(num_frames), source.decode(video=0), strict=False):
+            picture = orientation.turn_back(frame.reformat(208, 208, "bgr24").to_ndarray())
+            stored = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv444p")
+            stored.pts, stored.time_base = number, Fraction(1, 30)
+            target.mux(stream.encode(stored))
+        target.mux(stream.encode(None))
+    return path
+
+
+def test_mouths_of_a_further_video_are_shown_and_a_stranger_s_are_not(shared, retinaface, dubs, tmp_path):
+    """A speaker who is seen for half a second, and says more in an interview."""
+    clip, stranger = shared / "clips" / "head_12_512.mp4", shared / "clips" / "head_05_512.mp4"
+    short = make_footage(tmp_path / "short.mp4", clip, codec="h264", scale=0.5, face_frames=(12,), gaps=(2, 2))
+    interview = make_further(tmp_path / "interview.mp4", clip, 120)
+    other = make_further(tmp_path / "other.mp4", stranger, 40)
+    embedder = {"embedder": shared / "checkpoints" / "mobilefacenet.onnx"}
+    job = write_job(
+        tmp_path,
+        input={"video": short.path, "audio": dubs[0], "footage": [interview, other], "length_policy": "bounce"},
+        output=tmp_path / "out.mp4",
+        segmenter=retinaface | embedder,
+        execution={"keep": "all"},
+    )
+    planned, _ = run_job(job, "--plan")
+    assert re.search(rf"footage  \d\.\d s of person 1 in {interview}", planned)
+    _, warned = run_job(job)
+    assert f"{other} shows no one whose lips move" in warned
+    report = load_report(tmp_path / "out.mp4")
+    (further,) = report["further_footage"]
+    assert (further["path"], further["person"]) == (str(interview), 1)
+    assert 3 < further["seconds"] <= 4
+    assert methods(report) == [("footage", "")]
+    work = tmp_path / "out.mp4.lipstitch"
+    with Bank(next(work.glob("bank-*.bank"))) as bank:
+        frames = bank.candidates.frames
+        chosen = json.loads(next(work.glob("choice-*.json")).read_text())["value"]
+        shown = {frame for mouths, _ in chosen for frame in mouths}
+        assert sum(int(frames[number]) >= short.num_frames for number in shown) > len(shown) / 2
+        sizes = bank.candidates.pose[:, 3]  # of the head, as a logarithm
+        assert abs(np.median(sizes[frames >= short.num_frames]) - np.median(sizes[frames < short.num_frames])) < 0.1
+    assert run_command("verify", "--config", job).returncode == 0
 
 
 @pytest.mark.parametrize(("encoder", "pixel_format"), [("libx264", "yuv420p10le"), ("libx264", "yuv444p")])

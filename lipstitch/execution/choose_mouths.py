@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from base.content import content_key
 from lipstitch.execution.drawn_shapes import DrawingNetwork, Task, read_shapes
 from lipstitch.footage.own_sound import adapt_to
-from lipstitch.footage.read import Footage, frame_rate
+from lipstitch.footage.read import Footage
 from lipstitch.footage.subjects import views_of
 from lipstitch.plan.plan import Plan
 from lipstitch.source.scan import Scanned
@@ -197,7 +197,7 @@ def _chosen(
                     silent=is_silent(columns, places) if closes else np.zeros(len(places), np.bool_),
                     pose=each.pose.astype(np.float32),
                     light=each.light.astype(np.float32),
-                    frame_rate=frame_rate(source),
+                    frame_rate=float(source.frame_rate),
                     strength=telling.strength,
                 )
                 bank = banks[each.bank]

@@ -28,7 +28,10 @@ def adapt_to(network: SoundShapeNetwork, bank: Bank, source: SourceVideo) -> Ada
     """
     if not source.info.audio or not len(bank):
         return Adapted(network, float("nan"), float("nan"), is_kept=False)
-    frames = bank.candidates.frames
+    is_own = bank.candidates.frames < len(source.table)  # further videos have sounds of their own
+    if not is_own.any():
+        return Adapted(network, float("nan"), float("nan"), is_kept=False)
+    frames = bank.candidates.frames[is_own]
     seconds = np.array([float(source.table.seconds(int(frame))) for frame in frames])
     samples: list[NDArray[np.float32]] = []
     places: list[NDArray[np.float64]] = []
@@ -41,7 +44,7 @@ def adapt_to(network: SoundShapeNetwork, bank: Bank, source: SourceVideo) -> Ada
         places.append((run - float(start)) * COLUMNS_PER_SECOND + column)
         column += num_columns
     columns = normalised(log_mel(np.concatenate(samples))[:column])
-    return adapt(network, columns, np.concatenate(places), bank.shapes)
+    return adapt(network, columns, np.concatenate(places), bank.shapes[is_own])
 
 
 def _runs(seconds: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:

@@ -15,6 +15,15 @@ import numpy as np
 from base.content import content_key
 from base.files import atomic_file
 from base.machine import num_cores
+from lipstitch.footage.conform import ConformedReader, ConformedVideo
+from lipstitch.footage.further import (
+    FurtherUse,
+    FurtherVideo,
+    first_numbers,
+    frames_to_scan,
+    uses_of,
+    vectors_of,
+)
 from lipstitch.footage.neighbours import Neighbourhood, frames_near
 from lipstitch.footage.subjects import (
     MOST_SECONDS,
@@ -28,6 +37,7 @@ from lipstitch.footage.subjects import (
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.source.scan import Scanned, scan_source
+from lipstitch.source.source import OpenedVideo, identify_source, remember_source
 from lipstitch.source.weights import FaceFinder
 from lipstitch.workspace import Workspace, require_space
 from media.clips import FaceSpan, Span
@@ -72,6 +82,8 @@ class Footage:
     """The banks of a job."""
 
     banks: tuple[SubjectBank, ...] = ()
+    further: tuple[FurtherUse, ...] = ()
+    """What was taken from further videos."""
 
     def number_of(self, span: FaceSpan) -> int | None:
         """Return which bank holds the mouths of a span's face; None if no footage of it was read."""
@@ -87,6 +99,8 @@ class FootageReader:
     workspace: Workspace
     reporter: Reporter
     timings: Timings
+    further: tuple[OpenedVideo, ...] = ()
+    """Further videos of the job's people."""
 
     def read(
         self,
@@ -110,11 +124,14 @@ class FootageReader:
         ]
         scan = self.scanned.scan
         near = frames_near(shown, self.scanned.source.table)
-        if near and any(subject.num_frames < MOST_SECONDS * frame_rate(self.scanned.source) for subject in subjects):
+        if near and any(subject.num_frames < MOST_SECONDS * self.scanned.source.frame_rate for subject in subjects):
             around = self._look_around(shown, near)
             subjects, scan = [around.widened(subject, rule) for subject in subjects], around.scan
         most = seconds_of_each(len(subjects))
-        return Footage(tuple(self._bank_of(subject, scan, most) for subject in subjects))
+        beside = self._look_further(subjects, identities, rule, most)
+        banks = [self._bank_of(subject, scan, most, beside.get(number, ())) for number, subject in enumerate(subjects)]
+        uses = [use for number, found in beside.items() for use in uses_of(subjects[number], found)]
+        return Footage(tuple(banks), tuple(uses))
 
     def _look_around(self, shown: Sequence[Interval], near: Sequence[Interval]) -> Neighbourhood:
         source, finder = self.scanned.source, self.scanned.finder
@@ -122,13 +139,38 @@ class FootageReader:
         settings = finder.embedder_settings or EmbedderSettings()
         return Neighbourhood.of(self.scanned.scan, scan, shown, source.table, settings)
 
-    def _bank_of(self, subject: Subject, scan: Scan, most_seconds: float) -> SubjectBank:
+    def _look_further(
+        self, subjects: Sequence[Subject], identities: Identities, rule: SpanRule, most_seconds: float
+    ) -> dict[int, tuple[Stretch, ...]]:
+        """Return what is read of further videos for each subject, by its number."""
+        found: dict[int, tuple[Stretch, ...]] = {}
+        own, finder = self.scanned.source, self.scanned.finder
+        settings, known = finder.embedder_settings or EmbedderSettings(), vectors_of(identities, subjects)
+        for opened, first in zip(self.further, first_numbers(own, self.further), strict=True) if known else ():
+            source = identify_source(opened)
+            remember_source(self.workspace, opened, source)
+            frames = frames_to_scan(source.table)
+            scan = scan_source(self.config, source, finder, frames, self.workspace, self.reporter, self.timings)
+            video = FurtherVideo.of(source, first, scan, settings)
+            matched, num_before = video.matched(known), sum(map(len, found.values()))
+            for number, subject in enumerate(subjects):
+                if people := matched.get(subject.spans[0].person or 0):
+                    more = video.stretches(people, subject, own, rule.settings, most_seconds / len(self.further))
+                    found[number] = (*found.get(number, ()), *more)
+            if sum(map(len, found.values())) == num_before:
+                self.reporter.warning(
+                    f"input.footage: {source.info.path} shows no one whose lips move, or only small. It is not used."
+                )
+        return found
+
+    def _bank_of(self, subject: Subject, scan: Scan, most_seconds: float, further: Sequence[Stretch]) -> SubjectBank:
         source, finder, workspace = self.scanned.source, self.scanned.finder, self.workspace
         assert finder.mesh is not None
         pixel_bytes = bytes_per_pixel(source.video.pixel_format)
-        stretches = choose_stretches(subject, scan, source.table, pixel_bytes, most_seconds)
+        stretches = [*choose_stretches(subject, scan, source.table, pixel_bytes, most_seconds), *further]
         where = [(stretch.frames, stretch.path) for stretch in stretches]
-        key = content_key(BANK_VERSION, source.fingerprint, where, hash_file(finder.mesh))
+        others = [stretch.video.key for stretch in further if stretch.video]
+        key = content_key(BANK_VERSION, source.fingerprint, where, hash_file(finder.mesh), *others)
         path = workspace.path("bank", key, ".bank")
         if workspace.sealed(path) is None:
             num_frames = sum(stretch.frames[1] - stretch.frames[0] for stretch in stretches)
@@ -140,20 +182,16 @@ class FootageReader:
             return SubjectBank(subject, path, path.stem, len(bank))
 
 
-def frame_rate(source: SourceVideo) -> float:
-    """Return the mean number of frames a second."""
-    return len(source.table) / float(source.table.seconds(len(source.table)))
-
-
 def _write_bank(
     path: Path, stretches: Sequence[Stretch], source: SourceVideo, finder: FaceFinder, reporter: Reporter
 ) -> None:
     """Read stretches side by side; mouths are written as they come, and put in order at the end."""
     num_frames = sum(stretch.frames[1] - stretch.frames[0] for stretch in stretches)
-    tasks = _adjacent(stretches, round(MOST_TASK_SECONDS * frame_rate(source)))
+    tasks = _adjacent(stretches, round(MOST_TASK_SECONDS * source.frame_rate))
     with ExitStack() as readers, stage(reporter, "footage", num_frames, "frames"):
         eyes = _Eyes(source, finder, readers)
-        some = islice(eyes.look(stretches[len(stretches) // 2]), REFERENCE_FRAMES)
+        own = [stretch for stretch in stretches if stretch.video is None]
+        some = islice(eyes.look(own[len(own) // 2]), REFERENCE_FRAMES)
         _, reference = upright(np.stack([found.mesh for _, _, found in some]))
         lock, stopped = threading.Lock(), threading.Event()
         with BankWriter(path, reference) as writer:
@@ -200,23 +238,36 @@ class _Eyes:
 
     def look(self, stretch: Stretch) -> Iterator[tuple[int, VideoFrame, FoundMesh]]:
         """Yield the frames of a stretch with the mesh of its face."""
-        reader, mesher, _ = self._parts()
-        return follow(reader.read(range(*stretch.frames)), stretch.path, mesher)
+        _, mesher = self._networks()
+        return follow(self._reader(stretch.video).read(range(*stretch.frames)), stretch.path, mesher)
 
     def cut(self, stretch: Stretch, reference: Points) -> Iterator[CutMouth]:
         """Yield the mouths of a stretch."""
-        cutter = MouthCutter(self._parts()[2], reference)
+        cutter = MouthCutter(self._networks()[0], reference)
         for each in self.look(stretch):
             if (mouth := cutter.cut(*each)) is not None:
                 yield mouth
 
-    def _parts(self) -> tuple[FrameReader, FaceMesher, PictureConverter]:
-        parts: tuple[FrameReader, FaceMesher, PictureConverter] | None = getattr(self._own, "parts", None)
-        if parts is None:
+    def _networks(self) -> tuple[PictureConverter, FaceMesher]:
+        """Return the thread's own; conformed frames are turned as the job's are."""
+        networks: tuple[PictureConverter, FaceMesher] | None = getattr(self._own, "networks", None)
+        if networks is None:
             converter = PictureConverter(self._source.video.orientation)
             mesher = self._finder.build_mesher(converter)
             assert mesher is not None
+            networks = self._own.networks = converter, mesher
+        return networks
+
+    def _reader(self, video: ConformedVideo | None) -> FrameReader | ConformedReader:
+        """Return the thread's reader of a video; that of the video before is closed."""
+        if not hasattr(self._own, "files"):
             with self._lock:
-                reader = self._readers.enter_context(FrameReader(self._source, num_threads=1))
-            parts = self._own.parts = reader, mesher, converter
-        return parts
+                self._own.files = self._readers.enter_context(ExitStack())
+            self._own.readers = {}
+        readers: dict[ConformedVideo | None, FrameReader | ConformedReader] = self._own.readers
+        if video not in readers:
+            self._own.files.close()
+            readers.clear()
+            file = self._own.files.enter_context(FrameReader(video.source if video else self._source, num_threads=1))
+            readers[video] = ConformedReader(file, video) if video else file
+        return readers[video]

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lipstitch.footage.conform import ConformedVideo
 from media.clips import FaceSpan, Span
 from media.faces import FacePath, FaceView
 from media.intervals import Interval
@@ -49,6 +50,11 @@ class Subject:
         """Frames that show them."""
         return sum(map(len, self.spans))
 
+    @property
+    def median_height(self) -> float:
+        """How high the face usually is, in pixels."""
+        return float(np.median([box.height for span in self.spans for box in span.path.boxes]))
+
     def holds(self, span: FaceSpan) -> bool:
         """Tell whether a span, which may be cut otherwise, shows this subject."""
         if span.person is not None:
@@ -73,6 +79,8 @@ class Stretch:
     frames: Interval
     path: FacePath
     """Where the face is."""
+    video: ConformedVideo | None = None
+    """The further video that they are of; None: the job's own."""
 
 
 def find_subjects(spans: Sequence[Span], identities: Identities) -> tuple[Subject, ...]:

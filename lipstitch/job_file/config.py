@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from base.settings import FilePath, load_settings
+from base.settings import FilePath, FilePaths, load_settings
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.job_file.fields import AudioStart, Reference, Time
@@ -34,6 +34,11 @@ class InputConfig(_Model):
     video: FilePath = Field(description="The video. Any file FFmpeg reads.")
     audio: FilePath | None = Field(
         default=None, description="The dub: any audio or video file. Omitted: the video's own sound."
+    )
+    footage: FilePaths = Field(
+        default=(),
+        description="Further videos of the people whose lips move (an interview, a trailer): mouths from there are"
+        " shown, too, where mouths come from footage. Who is who is told by their faces. One path or a list.",
     )
     drive_audio: FilePath | None = Field(
         default=None, description="A clean voice, as long as `audio`, that drives the lips; `audio` is what is heard."
@@ -115,6 +120,8 @@ class JobConfig(_Model):
             raise ValueError("ranges is empty: list at least one {start, end}, or leave it out for the whole video")
         if self.input.speakers is not None:
             self._check_speakers()
+        if self.needs_further_footage:
+            self._check_tells_people("input.footage shows people of other videos")
         if self.ranges is not None and self.input.length_policy in ("freeze", "loop", "bounce"):
             raise ValueError(f"length_policy {self.input.length_policy} prolongs the whole video; leave out ranges")
         if self.mode == "patch":
@@ -127,18 +134,25 @@ class JobConfig(_Model):
     def _check_speakers(self) -> None:
         if self.segmenter.target != "main":
             raise ValueError("input.speakers says whose lips move; leave out segmenter.target")
-        if self.segmenter.embedder == "none" or not has_landmarks(self.segmenter.detector):
-            raise ValueError(
-                f"input.speakers names people; they are told apart by detector {names_with_landmarks()} and an embedder"
-            )
+        self._check_tells_people("input.speakers names people")
         if any(part.audio for part in self.ranges or ()):
             raise ValueError("turns of input.speakers are times of input.audio; leave out the audio of ranges")
+
+    def _check_tells_people(self, what: str) -> None:
+        if self.segmenter.embedder == "none" or not has_landmarks(self.segmenter.detector):
+            raise ValueError(f"{what}; they are told apart by detector {names_with_landmarks()} and an embedder")
 
     @property
     def needs_people(self) -> bool:
         """Whether the job makes sense only where people are told apart."""
         speakers = self.input.speakers.cast.values() if self.input.speakers else ()
-        return self.segmenter.needs_people or any(speaker.person is not None for speaker in speakers)
+        named = any(speaker.person is not None for speaker in speakers)
+        return self.segmenter.needs_people or named or self.needs_further_footage
+
+    @property
+    def needs_further_footage(self) -> bool:
+        """Whether mouths of further videos may be shown."""
+        return bool(self.input.footage) and self.renderer.method != "network"
 
     @property
     def references(self) -> dict[str, Path]:

@@ -137,7 +137,8 @@ def _kind(annotation: Any) -> str:
         return {tuple: "list of sections", dict: "sections by name"}.get(origin, "section")
     if origin is tuple:
         items = get_args(annotation)
-        return f"list of {len(items)} {_kind(_alternatives(items[0])[0])}s"
+        number = "" if items[-1] is Ellipsis else f"{len(items)} "
+        return f"list of {number}{_kind(_alternatives(items[0])[0])}s"
     return WORDS[annotation]
 
 

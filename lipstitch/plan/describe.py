@@ -50,6 +50,7 @@ def describe_plan(plan: Plan) -> str:
         *(f"  speaker  {share.describe()}" for share in plan.shares),
         *([f"  note     {note}"] if note else []),
         f"  align    {plan.mouths.describe_align()}",
+        *(f"  footage  {use.describe()}" for use in plan.mouths.footage.further),
         *_shape(plan),
         *_restore(plan),
         *_size(plan),

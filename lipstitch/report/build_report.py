@@ -16,6 +16,7 @@ from lipstitch.report.report import (
     OUTCOME_NAMES,
     CheckRecord,
     ClipRecord,
+    FurtherRecord,
     Hashes,
     OutputRecord,
     ProvenanceRecord,
@@ -80,6 +81,10 @@ def build_report(
         speakers=tuple(_speaker(share, timeline) for share in plan.shares),
         silence=plan.mouths.describe_silence(),
         restore=plan.restorer,
+        further_footage=tuple(
+            FurtherRecord(path=str(use.path), person=use.person, seconds=round(use.seconds, 3))
+            for use in plan.mouths.footage.further
+        ),
         spans=tuple(map(_span, plan.spans)),
         clips=tuple(_clip(clip, timeline) for clip in clips),
         num_clips=dict(Counter(OUTCOME_NAMES[clip.outcome] for clip in clips)),

@@ -106,6 +106,15 @@ class SpeakerRecord(Record):
     rendered_seconds: float
 
 
+class FurtherRecord(Record):
+    """Footage that was taken from a further video (input.footage)."""
+
+    path: str
+    person: int
+    """Number of the person in the job's video."""
+    seconds: float
+
+
 class SpanRecord(Record):
     """Frames of the source that show a face to render, or do not."""
 
@@ -260,6 +269,8 @@ class Report(Record):
     """What mouths do while no one speaks."""
     restore: str = ""
     """What restored the faces that a network drew, with the licence of its weights; empty if nothing did."""
+    further_footage: tuple[FurtherRecord, ...] = ()
+    """What mouths of further videos could be shown."""
     spans: tuple[SpanRecord, ...]
     clips: tuple[ClipRecord, ...]
     num_clips: dict[OutcomeName, int]

@@ -27,6 +27,8 @@ LONGEST_ENDING = ".report.json.01234567.part"
 def input_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
     """Yield (key path, path) of every media file that the job reads."""
     yield "input.video", config.input.video
+    for number, path in enumerate(config.input.footage):
+        yield f"input.footage.{number}", path
     yield from sound_files(config)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from base.errors import UnsupportedMedia
 from lipstitch.job_file.config import JobConfig
@@ -11,6 +12,7 @@ from lipstitch.source.checks import USE_DAMAGED
 from lipstitch.source.remembered import Remembered, Seen, recall, remember, seen_now
 from lipstitch.workspace import Workspace, fingerprint, workspace_folder
 from media.coding.output_codec import StreamCoding, choose_stream
+from media.info import MediaInfo
 from media.packets.scan import scan_packets
 from media.packets.truncation import check_complete
 from media.picture import is_composable
@@ -18,6 +20,9 @@ from media.probe import probe
 from media.reader import check_one_format
 from media.source_video import SourceVideo
 from stitcher.assemble import muxer_of
+
+HDR_TRANSFERS: Final = {16: "HDR (PQ)", 18: "HDR (HLG)"}
+"""Of ITU-T H.273; all others are SDR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +50,42 @@ def open_source(config: JobConfig, workspace: Path | None = None) -> OpenedVideo
     Raises MediaError if it cannot be read, is cut off (unless input.accept_damaged), changes its format midway, or
     stores its pixels in a way that mouths cannot be drawn into.
     """
-    seen = seen_now(config.input.video)
-    info = probe(config.input.video)
-    if not config.input.accept_damaged:
-        check_complete(info, advice=USE_DAMAGED)
+    info = _probed(config.input.video, config)
     pixel_format = info.require_video().pixel_format
     if not is_composable(pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {pixel_format}. Convert it to yuv420p first.")
-    known = recall(Workspace(workspace or workspace_folder(config)), seen.state) if seen else None
+    return _indexed(info, workspace or workspace_folder(config))
+
+
+def open_further(config: JobConfig, video: SourceVideo) -> tuple[OpenedVideo, ...]:
+    """Open the further videos of the job's people, as far as mouths come from footage; see open_source.
+
+    Raises UnsupportedMedia also for one that is HDR while the job's video is not, or the other way round.
+    """
+    found = []
+    for path in config.input.footage if config.needs_further_footage else ():
+        info = _probed(path, config)
+        own, other = (HDR_TRANSFERS.get(each.colour.transfer, "SDR") for each in (video.video, info.require_video()))
+        if own != other:
+            raise UnsupportedMedia(
+                f"input.footage: {path} is {other} and the video is {own}: its mouths would have other colours. Convert"
+                f" it to {own} first, or leave it out."
+            )
+        found.append(_indexed(info, workspace_folder(config)))
+    return tuple(found)
+
+
+def _probed(path: Path, config: JobConfig) -> MediaInfo:
+    info = probe(path)
+    if not config.input.accept_damaged:
+        check_complete(info, advice=USE_DAMAGED)
+    info.require_video()
+    return info
+
+
+def _indexed(info: MediaInfo, workspace: Path) -> OpenedVideo:
+    seen = seen_now(Path(info.path))
+    known = recall(Workspace(workspace), seen.state) if seen else None
     video = OpenedVideo(info, known.table if known else scan_packets(info), seen, known.fingerprint if known else None)
     check_one_format(video)
     return video

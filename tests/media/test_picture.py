@@ -1,5 +1,7 @@
 """Pixels: planes, regions, orientation, and the trip to BGR and back."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -8,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
-from media.picture import PictureConverter, chroma_step, copy_frame, crop, is_composable, plane_views, snap_to_chroma
+from media.picture import (
+    FrameConformer,
+    PictureConverter,
+    chroma_step,
+    copy_frame,
+    crop,
+    is_composable,
+    plane_views,
+    snap_to_chroma,
+)
+from media.source_video import scan_video
 from tests.support.synthetic import make_video, planes, stamped_frame
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"]
@@ -40,6 +52,35 @@ def expected_bgr(values, matrix, full):
     red, blue = luma + 2 * (1 - red_weight) * cr, luma + 2 * (1 - blue_weight) * cb
     green = (luma - red_weight * red - blue_weight * blue) / (1 - red_weight - blue_weight)
     return np.clip([blue, green, red], 0, 255)
+
+
+# Frames made as if they were another video's
+
+
+@pytest.mark.parametrize("pixel_format", [*FORMATS, "yuvj420p", "gbrp"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_a_conformed_frame_shows_what_it_showed(tmp_path, pixel_format, orientation):
+    """However the other video turns its pictures, and whatever its matrix and range."""
+    video = scan_video(make_video(tmp_path / "like.mp4", 2)).video
+    colour = replace(video.colour, matrix=9 if "10" in pixel_format else 1, range=2 if "444" in pixel_format else 1)
+    display = replace(video.display, matrix=orientation.display_matrix)
+    like = replace(video, pixel_format=pixel_format, colour=colour, display=display)
+    frame = tagged(flat_frame((90, 110, 170), "yuv420p", (64, 32)), 5, full=True)
+    for view in plane_views(frame):
+        view[view.shape[0] // 2 :, : view.shape[1] // 2] += 40
+    made = FrameConformer(UPRIGHT, like, (64, 32)).conform(frame)
+    assert (made.width, made.height) == orientation.upright_size(64, 32)
+    assert made.format.name == pixel_format
+    seen, there = PictureConverter(orientation).upright_bgr(made), PictureConverter(UPRIGHT).upright_bgr(frame)
+    inner = np.abs(seen.astype(int) - there)[np.r_[2:14, 18:30]][:, np.r_[2:30, 34:62]]  # chroma is soft at edges
+    assert inner.max() <= 6  # a level of chroma is two of blue, and two conversions round; a wrong range is 16 off
+
+
+def test_a_frame_of_the_same_kind_is_conformed_without_loss(tmp_path):
+    video = scan_video(make_video(tmp_path / "like.mp4", 2)).video
+    frame = tagged(stamped_frame(3), video.colour.matrix, full=False)
+    made = FrameConformer(UPRIGHT, video, (frame.width, frame.height)).conform(frame)
+    assert all(np.array_equal(one, two) for one, two in zip(planes(made), planes(frame), strict=True))
 
 
 # Planes
