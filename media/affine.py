@@ -53,9 +53,12 @@ def bounds(affine: Affine, face: Size, picture: Size, *, rim: float = 0.0, top: 
     )
 
 
-def sample(pixels: Pixels, affine: Affine, size: Size) -> Pixels:
-    """Return (height, width, 3) pixels taken from the places of a map; beyond the picture its last pixels repeat."""
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+def sample(pixels: Pixels, affine: Affine, size: Size, *, is_cubic: bool = False) -> Pixels:
+    """Return (height, width, 3) pixels taken from the places of a map; beyond the picture its last pixels repeat.
+
+    is_cubic: to third order, for pictures that are made finer and will be sampled again.
+    """
+    flags = (cv2.INTER_CUBIC if is_cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
     taken = cv2.warpAffine(pixels, affine, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(taken, np.uint8)
 

@@ -178,6 +178,14 @@ class Clip:
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
 
+    def shows_part(self, face: FaceSpan, span: FaceSpan) -> bool:
+        """Tell whether a face of the clip, whose path is shortened, is that of a span."""
+        same = (face.start_frame, face.stop_frame, face.person) == (span.start_frame, span.stop_frame, span.person)
+        if not (same and face.drive_index == span.drive_index and face.source == span.source):
+            return False
+        inside = min(max(self.source_frames[0], face.start_frame), face.stop_frame - 1)
+        return face.path.box_at(inside) == span.path.box_at(inside)
+
 
 @dataclass(frozen=True, slots=True)
 class RenderedClip:

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
+
 from media.intervals import Interval, intersect, merge
 
 
@@ -73,6 +76,11 @@ class OutputTimeline:
     def frame_at(self, seconds: Fraction) -> int:
         """Return the first output frame shown at or after a time; len after the last."""
         return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
+
+    def source_of_each(self) -> NDArray[np.int64]:
+        """Return which source frame is shown as each output frame."""
+        runs = [np.asarray(run.source_frames(run.start_frame, run.stop_frame), np.int64) for run in self.runs]
+        return np.concatenate(runs)
 
     def source_intervals(self, intervals: Sequence[Interval]) -> list[Interval]:
         """Return the source frames that are shown in intervals of the output."""

@@ -37,6 +37,8 @@ class ClipResult:
 class FaceInFlight:
     """A face to render, cut from a frame as it was decoded."""
 
+    number: int
+    """Which of the clip's faces."""
     crop: FaceCrop
     voice: int
     """Number of the sound that drives it."""
@@ -135,6 +137,7 @@ class ClipFrames:
         span = face.span
         neutral = span.neutral_face_at(frame.source_frame) if neutrals else None
         return FaceInFlight(
+            number=self._clip.faces.index(span),
             crop=crop,
             voice=span.drive_index,
             strength=self._strength(frame, span),

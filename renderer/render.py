@@ -8,6 +8,7 @@ to a time of the track, and a face's lips do not depend on its batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -25,6 +26,7 @@ from media.reader import FaceTracker, FrameReader
 from media.source_video import SourceVideo
 from renderer.clip_frames import ClipFrames, ClipResult, FrameInFlight
 from renderer.compositor import Compositor
+from renderer.drawn_video import DrawnFaces, DrawnPiece
 from renderer.face_stages.base import DrawnFace, FaceStage
 from renderer.footage.lips import FootageLips, Way
 from renderer.footage.transitions import Shown
@@ -49,10 +51,12 @@ class ClipJob:
     ways: tuple[tuple[Way, ...], ...] = ()
     """For each face of the clip what it shows of footage, with WAY_MARGIN frames on either side; empty if no face of
     the output shows any."""
+    drawn: tuple[tuple[DrawnPiece, ...], ...] | None = None
+    """For each face of the clip what a program has drawn of it; None where a network draws."""
 
     @property
     def uses_network(self) -> bool:
-        """Whether a network draws any of its mouths."""
+        """Whether a network, or a program in its place, draws any of its mouths."""
         return any(face.source.method == "network" for face in self.clip.faces)
 
 
@@ -102,8 +106,10 @@ class ClipRenderer:
         with (
             FrameReader(self.video, num_threads=self.num_threads) as reader,
             ClipWriter(path, self.video.video, self.coding) as writer,
+            DrawnFaces(job.drawn) if self.lips and job.drawn else nullcontext() as drawn,
         ):
-            neutrals = read_neutral_faces(job, reader, self.lips) if self.lips and self.lips.closes_mouths else {}
+            closes = self.lips is not None and self.lips.closes_mouths and job.drawn is None
+            neutrals = read_neutral_faces(job, reader, self.lips) if self.lips and closes else {}
             decoded = read_ahead(reader.read(numbers), QUEUE_FRAMES)
             with WriteBehind[FrameInFlight](lambda frame: frames.write(writer, frame), QUEUE_FRAMES) as behind:
                 try:
@@ -117,6 +123,8 @@ class ClipRenderer:
                         for batch in _batches(cut, lips.engine.batch_size if lips.engine else 1):
                             if lips.engine:
                                 _draw(batch, job, lips, lips.engine, frames)
+                            if drawn:
+                                _take(batch, job, lips, drawn, frames)
                             for frame_in_flight in batch:
                                 if lips.footage:
                                     frames.draw_footage(frame_in_flight, lips.footage)
@@ -201,6 +209,26 @@ def _draw(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, engine: E
                 sample_source=partial(lips.compositor.sample, decoded),
             )
             frames.blend(frame, drawn, lips.compositor, lips.stages)
+
+
+def _take(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, faces: DrawnFaces, frames: ClipFrames) -> None:
+    """Give the faces of a batch of frames the lips that a program has drawn."""
+    for frame in batch:
+        decoded, at = frame.frame, job.seconds[frame.number - job.clip.start_frame]
+        for face in frame.faces:
+            side = face.crop.face.shape[0]
+            pixels = faces.face(face.number, frame.number, at, face.crop.affine, (side, side))
+            if pixels is not None:
+                drawn = DrawnFace(
+                    crop=face.crop,
+                    pixels=pixels,
+                    strength=face.strength,
+                    frame_number=frame.number,
+                    source_frame=frame.source_frame,
+                    seconds=at,
+                    sample_source=partial(lips.compositor.sample, decoded),
+                )
+                frames.blend(frame, drawn, lips.compositor, lips.stages)
 
 
 def _batches(frames: Iterator[FrameInFlight], num_faces: int) -> Iterator[list[FrameInFlight]]:

@@ -341,13 +341,13 @@ def test_mouths_of_a_further_video_are_shown_and_a_stranger_s_are_not(shared, re
     assert 3 < further["seconds"] <= 4
     assert methods(report) == [("footage", "")]
     work = tmp_path / "out.mp4.lipstitch"
-    with Bank(next(work.glob("bank-*.bank"))) as bank:
-        frames = bank.candidates.frames
-        chosen = json.loads(next(work.glob("choice-*.json")).read_text())["value"]
-        shown = {frame for mouths, _ in chosen for frame in mouths}
-        assert sum(int(frames[number]) >= short.num_frames for number in shown) > len(shown) / 2
-        sizes = bank.candidates.pose[:, 3]  # of the head, as a logarithm
-        assert abs(np.median(sizes[frames >= short.num_frames]) - np.median(sizes[frames < short.num_frames])) < 0.1
+    bank = Bank(next(work.glob("bank-*.bank")))
+    frames = bank.candidates.frames
+    chosen = json.loads(next(work.glob("choice-*.json")).read_text())["value"]
+    shown = {frame for mouths, _ in chosen for frame in mouths}
+    assert sum(int(frames[number]) >= short.num_frames for number in shown) > len(shown) / 2
+    sizes = bank.candidates.pose[:, 3]  # of the head, as a logarithm
+    assert abs(np.median(sizes[frames >= short.num_frames]) - np.median(sizes[frames < short.num_frames])) < 0.1
     assert run_command("verify", "--config", job).returncode == 0
 
 
@@ -397,9 +397,9 @@ def test_a_hand_before_the_mouth_stays_before_it(shared, make_job, tmp_path):
     covered = {number for number, height in raised.items() if height > 0.85}
     assert not rendered & covered
     assert rendered >= {*range(12, 24), *range(50, 68)}
-    with Bank(next((tmp_path / "work").glob("bank-*.bank"))) as bank:
-        assert not set(bank.candidates.frames.tolist()) & covered
-        assert len(bank) > 30
+    bank = Bank(next((tmp_path / "work").glob("bank-*.bank")))
+    assert not set(bank.candidates.frames.tolist()) & covered
+    assert len(bank) > 30
 
 
 def test_two_people_at_once_each_get_their_own_mouths(shared, make_job, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -54,19 +53,12 @@ class MouthChoice:
         interval = clip.start_frame - WAY_MARGIN, clip.stop_frame + WAY_MARGIN
         return tuple(
             tuple(
-                part for span, way in self.ways if _is_part(face, span, clip) and (part := way.within(*interval)).mouths
+                part
+                for span, way in self.ways
+                if clip.shows_part(face, span) and (part := way.within(*interval)).mouths
             )
             for face in clip.faces
         )
-
-
-def _is_part(face: FaceSpan, span: FaceSpan, clip: Clip) -> bool:
-    """Tell whether a clip's face, whose path is shortened, is that of a span."""
-    same = (face.start_frame, face.stop_frame, face.person) == (span.start_frame, span.stop_frame, span.person)
-    if not (same and face.drive_index == span.drive_index and face.source == span.source):
-        return False
-    inside = min(max(clip.source_frames[0], face.start_frame), face.stop_frame - 1)
-    return face.path.box_at(inside) == span.path.box_at(inside)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,9 +128,7 @@ def choose_mouths(
 
 def _stretches(plan: Plan, scanned: Scanned) -> Iterator[_Stretch]:
     spec = plan.spec
-    source_of = np.concatenate(
-        [np.asarray(run.source_frames(run.start_frame, run.stop_frame), np.int64) for run in spec.timeline.runs]
-    )
+    source_of = spec.timeline.source_of_each()
     for (start, stop), span in plan.shown:
         number = plan.mouths.footage.number_of(span)
         if span.source.method != "footage" or number is None:
@@ -178,31 +168,30 @@ def _chosen(
     Voice after voice, so that one sound is held; and for each speaker, with the network adapted to them if that helps.
     """
     network, motion = load_sound_shape(telling.weights), load_lip_motion()
-    with ExitStack() as stack:
-        banks = {each.bank: stack.enter_context(Bank(footage.banks[each.bank].path)) for each in stretches}
-        networks = {number: adapt_to(network, bank, source).network for number, bank in banks.items()}
-        drawn = _drawn_shapes(telling.network, stretches, banks, source) if telling.network else {}
-        for voice in sorted({each.span.drive_index for each in stretches}):
-            columns = log_mel_of(driving[voice])
-            told: dict[int, Shapes] = {}
-            for number, each in enumerate(stretches):
-                if each.span.drive_index != voice:
-                    continue
-                if each.bank not in told:
-                    told[each.bank] = hear_columns(networks[each.bank], columns)
-                places = each.times * COLUMNS_PER_SECOND
-                closes = telling.closes_in_silence
-                wanted = Wanted(
-                    shapes=drawn[number] if number in drawn else between_columns(told[each.bank], places),
-                    silent=is_silent(columns, places) if closes else np.zeros(len(places), np.bool_),
-                    pose=each.pose.astype(np.float32),
-                    light=each.light.astype(np.float32),
-                    frame_rate=float(source.frame_rate),
-                    strength=telling.strength,
-                )
-                bank = banks[each.bank]
-                mouths, measures = choose_and_lead(wanted, bank.candidates, bank.measured, motion)
-                yield number, (mouths.tolist(), np.round(measures, 4).tolist())
+    banks = {each.bank: Bank(footage.banks[each.bank].path) for each in stretches}
+    networks = {number: adapt_to(network, bank, source).network for number, bank in banks.items()}
+    drawn = _drawn_shapes(telling.network, stretches, banks, source) if telling.network else {}
+    for voice in sorted({each.span.drive_index for each in stretches}):
+        columns = log_mel_of(driving[voice])
+        told: dict[int, Shapes] = {}
+        for number, each in enumerate(stretches):
+            if each.span.drive_index != voice:
+                continue
+            if each.bank not in told:
+                told[each.bank] = hear_columns(networks[each.bank], columns)
+            places = each.times * COLUMNS_PER_SECOND
+            closes = telling.closes_in_silence
+            wanted = Wanted(
+                shapes=drawn[number] if number in drawn else between_columns(told[each.bank], places),
+                silent=is_silent(columns, places) if closes else np.zeros(len(places), np.bool_),
+                pose=each.pose.astype(np.float32),
+                light=each.light.astype(np.float32),
+                frame_rate=float(source.frame_rate),
+                strength=telling.strength,
+            )
+            bank = banks[each.bank]
+            mouths, measures = choose_and_lead(wanted, bank.candidates, bank.measured, motion)
+            yield number, (mouths.tolist(), np.round(measures, 4).tolist())
 
 
 def _drawn_shapes(

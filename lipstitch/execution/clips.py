@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lipstitch.execution.machine import arithmetic
 from lipstitch.execution.worker import PROCESS_CACHE, WorkerSetup, load_finished
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.plan import Plan
+from lipstitch.programs.draw import DrawnMouths
 from lipstitch.progress import Reporter, stage
 from lipstitch.workspace import Workspace
 from media.clips import Clip, FaceSpan, RenderedClip
@@ -31,11 +33,21 @@ DRAWING_VERSION = 5
 """The same for mouths from footage."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mouths:
+    """What the clips of an output show that was made before they were cut."""
+
+    chosen: MouthChoice
+    """Of footage."""
+    drawn: DrawnMouths | None
+    """By a program; None where a network draws."""
+
+
 def finish_clips(
     config: JobConfig,
     source: SourceVideo,
     plan: Plan,
-    choice: MouthChoice,
+    mouths: Mouths,
     setup: WorkerSetup,
     workspace: Workspace,
     reporter: Reporter,
@@ -44,7 +56,7 @@ def finish_clips(
     clips = {clip.index: RenderedClip(clip, None, "copied", clip.reason, 0, 0.0) for clip in plan.clips}
     todo: list[tuple[ClipJob, Path]] = []
     reused = 0
-    for job in _clip_jobs(config, plan, choice):
+    for job in _clip_jobs(config, plan, mouths):
         target = workspace.path("clip", _clip_key(job, setup), ".nut")
         finished = load_finished(job.clip, target)
         if finished is None:
@@ -70,11 +82,12 @@ def finish_clips(
     return [clips[index] for index in sorted(clips)]
 
 
-def _clip_jobs(config: JobConfig, plan: Plan, choice: MouthChoice) -> Iterator[ClipJob]:
+def _clip_jobs(config: JobConfig, plan: Plan, mouths: Mouths) -> Iterator[ClipJob]:
     for clip in plan.clips:
         if clip.action != "copy":
             seconds = tuple(plan.spec.drive_seconds(frame) for frame in range(clip.start_frame, clip.stop_frame))
-            yield ClipJob(clip, seconds, config.renderer.frame_hashes, choice.of_clip(clip))
+            drawn = mouths.drawn.of_clip(clip) if mouths.drawn else None
+            yield ClipJob(clip, seconds, config.renderer.frame_hashes, mouths.chosen.of_clip(clip), drawn)
 
 
 def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
@@ -96,8 +109,17 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         settings.smoothing_frames,
         settings.align,
     )
+    drawn = None
+    if job.uses_network:
+        drawn = _network_key(job, setup) if job.drawn is None else _program_key(job, setup)
+    return content_key(RENDER_VERSION, what, shown, found, drawn, _footage_key(job, setup))
+
+
+def _network_key(job: ClipJob, setup: WorkerSetup) -> tuple[Any, ...]:
+    """Return what a clip's mouths that a network draws depend on."""
+    clip, settings = job.clip, setup.renderer
     faces_drawn = [face for face in clip.faces if face.source.method == "network"]
-    drawn = (
+    return (
         [face.source.method for face in clip.faces],
         setup.network.hash,
         arithmetic(setup.renderer),
@@ -112,8 +134,22 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
         *setup.network.spec.key,
         *(["strength", settings.strength] if settings.strength != 1 else []),
     )
-    return content_key(
-        RENDER_VERSION, what, shown, found, drawn if job.uses_network else None, _footage_key(job, setup)
+
+
+def _program_key(job: ClipJob, setup: WorkerSetup) -> tuple[Any, ...]:
+    """Return what a clip's mouths that a program has drawn depend on."""
+    start = job.clip.start_frame
+    pieces = [
+        [(piece.hash, piece.frames[0] - start, piece.frames[1] - start, bool(piece.failure)) for piece in face]
+        for face in job.drawn or ()
+    ]
+    return (
+        [face.source.method for face in job.clip.faces],
+        "program",
+        pieces,
+        Pads(*setup.renderer.pads),
+        *(stage.key for stage in setup.face_stages()),
+        *setup.network.spec.key,
     )
 
 

@@ -265,7 +265,7 @@ def _best_result(setup: WorkerSetup, job: ClipJob, path: Path, cache: WorkerCach
     """Render a clip, with ever smaller batches while memory runs out; return the result and why it fell back."""
     reason = ""
     unchanged = ClipRenderer(cache.source(setup.video), setup.coding, None, setup.num_threads)
-    engine = cache.engine(setup, job.clip.index) if job.uses_network else None
+    engine = cache.engine(setup, job.clip.index) if job.uses_network and job.drawn is None else None
     while job.clip.action == "render":
         try:
             return replace(unchanged, lips=cache.lips(setup, engine)).render(job, path), ""

@@ -15,13 +15,15 @@ from base.machine import num_cores
 from base.onnx_network import choose_provider
 from base.text import size_text
 from lipstitch.execution.choose_mouths import choose_mouths
-from lipstitch.execution.clips import finish_clips
+from lipstitch.execution.clips import Mouths, finish_clips
 from lipstitch.execution.drawn_shapes import DrawingNetwork
 from lipstitch.execution.sound import make_drive_audio, make_soundtrack
 from lipstitch.execution.worker import HashedFile, NetworkFile, WorkerSetup
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.plan import Plan
+from lipstitch.programs.draw import draw_by_program
+from lipstitch.programs.program import Program
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.build_report import Made, build_report, written_codec
 from lipstitch.report.report import report_path, write_report
@@ -33,6 +35,7 @@ from lipstitch.workspace import Workspace, job_key
 from media.audio.reader import sound_length
 from media.clips import RenderedClip
 from renderer.checkpoints import hash_file
+from renderer.drawn_video import PROGRAM_SPEC
 from renderer.engine import choose_device
 from renderer.restorers import RestorerFile, load_restorer
 from renderer.weight_files import is_onnx
@@ -48,7 +51,10 @@ def check_renderer(config: JobConfig, weights: Weights, tools: Tools) -> None:
     """Raise CheckpointError or ConfigError if a network cannot be loaded, or device or cluster are not there."""
     config.execution.place.check_address(config.execution.address)
     choose_device(config.renderer.device)
-    tools.check_network(weights.network, config.renderer)
+    if config.renderer.command:
+        Program(config.renderer.command).check()
+    else:
+        tools.check_network(weights.network, config.renderer)
     if restorer := _restorer(config, weights):
         load_restorer(restorer)
 
@@ -72,11 +78,14 @@ def write_output(
             if config.renderer.shape == "network":
                 network = DrawingNetwork(weights.network, config.renderer, scanned.finder, tuple(driving), reporter)
             strength = config.renderer.strength
-            mouths = choose_mouths(
+            chosen = choose_mouths(
                 plan, scanned, driving, weights.sound_shape, workspace, strength=strength, network=network
             )
             setup = _worker_setup(config, scanned, plan, weights, driving)
-            clips = finish_clips(config, source, plan, mouths, setup, workspace, reporter)
+            drawn = None
+            if config.renderer.command:
+                drawn = draw_by_program(config.renderer.command, plan, source, driving, workspace, reporter)
+            clips = finish_clips(config, source, plan, Mouths(chosen, drawn), setup, workspace, reporter)
         with stage(reporter, "sound", 1, "tracks", timings):
             soundtrack = making.result()
             reporter.advance(1)
@@ -171,7 +180,7 @@ def _worker_setup(
     config: JobConfig, scanned: Scanned, plan: Plan, weights: Weights, driving: Sequence[Path]
 ) -> WorkerSetup:
     source, settings, checkpoint = scanned.source, config.renderer, weights.network
-    spec = scanned.finder.tools.read_spec(checkpoint, settings)
+    spec = PROGRAM_SPEC if settings.command else scanned.finder.tools.read_spec(checkpoint, settings)
     return WorkerSetup(
         video=HashedFile(source.info.path, source.fingerprint),
         network=NetworkFile(str(checkpoint), hash_file(checkpoint), spec, _restorer(config, weights)),

@@ -178,8 +178,7 @@ class FootageReader:
             with self.timings.measure("footage"), atomic_file(path) as partial:
                 _write_bank(partial, stretches, source, finder, self.reporter)
             workspace.seal(path, {})
-        with Bank(path) as bank:
-            return SubjectBank(subject, path, path.stem, len(bank))
+        return SubjectBank(subject, path, path.stem, len(Bank(path)))
 
 
 def _write_bank(

@@ -6,6 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from media.coding.encoder_options import CODED_PSNR
+
 
 class AudioConfig(BaseModel, frozen=True, extra="forbid"):
     """How the soundtrack is encoded, where the dub's own packets cannot be copied."""
@@ -24,15 +26,26 @@ class AudioConfig(BaseModel, frozen=True, extra="forbid"):
 ORDINARY_CRF: Final = 13
 """A rate factor at which rendered frames keep 40 dB outside the mouth: what is coarser on request is allowed less."""
 
+LEAST_PSNR: Final = 40.0
+"""Decibels below which a trained eye begins to see coding beside the source's own frames."""
+
 
 class VideoConfig(BaseModel, frozen=True, extra="forbid"):
     """How frames are encoded, where packets cannot be copied."""
 
     crf: Annotated[int, Field(ge=1, le=40)] | Literal["auto"] = Field(  # 0 would be lossless, which profiles forbid
         default="auto",
-        description="auto: as coarse as frames that should look unchanged allow, which keep 45 dB; found for each clip,"
-        " whatever the codec. A number, 1 to 40: the rate factor of x264 and x265, lower is better; such frames"
+        description="auto: as coarse as frames that should look unchanged allow, which keep `psnr`; found for each"
+        " clip, whatever the codec. A number, 1 to 40: the rate factor of x264 and x265, lower is better; such frames"
         " are coded more finely where they fall short of 45 dB.",
+    )
+    psnr: float = Field(
+        default=CODED_PSNR,
+        ge=LEAST_PSNR,
+        le=50,
+        description="Decibels that each re-encoded frame keeps at least with crf: auto. At 45 a careful eye sees no"
+        " difference, and re-encoded stretches are about as large as the source's; at 40 they take about half of that;"
+        " at 50 twice as much.",
     )
     preset: Literal["auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
         default="auto",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from base.onnx_network import Provider, choose_provider
 from lipstitch.job_file.fields import Checkpoint, Pixels
+from lipstitch.job_file.program import CommandConfig
 from renderer.weight_files import NetworkOptions
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 
@@ -79,6 +80,11 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
     checkpoint: Checkpoint = Field(
         default=SHIPPED_NETWORK, description="The network's weights: a name in checkpoints/registry.toml or a path."
     )
+    command: CommandConfig | None = Field(
+        default=None,
+        description="Another program that draws mouths in place of a network: its command line, or a section. With it,"
+        " `method` is network unless said.",
+    )
     allow_torchscript: bool = Field(default=False, description="Open TorchScript archives, which can contain code.")
     onnx: OnnxConfig = OnnxConfig()
     pads: tuple[Pixels, Pixels, Pixels, Pixels] = Field(
@@ -139,10 +145,25 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
         default=False, description="Write a hash of each frame given to the encoder to the report."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_program(cls, values: Any) -> Any:
+        """A program is named to be used: it draws all mouths unless the job says otherwise."""
+        if isinstance(values, dict) and values.get("command") is not None:
+            return {"method": "network", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> RendererConfig:
+        if self.command is not None and self.shape == "network":
+            raise ValueError("shape: network reads what the network of `checkpoint` draws; leave out command")
+        return self
+
     @property
     def keeps_without_footage(self) -> bool:
         """Whether faces that no footage suits keep their frames."""
-        return self.fallback == "keep" or (self.fallback == "auto" and self.checkpoint == SHIPPED_NETWORK)
+        draws_ill = self.checkpoint == SHIPPED_NETWORK and self.command is None
+        return self.fallback == "keep" or (self.fallback == "auto" and draws_ill)
 
     @property
     def network_options(self) -> NetworkOptions:

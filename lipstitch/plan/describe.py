@@ -25,12 +25,19 @@ def _shape(plan: Plan) -> list[str]:
 def _restore(plan: Plan) -> list[str]:
     if not plan.restorer:
         return []
-    num_faces = sum(stop - start for (start, stop), span in plan.shown if span.source.method == "network")
+    num_faces = plan.num_network_faces
     seconds = num_faces * RESTORE_SECONDS * 2 / num_cores()
     return [
         f"  restore  {plan.restorer}",
         f"  restore  {num_faces} faces that the network draws, about {seconds:.0f} s more without a GPU",
     ]
+
+
+def _program(plan: Plan) -> list[str]:
+    program = plan.mouths.program
+    if not program:
+        return []
+    return [f"  program  {plan.num_network_faces} faces go through {program}, which takes a time of its own"]
 
 
 def describe_plan(plan: Plan) -> str:
@@ -52,6 +59,7 @@ def describe_plan(plan: Plan) -> str:
         f"  align    {plan.mouths.describe_align()}",
         *(f"  footage  {use.describe()}" for use in plan.mouths.footage.further),
         *_shape(plan),
+        *_program(plan),
         *_restore(plan),
         *_size(plan),
         f"  about    {estimate.seconds:.0f} s of work after the scan, {size_text(estimate.disk_bytes)} of disk,"

@@ -156,9 +156,9 @@ def _problems(bank: SubjectBank, views: Views) -> list[str]:
         return ["no mouth in the footage is sharp, lit and sure enough"]
     if not len(views):
         return ["the points of the face were not looked for in it"]
-    with Bank(bank.path) as opened:
-        covered = opened.usual_doubt.uncovered(views.doubt, views.pose[:, 0]) == 0
-        suits = _suits(views, opened)
+    opened = Bank(bank.path)
+    covered = opened.usual_doubt.uncovered(views.doubt, views.pose[:, 0]) == 0
+    suits = _suits(views, opened)
     if float(np.median(views.doubt[~covered] if not covered.all() else views.doubt)) > MOST_DOUBT:
         return ["the points of the face are unsure in it"]
     return [COVERED if hidden else "" if fits else TURNED for hidden, fits in zip(covered, suits, strict=True)]

@@ -39,6 +39,8 @@ class MouthPlan:
     """What tells the shape of those mouths."""
     restorer: str
     """What restores drawn faces, in one line; empty if nothing does."""
+    program: str
+    """The command line of the program that draws in a network's place; empty if none does."""
 
     def describe_align(self) -> str:
         """Return how faces are cropped: the word of the job file, or why that is impossible."""
@@ -70,5 +72,6 @@ def plan_mouths(
         footage=footage,
         shape=config.renderer.shape,
         restorer=describe_restorer(config),
+        program=config.renderer.command.run if config.renderer.command else "",
         has_speech=num_silent < spec.drive_audio.main.duration * DRIVING_RATE,
     )

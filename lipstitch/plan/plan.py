@@ -53,6 +53,11 @@ class Plan:
         return self.mouths.restorer if any(span.source.method == "network" for _, span in self.shown) else ""
 
     @property
+    def num_network_faces(self) -> int:
+        """How many faces a network, or a program in its place, draws: each of each frame."""
+        return sum(stop - start for (start, stop), span in self.shown if span.source.method == "network")
+
+    @property
     def whole_reason(self) -> str:
         """Return why the whole video is re-encoded; empty if it is not."""
         return "" if self.estimate.num_copied else self.streams.coding.reason

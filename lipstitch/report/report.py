@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from base.files import atomic_file
 from media.clips import Kind, Method, Outcome, RenderedClip
-from media.coding.quality import CODED_PSNR
+from media.coding.encoder_options import CODED_PSNR
 from media.intervals import Interval, merge
 from media.orientation import Rectangle
 from stitcher.verify.provenance import FrameProvenance, ReencodedSpan, reencoded_spans, rendered_parts
@@ -269,6 +269,8 @@ class Report(Record):
     """What mouths do while no one speaks."""
     restore: str = ""
     """What restored the faces that a network drew, with the licence of its weights; empty if nothing did."""
+    program: str = ""
+    """The command line of the program that drew mouths in a network's place; empty if none did."""
     further_footage: tuple[FurtherRecord, ...] = ()
     """What mouths of further videos could be shown."""
     spans: tuple[SpanRecord, ...]

@@ -12,6 +12,7 @@ from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.progress import Reporter, stage
 from lipstitch.report.report import Report, load_report, report_path
 from lipstitch.workspace import fingerprint
+from media.coding.encoder_options import CODED_PSNR
 from media.source_video import scan_video
 from stitcher.verify.contract import Check, Contract, verify_full
 
@@ -51,8 +52,10 @@ def quality_allowance_db(config: JobConfig, codec: str) -> float:
     Six steps of the rate factor double the quantiser, and so the error (6 dB). Codecs without a rate factor are encoded
     as finely as is needed.
     """
-    crf = config.stitcher.video.crf
-    return float(max(crf - ORDINARY_CRF, 0)) if crf != "auto" and codec in ("h264", "hevc") else 0.0
+    video = config.stitcher.video
+    if video.crf == "auto":
+        return max(CODED_PSNR - video.psnr, 0.0)
+    return float(max(video.crf - ORDINARY_CRF, 0)) if codec in ("h264", "hevc") else 0.0
 
 
 def verify_output(written: Path, promised: Contract, reporter: Reporter) -> tuple[Check, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.source.checks import USE_DAMAGED
 from lipstitch.source.remembered import Remembered, Seen, recall, remember, seen_now
 from lipstitch.workspace import Workspace, fingerprint, workspace_folder
+from media.coding.encoder_options import CODED_PSNR
 from media.coding.output_codec import StreamCoding, choose_stream
 from media.info import MediaInfo
 from media.packets.scan import scan_packets
@@ -108,4 +109,6 @@ def choose_coding(config: JobConfig, video: SourceVideo) -> StreamCoding:
     settings = config.stitcher.video
     muxer = muxer_of(config.output)
     crf = None if settings.crf == "auto" else settings.crf
-    return choose_stream(video, crf=crf, preset=settings.preset, muxer=muxer)
+    coding = choose_stream(video, crf=crf, preset=settings.preset, muxer=muxer)
+    least_psnr = settings.psnr if crf is None else CODED_PSNR
+    return replace(coding, frames=replace(coding.frames, least_psnr=least_psnr))

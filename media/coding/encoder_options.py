@@ -2,13 +2,14 @@
 
 The same codec, profile class, pixel format, field order and colour tags as the source; parameter sets that do not
 collide with the source's; no reordering; and a quality from
-which a ClipWriter finds the coarsest at which frames keep 45 dB.
+which a ClipWriter finds the coarsest at which frames keep least_psnr.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 import av
 
@@ -17,6 +18,9 @@ from media.bitstream.units import MPEG_SEQUENCE_EXTENSION, free_h264_id, paramet
 from media.info import VideoInfo
 from media.picture import unranged
 
+CODED_PSNR: Final = 45.0
+"""Decibels of the worst plane that a frame which should look unchanged keeps, wherever the codec can and the user asks
+for nothing else."""
 ENCODER_THREADS = 2
 """Fixed, since the number of threads changes what encoders write, and results must not depend on workers."""
 X264_THREADS = 1
@@ -70,6 +74,8 @@ class VideoCoding:
     is_fixed: bool = False
     """Whether the user has chosen the quality: then only frames that should look unchanged are coded more finely than
     the options say, and none more coarsely."""
+    least_psnr: float = CODED_PSNR
+    """Decibels that each frame keeps, where the quality is found."""
 
 
 def choose_coding(video: VideoInfo, *, crf: int | None, preset: str) -> VideoCoding:

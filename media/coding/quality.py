@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from media.coding.encoder_options import LAMBDA, VideoCoding, quantiser
 
-CODED_PSNR: Final = 45.0
-"""Decibels of the worst plane that a frame which should look unchanged keeps, wherever the codec can."""
-
 BLOCK_PX, BLOCK_PSNR = 16, 28.0
 """What becomes of a small region hides in the mean of a large frame: each block of luma keeps this, too, in dB."""
 

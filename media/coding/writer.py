@@ -27,7 +27,7 @@ from base.errors import RenderError, UnsupportedMedia, WorkspaceError
 from media.bitstream.units import parameter_sets
 from media.coding.encoder import Coded, Encoder
 from media.coding.encoder_options import VideoCoding, coded_rate
-from media.coding.quality import CODED_PSNR, can_change, coarser, finer, level, with_level
+from media.coding.quality import can_change, coarser, finer, level, with_level
 from media.info import VideoInfo
 from media.picture import plane_views
 
@@ -46,10 +46,10 @@ SPARE = 0.35
 class ClipWriter:
     """Codes the frames of one clip into a file. Use it in a `with` statement; leaving it finishes the file.
 
-    It finds the coarsest quality that keeps CODED_PSNR: at the beginning, and wherever a GOP begins, it codes some
-    frames, measures them, and begins again more finely or more coarsely. A frame that falls short later begins a GOP
-    of its own, coded more finely. What was written is not touched again, and only frames that are not written yet are
-    held: those being tried, and what the encoder holds back.
+    It finds the coarsest quality at which frames keep what the coding asks for: at the beginning, and wherever a GOP
+    begins, it codes some frames, measures them, and begins again more finely or more coarsely. A frame that falls short
+    later begins a GOP of its own, coded more finely. What was written is not touched again, and only frames that are
+    not written yet are held: those being tried, and what the encoder holds back.
 
         frames      0 1 2 3 4 5 6 7 8 9 ...
         crf 22      x x x x x x                 all above 46.5 dB
@@ -89,7 +89,7 @@ class ClipWriter:
         keyframe: begin a new GOP here. is_unchanged: whether it should look as in the source.
         """
         number, keyframe = self._num_frames, keyframe or self._num_frames == 0
-        least = CODED_PSNR if is_unchanged or not self._asked.is_fixed else 0.0
+        least = self._asked.least_psnr if is_unchanged or not self._asked.is_fixed else 0.0
         self._num_frames += 1
         if keyframe and number - self._begun >= LEAST_FRAMES and can_change(self._coding):
             self._code([], ends=True)

@@ -1,17 +1,16 @@
-"""The bank: a speaker's usable mouths, cut out of the frames that show them, in one mapped file; see bank_writer.
+"""The bank: a speaker's usable mouths, cut out of the frames that show them, in one file; see bank_writer.
 
-Memory holds the table, some kilobytes a mouth; samples are mapped, and read when a mouth is drawn.
+Memory holds the table, some kilobytes a mouth; samples are read when a mouth is drawn. They are not mapped: pages of a
+mapped file count as the process's own, and a film's banks hold gigabytes.
 """
 
 from __future__ import annotations
 
 import io
-import mmap
+import math
 import struct
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -32,30 +31,31 @@ Floats = NDArray[np.float32]
 
 
 class Bank:
-    """A finished bank. Thread-safe; its samples stay mapped until it is closed."""
+    """A finished bank. Thread-safe. It keeps no file open: a film may have hundreds."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file. Raises WorkspaceError if it is not one that was finished."""
+        """Read the table. Raises WorkspaceError if it is not one that was finished."""
+        self._path = path
         try:
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            begin, magic = TAIL.unpack(self._map[-TAIL.size :])
+            num_bytes = path.stat().st_size
+            begin, magic = TAIL.unpack(self._read(num_bytes - TAIL.size, TAIL.size))
             if magic != MAGIC:
                 raise ValueError("not a bank of mouths")
-            with np.load(io.BytesIO(self._map[begin : -TAIL.size]), allow_pickle=False) as table:
+            stored = self._read(begin, num_bytes - TAIL.size - begin)
+            with np.load(io.BytesIO(stored), allow_pickle=False) as table:
                 self._table = {name: table[name] for name in table.files}
         except (OSError, ValueError, struct.error) as exc:
             raise WorkspaceError(f"{path}: no finished bank of mouths ({exc}). Remove it and start again.") from exc
         self.normal = Normal.of(self._table["measured"]) if len(self) else None
 
-    def __enter__(self) -> Bank:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(BufferError):  # a mouth is still in use, and the map goes with it
-            self._map.close()
+    def _read(self, offset: int, num_bytes: int) -> bytes:
+        """Return bytes of the file. Raises OSError, or ValueError where it ends before them."""
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            found = file.read(max(num_bytes, 0))
+        if len(found) != num_bytes:
+            raise ValueError("it is cut off")
+        return found
 
     def __len__(self) -> int:
         return len(self._table["frames"])
@@ -113,17 +113,16 @@ class Bank:
         )
 
     def mouth(self, number: int, orientation: Orientation, size: tuple[int, int]) -> Mouth:
-        """Return a mouth to draw. Its samples are mapped, not copied.
+        """Return a mouth to draw.
 
         orientation, size: of the stored frames, (width, height).
         """
         table, offset = self._table, int(self._table["offsets"][number])
         dtype = np.dtype(str(table["depth"]))
-        planes = []
-        for height, width in table["plane_shapes"][number].tolist():
-            samples = np.frombuffer(self._map, dtype, height * width, offset)
-            planes.append(samples.reshape(height, width))
-            offset += samples.nbytes
+        shapes = table["plane_shapes"][number].tolist()
+        stored = np.frombuffer(self._read(offset, dtype.itemsize * sum(map(math.prod, shapes))), dtype)
+        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        planes = [samples.reshape(shape) for samples, shape in zip(np.split(stored, ends), shapes, strict=True)]
         left, top = table["corners"][number].tolist()
         mesh, smooth = (orientation.points_to_stored(table[name][number], *size) for name in ("meshes", "steady"))
         return Mouth(tuple(planes), (left, top), mesh, smooth)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from media.clips import RenderedClip
-from media.coding.quality import CODED_PSNR
+from media.coding.encoder_options import CODED_PSNR
 from media.intervals import Interval, complement, contains, merge
 from media.orientation import Rectangle
 

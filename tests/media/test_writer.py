@@ -230,6 +230,20 @@ def test_a_clip_is_as_coarse_as_its_worst_frame_allows(noisy, tmp_path, codec):
         assert auto[2] < 0.7 * fine[2]
 
 
+@pytest.mark.parametrize("codec", ["h264", "mpeg2video"])
+def test_a_clip_comes_as_near_as_is_asked_for(noisy, tmp_path, codec):
+    video, frames = noisy
+    coding = choose_coding(replace(video, codec=codec), crf=None, preset="auto")
+    made = {
+        least: write_frames(tmp_path / f"{least}", video, replace(coding, least_psnr=least), frames)
+        for least in (40.0, 45.0, 48.0)
+    }
+    smallest = {least: min(psnr[: NOISY[0]]) for least, (psnr, _, _) in made.items()}
+    assert all(smallest[least] >= least for least in made if codec == "h264")
+    assert smallest[40.0] < smallest[48.0]
+    assert made[40.0][2] < made[45.0][2] < made[48.0][2] or codec != "h264"
+
+
 @pytest.mark.parametrize("unchanged", [range(5), range(20, 21)])
 def test_a_rate_factor_of_the_user_comes_back_where_frames_need_not_look_unchanged(noisy, tmp_path, unchanged):
     video, frames = noisy

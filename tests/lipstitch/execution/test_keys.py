@@ -175,7 +175,7 @@ def test_other_weights_under_the_same_name(job):
     assert job.again() == (False, FIRST | SECOND, False, False)
 
 
-@pytest.mark.parametrize("video", [{"crf": 10}, {"preset": "fast"}])
+@pytest.mark.parametrize("video", [{"crf": 10}, {"psnr": 42}, {"preset": "fast"}])
 def test_how_clips_are_coded(job, video):
     assert job.again(stitcher={"video": video}) == (False, FIRST | SECOND, False, False)
 

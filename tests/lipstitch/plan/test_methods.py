@@ -36,8 +36,8 @@ def bank(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pose(bank):
     """Return how the head is held in the footage."""
-    with Bank(bank.path) as opened:
-        return np.median(head_pose(opened.meshes), axis=0)
+    opened = Bank(bank.path)
+    return np.median(head_pose(opened.meshes), axis=0)
 
 
 def scan_of(pose, *, turned=0.0, doubt=0.01, seen=FRAMES):

@@ -1,6 +1,7 @@
 """The bank of a speaker's mouths: what goes in comes out, unusable mouths do not, and memory stays flat."""
 
 import tracemalloc
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -48,23 +49,23 @@ def write_bank(path, numbers, *, orientation=UPRIGHT, pixel_format="yuv420p", sp
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p10le"])
 def test_mouths_come_out_as_they_went_in(tmp_path, pixel_format):
     numbers = [*range(20), *range(30, 40)]
-    with Bank(write_bank(tmp_path / "bank", numbers, pixel_format=pixel_format)) as bank:
-        assert (len(bank), bank.num_seen) == (30, 30)
-        candidates = bank.candidates
-        assert candidates.frames.tolist() == numbers
-        assert np.flatnonzero(~candidates.follows).tolist() == [0, 20]
-        assert np.corrcoef(candidates.shapes[:, 0], OPENINGS[numbers])[0, 1] > 0.99
-        assert candidates.shapes.std(axis=0)[0] == pytest.approx(1, abs=1e-3)
-        for number in (0, 25):
-            mouth = bank.mouth(number, UPRIGHT, (320, 320))
-            whole = plane_views(stored_frame(picture(mesh_at(numbers[number])), pixel_format=pixel_format))
-            left, top = mouth.corner
-            for part, plane in zip(mouth.planes, whole, strict=True):
-                step = 320 // plane.shape[0]
-                y, x = top // step, left // step
-                assert np.array_equal(part, plane[y : y + part.shape[0], x : x + part.shape[1]])
-            assert mouth.mesh == pytest.approx(mesh_at(numbers[number]), abs=1e-4)
-        del mouth, part
+    bank = Bank(write_bank(tmp_path / "bank", numbers, pixel_format=pixel_format))
+    assert (len(bank), bank.num_seen) == (30, 30)
+    candidates = bank.candidates
+    assert candidates.frames.tolist() == numbers
+    assert np.flatnonzero(~candidates.follows).tolist() == [0, 20]
+    assert np.corrcoef(candidates.shapes[:, 0], OPENINGS[numbers])[0, 1] > 0.99
+    assert candidates.shapes.std(axis=0)[0] == pytest.approx(1, abs=1e-3)
+    for number in (0, 25):
+        mouth = bank.mouth(number, UPRIGHT, (320, 320))
+        whole = plane_views(stored_frame(picture(mesh_at(numbers[number])), pixel_format=pixel_format))
+        left, top = mouth.corner
+        for part, plane in zip(mouth.planes, whole, strict=True):
+            step = 320 // plane.shape[0]
+            y, x = top // step, left // step
+            assert np.array_equal(part, plane[y : y + part.shape[0], x : x + part.shape[1]])
+        assert mouth.mesh == pytest.approx(mesh_at(numbers[number]), abs=1e-4)
+    del mouth, part
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
@@ -76,9 +77,9 @@ def test_however_a_picture_is_stored_the_same_mouth_is_drawn(tmp_path, orientati
         path = write_bank(tmp_path / f"bank{way}".replace(" ", "_"), [7, 8], orientation=way, pixel_format="yuv444p")
         frame = stored_frame(picture(target), way, "yuv444p")
         mesh = way.points_to_stored(target, frame.width, frame.height)
-        with Bank(path) as bank:
-            part = Part(bank.mouth(0, way, (frame.width, frame.height)))
-            draw(plane_views(frame), Pose(mesh, mesh), [part], full_scale=255)
+        bank = Bank(path)
+        part = Part(bank.mouth(0, way, (frame.width, frame.height)))
+        draw(plane_views(frame), Pose(mesh, mesh), [part], full_scale=255)
         return [way.turn(plane.copy()) for plane in plane_views(frame)]
 
     for straight, turned in zip(drawn(UPRIGHT), drawn(orientation), strict=True):
@@ -99,16 +100,16 @@ def test_mouths_that_are_blurred_dark_unsure_or_covered_are_left_out(tmp_path):
             return pixels, (0.02, 0.02, 0.02)
         return pixels, doubts
 
-    with Bank(write_bank(tmp_path / "bank", range(12), spoil=spoil)) as bank:
-        assert bank.candidates.frames.tolist() == [0, 1, 2, 3, 4, 9, 10, 11]
-        assert bank.num_seen == 12
+    bank = Bank(write_bank(tmp_path / "bank", range(12), spoil=spoil))
+    assert bank.candidates.frames.tolist() == [0, 1, 2, 3, 4, 9, 10, 11]
+    assert bank.num_seen == 12
 
 
 def test_a_bank_may_be_empty(tmp_path):
     with BankWriter(tmp_path / "none", upright(mesh_at(0)[None])[1]) as writer:
         writer.finish()
-    with Bank(tmp_path / "none") as bank:
-        assert len(bank) == 0
+    bank = Bank(tmp_path / "none")
+    assert len(bank) == 0
 
 
 def test_a_face_beyond_the_picture_is_no_mouth():
@@ -127,13 +128,20 @@ def test_a_file_that_was_not_finished_is_refused(tmp_path, damage):
         Bank(tmp_path / "gone")
 
 
+def mapped_bytes(path):
+    """Return how much of a file this process has mapped into its memory."""
+    ranges = (line.split()[0] for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(path)))
+    return sum(int(stop, 16) - int(start, 16) for start, stop in (each.split("-") for each in ranges))
+
+
 def test_samples_stay_on_the_disk(tmp_path):
     path = write_bank(tmp_path / "bank", range(60))
     size = path.stat().st_size
     tracemalloc.start()
-    with Bank(path) as bank:
-        for number in range(60):
-            bank.mouth(number, UPRIGHT, (320, 320))
-        _, peak = tracemalloc.get_traced_memory()
+    bank = Bank(path)
+    for number in range(60):
+        bank.mouth(number, UPRIGHT, (320, 320))
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < size / 4
+    assert mapped_bytes(path) == 0  # pages of mapped files count as a process's own, too

@@ -1,0 +1,146 @@
+"""Jobs whose mouths another program draws, on a real face: from the command line to the finished file."""
+
+import re
+import shlex
+import signal
+import sys
+import time
+
+import av
+import numpy as np
+import pytest
+
+from tests.support import lip_program
+from tests.support.commands import run_command, start_command, start_python
+from tests.support.footage import make_footage
+from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, start_job, write_job
+
+FACE_FRAMES, GAP = 90, 8
+"""At 25 frames/s; and frames without a face around it."""
+MOUTH = slice(160, 176), slice(100, 130)
+"""Rows and columns that the painted patch covers in every frame."""
+
+
+@pytest.fixture(scope="module")
+def talk(shared, tmp_path_factory):
+    clip = shared / "clips" / "head_12_512.mp4"
+    folder = tmp_path_factory.mktemp("talk")
+    return make_footage(folder / "talk.mp4", clip, codec="h264", scale=0.5, face_frames=(FACE_FRAMES,), gaps=(GAP, GAP))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """Return the workspace that jobs share, so that the video is scanned once."""
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture
+def make_job(shared, talk, workspace, tmp_path):
+    """Return a function that writes a job for a mode of the program."""
+
+    def make(mode, *, command=None, seconds=1.5, execution=None, **sections):
+        words = [sys.executable, lip_program.__file__, mode, "{video}", "{audio}", "{output}", tmp_path / "calls.txt"]
+        given = {"run": shlex.join(map(str, words)), "piece_seconds": 2, **(command or {})}
+        content = {
+            "input": {"video": talk.path, "audio": shared / "clips" / "dub_a.wav", "length_policy": "cut"},
+            "output": tmp_path / "out.mp4",
+            "segmenter": {
+                "detector": "retinaface",
+                "detector_checkpoint": shared / "checkpoints" / "retinaface_mobilenet0.25.pth",
+                "embedder": "none",
+                "max_clip_seconds": seconds,
+            },
+            "renderer": {"command": given, "frame_hashes": True, "fade_seconds": 0},
+            "execution": {"workspace": workspace, **(execution or {})},
+        }
+        return write_job(tmp_path, **{**content, **sections}), tmp_path / "out.mp4"
+
+    return make
+
+
+def colours(path):
+    """Return the mean colour of the mouth in each frame, (frames, 3), BGR."""
+    with av.open(str(path)) as container:
+        return np.array([frame.to_ndarray(format="bgr24")[MOUTH].mean((0, 1)) for frame in container.decode(video=0)])
+
+
+def is_painted(path, talk):
+    """Tell for each frame that shows the face whether its mouth is painted."""
+    start, stop = talk.face_spans[0]
+    blue, _, red = colours(path)[start:stop].T
+    return red - blue > 100
+
+
+def test_a_program_draws_mouths_and_nothing_else(shared, talk, make_job):
+    job, output = make_job("paint")
+    planned, _ = run_job(job, "--plan")
+    assert re.search(r"program  \d+ faces go through .*lip_program\.py paint", planned)
+    said, _ = run_job(job)
+    report = load_report(output)
+    assert "program: " in said
+    assert "lip_program.py paint" in report["program"]
+    assert report["num_rendered_frames"] >= FACE_FRAMES - 2
+    assert is_painted(output, talk).mean() > 0.97
+    assert run_command("verify", "--config", job).returncode == 0
+    check_from_outside(shared, talk.path, output, shared / "clips" / "dub_a.wav")
+    calls = (output.parent / "calls.txt").read_text().splitlines()
+    assert len(calls) == 3  # 3.6 s, two seconds at a time
+    start, stop = talk.face_spans[0]
+    assert np.ptp(colours(output)[start + 2 : stop - 2, 1]) > 60  # it hears the dub
+
+
+def test_neither_clips_nor_workers_change_a_plane(make_job):
+    hashes = []
+    for seconds, backend, start in ((1.5, "serial", start_command), (0.7, "processes", start_python)):
+        execution = {"backend": backend, "workers": 2, "keep": "all"}
+        job, output = make_job("paint", seconds=seconds, execution=execution)
+        run_job(job, "--force", start=start)
+        hashes.append(rendered_hashes(load_report(output)))
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "command"), [("25", {"fps": 30}), ("drop", {}), ("flaky", {}), ("moved", {"at_once": 2, "shown": "frame"})]
+)
+def test_what_programs_usually_do_costs_no_mouth(talk, make_job, mode, command):
+    """A rate of its own, a frame that is missing at the end, a failure that does not come again, other colours."""
+    job, output = make_job(mode, command=command)
+    run_job(job)
+    assert is_painted(output, talk).mean() > 0.97
+    calls = (output.parent / "calls.txt").read_text().splitlines()
+    assert len(calls) == 3 + (mode == "flaky")
+
+
+@pytest.mark.parametrize(("mode", "reason"), [("exit", "exit code 1: no CUDA device"), ("hang", r"ended after 0\.5 s")])
+def test_where_it_fails_the_original_frames_stay(talk, make_job, mode, reason):
+    job, output = make_job(mode, command={"attempts": 1, "timeout_seconds": 0.5 if mode == "hang" else 60})
+    _, warned = run_job(job, expected=10)
+    assert re.search(reason, warned)
+    report = load_report(output)
+    fell_back = [clip for clip in report["clips"] if clip["outcome"] == "fell_back"]
+    assert fell_back
+    assert all(re.search(reason, clip["reason"]) for clip in fell_back)
+    assert not is_painted(output, talk).any()
+    assert report["output"]["num_frames"] == talk.num_frames
+
+
+def test_what_was_drawn_before_a_kill_is_not_drawn_again(talk, make_job, tmp_path):
+    job, output = make_job("paint", execution={"workspace": tmp_path / "own"})
+    process = start_job(job)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "own").glob("drawn-*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = len(list((tmp_path / "own").glob("drawn-*.json")))
+    assert 0 < kept < 3
+    (tmp_path / "calls.txt").unlink()
+    run_job(job)
+    assert len((tmp_path / "calls.txt").read_text().splitlines()) == 3 - kept
+    assert is_painted(output, talk).mean() > 0.97
+
+
+def test_a_program_that_is_missing_is_told_before_the_scan(make_job):
+    job, _ = make_job("paint", command={"run": "no-such-program {video} {audio} {output}"})
+    _, warned = run_job(job, expected=2)
+    assert "renderer.command.run: no-such-program is not found" in warned
