@@ -146,6 +146,13 @@ def test_neither_clips_nor_workers_change_a_plane(finished, make_job, backend, s
     assert {frame: hashes[frame] for frame in shared_frames} == {frame: again[frame] for frame in shared_frames}
 
 
+def test_fewer_decibels_make_a_smaller_file_that_keeps_them(finished, make_job):
+    job, output = make_job(stitcher={"video": {"psnr": 40}, "verify": "full"})
+    run_job(job)
+    assert output.stat().st_size < 0.85 * finished[0].stat().st_size
+    assert run_command("verify", "--config", job).returncode == 0
+
+
 def test_another_dub_looks_at_no_footage_again(make_job):
     job, output = make_job()
     run_job(job)
