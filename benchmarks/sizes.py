@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
 import numpy as np
 
-from media.coding.encoder_options import choose_coding
+from media.coding.encoder_options import CODED_PSNR, choose_coding
 from media.coding.writer import ClipWriter
 from media.packets.scan import scan_packets
 from media.probe import probe
@@ -46,12 +46,12 @@ def packet_bytes(path: Path) -> int:
         return sum(packet.size for packet in container.demux(container.streams.video[0]))
 
 
-def recode(source: SourceVideo, folder: Path, crf: int | None) -> Recoded:
-    """Re-encode all frames of a video, in clips. crf: a fixed rate factor; None: as jobs do."""
-    coding = choose_coding(source.video, crf=crf, preset="auto")
+def recode(source: SourceVideo, folder: Path, crf: int | None, psnr: float) -> Recoded:
+    """Re-encode all frames of a video, in clips. crf: a fixed rate factor; None: as jobs do that ask for a PSNR."""
+    coding = replace(choose_coding(source.video, crf=crf, preset="auto"), least_psnr=psnr)
     num_frames = len(source.table)
     length = max(round(CLIP_SECONDS * float(source.video.clock.average_rate)), 1)
-    num_bytes, psnr, spent = 0, [], 0.0
+    num_bytes, found, spent = 0, list[float](), 0.0
     with FrameReader(source) as reader:
         for number, start in enumerate(range(0, num_frames, length)):
             path = folder / f"{number}.nut"
@@ -61,24 +61,26 @@ def recode(source: SourceVideo, folder: Path, crf: int | None) -> Recoded:
                     writer.write(frame, keyframe=bool(source.table.keyframe[index]))
                     spent += time.process_time() - begun
             num_bytes += path.stat().st_size
-            psnr += writer.psnr
+            found += writer.psnr
             path.unlink()
-    return Recoded(num_bytes, tuple(psnr), spent)
+    return Recoded(num_bytes, tuple(found), spent)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--psnr", type=float, default=CODED_PSNR, help="of the worst frame, as stitcher.video.psnr")
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
     ratios: list[tuple[float, float, float]] = []
     print("| video | codec | source, kB | again | with 13 | worst, dB | mean, dB | time |")
     print("|---|---|---|---|---|---|---|---|")
-    for path in parser.parse_args().videos:
+    arguments = parser.parse_args()
+    for path in arguments.videos:
         info = probe(path)
         source = SourceVideo(info, scan_packets(info))
         own = packet_bytes(path)
         with tempfile.TemporaryDirectory() as folder:
-            found, fixed = (recode(source, Path(folder), crf) for crf in (None, FIXED_CRF))
+            found, fixed = (recode(source, Path(folder), crf, arguments.psnr) for crf in (None, FIXED_CRF))
         ratio = (found.num_bytes / own, fixed.num_bytes / own, found.cpu_seconds / fixed.cpu_seconds)
         ratios.append(ratio)
         print(

@@ -44,8 +44,8 @@ class VideoConfig(BaseModel, frozen=True, extra="forbid"):
         ge=LEAST_PSNR,
         le=50,
         description="Decibels that each re-encoded frame keeps at least with crf: auto. At 45 a careful eye sees no"
-        " difference, and re-encoded stretches are about as large as the source's; at 40 they take about half of that;"
-        " at 50 twice as much.",
+        " difference, and re-encoded stretches are about as large as the source's; 40 makes them a third smaller, 50"
+        " three times as large.",
     )
     preset: Literal["auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
         default="auto",
