@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from media.affine import Affine
 from media.faces import FaceBox, FacePath, NeutralFace
 from media.intervals import Interval
 from media.mesh import Mesh
@@ -127,6 +131,18 @@ class TrackedMesh:
     """About the lips, in eye distances, in this frame and around it; see media.mesh.steady_doubt."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Visible:
+    """How far each pixel of a face may be replaced in one frame: not where something is before it."""
+
+    mask: NDArray[np.float32]
+    """(height, width) in [0, 1]."""
+    affine: Affine
+    """(2, 3) map from its pixels to the upright picture."""
+    covered: float
+    """Share of the mouth that may not be replaced, in [0, 1]."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
     """A face to render in one frame."""
@@ -139,6 +155,8 @@ class TrackedFace:
     turned upright."""
     mesh: TrackedMesh | None = None
     """For a face whose mouths come from footage."""
+    visible: Visible | None = None
+    """None: all of it may be replaced."""
 
 
 @dataclass(frozen=True, slots=True)

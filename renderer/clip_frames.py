@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from media.clips import Clip, FaceSpan, TrackedFace, TrackedMesh
+from media.clips import Clip, TrackedFace, Visible
 from media.coding.writer import ClipWriter
 from media.faces import NeutralFace
 from media.intervals import Interval, contains
@@ -15,8 +15,11 @@ from media.packets.frame_table import FrameTable
 from media.picture import Pixels, VideoFrame, copy_frame, plane_views
 from renderer.compositor import Compositor
 from renderer.face_stages.base import DrawnFace, FaceCrop, FaceStage, apply_stages
-from renderer.footage.lips import FootageLips
+from renderer.footage.lips import FootageFace, FootageLips
 from renderer.footage.transitions import Shown
+
+COVERED_FADE = 0.1
+"""Share of the mouth, beyond what may be covered, over which the new mouth fades away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +51,7 @@ class FaceInFlight:
     """The neutral face of the same person, for frames without speech; None if the clip needs none."""
     closed_mouth: float
     """How far its own mouth may stay in such frames, if it is closed; in [0, 1]."""
-
-
-@dataclass(frozen=True, slots=True)
-class FootageFace:
-    """A face that gets a mouth from footage."""
-
-    mesh: TrackedMesh
-    bank: int
-    """Number of the bank."""
-    shown: Shown
-    strength: float
-    """How much of its new mouth is to be seen."""
+    visible: Visible | None
 
 
 @dataclass(slots=True)
@@ -78,8 +70,12 @@ class FrameInFlight:
 class ClipFrames:
     """Cuts faces out of a clip's frames, blends them in, hands frames to the encoder, and notes what happened."""
 
-    def __init__(self, clip: Clip, table: FrameTable, *, wants_hashes: bool) -> None:
-        """table: of the source. wants_hashes: whether to hash the planes of each frame as given to the encoder."""
+    def __init__(self, clip: Clip, table: FrameTable, *, wants_hashes: bool, most_covered: float = 1.0) -> None:
+        """table: of the source. wants_hashes: whether to hash the planes of each frame as given to the encoder.
+
+        most_covered: share of a mouth that something before it may cover; where it is more, the mouth stays.
+        """
+        self._most_covered = most_covered
         self._clip, self._table, self._wants_hashes = clip, table, wants_hashes
         self._strengths = {(fade.frame, fade.face): fade.strength for fade in clip.fades}
         self._boxes: dict[Interval, Rectangle] = {}
@@ -119,10 +115,13 @@ class ClipFrames:
         for face in faces:
             number = self._clip.faces.index(face.span)
             if face.mesh is not None and frame.number in shown[number]:
-                yield FootageFace(face.mesh, *shown[number][frame.number], self._strength(frame, face.span))
+                strength = self._strength(frame, face)
+                yield FootageFace(face.mesh, *shown[number][frame.number], strength, face.visible)
 
-    def _strength(self, frame: FrameInFlight, span: FaceSpan) -> float:
-        return self._strengths.get((frame.number, self._clip.faces.index(span)), 1.0)
+    def _strength(self, frame: FrameInFlight, face: TrackedFace) -> float:
+        fading = self._strengths.get((frame.number, self._clip.faces.index(face.span)), 1.0)
+        covered = face.visible.covered if face.visible else 0.0
+        return fading * min(max((self._most_covered - covered) / COVERED_FADE + 1, 0.0), 1.0)
 
     def _cut(
         self,
@@ -140,16 +139,17 @@ class ClipFrames:
             number=self._clip.faces.index(span),
             crop=crop,
             voice=span.drive_index,
-            strength=self._strength(frame, span),
+            strength=self._strength(frame, face),
             neutral=neutrals.get(neutral) if neutral else None,
             closed_mouth=span.closed_mouth_at(frame.source_frame),
+            visible=face.visible,
         )
 
     def blend(self, frame: FrameInFlight, face: DrawnFace, compositor: Compositor, stages: Sequence[FaceStage]) -> None:
         """Blend a drawn face into its frame, over those that are in it already; at strength 0 nothing changes."""
         if face.strength <= 0:
             return
-        patch = apply_stages(stages, face)
+        patch = replace(apply_stages(stages, face), visible=face.visible)
         area = compositor.area(frame.frame, patch)
         frame.frame = compositor.blend(frame.frame, patch, face.strength)
         self._note_change(frame.number, _union(face.crop.region, area) if area else face.crop.region)
@@ -165,7 +165,7 @@ class ClipFrames:
         drawn = copy_frame(frame.frame)
         for face, strength in zip(frame.footage, strengths, strict=True):
             if strength > 0:
-                self._note_change(frame.number, lips.draw(drawn, face.mesh, face.bank, face.shown, strength))
+                self._note_change(frame.number, lips.draw(drawn, face, strength))
         frame.frame = drawn
 
     def _note_change(self, number: int, region: Rectangle) -> None:

@@ -131,6 +131,9 @@ class Compositor:
         if patch.detail:
             pixels = _added(pixels, patch.detail, shifted(patch.detail.affine, -left, -top))
         mask = strength * cv2.warpAffine(patch.mask, affine, size, flags=cv2.INTER_LINEAR)
+        if patch.visible:
+            seen = shifted(patch.visible.affine, -left, -top)
+            mask *= cv2.warpAffine(patch.visible.mask, seen, size, flags=cv2.INTER_LINEAR)
         stored_mask = self._orientation.turn_back(np.asarray(mask, np.float32))
         blended = copy_frame(frame)
         new_planes = self._converter.native_planes(np.asarray(pixels, np.uint8), frame)

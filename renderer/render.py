@@ -78,6 +78,8 @@ class LipSync:
     """What draws mouths from footage; None where the job has none."""
     strength: float = 1.0
     """How far above silence a network hears the sounds: 1 as they are; in [0, 2]."""
+    most_covered: float = 1.0
+    """As of ClipFrames."""
 
     def heard(self, voice: int, seconds: Fraction) -> NDArray[np.float32]:
         """Return the mel window (bands, columns) that a network is given for a time of a sound."""
@@ -101,7 +103,8 @@ class ClipRenderer:
         Raises UnreadableMedia if no frame can be decoded, OutOfMemory if the batch is too large, WorkspaceError if the
         disk is full.
         """
-        frames = ClipFrames(job.clip, self.video.table, wants_hashes=job.wants_hashes)
+        most_covered = self.lips.most_covered if self.lips else 1.0
+        frames = ClipFrames(job.clip, self.video.table, wants_hashes=job.wants_hashes, most_covered=most_covered)
         numbers = read_frames(job.clip, self.lips.tracker.reach_frames if self.lips else 0)
         with (
             FrameReader(self.video, num_threads=self.num_threads) as reader,
@@ -206,6 +209,7 @@ def _draw(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, engine: E
                 frame_number=frame.number,
                 source_frame=frame.source_frame,
                 seconds=at,
+                visible=face.visible,
                 sample_source=partial(lips.compositor.sample, decoded),
             )
             frames.blend(frame, drawn, lips.compositor, lips.stages)
@@ -226,6 +230,7 @@ def _take(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, faces: Dr
                     frame_number=frame.number,
                     source_frame=frame.source_frame,
                     seconds=at,
+                    visible=face.visible,
                     sample_source=partial(lips.compositor.sample, decoded),
                 )
                 frames.blend(frame, drawn, lips.compositor, lips.stages)

@@ -34,6 +34,7 @@ HOMES = {
         "renderer/compositor.py",
         "renderer/face_stages/*",
         "renderer/footage/*",
+        "renderer/masks/*",
         "lipstitch/training/mesh/*",
         "renderer/silence.py",
         "segmenter/*",

@@ -24,6 +24,7 @@ from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
 from renderer.compositor import Pads
 from renderer.footage import lip_motion
+from renderer.masks.tracker import MASKS_VERSION
 from renderer.mel import MelSpec, hash_driving, window_start
 from renderer.render import ClipJob
 
@@ -112,7 +113,7 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     drawn = None
     if job.uses_network:
         drawn = _network_key(job, setup) if job.drawn is None else _program_key(job, setup)
-    return content_key(RENDER_VERSION, what, shown, found, drawn, _footage_key(job, setup))
+    return content_key(RENDER_VERSION, what, shown, found, drawn, _footage_key(job, setup), *_mask_key(setup))
 
 
 def _network_key(job: ClipJob, setup: WorkerSetup) -> tuple[Any, ...]:
@@ -151,6 +152,17 @@ def _program_key(job: ClipJob, setup: WorkerSetup) -> tuple[Any, ...]:
         *(stage.key for stage in setup.face_stages()),
         *setup.network.spec.key,
     )
+
+
+def _mask_key(setup: WorkerSetup) -> list[Any]:
+    """Return what tells which pixels may change; empty for the fixed mask."""
+    if not setup.network.maskers:
+        return []
+    return [
+        MASKS_VERSION,
+        [(masker.hash, masker.provider) for masker in setup.network.maskers],
+        setup.renderer.most_covered,
+    ]
 
 
 def _footage_key(job: ClipJob, setup: WorkerSetup) -> list[Any]:

@@ -30,6 +30,8 @@ from renderer.engine import Precision, choose_device
 from renderer.face_stages.base import FaceStage, StageSettings, build_stages
 from renderer.footage.bank import Bank
 from renderer.footage.lips import FootageLips
+from renderer.masks.maskers import MaskerFile, load_masker
+from renderer.masks.tracker import MaskTracker
 from renderer.networks.base import Engine, NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
 from renderer.restorers import RestorerFile
@@ -49,19 +51,21 @@ class HashedFile:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFile:
-    """The weights of a lip network, and of what restores the faces that it draws."""
+    """The weights of a lip network, of what restores its faces, and of what tells which pixels may change."""
 
     path: str
     hash: str
     spec: NetworkSpec
     restorer: RestorerFile | None = None
+    maskers: tuple[MaskerFile, ...] = ()
 
     def elsewhere(self, device: str) -> NetworkFile:
         """Return it with absolute paths, and with the device that this machine chose."""
         restorer = self.restorer
         if restorer:
             restorer = replace(restorer, path=os.path.abspath(restorer.path), device=device)
-        return replace(self, path=os.path.abspath(self.path), restorer=restorer)
+        maskers = (replace(each, path=os.path.abspath(each.path), device=device) for each in self.maskers)
+        return replace(self, path=os.path.abspath(self.path), restorer=restorer, maskers=tuple(maskers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ class WorkerSetup:
         weights = [str(path) for path in (self.finder.detector_weights, self.finder.mesh) if path]
         banks = [bank.path for bank in self.banks]
         restorers = [self.network.restorer.path] if self.network.restorer else []
-        return (self.video.path, self.network.path, *restorers, *self.driving, *weights, *banks)
+        maskers = [masker.path for masker in self.network.maskers]
+        return (self.video.path, self.network.path, *restorers, *self.driving, *weights, *banks, *maskers)
 
     @property
     def closes_mouths(self) -> bool:
@@ -183,6 +188,7 @@ class WorkerCache:
             closes_mouths=setup.closes_mouths,
             footage=parts.footage,
             strength=setup.renderer.strength,
+            most_covered=setup.renderer.most_covered,
         )
 
     def _parts(self, setup: WorkerSetup) -> _Parts:
@@ -200,11 +206,14 @@ class WorkerCache:
             footage = None
             if setup.banks and (mesher := finder.build_mesher(PictureConverter(orientation))):
                 tracker, footage = MeshTracker(tracker, mesher), FootageLips(self._open_banks(setup), orientation)
+            compositor = Compositor(orientation, pads=Pads(*settings.pads), spec=setup.network.spec)
+            if maskers := [load_masker(file) for file in setup.network.maskers]:
+                tracker = MaskTracker(tracker, maskers, compositor.sample)
             parts = self._threads.parts = _Parts(
                 setup=setup,
                 engines={},
                 tracker=tracker,
-                compositor=Compositor(orientation, pads=Pads(*settings.pads), spec=setup.network.spec),
+                compositor=compositor,
                 stages=setup.face_stages(),
                 mels=_open_mels(setup),
                 footage=footage,

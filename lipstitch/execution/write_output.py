@@ -37,6 +37,7 @@ from media.clips import RenderedClip
 from renderer.checkpoints import hash_file
 from renderer.drawn_video import PROGRAM_SPEC
 from renderer.engine import choose_device
+from renderer.masks.maskers import MaskerFile, load_masker
 from renderer.restorers import RestorerFile, load_restorer
 from renderer.weight_files import is_onnx
 from stitcher.assemble import assemble
@@ -57,6 +58,8 @@ def check_renderer(config: JobConfig, weights: Weights, tools: Tools) -> None:
         tools.check_network(weights.network, config.renderer)
     if restorer := _restorer(config, weights):
         load_restorer(restorer)
+    for masker in _maskers(config, weights):
+        load_masker(masker)
 
 
 def write_output(
@@ -183,7 +186,9 @@ def _worker_setup(
     spec = PROGRAM_SPEC if settings.command else scanned.finder.tools.read_spec(checkpoint, settings)
     return WorkerSetup(
         video=HashedFile(source.info.path, source.fingerprint),
-        network=NetworkFile(str(checkpoint), hash_file(checkpoint), spec, _restorer(config, weights)),
+        network=NetworkFile(
+            str(checkpoint), hash_file(checkpoint), spec, _restorer(config, weights), _maskers(config, weights)
+        ),
         finder=scanned.finder,
         stages=scanned.finder.tools.face_stages,
         driving=tuple(str(path) for path in driving),
@@ -194,6 +199,20 @@ def _worker_setup(
         else (),
         num_threads=num_cores(),
         drawing_threads=None,
+    )
+
+
+def _maskers(config: JobConfig, weights: Weights) -> tuple[MaskerFile, ...]:
+    """Return what tells which pixels may change. Raises ConfigError for a provider that is missing."""
+    settings = config.renderer
+    return tuple(
+        MaskerFile(
+            path=str(path),
+            hash=hash_file(path),
+            device=settings.device,
+            provider=choose_provider(settings.onnx.provider) if is_onnx(path) else "cpu",
+        )
+        for path in weights.maskers
     )
 
 

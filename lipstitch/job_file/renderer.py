@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from base.onnx_network import Provider, choose_provider
 from lipstitch.job_file.fields import Checkpoint, Pixels
@@ -15,6 +15,22 @@ from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 Margin = Annotated[float, Field(ge=0, lt=0.5)]
 Silence = Literal["original", "close", "render"]
 
+
+def _listed(value: Any) -> Any:
+    """A network by itself need not be a list."""
+    return [value] if isinstance(value, str) and value not in ("fixed", "parsing") else value
+
+
+Masks = Annotated[Literal["fixed", "parsing"] | tuple[Checkpoint, ...], BeforeValidator(_listed)]
+
+Quality = Literal["fast", "improved", "enhanced"]
+QUALITIES: dict[str, dict[str, Any]] = {
+    "fast": {"detect_every_frames": 4, "align": "box"},
+    "improved": {},
+    "enhanced": {"detect_every_frames": 1, "mask": "parsing", "restore": {"model": "gfpgan"}},
+}
+"""What each word stands for; of "improved", the defaults of the keys themselves."""
+FACE_PARSING = "face_parsing"
 SHIPPED_NETWORK = "compact"
 """It draws mouths that no one would publish: good to try things without a download."""
 
@@ -59,6 +75,11 @@ class RestoreConfig(BaseModel, frozen=True, extra="forbid"):
 class RendererConfig(BaseModel, frozen=True, extra="forbid"):
     """How lips are rendered."""
 
+    quality: Quality = Field(
+        default="improved",
+        description="What suits a trial, a publication, or one with time or a GPU for it: a word for some of the keys"
+        " below (docs/quality.md); a key that is given wins.",
+    )
     method: Literal["auto", "footage", "network"] = Field(
         default="auto",
         description="Where new mouths come from. footage: the speaker's own mouths, from other frames of the video,"
@@ -113,6 +134,19 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
         description="What mouths do while the driving sound contains no speech. close: they are drawn closed, or kept"
         " where they are closed already. original: they stay as in the source. render: whatever the network draws.",
     )
+    mask: Masks = Field(
+        default="fixed",
+        description="Which pixels of a face may change. fixed: those of the lower face. parsing: of them, those that"
+        " are skin, nose or mouth, as the network face_parsing of checkpoints/registry.toml tells: not glasses, hair or"
+        " hands. Or networks, by name or path, that know the parts of a face (BiSeNet) or what is before it (XSeg).",
+    )
+    most_covered: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of a mouth that something before it may cover, as `mask` tells; where it is more, the mouth"
+        " stays as it is.",
+    )
     restore: RestoreConfig | None = Field(
         default=None, description="A restorer for what a network draws. Omitted: none."
     )
@@ -147,17 +181,24 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_program(cls, values: Any) -> Any:
-        """A program is named to be used: it draws all mouths unless the job says otherwise."""
-        if isinstance(values, dict) and values.get("command") is not None:
-            return {"method": "network", **values}
-        return values
+    def _take_meanings(cls, values: Any) -> Any:
+        """A word for quality stands for keys; and a program is named to be used: it draws all mouths unless said."""
+        if not isinstance(values, dict):
+            return values
+        program = {"method": "network"} if values.get("command") is not None else {}
+        word = values.get("quality")
+        return {**(QUALITIES.get(word, {}) if isinstance(word, str) else {}), **program, **values}
 
     @model_validator(mode="after")
     def _check(self) -> RendererConfig:
         if self.command is not None and self.shape == "network":
             raise ValueError("shape: network reads what the network of `checkpoint` draws; leave out command")
         return self
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """Names of the networks that tell which pixels may change."""
+        return {"fixed": (), "parsing": (FACE_PARSING,)}[self.mask] if isinstance(self.mask, str) else self.mask
 
     @property
     def keeps_without_footage(self) -> bool:

@@ -59,6 +59,7 @@ def describe_plan(plan: Plan) -> str:
         f"  align    {plan.mouths.describe_align()}",
         *(f"  footage  {use.describe()}" for use in plan.mouths.footage.further),
         *_shape(plan),
+        *([f"  mask     {', '.join(plan.mouths.masks)}"] if plan.mouths.masks else []),
         *_program(plan),
         *_restore(plan),
         *_size(plan),

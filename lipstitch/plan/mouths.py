@@ -39,6 +39,8 @@ class MouthPlan:
     """What tells the shape of those mouths."""
     restorer: str
     """What restores drawn faces, in one line; empty if nothing does."""
+    masks: tuple[str, ...]
+    """Names of the networks that tell which pixels of a face may change; empty for the fixed mask."""
     program: str
     """The command line of the program that draws in a network's place; empty if none does."""
 
@@ -72,6 +74,7 @@ def plan_mouths(
         footage=footage,
         shape=config.renderer.shape,
         restorer=describe_restorer(config),
+        masks=config.renderer.masks,
         program=config.renderer.command.run if config.renderer.command else "",
         has_speech=num_silent < spec.drive_audio.main.duration * DRIVING_RATE,
     )

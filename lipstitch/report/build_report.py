@@ -81,6 +81,7 @@ def build_report(
         speakers=tuple(_speaker(share, timeline) for share in plan.shares),
         silence=plan.mouths.describe_silence(),
         restore=plan.restorer,
+        masks=plan.mouths.masks,
         program=plan.mouths.program,
         further_footage=tuple(
             FurtherRecord(path=str(use.path), person=use.person, seconds=round(use.seconds, 3))

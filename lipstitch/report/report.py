@@ -269,6 +269,8 @@ class Report(Record):
     """What mouths do while no one speaks."""
     restore: str = ""
     """What restored the faces that a network drew, with the licence of its weights; empty if nothing did."""
+    masks: tuple[str, ...] = ()
+    """Names of the networks that told which pixels of a face may change; empty for the fixed mask."""
     program: str = ""
     """The command line of the program that drew mouths in a network's place; empty if none did."""
     further_footage: tuple[FurtherRecord, ...] = ()

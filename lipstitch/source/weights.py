@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class Weights:
     """Of the one that tells shapes of lips from sound; None where no mouth comes from footage."""
     restorer: Path | None
     """Of the one that restores what the network draws, if the job says so."""
+    maskers: tuple[Path, ...]
+    """Of those that tell which pixels of a face may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,18 @@ def find_rendering_weights(config: JobConfig, reporter: Reporter) -> Weights:
     sound_shape = find_weights(SOUND_SHAPE, config, reporter, download=True) if needs_shapes else None
     restorer = find_weights(restore.model, config, reporter, download=True) if restore else None
     check_licence(config, restorer)
-    return Weights(network, sound_shape, restorer)
+    return Weights(network, sound_shape, restorer, tuple(_find_maskers(config, reporter)))
+
+
+def _find_maskers(config: JobConfig, reporter: Reporter) -> Iterator[Path]:
+    """Yield the weights of networks for masks. Raises CheckpointError for one that the job names itself."""
+    for name in config.renderer.masks:
+        try:
+            yield find_weights(name, config, reporter, download=True)
+        except CheckpointNotFound as exc:
+            if config.renderer.mask != "parsing":
+                raise
+            reporter.info(f"renderer.mask is fixed: {exc}")
 
 
 def describe_restorer(config: JobConfig) -> str:

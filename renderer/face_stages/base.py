@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from base.errors import ConfigError
 from base.plugins import load_plugin
 from media.affine import Affine, Size, between
+from media.clips import Visible
 from media.faces import FaceBox
 from media.orientation import Rectangle
 from media.picture import Pixels
@@ -79,6 +80,8 @@ class FacePatch:
     """Rows at the top that the mask hides even once it is sampled, so that they need not be converted."""
     detail: Detail | None = None
     """What is added to the pixels, as far as the mask lets it be seen."""
+    visible: Visible | None = None
+    """Where the patch may be seen at all, on a grid of its own; None: wherever its mask says."""
 
     @property
     def size(self) -> Size:
@@ -104,6 +107,8 @@ class DrawnFace:
     sample_source: Callable[[Affine, Size], Pixels]
     """Returns the source frame, without new mouths, seen through a map: pixels (height, width, 3) of a (width, height).
     It shows what the crop does not: finer pixels, and the surroundings of the face."""
+    visible: Visible | None = None
+    """Where the face may be replaced; None: everywhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.affine import Affine, between
-from renderer.face_stages.base import Detail, DrawnFace, FaceCrop, FacePatch, Mask, StageSettings, seen_through
+from media.affine import between
+from renderer.face_stages.base import Detail, DrawnFace, FacePatch, Mask, StageSettings, seen_through
 from renderer.restorers import RestorerFile, load_restorer
+from renderer.template import TEMPLATE_PX, template_affine
 
-TEMPLATE_PX: Final = 512
-BOX_MIDDLE: Final = (257.3, 281.0)
-"""Where the middle of a face's box lies in the FFHQ template of 512 px, to which restorers were trained."""
-BOX_HEIGHT: Final = 373.9
-"""How high the box is there. Medians over 16 people, by least squares from RetinaFace's five landmarks to those of the
-template; people differ by 5, 6 and 15 px (standard deviations). Boxes are steadied, landmarks are not: faces cut out by
-them would jitter."""
 LEAST_SCALE: Final = 0.25
 """Pixels of the frame for one of the template: below it the frame is too coarse to show what a restorer adds."""
 RING: Final = 0.06
@@ -59,7 +53,7 @@ class Restore:
     def apply(self, patch: FacePatch, face: DrawnFace) -> FacePatch:
         """Return the patch with a detail; without one if the face is too small to show it."""
         restorer = load_restorer(self.file)
-        affine = template_affine(face.crop, restorer.px)
+        affine = template_affine(face.crop.box, face.crop.roll_degrees, restorer.px)
         if np.hypot(*affine[:, 0]) * restorer.px < LEAST_SCALE * TEMPLATE_PX or self.file.strength == 0:
             return patch
         size = (restorer.px, restorer.px)
@@ -68,17 +62,6 @@ class Restore:
         difference = restorer(seen) - seen
         difference -= _around(difference, np.asarray(mask, np.float32))
         return replace(patch, detail=_as_coarse(Detail(self.file.strength * difference, affine)))
-
-
-def template_affine(crop: FaceCrop, px: int) -> Affine:
-    """Return the map from px x px pixels of the template to the upright picture: as the face's box lies, so turned."""
-    box, scale = crop.box, crop.box.height / BOX_HEIGHT * TEMPLATE_PX / px
-    turn = np.radians(crop.roll_degrees)
-    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    # Pixel i of n covers [i, i + 1) / n, so the place x of 512 is pixel x * n / 512 - 1/2; so it is in the picture.
-    middle = np.array(BOX_MIDDLE) * px / TEMPLATE_PX - 0.5
-    centre = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2]) - 0.5
-    return np.column_stack([linear, centre - linear @ middle])
 
 
 def _around(values: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:

@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from media.clips import TrackedMesh
+from media.affine import shifted
+from media.clips import TrackedMesh, Visible
 from media.mesh import head_pose
 from media.orientation import Orientation, Rectangle
-from media.picture import VideoFrame, largest_sample, plane_views
+from media.picture import VideoFrame, chroma_step, largest_sample, plane_views
 from renderer.footage.bank import Bank
-from renderer.footage.drawing.draw import Part, draw, led_in_frame
+from renderer.footage.drawing.draw import Part, changed_region, draw, led_in_frame
 from renderer.footage.drawing.mask import Pose
 from renderer.footage.lip_motion import LipMotion, lead, load_lip_motion
 from renderer.footage.transitions import LED_FRAMES, Shown
@@ -45,6 +48,20 @@ class Way:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class FootageFace:
+    """A face that gets a mouth from footage."""
+
+    mesh: TrackedMesh
+    bank: int
+    """Number of the bank."""
+    shown: Shown
+    strength: float
+    """How much of its new mouth is to be seen."""
+    visible: Visible | None = None
+    """Where it may be replaced; None: everywhere."""
+
+
 class FootageLips:
     """Draws mouths of banks into the frames of one video."""
 
@@ -73,23 +90,33 @@ class FootageLips:
         """Return how far the mouth of a face may be replaced, in [0, 1]; number: of its bank."""
         return float(self._bank(number).usual_doubt.uncovered(face.doubt, float(head_pose(face.steady)[0])))
 
-    def draw(self, frame: VideoFrame, face: TrackedMesh, number: int, shown: Shown, strength: float) -> Rectangle:
+    def draw(self, frame: VideoFrame, face: FootageFace, strength: float) -> Rectangle:
         """Draw what a frame shows into it, in place; return the stored region outside which nothing changed.
 
-        face: of the frame. number: of the bank. strength: how much of the new mouth is seen, in (0, 1].
+        face: of the frame. strength: how much of the new mouth is seen, in (0, 1].
         """
-        bank, size = self._bank(number), (frame.width, frame.height)
-        upright = Pose(face.mesh, face.steady)
-        mesh, steady = (self._orientation.points_to_stored(each, *size) for each in (face.mesh, face.steady))
+        bank, shown, size = self._bank(face.bank), face.shown, (frame.width, frame.height)
+        upright = Pose(face.mesh.mesh, face.mesh.steady)
+        mesh, steady = (self._orientation.points_to_stored(each, *size) for each in (upright.mesh, upright.steady))
         parts = []
         for mouth, weight in zip(shown.mouths, shown.weights, strict=True):
             led = None
             if shown.goal is not None:
                 away = led_in_frame(shown.goal - bank.upright[mouth], bank.reference, upright)
-                led = self._orientation.points_to_stored(face.steady + away, *size) - steady
+                led = self._orientation.points_to_stored(upright.steady + away, *size) - steady
             parts.append(Part(bank.mouth(mouth, self._orientation, size), weight, led))
         scale = largest_sample(frame)
-        return draw(plane_views(frame), Pose(mesh, steady), parts, full_scale=scale, strength=strength)
+        seen = self._seen(face.visible, changed_region(steady, size, chroma_step(frame.format)), size)
+        return draw(plane_views(frame), Pose(mesh, steady), parts, full_scale=scale, strength=strength, seen=seen)
+
+    def _seen(self, visible: Visible | None, region: Rectangle, size: tuple[int, int]) -> NDArray[np.float32] | None:
+        """Return how far each luma pixel of a stored region may be replaced; None: wholly."""
+        if visible is None:
+            return None
+        left, top, right, bottom = self._orientation.to_upright(region, *size)
+        affine = shifted(visible.affine, -left, -top)
+        seen = cv2.warpAffine(visible.mask, affine, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+        return np.asarray(self._orientation.turn_back(seen), np.float32)
 
     def _bank(self, number: int) -> Bank:
         bank = self._banks[number]

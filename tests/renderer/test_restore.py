@@ -10,9 +10,9 @@ from media.faces import FaceBox
 from media.orientation import ORIENTATIONS, UPRIGHT
 from renderer.compositor import Compositor, Pads
 from renderer.face_stages.base import DrawnFace, FaceCrop, StageSettings, apply_stages, build_stages
-from renderer.face_stages.restore import BOX_HEIGHT, BOX_MIDDLE, template_affine
 from renderer.networks.base import WAV2LIP_SPEC
 from renderer.restorers import RestorerFile
+from renderer.template import BOX_HEIGHT, BOX_MIDDLE, template_affine
 from tests.support.onnx_graphs import write_restorer
 from tests.support.synthetic import planes, stamped_frame
 
@@ -24,7 +24,7 @@ BOX = FaceBox(100, 60, 240, 240)
 @pytest.mark.parametrize("px", [256, 512])
 def test_the_template_holds_the_box_where_faces_of_training_have_theirs(px, roll_degrees):
     crop = FaceCrop(np.zeros((96, 96, 3), np.uint8), np.zeros((2, 3)), (0, 0, 0, 0), BOX, roll_degrees)
-    affine = template_affine(crop, px)
+    affine = template_affine(crop.box, crop.roll_degrees, px)
     turn = np.radians(roll_degrees)
     upright = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     middle = np.array([170.0, 150.0])

@@ -74,3 +74,49 @@ def write_restorer(path, kind, px=512, *, kind_of=np.float32):
     }[kind]
     inputs = {"face": shape, **({"weight": [1]} if kind == "weighted" else {})}
     return write_graph(path, node, inputs=inputs, outputs={"restored": shape}, kind=kind_of, **values.get(kind, {}))
+
+
+def write_occluder(path, px=256):
+    """Write a network of XSeg's kind to which whatever is green is before a face."""
+    nodes = [
+        helper.make_node("Slice", ["picture", "zero", "one", "axis"], ["blue"]),
+        helper.make_node("Slice", ["picture", "one", "two", "axis"], ["green"]),
+        helper.make_node("Slice", ["picture", "two", "three", "axis"], ["red"]),
+        helper.make_node("Max", ["blue", "red"], ["others"]),
+        helper.make_node("Sub", ["others", "green"], ["without"]),
+        helper.make_node("Mul", ["without", "steep"], ["steeply"]),
+        helper.make_node("Add", ["steeply", "bias"], ["raised"]),
+        helper.make_node("Clip", ["raised", "least", "most"], ["mask"]),
+    ]
+    return write_graph(
+        path,
+        *nodes,
+        inputs={"picture": [1, px, px, 3]},
+        outputs={"mask": [1, px, px, 1]},
+        zero=[0],
+        one=[1],
+        two=[2],
+        three=[3],
+        axis=[3],
+        steep=np.float32(10),
+        bias=np.float32(1.5),
+        least=np.float32(0),
+        most=np.float32(1),
+    )
+
+
+def write_parser(path, px=128, classes=19):
+    """Write a parser to which whatever is bright is skin, and the rest hair."""
+    channel = np.zeros((classes, 3, 1, 1), np.float32)
+    channel[1] = 10
+    node = helper.make_node("Conv", ["picture", "kernel", "bias"], ["classes"])
+    bias = np.full(classes, -50, np.float32)
+    bias[[1, -2]] = 0
+    return write_graph(
+        path,
+        node,
+        inputs={"picture": [1, 3, px, px]},
+        outputs={"classes": [1, classes, px, px]},
+        kernel=channel,
+        bias=bias,
+    )

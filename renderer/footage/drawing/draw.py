@@ -112,19 +112,26 @@ def led_in_frame(away: Points, reference: Points, pose: Pose) -> Mesh:
 
 
 def draw(
-    planes: Sequence[Plane], pose: Pose, parts: Sequence[Part], *, full_scale: float, strength: float = 1.0
+    planes: Sequence[Plane],
+    pose: Pose,
+    parts: Sequence[Part],
+    *,
+    full_scale: float,
+    strength: float = 1.0,
+    seen: Floats | None = None,
 ) -> Rectangle:
     """Draw mouths into the planes of a frame, in place; return the region outside which nothing changed.
 
     planes: luma first, writable. full_scale: the largest sample, (1 << depth) - 1. strength: how much of the new mouth
-    is seen, in [0, 1].
+    is seen, in [0, 1]. seen: how far each luma pixel of the changed region may be replaced; None: wholly.
     """
     height, width = planes[0].shape
-    steps = [(round(width / plane.shape[1]), round(height / plane.shape[0])) for plane in planes]
+    steps = _steps(planes)
     chroma = max(x for x, _ in steps), max(y for _, y in steps)
     region = changed_region(pose.steady, (width, height), chroma)
-    pose = _move_jaw(planes, steps, pose, parts, region, full_scale=full_scale, strength=strength)
-    masks = [build_mask(pose, part.seen(pose), region) for part in parts]
+    free = np.float32(1) if seen is None else seen
+    pose = _move_jaw(planes, pose, parts, region, full_scale=full_scale, strength=strength, free=free)
+    masks = [np.asarray(build_mask(pose, part.seen(pose), region) * free, np.float32) for part in parts]
     inner = _bounds_of(masks, region, chroma)
     targets = [_window(plane, inner, step) for plane, step in zip(planes, steps, strict=True)]
     olds = [target.astype(np.float32) for target in targets]
@@ -159,20 +166,27 @@ def _write(target: Plane, new: Floats, where: NDArray[np.bool_], full_scale: flo
     np.copyto(target, limited.astype(target.dtype), where=where)
 
 
+def _steps(planes: Sequence[Plane]) -> list[tuple[int, int]]:
+    """Return for each plane of a frame how many luma columns and rows share a sample."""
+    height, width = planes[0].shape
+    return [(round(width / plane.shape[1]), round(height / plane.shape[0])) for plane in planes]
+
+
 def _move_jaw(
     planes: Sequence[Plane],
-    steps: Sequence[tuple[int, int]],
     pose: Pose,
     parts: Sequence[Part],
     region: Rectangle,
     *,
     full_scale: float,
     strength: float,
+    free: Floats | np.float32,
 ) -> Pose:
     """Move the frame's own jaw to where the new one will be, in place; return the pose with the jaw there.
 
     Otherwise a jaw that hangs lower in the frame would show as a second line below the new one.
     """
+    steps = _steps(planes)
     away = sum(
         part.weight * (part.seen(pose, is_steady=True) - pose.steady)[:, :2].astype(np.float64) for part in parts
     )
@@ -190,7 +204,11 @@ def _move_jaw(
     targets = [_window(plane, region, step) for plane, step in zip(planes, steps, strict=True)]
     whole = Mouth(tuple(target.copy() for target in targets), (region[0], region[1]), pose.mesh, pose.steady)
     sources = _Places(places, nodes, whole)
-    of_step = {step: _part(nodes.spread(share, step), inner, region, step) for step in steps}
+    of_step = {}
+    for step, target in zip(steps, targets, strict=True):
+        spread = nodes.spread(share, step)
+        may = free if isinstance(free, np.float32) else at_plane(free, target.shape)
+        of_step[step] = _part(np.asarray(spread * may, np.float32), inner, region, step)
     for number, (target, step) in enumerate(zip(targets, steps, strict=True)):
         inside, seen = _part(target, inner, region, step), of_step[step]
         old = inside.astype(np.float32)

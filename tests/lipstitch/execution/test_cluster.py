@@ -334,7 +334,7 @@ def test_nothing_answers_at_the_address(serial, tmp_path, monkeypatch):
     address = f"127.0.0.1:{free_port()}"
     job = load_job(quick_job(tmp_path, talk, backend="dask", address=address))
     with pytest.raises(ConfigError, match=said.format(address)):
-        check_renderer(job, Weights(Path("weights.bin"), None, None), QUICK_TOOLS)  # before the workspace is made
+        check_renderer(job, Weights(Path("weights.bin"), None, None, ()), QUICK_TOOLS)  # before the workspace is made
     monkeypatch.setattr(lipstitch.backends.dask, "CONNECT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections and says nothing
         address = f"127.0.0.1:{server.getsockname()[1]}"
