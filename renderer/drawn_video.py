@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from base.errors import RenderError
+from base.errors import MediaError, RenderError
 from media.affine import Affine, Size, sample
 from media.intervals import Interval
 from media.orientation import Rectangle
@@ -56,8 +56,8 @@ class DrawnPiece:
     """What it was shown, in the upright picture."""
     path: str
     """What it wrote; empty where it failed."""
-    hash: str
-    """Of that file's content."""
+    key: str
+    """The content key of what it was given, and how it was called."""
     fit: Fit | None
     failure: str = ""
     """Why it failed."""
@@ -135,7 +135,10 @@ class _Video:
     """A program's video, read as far as frames of a clip need it."""
 
     def __init__(self, path: str, files: ExitStack) -> None:
-        self._source = scan_video(path)
+        try:
+            self._source = scan_video(path)
+        except MediaError as exc:
+            raise RenderError(f"what a program drew cannot be read here ({exc}).") from exc
         self._seconds = shown_seconds(self._source)
         self._reader = files.enter_context(FrameReader(self._source, num_threads=1))
         self._converter = PictureConverter(self._source.video.orientation)
@@ -145,7 +148,10 @@ class _Video:
         """Return the picture that is shown at a time; the first before it, the last behind it."""
         number = frame_shown(self._seconds, seconds, self._source.frame_rate)
         if self._shown is None or self._shown[0] != number:
-            ((_, frame),) = self._reader.read([number])
+            try:
+                ((_, frame),) = self._reader.read([number])
+            except MediaError as exc:
+                raise RenderError(f"what a program drew cannot be read here ({exc}).") from exc
             self._shown = number, self._converter.upright_bgr(frame)
         return self._shown[1]
 

@@ -15,7 +15,7 @@ from tests.support.commands import run_command, start_command, start_python
 from tests.support.footage import make_footage
 from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, start_job, write_job
 
-FACE_FRAMES, GAP = 90, 8
+FACE_FRAMES, GAP = 112, 8
 """At 25 frames/s; and frames without a face around it."""
 MOUTH = slice(160, 176), slice(100, 130)
 """Rows and columns that the painted patch covers in every frame."""
@@ -84,7 +84,7 @@ def test_a_program_draws_mouths_and_nothing_else(shared, talk, make_job):
     assert run_command("verify", "--config", job).returncode == 0
     check_from_outside(shared, talk.path, output, shared / "clips" / "dub_a.wav")
     calls = (output.parent / "calls.txt").read_text().splitlines()
-    assert len(calls) == 3  # 3.6 s, two seconds at a time
+    assert len(calls) == 3  # 4.5 s, two seconds at a time
     start, stop = talk.face_spans[0]
     assert np.ptp(colours(output)[start + 2 : stop - 2, 1]) > 60  # it hears the dub
 

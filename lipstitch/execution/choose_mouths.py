@@ -30,10 +30,10 @@ from renderer.footage.choice import Wanted
 from renderer.footage.lip_motion import choose_and_lead, load_lip_motion
 from renderer.footage.lip_shape import Shapes
 from renderer.footage.lips import WAY_MARGIN, Way
-from renderer.footage.log_mel import COLUMNS_PER_SECOND, between_columns, is_silent, log_mel_of
-from renderer.footage.sound_shape import hear_columns, load_sound_shape
+from renderer.footage.log_mel import COLUMNS_PER_SECOND, is_silent, log_mel_of, normalised
+from renderer.footage.sound_shape import hear_at, load_sound_shape
 
-CHOICE_VERSION = 4
+CHOICE_VERSION = 5
 """Raised when the same sound and footage give another choice than before."""
 
 
@@ -173,16 +173,14 @@ def _chosen(
     drawn = _drawn_shapes(telling.network, stretches, banks, source) if telling.network else {}
     for voice in sorted({each.span.drive_index for each in stretches}):
         columns = log_mel_of(driving[voice])
-        told: dict[int, Shapes] = {}
+        heard = normalised(columns)
         for number, each in enumerate(stretches):
             if each.span.drive_index != voice:
                 continue
-            if each.bank not in told:
-                told[each.bank] = hear_columns(networks[each.bank], columns)
             places = each.times * COLUMNS_PER_SECOND
             closes = telling.closes_in_silence
             wanted = Wanted(
-                shapes=drawn[number] if number in drawn else between_columns(told[each.bank], places),
+                shapes=drawn[number] if number in drawn else hear_at(networks[each.bank], heard, places),
                 silent=is_silent(columns, places) if closes else np.zeros(len(places), np.bool_),
                 pose=each.pose.astype(np.float32),
                 light=each.light.astype(np.float32),

@@ -141,7 +141,7 @@ def _program_key(job: ClipJob, setup: WorkerSetup) -> tuple[Any, ...]:
     """Return what a clip's mouths that a program has drawn depend on."""
     start = job.clip.start_frame
     pieces = [
-        [(piece.hash, piece.frames[0] - start, piece.frames[1] - start, bool(piece.failure)) for piece in face]
+        [(piece.key, piece.frames[0] - start, piece.frames[1] - start, bool(piece.failure)) for piece in face]
         for face in job.drawn or ()
     ]
     return (

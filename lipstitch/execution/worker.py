@@ -149,7 +149,7 @@ class WorkerCache:
         self._threads = threading.local()
         self._engines: dict[tuple[Hashable, ...], SharedEngine] = {}
         self._sources: dict[str, SourceVideo] = {}
-        self._banks: dict[str, Bank] = {}
+        self._banks: dict[HashedFile, Bank] = {}
         self._lock = threading.Lock()
 
     def share_source(self, video_hash: str, source: SourceVideo) -> None:
@@ -223,10 +223,10 @@ class WorkerCache:
     def _open_banks(self, setup: WorkerSetup) -> list[Bank | None]:
         """Return the banks of a setup, those that hold mouths opened; all threads share them."""
         with self._lock:
-            needed = {bank.hash: bank.path for bank in setup.banks}
-            self._banks = {hash_: bank for hash_, bank in self._banks.items() if hash_ in needed}
-            self._banks |= {hash_: Bank(Path(path)) for hash_, path in needed.items() if hash_ not in self._banks}
-            return [self._banks.get(bank.hash) for bank in setup.banks]
+            # By their paths as well: the same bank may lie in another job's workspace, and this one's be gone.
+            self._banks = {file: bank for file, bank in self._banks.items() if file in setup.banks}
+            self._banks |= {file: Bank(Path(file.path)) for file in setup.banks if file not in self._banks}
+            return [self._banks.get(file) for file in setup.banks]
 
     def _shared_engine(self, setup: WorkerSetup, device: str) -> SharedEngine:
         settings, load = setup.renderer, setup.finder.tools.load_engine

@@ -57,7 +57,7 @@ from segmenter.people.identities import Identities
 from segmenter.scan import Scan
 from segmenter.spans.presence import SpanRule
 
-BANK_VERSION = 7
+BANK_VERSION = 8
 """Raised when the same frames give other mouths than before."""
 MOST_THREADS = 8
 REFERENCE_FRAMES = 25
@@ -146,7 +146,10 @@ class FootageReader:
         found: dict[int, tuple[Stretch, ...]] = {}
         own, finder = self.scanned.source, self.scanned.finder
         settings, known = finder.embedder_settings or EmbedderSettings(), vectors_of(identities, subjects)
-        for opened, first in zip(self.further, first_numbers(own, self.further), strict=True) if known else ():
+        for opened, first in zip(self.further, first_numbers(own, self.further), strict=True):
+            if not known:
+                self.reporter.warning(f"input.footage: {opened.info.path} is not used: whose lips move is not known.")
+                continue
             source = identify_source(opened)
             remember_source(self.workspace, opened, source)
             frames = frames_to_scan(source.table)

@@ -38,7 +38,8 @@ class InputConfig(_Model):
     footage: FilePaths = Field(
         default=(),
         description="Further videos of the people whose lips move (an interview, a trailer): mouths from there are"
-        " shown, too, where mouths come from footage. Who is who is told by their faces. One path or a list.",
+        " shown, too, where mouths come from footage (renderer.method: auto or footage). Who is who is told by their"
+        " faces. One path or a list.",
     )
     drive_audio: FilePath | None = Field(
         default=None, description="A clean voice, as long as `audio`, that drives the lips; `audio` is what is heard."

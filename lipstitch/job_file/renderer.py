@@ -89,8 +89,8 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
     fallback: Literal["auto", "network", "keep"] = Field(
         default="auto",
         description="What happens to a face that no footage suits. network: the network draws its mouth. keep: its"
-        " original frames stay. auto: the network if `checkpoint` names another than the small one that ships, else"
-        " keep.",
+        " original frames stay. auto: the network if `checkpoint` names another than the small one that ships, or"
+        " `command` a program; else keep.",
     )
     shape: Literal["sound", "network"] = Field(
         default="sound",

@@ -34,10 +34,8 @@ def _restore(plan: Plan) -> list[str]:
 
 
 def _program(plan: Plan) -> list[str]:
-    program = plan.mouths.program
-    if not program:
-        return []
-    return [f"  program  {plan.num_network_faces} faces go through {program}, which takes a time of its own"]
+    faces = f"{plan.num_network_faces} faces go through {plan.program}, which takes a time of its own"
+    return [f"  program  {faces}"] if plan.program else []
 
 
 def describe_plan(plan: Plan) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lipstitch.plan.outputs.spec import OutputSpec
 from media.audio.driving import DRIVING_RATE
 from media.clips import Clip
-from media.coding.encoder_options import VideoCoding
+from media.coding.encoder_options import CODED_PSNR, VideoCoding
 from media.coding.quality import can_change
 from media.source_video import SourceVideo
 
@@ -21,6 +21,8 @@ CODED_BITS_PER_PIXEL = 0.6
 """Upper end of what coded frames take; grain, and a low rate factor of the user's, need more."""
 CODED_SHARE = 1.2
 """How large coded frames are beside the source's own, on average, where the quality is found for each clip."""
+FINER, COARSER = 1.28, 1.09
+"""How much larger coded frames are for each decibel above CODED_PSNR, and how much smaller for each below it."""
 VOICE_BYTES_PER_SECOND, TRACK_BYTES_PER_SECOND = 4 * DRIVING_RATE, 24_000
 """Of each sound that drives lips, and of a soundtrack of 192 kbit/s."""
 PROCESS_MEGABYTES, FIRST_PROCESS_MEGABYTES = 900, 400
@@ -84,7 +86,9 @@ def estimate_cost(
     speed = RENDER_FRAMES_PER_SECOND["large" if capacity.checkpoint_bytes > LARGE_CHECKPOINT_BYTES else "small"]
     scale = capacity.num_cores / 2
     seconds = rendered / (speed * scale) + coded / (CODE_FRAMES_PER_SECOND * scale) + copied / COPY_FRAMES_PER_SECOND
-    clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL / 8)
+    above = coding.least_psnr - CODED_PSNR
+    larger = FINER**above if above > 0 else COARSER**above
+    clip_bytes = int((rendered + coded) * video.width * video.height * CODED_BITS_PER_PIXEL * max(larger, 1.0) / 8)
     a_frame = info.size_bytes / max(len(source.table), 1)
     is_alike = coding.codec == video.codec and not coding.is_fixed and can_change(coding)
     sound_rate = len(spec.drive_audio.voices) * VOICE_BYTES_PER_SECOND + TRACK_BYTES_PER_SECOND
@@ -96,7 +100,7 @@ def estimate_cost(
         seconds=seconds,
         workspace_bytes=clip_bytes + sound_bytes,
         output_bytes=int(copied * a_frame) + clip_bytes + sound_bytes,
-        likely_bytes=int((copied + CODED_SHARE * (rendered + coded)) * a_frame) if is_alike else None,
+        likely_bytes=int((copied + CODED_SHARE * larger * (rendered + coded)) * a_frame) if is_alike else None,
         memory_bytes=_memory_bytes(clips, capacity),
     )
 

@@ -53,6 +53,11 @@ class Plan:
         return self.mouths.restorer if any(span.source.method == "network" for _, span in self.shown) else ""
 
     @property
+    def program(self) -> str:
+        """Return the command line of the program that draws; empty if none does, or there are no faces for it."""
+        return self.mouths.program if self.num_network_faces else ""
+
+    @property
     def num_network_faces(self) -> int:
         """How many faces a network, or a program in its place, draws: each of each frame."""
         return sum(stop - start for (start, stop), span in self.shown if span.source.method == "network")

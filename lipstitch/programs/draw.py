@@ -16,6 +16,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from base.content import content_key
 from base.errors import RenderError
 from base.files import atomic_file
@@ -26,13 +28,18 @@ from lipstitch.programs.pieces import Piece, find_pieces
 from lipstitch.programs.program import Given, Program
 from lipstitch.progress import Reporter, stage
 from lipstitch.source.source import Source
-from lipstitch.workspace import Workspace
+from lipstitch.workspace import Workspace, require_space
 from media.clips import Clip, FaceSpan
 from renderer.drawn_video import DrawnPiece, Fit
 
 PROGRAM_VERSION: Final = 1
 """Raised when a program is given other files for the same piece than before."""
 MOST_RATE_DENOMINATOR: Final = 1001
+PREFIX: Final = "program-"
+"""Of folders in the workspace that hold the files of one call."""
+BYTES_PER_PIXEL: Final = 1.0
+SILENT: Final = 300
+"""Largest sample, of 32767, of a sound in which no one speaks: what is not speech is silenced before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,10 @@ def draw_by_program(
     exchange = Exchange(source, rate)
     found = find_pieces(plan, source.video.upright_size, most_seconds=settings.piece_seconds, shown=settings.shown)
     pieces = [exchange.aligned(piece) for piece in found]
+    for left in workspace.folder.glob(f"{PREFIX}*"):  # by a run that was killed; the workspace is ours alone
+        shutil.rmtree(left, ignore_errors=True)
+    largest = max((_lossless_bytes(piece, rate) for piece in pieces), default=0)
+    require_space(workspace.folder, settings.at_once * largest)
     drawing = _Drawing(Program(settings), exchange, workspace, reporter, source.fingerprint)
     drawn: dict[int, DrawnPiece] = {}
     with (
@@ -111,22 +122,24 @@ class _Drawing:
         key = content_key(
             PROGRAM_VERSION,
             settings.words,
+            str(settings.folder),
             self.fingerprint,
             piece.given(self.exchange.rate),
             str(self.exchange.rate),
             [str(second - piece.seconds[0]) for second in piece.seconds],
             piece.region,
+            piece.box,
             hashlib.blake2b(sound.tobytes(), digest_size=16).hexdigest(),
         )
         path = self.workspace.path("drawn", key, ".video")
         known = self.workspace.sealed(path)
         failure = ""
         if known is None:
-            with tempfile.TemporaryDirectory(prefix="lipstitch-") as folder:
+            with tempfile.TemporaryDirectory(prefix=PREFIX, dir=self.workspace.folder) as folder:
                 given = Given.within(Path(folder), str(self.exchange.rate))
                 self.exchange.write_video(piece, given.video)
                 write_sound(sound, given.audio)
-                fit, failure = self._try(piece, given)
+                fit, failure = self._try(piece, given, is_heard=int(np.abs(sound).max(initial=0)) > SILENT)
                 if fit is not None:
                     with atomic_file(path) as partial:
                         shutil.copyfile(given.output, partial)
@@ -136,13 +149,13 @@ class _Drawing:
             frames=piece.frames,
             start_seconds=piece.seconds[0],
             region=piece.region,
-            path=str(path) if known else "",
-            hash=key,
+            path=str(path.absolute()) if known else "",
+            key=key,
             fit=_fit_of(known["fit"]) if known else None,
             failure=failure,
         )
 
-    def _try(self, piece: Piece, given: Given) -> tuple[Fit | None, str]:
+    def _try(self, piece: Piece, given: Given, *, is_heard: bool) -> tuple[Fit | None, str]:
         """Return how what the program wrote lies over the piece; or None, and why it failed every time."""
         name, what = self.program.settings.words[0], f"frames {piece.frames[0]}-{piece.frames[1] - 1}"
         reason = ""
@@ -150,13 +163,19 @@ class _Drawing:
             given.output.unlink(missing_ok=True)
             try:
                 self.program.run(given, self.stopped.is_set)
-                return find_fit(piece, given.video, given.output), ""
+                return find_fit(piece, given.video, given.output, is_heard=is_heard), ""
             except RenderError as exc:
                 reason = f"{what}: {exc}" if str(exc).startswith(name) else f"{what}: {name}: {exc}"
             if self.stopped.is_set():
                 break
             self.reporter.info(f"Attempt {attempt} of {self.program.settings.attempts}: {reason}")
         return None, reason
+
+
+def _lossless_bytes(piece: Piece, rate: Fraction) -> int:
+    """Return about how much a piece takes without loss, and as a program writes it."""
+    left, top, right, bottom = piece.region
+    return int((right - left) * (bottom - top) * float(piece.seconds[-1] - piece.seconds[0]) * rate * BYTES_PER_PIXEL)
 
 
 def _fit_of(stored: dict[str, list[float]]) -> Fit:

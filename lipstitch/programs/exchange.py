@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import MediaError, RenderError
+from base.files import disk_errors
 from lipstitch.programs.pieces import Piece
 from media.affine import sample, sample_shrunk
 from media.audio.driving import DRIVING_RATE
@@ -42,6 +43,10 @@ GROWN: Final = 0.15
 """How far around the face's box, as a share of its height, pictures may change."""
 LEAST_AROUND, RIM = 0.05, 0.04
 """Share of the pixels that has to lie around the face to be compared; else a rim of this share of the sides is."""
+COMPARED_PX: Final = 640
+"""The longer side of pictures that are compared."""
+LEAST_DRAWN, MOST_MOVED = 1.5, 0.2
+"""8-bit levels by which the fifth of a lower face that changes most differs at least, once a mouth is drawn."""
 BLOCK_PX: Final = 16
 MOST_CHANGED: Final = 2.0
 """8-bit levels by which blocks around the face may differ on average: what coding leaves is less."""
@@ -103,31 +108,35 @@ def sound_of(piece: Piece, driving: Path) -> NDArray[np.int16]:
 
 def write_sound(samples: NDArray[np.int16], path: Path) -> None:
     """Write a sound of DRIVING_RATE as a WAV file."""
-    with wave.open(str(path), "wb") as file:
+    with disk_errors(path), wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(DRIVING_RATE)
         file.writeframes(samples.tobytes())
 
 
-def find_fit(piece: Piece, given: Path, written: Path) -> Fit:
+def find_fit(piece: Piece, given: Path, written: Path, *, is_heard: bool = False) -> Fit:
     """Return how a program's pictures lie over what it was given.
 
-    Raises RenderError where they will not do: too few, of another shape, black, or of something else.
+    is_heard: whether there was anything to draw. Raises RenderError where they will not do: too few, of another shape,
+    black, of something else, or just as they were given.
     """
     try:
-        came = scan_video(written)
+        return _fit(piece, scan_video(given), scan_video(written), is_heard=is_heard)
     except MediaError as exc:
         raise RenderError(f"what it wrote is no video that can be read ({exc}).") from exc
-    shown = scan_video(given)
+
+
+def _fit(piece: Piece, shown: SourceVideo, came: SourceVideo, *, is_heard: bool) -> Fit:
     length, wanted = (each.table.seconds(len(each.table)) for each in (came, shown))
     if length < wanted - SHORT_SECONDS:
         raise RenderError(f"what it wrote lasts {float(length):.2f} s, and {float(wanted):.2f} s were asked for.")
     size, own = came.video.upright_size, shown.video.upright_size
     if abs(size[0] * own[1] / (size[1] * own[0]) - 1) > OTHER_SHAPE:
         raise RenderError(f"its pictures have {size[0]}x{size[1]} pixels, another shape than {own[0]}x{own[1]}.")
-    face, around, still = _masks(piece, own)
-    pairs = _pairs(shown, came, own, around)
+    compared = _at_most(own, COMPARED_PX)
+    face, around, still = _masks(piece, compared)
+    pairs = _pairs(shown, came, compared, around)
     if any(two[face].mean() < DARK * one[face].mean() for one, two in pairs):
         raise RenderError("its pictures are dark where the face is.")
     shift = _shift(pairs, still)
@@ -140,8 +149,11 @@ def find_fit(piece: Piece, given: Path, written: Path) -> Fit:
         raise RenderError(
             f"its pictures differ around the face, by {changed:.1f} levels on average: they show something else."
         )
+    mouth = face & ~still
+    if is_heard and max(_changed(two - one - offset, mouth, share=MOST_MOVED) for one, two in moved) < LEAST_DRAWN:
+        raise RenderError("its pictures are those that it was given: it has drawn no mouth.")
     left, top, right, bottom = piece.region
-    per_pixel = (right - left) / own[0], (bottom - top) / own[1]
+    per_pixel = (right - left) / compared[0], (bottom - top) / compared[1]
     blue, green, red = (round(float(value), 2) for value in offset)
     return Fit(size, (round(shift[0] * per_pixel[0], 3), round(shift[1] * per_pixel[1], 3)), (blue, green, red))
 
@@ -247,11 +259,20 @@ def _moved(picture: Floats, shift: tuple[float, float]) -> Floats:
     return np.asarray(sample(levels, affine, (width, height)), np.float32)
 
 
-def _changed(difference: NDArray[Any], around: NDArray[np.bool_]) -> float:
-    """Return the mean absolute difference of whole blocks that lie around the face."""
+def _at_most(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Return a size of the same shape whose longer side is no longer than that."""
+    scale = min(longest / max(size), 1.0)
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+
+def _changed(difference: NDArray[Any], around: NDArray[np.bool_], *, share: float = 1.0) -> float:
+    """Return the mean absolute difference of whole blocks in some pixels; share: of those that differ most."""
     rows, columns = around.shape[0] // BLOCK_PX, around.shape[1] // BLOCK_PX
     shape = rows, BLOCK_PX, columns, BLOCK_PX
     window = slice(rows * BLOCK_PX), slice(columns * BLOCK_PX)
     is_around = around[window].reshape(shape).all(axis=(1, 3))
     means = difference[window].reshape(*shape, 3).mean(axis=(1, 3))
-    return float(np.abs(means[is_around]).mean()) if is_around.any() else 0.0
+    if not is_around.any():
+        return 0.0
+    changes = np.sort(np.abs(means[is_around]).mean(axis=-1))
+    return float(changes[-max(round(share * len(changes)), 1) :].mean())

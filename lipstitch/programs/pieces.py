@@ -1,9 +1,9 @@
-"""PURE: what a program is given at once: some seconds of one face, with its surroundings, and with an overlap.
+"""PURE: what a program is given at once: some seconds of one face with its surroundings; pieces overlap.
 
-face shown in frames   [------------------------------------------)
-pieces                 [--------------)
-[--------------)
-[------------------)      no short rest
+frames that show the face      0123456789012345678901234567890123456789
+pieces, each with its region   [------------)
+[------------)
+[------------------)      and no short rest
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 from typing import Final, Literal
 
+from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.plan import Plan
 from media.clips import FaceSpan
 from media.faces import FaceBox
@@ -57,38 +59,48 @@ def find_pieces(
     """
     spec = plan.spec
     source_of = spec.timeline.source_of_each()
-    for (start, stop), span in plan.shown:
-        if span.source.method != "network":
-            continue
-        own = source_of[start:stop].tolist()
-        boxes = [span.path.box_at(frame) for frame in own]
-        box = around(boxes)
-        whole = (0, 0, upright_size[0] // 2 * 2, upright_size[1] // 2 * 2)
-        region = whole if shown == "frame" else region_around(box, max(each.height for each in boxes), upright_size)
+    whole = (0, 0, upright_size[0] // 2 * 2, upright_size[1] // 2 * 2)
+    drawn = [(frames, span) for frames, span in plan.shown if span.source.method == "network"]
+    for (start, stop), span in ((part, span) for frames, span in drawn for part in _heard_on(spec, *frames)):
         seconds = [spec.drive_seconds(frame) for frame in range(start, stop)]
         a_frame = (seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else Fraction(1, 25)
         seconds.append(seconds[-1] + a_frame)
         for first, last in cut(stop - start, most_seconds / float(a_frame), OVERLAP_SECONDS / float(a_frame)):
+            own = source_of[start + first : start + last].tolist()
+            boxes = [span.path.box_at(frame) for frame in own]
+            box, height = around(boxes), max(each.height for each in boxes)
             yield Piece(
                 span=span,
                 frames=(start + first, start + last),
-                source_frames=tuple(own[first:last]),
+                source_frames=tuple(own),
                 seconds=tuple(seconds[first : last + 1]),
-                region=region,
+                region=whole if shown == "frame" else region_around(box, height, upright_size),
                 box=box,
             )
 
 
-def cut(num_frames: int, most: float, overlap: float) -> list[Interval]:
-    """Return [first, stop) of pieces of about equal length that cover some frames, each overlapping the next.
+def _heard_on(spec: OutputSpec, start: int, stop: int) -> list[Interval]:
+    """Return the parts of some frames in each of which the driving sound runs on without a jump."""
+    inner = (segment.start_frame for segment in spec.drive_audio.segments)
+    edges = [start, *(frame for frame in inner if start < frame < stop), stop]
+    return list(pairwise(edges))
 
-    most: frames of a piece at most, overlap included.
+
+def cut(num_frames: int, most: float, overlap: float) -> list[Interval]:
+    """Return [first, stop) of pieces that cover some frames, each overlapping the next.
+
+    They begin at the same places however many frames follow, so that a longer dub changes the last ones alone. most:
+    frames of a piece, overlap included; the last one may have a quarter more, in place of a short rest.
     """
     shared = max(round(overlap), 1)
-    step_most = max(int(most) - shared, shared)
-    number = max(ceil((num_frames - shared) / step_most), 1)
-    edges = [round(at * (num_frames - shared) / number) for at in range(number + 1)]
-    return [(edges[at], edges[at + 1] + shared if at + 1 < number else num_frames) for at in range(number)]
+    step = max(int(most) - shared, shared)
+    pieces: list[Interval] = []
+    for first in range(0, max(num_frames - shared, 1), step):
+        if pieces and num_frames - first < shared + step / 4:
+            pieces[-1] = pieces[-1][0], num_frames
+            break
+        pieces.append((first, min(first + step + shared, num_frames)))
+    return pieces
 
 
 def around(boxes: Sequence[FaceBox]) -> FaceBox:

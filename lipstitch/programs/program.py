@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import Final
 
 from base.errors import ConfigError, RenderError
+from base.files import disk_errors
 from lipstitch.job_file.program import CommandConfig
+from lipstitch.programs import watched
 
 POLL_SECONDS: Final = 0.1
 TAIL_BYTES, TAIL_CHARACTERS = 4000, 300
@@ -32,7 +36,8 @@ class Program:
         if folder and not folder.is_dir():
             raise ConfigError(f"renderer.command.folder: {folder} is not a folder.")
         beside = (folder or Path.cwd()) / name
-        if which(name) is None and not (os.sep in name and os.access(beside, os.X_OK)):
+        is_there = beside.is_file() and os.access(beside, os.X_OK) if os.sep in name else which(name) is not None
+        if not is_there:
             raise ConfigError(
                 f"renderer.command.run: {name} is not found, or may not be executed. Give its path, from"
                 " renderer.command.folder on, or a name on PATH."
@@ -44,18 +49,15 @@ class Program:
         is_stopped: asked again and again; if it says so, the program is ended.
         """
         words = [word.format(**given.words) for word in self.settings.words]
-        with given.log.open("wb") as log:
-            try:
-                process = subprocess.Popen(  # noqa: S603 - what the job file says, as a list of words
-                    words,
-                    cwd=self.settings.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except OSError as exc:
-                raise RenderError(f"{words[0]} could not be started ({exc.strerror}).") from exc
+        with disk_errors(given.log), given.log.open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 - what the job file says, as a list of words
+                [sys.executable, watched.__file__, str(os.getpid()), *words],
+                cwd=self.settings.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
             try:
                 code = _wait(process, self.settings.timeout_seconds, is_stopped)
             finally:
@@ -104,11 +106,10 @@ def _wait(process: subprocess.Popen[bytes], seconds: float, is_stopped: Callable
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program that still runs, with all that it has started."""
-    if process.poll() is not None:
-        return
+    """End a program with all that it has started, which may still run where it has ended itself."""
     if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
     process.wait()

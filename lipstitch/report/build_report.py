@@ -82,7 +82,7 @@ def build_report(
         silence=plan.mouths.describe_silence(),
         restore=plan.restorer,
         masks=plan.mouths.masks,
-        program=plan.mouths.program,
+        program=plan.program,
         further_footage=tuple(
             FurtherRecord(path=str(use.path), person=use.person, seconds=round(use.seconds, 3))
             for use in plan.mouths.footage.further

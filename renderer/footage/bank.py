@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import WorkspaceError
+from base.errors import RenderError, WorkspaceError
 from media.mesh import Mesh, head_pose
 from media.orientation import Orientation
 from renderer.footage.choice import Candidates
@@ -112,17 +112,19 @@ class Bank:
             frames=table["frames"],
         )
 
-    def mouth(self, number: int, orientation: Orientation, size: tuple[int, int]) -> Mouth:
-        """Return a mouth to draw.
-
-        orientation, size: of the stored frames, (width, height).
-        """
+    def mouth(self, number: int, orientation: Orientation) -> Mouth:
+        """Return a mouth to draw. orientation: of the stored frames. Raises RenderError if the file is gone."""
         table, offset = self._table, int(self._table["offsets"][number])
         dtype = np.dtype(str(table["depth"]))
         shapes = table["plane_shapes"][number].tolist()
-        stored = np.frombuffer(self._read(offset, dtype.itemsize * sum(map(math.prod, shapes))), dtype)
+        try:
+            samples = self._read(offset, dtype.itemsize * sum(map(math.prod, shapes)))
+        except (OSError, ValueError) as exc:
+            raise RenderError(f"{self._path}: the mouths of the footage cannot be read any more ({exc}).") from exc
+        stored = np.frombuffer(samples, dtype)
         ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-        planes = [samples.reshape(shape) for samples, shape in zip(np.split(stored, ends), shapes, strict=True)]
+        planes = [plane.reshape(shape) for plane, shape in zip(np.split(stored, ends), shapes, strict=True)]
         left, top = table["corners"][number].tolist()
+        size = table["sizes"][number].tolist()
         mesh, smooth = (orientation.points_to_stored(table[name][number], *size) for name in ("meshes", "steady"))
         return Mouth(tuple(planes), (left, top), mesh, smooth)

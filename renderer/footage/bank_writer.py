@@ -7,7 +7,7 @@ frame, mesh --MouthCutter--> a mouth with its surroundings, its look, its light
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final
@@ -43,6 +43,8 @@ class CutMouth:
     frame: int
     """Number of the source frame."""
     found: FoundMesh
+    size: tuple[int, int]
+    """Width and height of the stored frame: those of further videos have their own."""
     corner: tuple[int, int]
     """(left, top) of its samples in the stored frame."""
     planes: tuple[Plane, ...]
@@ -80,6 +82,7 @@ class MouthCutter:
         return CutMouth(
             frame=number,
             found=found,
+            size=(frame.width, frame.height),
             corner=(left, top),
             planes=tuple(planes),
             look=looks.look(picture, here, self._reference),
@@ -123,7 +126,7 @@ class BankWriter:
             self._depth = plane.dtype.str
             self._file.write(plane.tobytes())
         shapes = tuple(plane.shape for plane in mouth.planes)
-        known = CutMouth(mouth.frame, mouth.found, mouth.corner, (), mouth.look, mouth.light, mouth.sharpness)
+        known = replace(mouth, planes=())
         self._seen.append(_Written(known, offset, shapes))
 
     def __len__(self) -> int:
@@ -146,6 +149,7 @@ class BankWriter:
             "steady": self._steady()[usable],
             "frames": np.array([mouth.frame for mouth in mouths], np.int64),
             "offsets": np.array([each.offset for each in seen], np.int64),
+            "sizes": np.array([mouth.size for mouth in mouths], np.int64).reshape(-1, 2),
             "corners": np.array([mouth.corner for mouth in mouths], np.int64).reshape(-1, 2),
             "plane_shapes": np.array([each.shapes for each in seen], np.int64),
             "sharpness": np.array([max(mouth.sharpness, 1e-6) for mouth in mouths], np.float32),

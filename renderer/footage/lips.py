@@ -104,7 +104,7 @@ class FootageLips:
             if shown.goal is not None:
                 away = led_in_frame(shown.goal - bank.upright[mouth], bank.reference, upright)
                 led = self._orientation.points_to_stored(upright.steady + away, *size) - steady
-            parts.append(Part(bank.mouth(mouth, self._orientation, size), weight, led))
+            parts.append(Part(bank.mouth(mouth, self._orientation), weight, led))
         scale = largest_sample(frame)
         seen = self._seen(face.visible, changed_region(steady, size, chroma_step(frame.format)), size)
         return draw(plane_views(frame), Pose(mesh, steady), parts, full_scale=scale, strength=strength, seen=seen)

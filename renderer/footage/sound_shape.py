@@ -67,21 +67,23 @@ def hear(network: SoundShapeNetwork, columns: Columns, seconds: Sequence[Fractio
     columns: of the track, as log_mel gives them. seconds: from its first sample on.
     """
     places = np.array([float(second) for second in seconds]) * COLUMNS_PER_SECOND
-    return between_columns(hear_columns(network, columns), places)
+    return hear_at(network, normalised(columns), places)
 
 
-def hear_columns(network: SoundShapeNetwork, columns: Columns) -> Shapes:
-    """Return the shapes (columns, len(SHAPES)) that are heard in a whole track, at each of its columns.
+def hear_at(network: SoundShapeNetwork, heard: Columns, places: NDArray[np.floating]) -> Shapes:
+    """Return the shapes (places, len(SHAPES)) that are heard at some places in columns.
 
-    The network sees BLOCK_COLUMNS at a time and what they depend on, so its memory does not grow with the track.
+    heard: normalised, of the whole track. The network sees what lies between the places, and REACH_COLUMNS around it,
+    BLOCK_COLUMNS at a time: its memory does not grow with the track.
     """
-    heard = normalised(columns)
-    shapes = np.empty((len(heard), len(SHAPES)), np.float32)
-    for start in range(0, len(heard), BLOCK_COLUMNS):
-        stop = min(start + BLOCK_COLUMNS, len(heard))
-        first = max(start - REACH_COLUMNS, 0)
-        block = np.ascontiguousarray(heard[first : stop + REACH_COLUMNS].T)[None]
+    first = int(np.clip(np.floor(places.min()), 0, len(heard) - 1))
+    stop = int(np.clip(np.ceil(places.max()) + 1, first + 1, len(heard)))
+    shapes = np.empty((stop - first, len(SHAPES)), np.float32)
+    for start in range(first, stop, BLOCK_COLUMNS):
+        end = min(start + BLOCK_COLUMNS, stop)
+        begin = max(start - REACH_COLUMNS, 0)
+        block = np.ascontiguousarray(heard[begin : end + REACH_COLUMNS].T)[None]
         with torch.inference_mode():
             told: Tensor = network(torch.from_numpy(block))
-        shapes[start:stop] = told[0].T.numpy()[start - first : stop - first]
-    return shapes
+        shapes[start - first : end - first] = told[0].T.numpy()[start - begin : end - begin]
+    return between_columns(shapes, places - first)

@@ -57,7 +57,8 @@ def main():
     if mode == "nothing":
         return
     levels = loudness(audio, len(pictures))
-    pictures = [painted(picture, level) for picture, level in zip(pictures, levels, strict=True)]
+    if mode != "same":
+        pictures = [painted(picture, level) for picture, level in zip(pictures, levels, strict=True)]
     if mode == "drop":
         pictures = pictures[:-1]
     if mode == "half":

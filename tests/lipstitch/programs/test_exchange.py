@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import time
 import wave
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from media.reader import FrameReader
 from media.source_video import scan_video
 from renderer.drawn_video import DrawnFaces, DrawnPiece
 from tests.support import lip_program
+from tests.support.commands import ROOT
 from tests.support.jobs import write_job
 from tests.support.synthetic import make_video
 
@@ -142,6 +145,16 @@ def test_what_will_not_do_is_refused(given, tmp_path, mode, reason):
         find_fit(piece, files.video, run(mode, files, tmp_path))
 
 
+def test_pictures_as_they_were_given_are_no_mouths(given, tmp_path):
+    """A program that finds no face writes what it was given; in a pause that may be right."""
+    _, piece, files = given
+    written = run("same", files, tmp_path)
+    find_fit(piece, files.video, written)
+    with pytest.raises(RenderError, match="has drawn no mouth"):
+        find_fit(piece, files.video, written, is_heard=True)
+    find_fit(piece, files.video, run("paint", files, tmp_path), is_heard=True)
+
+
 def test_no_video_is_refused(given, tmp_path):
     _, piece, files = given
     (tmp_path / "output.mp4").write_bytes(b"no video" * 100)
@@ -202,6 +215,46 @@ def test_a_program_that_fails_says_why(given, words, reason):
         own.run(files, lambda: False)
 
 
+def is_running(number):
+    stat = Path(f"/proc/{number}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize("ending", ["stopped", "failed", "killed"])
+def test_nothing_that_a_program_has_started_outlives_it(given, tmp_path, ending):
+    """Not if the run is stopped, nor if the program fails by itself, nor if the run is killed."""
+    _, _, files = given
+    note = tmp_path / "numbers"
+    script = tmp_path / "draw.sh"
+    last = "exit 1" if ending == "failed" else "sleep 600"
+    script.write_text(f"#!/bin/sh\nsleep 600 &\necho $! $$ > {note}.part\nmv {note}.part {note}\n{last}\n")
+    script.chmod(0o755)
+    own = f"{script} {PARTS}"
+    if ending == "killed":
+        code = (
+            "from pathlib import Path; from lipstitch.programs.program import Given, Program;"
+            "from lipstitch.job_file.program import CommandConfig;"
+            f"files = Given.within(Path({str(tmp_path)!r}), '25');"
+            f"Program(CommandConfig(run={own!r})).run(files, lambda: False)"
+        )
+        asking = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+        assert wait_for(note.exists)
+        asking.kill()
+        asking.wait()
+    else:
+        with pytest.raises(RenderError):
+            program(own).run(files, note.exists if ending == "stopped" else lambda: False)
+    numbers = [int(number) for number in note.read_text().split()]
+    assert wait_for(lambda: not any(map(is_running, numbers)))
+
+
 def test_no_shell_takes_part(given, tmp_path):
     _, _, files = given
     script = tmp_path / "words.py"
@@ -221,6 +274,8 @@ def test_a_program_that_is_not_there_is_told_before_the_work(tmp_path):
     with pytest.raises(ConfigError, match="may not be executed"):
         program(f"./draw.sh {PARTS}", folder=tmp_path).check()
     (tmp_path / "draw.sh").chmod(0o755)
+    with pytest.raises(ConfigError, match="is not found"):  # a folder's own path begins in it
+        program(f"{tmp_path.name}/draw.sh {PARTS}", folder=tmp_path).check()
     program(f"./draw.sh {PARTS}", folder=tmp_path).check()
 
 

@@ -57,7 +57,7 @@ def test_mouths_come_out_as_they_went_in(tmp_path, pixel_format):
     assert np.corrcoef(candidates.shapes[:, 0], OPENINGS[numbers])[0, 1] > 0.99
     assert candidates.shapes.std(axis=0)[0] == pytest.approx(1, abs=1e-3)
     for number in (0, 25):
-        mouth = bank.mouth(number, UPRIGHT, (320, 320))
+        mouth = bank.mouth(number, UPRIGHT)
         whole = plane_views(stored_frame(picture(mesh_at(numbers[number])), pixel_format=pixel_format))
         left, top = mouth.corner
         for part, plane in zip(mouth.planes, whole, strict=True):
@@ -68,17 +68,25 @@ def test_mouths_come_out_as_they_went_in(tmp_path, pixel_format):
     del mouth, part
 
 
+@pytest.mark.parametrize("more", [0, 60])
 @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
-def test_however_a_picture_is_stored_the_same_mouth_is_drawn(tmp_path, orientation):
-    """4:4:4, since chroma samples of other formats lie elsewhere once a picture is turned."""
+def test_however_a_picture_is_stored_the_same_mouth_is_drawn(tmp_path, orientation, more):
+    """4:4:4, since chroma samples of other formats lie elsewhere once a picture is turned.
+
+    more: pixels by which the footage's pictures are larger than those drawn into, as a further video's may be.
+    """
     target = seen(talking(0.0), yaw=5)
 
+    def larger(number, pixels, doubts):
+        return np.pad(pixels, ((0, more), (0, more // 2), (0, 0)), "edge"), doubts
+
     def drawn(way):
-        path = write_bank(tmp_path / f"bank{way}".replace(" ", "_"), [7, 8], orientation=way, pixel_format="yuv444p")
+        path = tmp_path / f"bank{way}".replace(" ", "_")
+        write_bank(path, [7, 8], orientation=way, pixel_format="yuv444p", spoil=larger)
         frame = stored_frame(picture(target), way, "yuv444p")
         mesh = way.points_to_stored(target, frame.width, frame.height)
         bank = Bank(path)
-        part = Part(bank.mouth(0, way, (frame.width, frame.height)))
+        part = Part(bank.mouth(0, way))
         draw(plane_views(frame), Pose(mesh, mesh), [part], full_scale=255)
         return [way.turn(plane.copy()) for plane in plane_views(frame)]
 
@@ -140,7 +148,7 @@ def test_samples_stay_on_the_disk(tmp_path):
     tracemalloc.start()
     bank = Bank(path)
     for number in range(60):
-        bank.mouth(number, UPRIGHT, (320, 320))
+        bank.mouth(number, UPRIGHT)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < size / 4

@@ -8,7 +8,7 @@ import torch
 
 from renderer.footage.lip_shape import SHAPES
 from renderer.footage.log_mel import BANDS, COLUMNS_PER_SECOND, between_columns, is_silent, log_mel, normalised
-from renderer.footage.sound_shape import SoundShapeNetwork, hear
+from renderer.footage.sound_shape import SoundShapeNetwork, hear, hear_at
 
 RATE = 16_000
 
@@ -71,3 +71,14 @@ def test_shapes_are_heard_at_the_times_asked_for():
     heard = hear(network, columns, [Fraction(1, 2), Fraction(1)])
     assert heard.shape == (2, len(SHAPES))
     assert hear(network, columns, np.array([0.5])) == pytest.approx(heard[:1])
+
+
+def test_a_stretch_is_heard_as_in_the_whole_track():
+    """Each by itself: a film has hundreds of speakers, and hours of sound."""
+    torch.manual_seed(1)
+    network = SoundShapeNetwork().eval()
+    columns = normalised(log_mel(np.random.default_rng(0).normal(0, 0.1, 80 * RATE).astype(np.float32)))
+    places = np.arange(0, len(columns) - 1, 3.7)
+    whole = hear_at(network, columns, places)
+    for part in (slice(0, 5), slice(700, 703), slice(1500, 1900), slice(len(places) - 1, None)):
+        assert hear_at(network, columns, places[part]) == pytest.approx(whole[part], abs=1e-4)
