@@ -5,13 +5,17 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import yaml
 
 from tests.support import lip_program
 from tests.support.commands import run_command, start_command, start_python
+from tests.support.crowd import Place, make_crowd, still
 from tests.support.footage import make_footage
 from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, start_job, write_job
 
@@ -138,6 +142,50 @@ def test_what_was_drawn_before_a_kill_is_not_drawn_again(talk, make_job, tmp_pat
     run_job(job)
     assert len((tmp_path / "calls.txt").read_text().splitlines()) == 3 - kept
     assert is_painted(output, talk).mean() > 0.97
+
+
+def test_each_of_two_people_is_drawn_by_itself(shared, make_job, tmp_path):
+    both = still(Place("head_12_512", 0, 20, 320), Place("head_05_512", 320, 20, 320))
+    crowd = make_crowd(tmp_path / "both.mp4", shared / "clips", [(30, both)])
+    job, output = make_job("paint", execution={"workspace": tmp_path / "own", "keep": "all"})
+    content = yaml.safe_load(job.read_text())
+    content["input"]["video"] = str(crowd.path)
+    content["segmenter"] |= {"target": "all", "embedder": str(shared / "checkpoints" / "mobilefacenet.onnx")}
+    job.write_text(yaml.safe_dump(content))
+    run_job(job)
+    assert len(list((tmp_path / "own").glob("drawn-*.video"))) == 2
+    with av.open(str(output)) as container:
+        pictures = [frame.to_ndarray(format="bgr24").astype(int) for frame in container.decode(video=0)]
+    for half in (np.s_[:, :320], np.s_[:, 320:]):
+        painted = [(picture[half][..., 2] - picture[half][..., 0] > 100).sum() for picture in pictures[2:-2]]
+        assert min(painted) > 300  # pixels of the patch that the mask lets be seen
+
+
+@pytest.mark.parametrize("signal_sent", [signal.SIGTERM, signal.SIGKILL])
+def test_a_job_that_is_stopped_leaves_no_program_behind(make_job, tmp_path, signal_sent):
+    job, _ = make_job("hang", execution={"workspace": tmp_path / "own"})
+    process = start_job(job)
+    calls = tmp_path / "calls.txt"
+    deadline = time.monotonic() + 60
+    while not calls.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal_sent)
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while is_any_running(str(calls)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_any_running(str(calls))
+    run_job(make_job("paint", execution={"workspace": tmp_path / "own"})[0])
+    assert not list((tmp_path / "own").glob("program-*"))
+
+
+def is_any_running(word):
+    """Tell whether any process has a word in its command line."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if word.encode() in path.read_bytes().split(b"\0"):
+                return True
+    return False
 
 
 def test_a_program_that_is_missing_is_told_before_the_scan(make_job):

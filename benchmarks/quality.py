@@ -1,0 +1,98 @@
+"""What each word of renderer.quality costs, and whether its mouths flicker.
+
+    python -m benchmarks.quality VIDEO DUB [--set renderer.restore.model=gfpgan.pth ...]
+
+Each word renders the video, whose first frame shows a face, with a network that draws every mouth. Prints seconds a frame
+of rendering, memory of all processes (PSS), and how much mouths change from frame to frame, in the speaker's upright
+face, as a share of the source's own (at most 1.1 is wanted). --set: for `enhanced`, for weights that lie elsewhere than
+where the registry has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import av
+import numpy as np
+import yaml
+
+from benchmarks.measure import run_measured
+from benchmarks.talks import bgr
+from media.affine import sample
+from media.faces import FacePath
+from media.mesh import steady
+from media.orientation import UPRIGHT
+from media.picture import PictureConverter, VideoFrame
+from renderer.footage import looks
+from renderer.footage.lip_shape import upright
+from segmenter.detectors.cascade import CascadeDetector
+from segmenter.mesh.mesher import SHIPPED, FaceMesher, OnnxMesh
+from segmenter.mesh.tracker import follow
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = ("fast", "improved", "enhanced")
+
+
+def frames_of(video: Path) -> Iterator[VideoFrame]:
+    """Yield the frames of a video."""
+    with av.open(f"file:{video}") as container:
+        yield from container.decode(video=0)
+
+
+def flicker(source: Path, result: Path) -> float:
+    """Return how much mouths change from frame to frame in a result, as a share of the source's own."""
+    first = next(frames_of(source))
+    box = max(CascadeDetector().detect(bgr(first)), key=lambda face: face.box.area).box
+    mesher = FaceMesher(OnnxMesh(SHIPPED), PictureConverter(UPRIGHT))
+    numbered = enumerate(frames_of(source))
+    meshes = np.stack([found.mesh for _, _, found in follow(numbered, FacePath((0,), (box,)), mesher)])
+    smooth, (_, reference) = steady(meshes), upright(meshes)
+    changes = []
+    for video in (source, result):
+        before, moved = None, []
+        for frame, mesh in zip(frames_of(video), smooth, strict=True):
+            mouth = sample(bgr(frame), looks.mouth_map(mesh, reference), looks.CROP).astype(np.float32)
+            if before is not None:
+                moved.append(float(np.abs(mouth - before).mean()))
+            before = mouth
+        changes.append(float(np.mean(moved)))
+    return changes[1] / changes[0]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", type=Path)
+    parser.add_argument("dub", type=Path)
+    parser.add_argument("--words", nargs="+", choices=WORDS, default=list(WORDS))
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+    sys.stdout.write("| `renderer.quality` | seconds a frame | memory, MB | flicker |\n|---|---|---|---|\n")
+    for word in arguments.words:
+        with TemporaryDirectory() as folder:
+            job, output = Path(folder) / "job.yaml", Path(folder) / "out.mp4"
+            content = {
+                "input": {"video": str(arguments.video.absolute()), "audio": str(arguments.dub.absolute())},
+                "output": str(output),
+                "segmenter": {"detector": "cascade", "embedder": "none"},
+                "renderer": {"quality": word, "method": "network"},
+            }
+            content["input"] |= {"length_policy": "cut"}
+            job.write_text(yaml.safe_dump(content))
+            overrides = [part for value in arguments.set for part in ("--set", value)] if word == "enhanced" else []
+            command = [sys.executable, str(ROOT / "main.py"), "--config", str(job), "--quiet", *overrides]
+            measured = run_measured(command, cwd=ROOT)
+            report = json.loads(Path(f"{output}.report.json").read_text())
+            seconds = report["seconds"]["render"] / max(report["num_rendered_frames"], 1)
+            shaken = flicker(arguments.video, output)
+        sys.stdout.write(f"| `{word}` | {seconds:.3f} | {measured.peak_mb:.0f} | {shaken:.2f} |\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
