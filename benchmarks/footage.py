@@ -226,19 +226,23 @@ def looks_of(talk: Talk, target: NDArray[np.int64], drawn: Sequence[Pixels]) -> 
     }
 
 
-def cross_dub(talk: Talk, told: Shapes, columns: Columns, strips: Path, reader: MeshModel) -> dict[str, float]:
+def cross_dub(
+    talk: Talk, told: Shapes, columns: Columns, footage_seconds: float | None, strips: Path, reader: MeshModel
+) -> dict[str, float]:
     """Dub a talk with another sound from its own mouths; return the figures.
 
-    columns: of the sound. strips, reader: as of self_dub.
+    columns: of the sound. footage_seconds: of the talk that may be shown, from its begin; None: all of it. strips,
+    reader: as of self_dub.
     """
     places = talk.seconds * COLUMNS_PER_SECOND
     silent = is_silent(columns, places)
     rows = np.arange(min(len(talk.frames), len(told)))
-    everything = np.arange(len(talk.frames))
-    candidates = candidates_of(talk, everything)
-    choice = choose_mouths(talk, everything, wanted_of(talk, rows, told[rows], silent[rows]))
+    most = len(talk.frames) if footage_seconds is None else round(footage_seconds * talk.frame_rate)
+    footage = np.arange(min(most, len(talk.frames)))
+    candidates = candidates_of(talk, footage)
+    choice = choose_mouths(talk, footage, wanted_of(talk, rows, told[rows], silent[rows]))
     way = choice.way
-    frames = list(drawn_frames(talk, rows, everything, choice))
+    frames = list(drawn_frames(talk, rows, footage, choice))
     drawn = [bgr(frame) for frame in frames]
     write_strips(strips, talk, rows, drawn, way)
     seen = measure(np.stack(list(follow(frames, talk.meshes[0], reader))), talk.reference)
@@ -250,6 +254,7 @@ def cross_dub(talk: Talk, told: Shapes, columns: Columns, strips: Path, reader: 
         "own mouths": float((np.abs(way - rows) <= 2).mean()),
         "jumps/s": count_jumps(way, candidates) / len(rows) * talk.frame_rate,
         "seconds": len(rows) / talk.frame_rate,
+        "footage": len(footage) / talk.frame_rate,
         **looks_of(talk, rows, drawn),
     }
 
@@ -274,7 +279,7 @@ def main() -> None:
     parser.add_argument("--mesh", type=Path, help="network that finds meshes; omitted: the labels are taken")
     parser.add_argument("--dub", type=Path, help="another sound: the whole video is dubbed with it, and drawn")
     parser.add_argument("--strips", type=Path, help="folder for strips: source above result")
-    parser.add_argument("--seconds", type=float, help="of footage; omitted: all of the first half")
+    parser.add_argument("--seconds", type=float, help="of footage; omitted: all that there is")
     parser.add_argument("--network", action="store_true", help="judge what the network that ships draws, too")
     arguments = parser.parse_args()
     network = load_sound_shape(arguments.weights)
@@ -286,7 +291,9 @@ def main() -> None:
         columns = log_mel(own_sound(arguments.dub) if arguments.dub else own_sound(video))
         told = hear(network, columns, talk.seconds)
         if arguments.dub:
-            figures = cross_dub(talk, told, columns, arguments.strips or Path("build/footage"), reader)
+            figures = cross_dub(
+                talk, told, columns, arguments.seconds, arguments.strips or Path("build/footage"), reader
+            )
         else:
             figures = self_dub(talk, told, arguments.seconds, arguments.strips, reader)
             if arguments.network:

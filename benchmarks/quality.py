@@ -2,10 +2,10 @@
 
     python -m benchmarks.quality VIDEO DUB [--set renderer.restore.model=gfpgan.pth ...]
 
-Each word renders the video, whose first frame shows a face, with a network that draws every mouth. Prints seconds a frame
-of rendering, memory of all processes (PSS), and how much mouths change from frame to frame, in the speaker's upright
-face, as a share of the source's own (at most 1.1 is wanted). --set: for `enhanced`, for weights that lie elsewhere than
-where the registry has them.
+Each word renders the video, whose first frame shows a face, with a network that draws every mouth. Prints seconds of
+rendering a frame, memory of all processes (PSS), and how much mouths change from frame to frame, in the speaker's
+upright face, as a share of the source's own (at most 1.1 is wanted). --set: for `enhanced`, for weights that lie
+elsewhere than where the registry has them.
 """
 
 from __future__ import annotations
