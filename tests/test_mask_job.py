@@ -6,13 +6,13 @@ import pytest
 
 from base.errors import CheckpointNotFound
 from lipstitch.job_file.config import load_job
-from lipstitch.job_file.renderer import FACE_PARSING
+from lipstitch.job_file.renderer import FACE_PARSING, QUALITIES
 from lipstitch.progress import Silent
 from lipstitch.source import weights
 from tests.support.commands import run_command
 from tests.support.footage import make_footage
 from tests.support.jobs import load_report, rendered_hashes, run_job, write_job
-from tests.support.onnx_graphs import write_occluder, write_painter
+from tests.support.onnx_graphs import write_occluder, write_painter, write_restorer
 
 FACE_FRAMES, GAP = 60, 4
 GREEN = (40, 210, 50)
@@ -128,12 +128,16 @@ def test_what_is_before_a_mouth_stays_before_it(talk, make_job, occluder, method
     assert changes(talk.path, output, where).max() > 5  # without the mask it is drawn over
 
 
-@pytest.mark.parametrize("method", ["network", "footage"])
-def test_neither_clips_nor_workers_change_a_plane(make_job, occluder, method):
+@pytest.mark.parametrize(("method", "quality"), [*(("network", word) for word in QUALITIES), ("footage", "enhanced")])
+def test_on_every_level_the_contract_holds_and_clips_change_no_plane(make_job, occluder, tmp_path, method, quality):
+    mask, restore = "fixed", {}
+    if quality == "enhanced":
+        mask, restore = str(occluder), {"restore": {"model": write_restorer(tmp_path / "sharpen.onnx", "sharpen")}}
     hashes = []
     for seconds, backend in ((5.0, "serial"), (0.5, "threads")):
-        job, output = make_job(method, str(occluder), seconds=seconds, backend=backend)
+        job, output = make_job(method, mask, seconds=seconds, backend=backend, quality=quality, **restore)
         run_job(job, "--force")
+        assert run_command("verify", "--config", job).returncode == 0
         hashes.append(rendered_hashes(load_report(output)))
     assert hashes[0] == hashes[1]
 

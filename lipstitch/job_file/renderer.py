@@ -147,8 +147,9 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
         description="Share of a mouth that something before it may cover, as `mask` tells; where it is more, the mouth"
         " stays as it is.",
     )
-    restore: RestoreConfig | None = Field(
-        default=None, description="A restorer for what a network draws. Omitted: none."
+    restore: Annotated[RestoreConfig | None, BeforeValidator(lambda value: None if value == "none" else value)] = Field(
+        default=None,
+        description="A restorer for what a network draws. Omitted: what `quality` asks for, if anything. none: none.",
     )
     strength: float = Field(
         default=1.0,
