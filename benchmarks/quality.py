@@ -18,16 +18,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
+import cv2
 import numpy as np
 import yaml
 
+from benchmarks.footage import close_up
 from benchmarks.measure import run_measured
 from benchmarks.talks import bgr
 from media.affine import sample
 from media.faces import FacePath
 from media.mesh import steady
 from media.orientation import UPRIGHT
-from media.picture import PictureConverter, VideoFrame
+from media.picture import PictureConverter, Pixels, VideoFrame
 from renderer.footage import looks
 from renderer.footage.lip_shape import upright
 from segmenter.detectors.cascade import CascadeDetector
@@ -35,6 +37,7 @@ from segmenter.mesh.mesher import SHIPPED, FaceMesher, OnnxMesh
 from segmenter.mesh.tracker import follow
 
 ROOT = Path(__file__).resolve().parent.parent
+STRIP_FRAMES = 6
 WORDS = ("fast", "improved", "enhanced")
 
 
@@ -44,24 +47,36 @@ def frames_of(video: Path) -> Iterator[VideoFrame]:
         yield from container.decode(video=0)
 
 
-def flicker(source: Path, result: Path) -> float:
-    """Return how much mouths change from frame to frame in a result, as a share of the source's own."""
-    first = next(frames_of(source))
-    box = max(CascadeDetector().detect(bgr(first)), key=lambda face: face.box.area).box
-    mesher = FaceMesher(OnnxMesh(SHIPPED), PictureConverter(UPRIGHT))
-    numbered = enumerate(frames_of(source))
-    meshes = np.stack([found.mesh for _, _, found in follow(numbered, FacePath((0,), (box,)), mesher)])
-    smooth, (_, reference) = steady(meshes), upright(meshes)
-    changes = []
-    for video in (source, result):
+class Speaker:
+    """The face of a video's first frame, followed through it."""
+
+    def __init__(self, video: Path) -> None:
+        self.video = video
+        box = max(CascadeDetector().detect(bgr(next(frames_of(video)))), key=lambda face: face.box.area).box
+        mesher = FaceMesher(OnnxMesh(SHIPPED), PictureConverter(UPRIGHT))
+        found = follow(enumerate(frames_of(video)), FacePath((0,), (box,)), mesher)
+        meshes = np.stack([each.mesh for _, _, each in found])
+        self.meshes, (_, self.reference) = steady(meshes), upright(meshes)
+        self._own = self._changes(video)
+
+    def flicker(self, result: Path) -> float:
+        """Return how much mouths change from frame to frame in a result, as a share of the source's own."""
+        return self._changes(result) / self._own
+
+    def _changes(self, video: Path) -> float:
         before, moved = None, []
-        for frame, mesh in zip(frames_of(video), smooth, strict=True):
-            mouth = sample(bgr(frame), looks.mouth_map(mesh, reference), looks.CROP).astype(np.float32)
+        for frame, mesh in zip(frames_of(video), self.meshes, strict=True):
+            mouth = sample(bgr(frame), looks.mouth_map(mesh, self.reference), looks.CROP).astype(np.float32)
             if before is not None:
                 moved.append(float(np.abs(mouth - before).mean()))
             before = mouth
-        changes.append(float(np.mean(moved)))
-    return changes[1] / changes[0]
+        return float(np.mean(moved))
+
+    def strip(self, result: Path) -> Pixels:
+        """Return the lower face in some frames of a result, side by side."""
+        some = np.linspace(0, len(self.meshes) - 1, STRIP_FRAMES + 2).astype(int)[1:-1].tolist()
+        shown = [bgr(frame) for number, frame in enumerate(frames_of(result)) if number in some]
+        return np.hstack([close_up(*pair) for pair in zip(shown, self.meshes[some], strict=True)])
 
 
 def main() -> None:
@@ -71,7 +86,10 @@ def main() -> None:
     parser.add_argument("dub", type=Path)
     parser.add_argument("--words", nargs="+", choices=WORDS, default=list(WORDS))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--strips", type=Path, help="a picture to write: the source above what each word makes of it")
     arguments = parser.parse_args()
+    speaker = Speaker(arguments.video)
+    rows = [speaker.strip(arguments.video)]
     sys.stdout.write("| `renderer.quality` | seconds a frame | memory, MB | flicker |\n|---|---|---|---|\n")
     for word in arguments.words:
         with TemporaryDirectory() as folder:
@@ -89,9 +107,12 @@ def main() -> None:
             measured = run_measured(command, cwd=ROOT)
             report = json.loads(Path(f"{output}.report.json").read_text())
             seconds = report["seconds"]["render"] / max(report["num_rendered_frames"], 1)
-            shaken = flicker(arguments.video, output)
+            shaken = speaker.flicker(output)
+            rows.append(speaker.strip(output))
         sys.stdout.write(f"| `{word}` | {seconds:.3f} | {measured.peak_mb:.0f} | {shaken:.2f} |\n")
         sys.stdout.flush()
+    if arguments.strips:
+        cv2.imwrite(str(arguments.strips), np.vstack(rows))
 
 
 if __name__ == "__main__":
