@@ -12,14 +12,14 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from base.content import KEY_BYTES, content_key, file_identity, hash_bytes, hash_once, hash_text, plain
 from base.errors import WorkspaceError
-from base.files import PARTIAL, atomic_file
+from base.files import PARTIAL, atomic_file, disk_errors
 from base.locks import LOCK_NAME, take_lock
 from base.text import size_text
 from lipstitch.job_file.config import JobConfig
@@ -27,6 +27,8 @@ from media.packets.frame_table import FrameTable
 
 OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")
 """Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""
+SCRATCH = re.compile(rf"scratch-[0-9a-f]{{{2 * KEY_BYTES}}}")
+"""Names of the folders that Workspace.scratch makes."""
 Keep = Literal["none", "scan", "all"]
 KEPT_WITH_SCAN = ("source", "scan", "bank")
 """Stages that depend on the video alone: another dub needs them again."""
@@ -124,8 +126,26 @@ class Workspace:
             with suppress(OSError):  # something else lies there
                 self.folder.rmdir()
 
+    @contextmanager
+    def scratch(self, key: str) -> Iterator[Path]:
+        """Yield an empty folder for what one piece of work needs meanwhile; it is removed afterwards.
+
+        key: the content key of that work. What a killed run left is removed by clear_partial.
+        """
+        folder = self.folder / f"scratch-{key}"
+        shutil.rmtree(folder, ignore_errors=True)
+        with disk_errors(folder):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def clear_partial(self) -> None:
         """Remove what a killed run left half written."""
+        for folder in self.folder.iterdir():
+            if SCRATCH.fullmatch(folder.name) and folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
         for path, name in self._own_files():
             if name["partial"]:
                 path.unlink(missing_ok=True)

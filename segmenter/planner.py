@@ -16,7 +16,9 @@ from segmenter.people.identities import SAME_PLACE
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES, reach_of
 from segmenter.spans.turns import Speaker, in_turns
 
-PATH_MARGIN_FRAMES = reach_of(MOST_WINDOW_FRAMES) + MOST_STEP_FRAMES - 1
+MASK_REACH_FRAMES = 2
+"""Frames around a frame that a mask of its face depends on, as the renderer makes them."""
+PATH_MARGIN_FRAMES = reach_of(MOST_WINDOW_FRAMES) + MOST_STEP_FRAMES - 1 + MASK_REACH_FRAMES
 """Frames around a clip that its tracker may need."""
 
 SEAM_REASON = "between a rendered span and the nearest point where packets can be copied"

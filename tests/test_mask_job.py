@@ -81,7 +81,7 @@ class Told(Silent):
         super().__init__()
         self.text = []
 
-    def info(self, text):
+    def warning(self, text):
         self.text.append(text)
 
 

@@ -21,6 +21,8 @@ from tests.support.jobs import check_from_outside, load_report, rendered_hashes,
 
 FACE_FRAMES, GAP = 112, 8
 """At 25 frames/s; and frames without a face around it."""
+NUM_PIECES = 4
+"""Of two seconds at most."""
 MOUTH = slice(160, 176), slice(100, 130)
 """Rows and columns that the painted patch covers in every frame."""
 
@@ -88,7 +90,7 @@ def test_a_program_draws_mouths_and_nothing_else(shared, talk, make_job):
     assert run_command("verify", "--config", job).returncode == 0
     check_from_outside(shared, talk.path, output, shared / "clips" / "dub_a.wav")
     calls = (output.parent / "calls.txt").read_text().splitlines()
-    assert len(calls) == 3  # 4.5 s, two seconds at a time
+    assert len(calls) == NUM_PIECES
     start, stop = talk.face_spans[0]
     assert np.ptp(colours(output)[start + 2 : stop - 2, 1]) > 60  # it hears the dub
 
@@ -112,7 +114,7 @@ def test_what_programs_usually_do_costs_no_mouth(talk, make_job, mode, command):
     run_job(job)
     assert is_painted(output, talk).mean() > 0.97
     calls = (output.parent / "calls.txt").read_text().splitlines()
-    assert len(calls) == 3 + (mode == "flaky")
+    assert len(calls) == NUM_PIECES + (mode == "flaky")
 
 
 @pytest.mark.parametrize(("mode", "reason"), [("exit", "exit code 1: no CUDA device"), ("hang", r"ended after 0\.5 s")])
@@ -137,10 +139,10 @@ def test_what_was_drawn_before_a_kill_is_not_drawn_again(talk, make_job, tmp_pat
     process.send_signal(signal.SIGKILL)
     process.communicate()
     kept = len(list((tmp_path / "own").glob("drawn-*.json")))
-    assert 0 < kept < 3
+    assert 0 < kept < NUM_PIECES
     (tmp_path / "calls.txt").unlink()
     run_job(job)
-    assert len((tmp_path / "calls.txt").read_text().splitlines()) == 3 - kept
+    assert len((tmp_path / "calls.txt").read_text().splitlines()) == NUM_PIECES - kept
     assert is_painted(output, talk).mean() > 0.97
 
 
@@ -176,7 +178,7 @@ def test_a_job_that_is_stopped_leaves_no_program_behind(make_job, tmp_path, sign
         time.sleep(0.1)
     assert not is_any_running(str(calls))
     run_job(make_job("paint", execution={"workspace": tmp_path / "own"})[0])
-    assert not list((tmp_path / "own").glob("program-*"))
+    assert not list((tmp_path / "own").glob("scratch-*"))
 
 
 def is_any_running(word):

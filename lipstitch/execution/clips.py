@@ -156,13 +156,10 @@ def _program_key(job: ClipJob, setup: WorkerSetup) -> tuple[Any, ...]:
 
 def _mask_key(setup: WorkerSetup) -> list[Any]:
     """Return what tells which pixels may change; empty for the fixed mask."""
-    if not setup.network.maskers:
+    maskers = [(masker.hash, masker.provider) for masker in setup.network.maskers]
+    if not maskers:
         return []
-    return [
-        MASKS_VERSION,
-        [(masker.hash, masker.provider) for masker in setup.network.maskers],
-        setup.renderer.most_covered,
-    ]
+    return [MASKS_VERSION, maskers, arithmetic(setup.renderer)[0], setup.renderer.most_covered]
 
 
 def _footage_key(job: ClipJob, setup: WorkerSetup) -> list[Any]:

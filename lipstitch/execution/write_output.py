@@ -109,6 +109,8 @@ def write_output(
             with timings.measure("verify"):
                 checks = _verify(config, scanned, plan, made, partial, reporter)
         report = build_report(scanned, plan, made, checks, timings, hash_file(weights.network))
+        if not weights.maskers:  # those of the word `parsing` may be missing
+            report = report.model_copy(update={"masks": ()})
         # Before the output gets its name, so that an output is never there without its report.
         write_report(report, report_path(spec.output))
         workspace.note_output(spec.output, partial, job_key(config))

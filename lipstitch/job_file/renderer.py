@@ -208,6 +208,11 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
         return self.fallback == "keep" or (self.fallback == "auto" and draws_ill)
 
     @property
+    def may_draw(self) -> bool:
+        """Whether a network or a program may draw a mouth, unless a span file asks for it."""
+        return self.method == "network" or not self.keeps_without_footage
+
+    @property
     def network_options(self) -> NetworkOptions:
         """What the file of the network is read with."""
         onnx = self.onnx

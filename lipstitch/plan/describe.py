@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from base.machine import num_cores
 from base.text import size_text
-from lipstitch.plan.estimate import RESTORE_SECONDS
+from lipstitch.plan.estimate import MASK_SECONDS, RESTORE_SECONDS
 from lipstitch.plan.plan import Plan
 from media.clips import Gap, Span
 from media.intervals import Interval
@@ -33,6 +33,14 @@ def _restore(plan: Plan) -> list[str]:
     ]
 
 
+def _masks(plan: Plan) -> list[str]:
+    if not plan.mouths.masks:
+        return []
+    num_faces = sum(stop - start for (start, stop), _ in plan.shown)
+    seconds = len(plan.mouths.masks) * num_faces * MASK_SECONDS * 2 / num_cores()
+    return [f"  mask     {', '.join(plan.mouths.masks)}: about {seconds:.0f} s more without a GPU"]
+
+
 def _program(plan: Plan) -> list[str]:
     faces = f"{plan.num_network_faces} faces go through {plan.program}, which takes a time of its own"
     return [f"  program  {faces}"] if plan.program else []
@@ -57,7 +65,7 @@ def describe_plan(plan: Plan) -> str:
         f"  align    {plan.mouths.describe_align()}",
         *(f"  footage  {use.describe()}" for use in plan.mouths.footage.further),
         *_shape(plan),
-        *([f"  mask     {', '.join(plan.mouths.masks)}"] if plan.mouths.masks else []),
+        *_masks(plan),
         *_program(plan),
         *_restore(plan),
         *_size(plan),

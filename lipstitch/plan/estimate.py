@@ -33,6 +33,8 @@ THREAD_MEGABYTES, FIRST_THREAD_MEGABYTES = 130, 1250
 
 RESTORE_SECONDS, RESTORER_MEGABYTES = 5.0, 2000
 """Of a face with GFPGAN on two cores; CodeFormer takes 10. Of a restorer, in each process."""
+MASK_SECONDS = 0.35
+"""Of a face with BiSeNet on two cores."""
 
 
 @dataclass(frozen=True, slots=True)

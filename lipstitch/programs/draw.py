@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -35,8 +34,6 @@ from renderer.drawn_video import DrawnPiece, Fit
 PROGRAM_VERSION: Final = 1
 """Raised when a program is given other files for the same piece than before."""
 MOST_RATE_DENOMINATOR: Final = 1001
-PREFIX: Final = "program-"
-"""Of folders in the workspace that hold the files of one call."""
 BYTES_PER_PIXEL: Final = 1.0
 SILENT: Final = 300
 """Largest sample, of 32767, of a sound in which no one speaks: what is not speech is silenced before."""
@@ -77,8 +74,6 @@ def draw_by_program(
     exchange = Exchange(source, rate)
     found = find_pieces(plan, source.video.upright_size, most_seconds=settings.piece_seconds, shown=settings.shown)
     pieces = [exchange.aligned(piece) for piece in found]
-    for left in workspace.folder.glob(f"{PREFIX}*"):  # by a run that was killed; the workspace is ours alone
-        shutil.rmtree(left, ignore_errors=True)
     largest = max((_lossless_bytes(piece, rate) for piece in pieces), default=0)
     require_space(workspace.folder, settings.at_once * largest)
     drawing = _Drawing(Program(settings), exchange, workspace, reporter, source.fingerprint)
@@ -135,8 +130,8 @@ class _Drawing:
         known = self.workspace.sealed(path)
         failure = ""
         if known is None:
-            with tempfile.TemporaryDirectory(prefix=PREFIX, dir=self.workspace.folder) as folder:
-                given = Given.within(Path(folder), str(self.exchange.rate))
+            with self.workspace.scratch(key) as folder:
+                given = Given.within(folder, str(self.exchange.rate))
                 self.exchange.write_video(piece, given.video)
                 write_sound(sound, given.audio)
                 fit, failure = self._try(piece, given, is_heard=int(np.abs(sound).max(initial=0)) > SILENT)

@@ -45,8 +45,9 @@ LEAST_AROUND, RIM = 0.05, 0.04
 """Share of the pixels that has to lie around the face to be compared; else a rim of this share of the sides is."""
 COMPARED_PX: Final = 640
 """The longer side of pictures that are compared."""
-LEAST_DRAWN, MOST_MOVED = 1.5, 0.2
-"""8-bit levels by which the fifth of a lower face that changes most differs at least, once a mouth is drawn."""
+AS_CODED, MOST_COPIED = 1.5, 3.0
+"""A lower face was only coded again if its pixels differ at most so many times as much as those around it, and by so
+many levels on average."""
 BLOCK_PX: Final = 16
 MOST_CHANGED: Final = 2.0
 """8-bit levels by which blocks around the face may differ on average: what coding leaves is less."""
@@ -149,8 +150,7 @@ def _fit(piece: Piece, shown: SourceVideo, came: SourceVideo, *, is_heard: bool)
         raise RenderError(
             f"its pictures differ around the face, by {changed:.1f} levels on average: they show something else."
         )
-    mouth = face & ~still
-    if is_heard and max(_changed(two - one - offset, mouth, share=MOST_MOVED) for one, two in moved) < LEAST_DRAWN:
+    if is_heard and all(_is_same(two - one - offset, face & ~still, around) for one, two in moved):
         raise RenderError("its pictures are those that it was given: it has drawn no mouth.")
     left, top, right, bottom = piece.region
     per_pixel = (right - left) / compared[0], (bottom - top) / compared[1]
@@ -265,14 +265,20 @@ def _at_most(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
-def _changed(difference: NDArray[Any], around: NDArray[np.bool_], *, share: float = 1.0) -> float:
-    """Return the mean absolute difference of whole blocks in some pixels; share: of those that differ most."""
+def _is_same(difference: NDArray[Any], face: NDArray[np.bool_], around: NDArray[np.bool_]) -> bool:
+    """Tell whether a lower face was only coded again: it differs no more than what lies around it."""
+    if not face.any():
+        return False
+    changes = np.abs(difference).mean(axis=2)
+    inside, outside = float(changes[face].mean()), float(changes[around].mean())
+    return inside <= MOST_COPIED and inside <= AS_CODED * max(outside, 0.1)
+
+
+def _changed(difference: NDArray[Any], around: NDArray[np.bool_]) -> float:
+    """Return the mean absolute difference of whole blocks that lie around the face."""
     rows, columns = around.shape[0] // BLOCK_PX, around.shape[1] // BLOCK_PX
     shape = rows, BLOCK_PX, columns, BLOCK_PX
     window = slice(rows * BLOCK_PX), slice(columns * BLOCK_PX)
     is_around = around[window].reshape(shape).all(axis=(1, 3))
     means = difference[window].reshape(*shape, 3).mean(axis=(1, 3))
-    if not is_around.any():
-        return 0.0
-    changes = np.sort(np.abs(means[is_around]).mean(axis=-1))
-    return float(changes[-max(round(share * len(changes)), 1) :].mean())
+    return float(np.abs(means[is_around]).mean()) if is_around.any() else 0.0

@@ -90,10 +90,10 @@ def cut(num_frames: int, most: float, overlap: float) -> list[Interval]:
     """Return [first, stop) of pieces that cover some frames, each overlapping the next.
 
     They begin at the same places however many frames follow, so that a longer dub changes the last ones alone. most:
-    frames of a piece, overlap included; the last one may have a quarter more, in place of a short rest.
+    frames of a piece at most, overlap included. Those before the last have a fifth less: it takes in a short rest.
     """
     shared = max(round(overlap), 1)
-    step = max(int(most) - shared, shared)
+    step = max(int(most / 1.25) - shared, shared)
     pieces: list[Interval] = []
     for first in range(0, max(num_frames - shared, 1), step):
         if pieces and num_frames - first < shared + step / 4:

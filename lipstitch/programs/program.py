@@ -49,15 +49,20 @@ class Program:
         is_stopped: asked again and again; if it says so, the program is ended.
         """
         words = [word.format(**given.words) for word in self.settings.words]
-        with disk_errors(given.log), given.log.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - what the job file says, as a list of words
-                [sys.executable, watched.__file__, str(os.getpid()), *words],
-                cwd=self.settings.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        with disk_errors(given.log):
+            log = given.log.open("wb")
+        with log:
+            try:
+                process = subprocess.Popen(  # noqa: S603 - what the job file says, as a list of words
+                    [sys.executable, watched.__file__, str(os.getpid()), *words],
+                    cwd=self.settings.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as exc:
+                raise RenderError(f"{words[0]} could not be started ({exc.strerror}).") from exc
             try:
                 code = _wait(process, self.settings.timeout_seconds, is_stopped)
             finally:
@@ -108,7 +113,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float, is_stopped: Callable
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program with all that it has started, which may still run where it has ended itself."""
     if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()

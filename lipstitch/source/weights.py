@@ -82,7 +82,9 @@ def find_rendering_weights(config: JobConfig, reporter: Reporter) -> Weights:
     network = find_weights(config.renderer.checkpoint, config, reporter, download=True)
     needs_shapes, restore = config.renderer.method != "network", config.renderer.restore
     sound_shape = find_weights(SOUND_SHAPE, config, reporter, download=True) if needs_shapes else None
-    restorer = find_weights(restore.model, config, reporter, download=True) if restore else None
+    restorer = None
+    if restore and (config.renderer.may_draw or config.segmenter.spans):
+        restorer = find_weights(restore.model, config, reporter, download=True)
     check_licence(config, restorer)
     return Weights(network, sound_shape, restorer, tuple(_find_maskers(config, reporter)))
 
@@ -95,7 +97,7 @@ def _find_maskers(config: JobConfig, reporter: Reporter) -> Iterator[Path]:
         except CheckpointNotFound as exc:
             if config.renderer.mask != "parsing":
                 raise
-            reporter.info(f"renderer.mask is fixed: {exc}")
+            reporter.warning(f"renderer.mask is fixed: {exc}")
 
 
 def describe_restorer(config: JobConfig) -> str:

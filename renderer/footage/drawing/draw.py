@@ -131,7 +131,7 @@ def draw(
     region = changed_region(pose.steady, (width, height), chroma)
     free = np.float32(1) if seen is None else seen
     pose = _move_jaw(planes, pose, parts, region, full_scale=full_scale, strength=strength, free=free)
-    masks = [np.asarray(build_mask(pose, part.seen(pose), region) * free, np.float32) for part in parts]
+    masks = [build_mask(pose, part.seen(pose), region) for part in parts]
     inner = _bounds_of(masks, region, chroma)
     targets = [_window(plane, inner, step) for plane, step in zip(planes, steps, strict=True)]
     olds = [target.astype(np.float32) for target in targets]
@@ -144,12 +144,13 @@ def draw(
         mask = np.ascontiguousarray(_part(whole, inner, region))
         places = _LayeredPlaces(layers, part.mouth, full_scale)
         weight = part.weight + ((part is parts[0]) - part.weight) * between
-        of_step = {step: strength * at_plane(weight * mask, old.shape) for old, step in zip(olds, steps, strict=True)}
+        shown = weight * mask if seen is None else weight * mask * _part(seen, inner, region)
+        of_step = {step: strength * at_plane(shown, old.shape) for old, step in zip(olds, steps, strict=True)}
         ring = Ring(mask, pose.unit)
         for number, (old, step) in enumerate(zip(olds, steps, strict=True)):
             new = ring.recoloured(places.taken(number, step), old, step, full_scale, is_luma=number == 0)
             added[number] += (new - old) * of_step[step]
-    changed = _part(np.asarray(np.max(masks, axis=0), np.float32), inner, region)
+    changed = _part(np.asarray(np.max(masks, axis=0) * free, np.float32), inner, region)
     for target, old, more in zip(targets, olds, added, strict=True):
         _write(target, old + more, at_plane(changed, target.shape) > 0, full_scale)
     return region

@@ -20,7 +20,7 @@ def test_pieces_cover_all_frames_and_overlap(num_frames, most, overlap):
     pieces = cut(num_frames, most, overlap)
     assert (pieces[0][0], pieces[-1][1]) == (0, num_frames)
     assert all(start < stop for start, stop in pieces)
-    assert all(stop - start <= 1.25 * most + 1 for start, stop in pieces)
+    assert all(stop - start <= most for start, stop in pieces)
     longer = cut(num_frames + 7, most, overlap)
     assert longer[: len(pieces) - 2] == pieces[: max(len(pieces) - 2, 0)]  # whatever follows
     for one, two in pairwise(pieces):
