@@ -1,6 +1,7 @@
 """Jobs in which something green is moved before the mouth of a real face, and a network that knows what is green."""
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -101,6 +102,16 @@ def greens(path):
         return found
 
 
+def greenness(path):
+    """Return for each frame how much greener than anything else each pixel is, smoothed."""
+    with av.open(str(path)) as container:
+        found = []
+        for frame in container.decode(video=0):
+            blue, green, red = np.moveaxis(frame.to_ndarray(format="bgr24").astype(np.float32), 2, 0)
+            found.append(cv2.GaussianBlur(np.maximum(green - np.maximum(blue, red), 0), (0, 0), 2))
+        return found
+
+
 def changes(source, result, where):
     """Return the mean absolute difference of luma in some pixels of each frame; 0 in one without any."""
     pairs = zip(lumas(source), lumas(result), where, strict=True)
@@ -122,6 +133,11 @@ def test_what_is_before_a_mouth_stays_before_it(talk, make_job, occluder, method
     mouth[MOUTH_Y - 12 : MOUTH_Y + 16, MOUTH_X - 25 : MOUTH_X + 25] = True
     moved = changes(talk.path, output, [mouth & ~there for there in where])[GAP + 2 : GAP + FACE_FRAMES - 2]
     assert np.median(moved) > 2  # the mouth is a new one nevertheless
+    for before, after, there in zip(greenness(talk.path), greenness(output), where, strict=True):
+        if method == "network":  # which draws what it sees, the bar too
+            break
+        beside = ~cv2.dilate(there.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+        assert (after - before)[beside].max() < 4, "its colour does not spread to the skin beside it"
     assert run_command("verify", "--config", job).returncode == 0
     job, output = make_job(method, "fixed")
     run_job(job, "--force")

@@ -17,7 +17,7 @@ from media.affine import at_plane
 from media.mesh import RIGID, Mesh, eye_distance, points_at
 from media.orientation import Plane, Rectangle
 from renderer.footage.drawing.layers import LipLayers, in_plane
-from renderer.footage.drawing.mask import OVAL, Floats, Pose, Ring, build_mask
+from renderer.footage.drawing.mask import FREE, OVAL, Floats, Pose, Ring, build_mask
 from renderer.footage.drawing.warp import MOBILITY, Field, Nodes, jaw_field, turned_into
 from renderer.footage.lip_shape import Points, rigid_fits
 
@@ -146,7 +146,7 @@ def draw(
         weight = part.weight + ((part is parts[0]) - part.weight) * between
         shown = weight * mask if seen is None else weight * mask * _part(seen, inner, region)
         of_step = {step: strength * at_plane(shown, old.shape) for old, step in zip(olds, steps, strict=True)}
-        ring = Ring(mask, pose.unit)
+        ring = Ring(mask, pose.unit, None if seen is None else _part(seen, inner, region))
         for number, (old, step) in enumerate(zip(olds, steps, strict=True)):
             new = ring.recoloured(places.taken(number, step), old, step, full_scale, is_luma=number == 0)
             added[number] += (new - old) * of_step[step]
@@ -203,12 +203,16 @@ def _move_jaw(
         return Pose(own, pose.steady)
     inner = nodes.bounds(share[:, 0] > 0)
     targets = [_window(plane, region, step) for plane, step in zip(planes, steps, strict=True)]
-    whole = Mouth(tuple(target.copy() for target in targets), (region[0], region[1]), pose.mesh, pose.steady)
-    sources = _Places(places, nodes, whole)
+    kept = tuple(target.copy() for target in targets)
+    planes_and_free = (*kept, free) if isinstance(free, np.ndarray) else kept
+    sources = _Places(places, nodes, Mouth(planes_and_free, (region[0], region[1]), pose.mesh, pose.steady))
+    allowed = free
+    if isinstance(free, np.ndarray):  # skin is neither moved over what is before the face, nor taken from there
+        allowed = np.asarray(free * (sources.taken(len(kept), (1, 1)) > FREE), np.float32)
     of_step = {}
     for step, target in zip(steps, targets, strict=True):
         spread = nodes.spread(share, step)
-        may = free if isinstance(free, np.float32) else at_plane(free, target.shape)
+        may = at_plane(allowed, target.shape) if isinstance(allowed, np.ndarray) else allowed
         of_step[step] = _part(np.asarray(spread * may, np.float32), inner, region, step)
     for number, (target, step) in enumerate(zip(targets, steps, strict=True)):
         inside, seen = _part(target, inner, region, step), of_step[step]

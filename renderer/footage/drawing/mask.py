@@ -87,11 +87,16 @@ def build_mask(pose: Pose, seen: Mesh, region: Rectangle) -> Floats:
     return np.asarray(level * level * (3 - 2 * level), np.float32)
 
 
+FREE: Final = 0.98
+"""Share of a place that shows the face from which its colour is the face's."""
+
+
 class Ring:
     """Compares colours of mouth and frame around the mask's edge, and spreads their difference inwards."""
 
-    def __init__(self, mask: Floats, unit: float) -> None:
-        self._mask, self._unit = mask, unit
+    def __init__(self, mask: Floats, unit: float, free: Floats | None = None) -> None:
+        """free: how far each pixel shows the face rather than something before it; None: wholly."""
+        self._mask, self._unit, self._free = mask, unit, free
         self._sureness: Floats | None = None
 
     def recoloured(
@@ -100,9 +105,16 @@ class Ring:
         """Return a plane's samples in the colours of the frame. Luma comes first: it tells where the ring is sound."""
         shrink = max(int(self._unit / RING_PX / step[0]), 1)
         size = (max(old.shape[1] // shrink, 1), max(old.shape[0] // shrink, 1))
-        difference = _blurred(_shrunk(old - taken, size), SMOOTHING * self._unit / step[0] / shrink)
-        mask = _shrunk(self._mask, size)
+        smoothing = SMOOTHING * self._unit / step[0] / shrink
+        difference, mask = _shrunk(old - taken, size), _shrunk(self._mask, size)
         ring = (mask > RING[0]) & (mask < RING[1])
+        if self._free is None:
+            difference = _blurred(difference, smoothing)
+        else:  # what is before the face has colours of its own
+            free = (_shrunk(self._free, size) > FREE).astype(np.float32)
+            shown = np.maximum(_blurred(free, smoothing), np.float32(1e-3))
+            difference = np.asarray(_blurred(difference * free, smoothing) / shown, np.float32)
+            ring = ring & (free > 0)
         if not ring.any():
             return taken
         usual = float(np.median(difference[ring]))
