@@ -138,9 +138,9 @@ def test_a_layout_that_lacks_a_tensor_is_refused(tmp_path):
 # In a job
 
 
-def config_of(folder, **restore):
-    content = {"input": {"video": "talk.mp4"}, "output": "out.mp4", "renderer": {"restore": restore}}
-    return load_job(write_job(folder, **content))
+def config_of(folder, method="network", **restore):
+    renderer = {"method": method, "restore": restore}
+    return load_job(write_job(folder, input={"video": "talk.mp4"}, output="out.mp4", renderer=renderer))
 
 
 def test_weights_that_forbid_commercial_use_have_to_be_accepted(tmp_path):
@@ -159,6 +159,13 @@ def test_nor_may_they_be_used_under_another_name(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="codeformer may not be used commercially"):
         find_rendering_weights(config_of(tmp_path, model=str(path)), Silent())
     assert find_rendering_weights(config_of(tmp_path, model=str(path), accept_licence=True), Silent()).restorer == path
+
+
+def test_where_footage_alone_is_shown_no_restorer_is_looked_for(tmp_path):
+    config = config_of(tmp_path, "auto", model=str(tmp_path / "missing.pth"))
+    assert find_rendering_weights(config, Silent()).restorer is None
+    with pytest.raises(CheckpointNotFound):
+        find_rendering_weights(config_of(tmp_path, model=str(tmp_path / "missing.pth")), Silent())
 
 
 def test_a_job_that_has_not_accepted_them_ends_before_it_downloads_or_scans(tmp_path):
