@@ -52,7 +52,7 @@ class CommandConfig(BaseModel, frozen=True, extra="forbid"):
         if unknown := [name for name in fields if name not in FIELDS]:
             raise ValueError(f"{{{unknown[0]}}} is unknown; there are {', '.join(f'{{{name}}}' for name in FIELDS)}")
         if missing := [name for name in NEEDED if name not in fields]:
-            raise ValueError(f"{{{missing[0]}}} is missing: where does the program find, or write, that file?")
+            raise ValueError(f"{{{missing[0]}}} is missing; give it where the name of that file belongs")
         return run
 
     @property
