@@ -56,7 +56,7 @@ ENGLISH = {
 """Patterns of English that was replaced, in upper and lower case, with better words."""
 
 ALLOWED = {
-    ("lipstitch/report/report.py", "coded_again"): "the name of an outcome in reports, which programs read",
+    ("lipstitch/report/records.py", "coded_again"): "the name of an outcome in reports, which programs read",
     ("docs/output.md", "coded_again"): "the name of an outcome in reports",
     ("tests/lipstitch/report/test_report.py", "coded_again"): "asserts the names of outcomes that the schema lists",
     ("lipstitch/cli.py", "assess-network"): "a former name of a command, which still works",

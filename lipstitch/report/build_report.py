@@ -12,15 +12,13 @@ from lipstitch.plan.outputs.dialogue import Share
 from lipstitch.plan.plan import Plan
 from lipstitch.plan.target import TargetSelection
 from lipstitch.progress import Timings
-from lipstitch.report.report import (
+from lipstitch.report.records import (
     OUTCOME_NAMES,
     CheckRecord,
     ClipRecord,
     FurtherRecord,
     Hashes,
     OutputRecord,
-    ProvenanceRecord,
-    Report,
     SoundtrackRecord,
     SourceRecord,
     SpanRecord,
@@ -28,6 +26,7 @@ from lipstitch.report.report import (
     TargetRecord,
     VideoRecord,
 )
+from lipstitch.report.report import ProvenanceRecord, Report
 from lipstitch.source.scan import Scanned
 from media.clips import Gap, RenderedClip, Span
 from media.timeline import OutputTimeline

@@ -18,7 +18,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.ranges import frames_to_scan
 from lipstitch.plan.target import people_of
 from lipstitch.progress import Reporter, Timings, stage
-from lipstitch.report.report import Record
+from lipstitch.report.records import Record
 from lipstitch.source.checks import check_side_file
 from lipstitch.source.scan import Scanned, choose_finder, scan_source
 from lipstitch.source.source import identify_source, open_source, remember_source
