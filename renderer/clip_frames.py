@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from media.clips import Clip, TrackedFace, Visible
 from media.coding.writer import ClipWriter
@@ -146,13 +147,18 @@ class ClipFrames:
         )
 
     def blend(self, frame: FrameInFlight, face: DrawnFace, compositor: Compositor, stages: Sequence[FaceStage]) -> None:
-        """Blend a drawn face into its frame, over those that are in it already; at strength 0 nothing changes."""
-        if face.strength <= 0:
+        """Blend a drawn face into its frame, over those that are in it already; at strength 0 its mouth stays."""
+        reaches_around = any(stage.reaches_around for stage in stages)
+        if (face.presence if reaches_around else face.strength) <= 0:
             return
         patch = replace(apply_stages(stages, face), visible=face.visible)
-        area = compositor.area(frame.frame, patch)
+        areas = [face.crop.region, compositor.area(frame.frame, patch.affine, patch.size, patch.top_px)]
         frame.frame = compositor.blend(frame.frame, patch, face.strength)
-        self._note_change(frame.number, _union(face.crop.region, area) if area else face.crop.region)
+        if around := patch.around:
+            frame.frame = compositor.add(frame.frame, around, face.presence, face.visible)
+            size = (around.levels.shape[1], around.levels.shape[0])
+            areas.append(compositor.area(frame.frame, around.affine, size))
+        self._note_change(frame.number, reduce(_union, [area for area in areas if area]))
 
     def draw_footage(self, frame: FrameInFlight, lips: FootageLips) -> None:
         """Draw the mouths from footage into a frame, over what is in it already; at strength 0 nothing changes.

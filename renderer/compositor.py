@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.affine import Affine, Size, at_plane, bounds, sample, shifted
+from media.clips import Visible
 from media.faces import FaceBox
 from media.orientation import Orientation, Plane, Rectangle
-from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, plane_views, snap_to_chroma
+from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, largest_sample, plane_views, snap_to_chroma
 from renderer.face_stages.base import Detail, FaceCrop, FacePatch
 from renderer.networks.base import WAV2LIP_SPEC, NetworkSpec
 
@@ -109,10 +110,13 @@ class Compositor:
             box.bottom + margins.bottom * height,
         )
 
-    def area(self, frame: VideoFrame, patch: FacePatch) -> Rectangle | None:
-        """Return the stored rectangle that blending a patch may change; None if it lies beyond the frame."""
+    def area(self, frame: VideoFrame, affine: Affine, size: Size, top_px: float = 0.0) -> Rectangle | None:
+        """Return the stored rectangle in which pixels of a (width, height) lie; None if it is beyond the frame.
+
+        affine: from these pixels to the upright picture. top_px: rows of them at the top that play no part.
+        """
         width, height = frame.width, frame.height
-        upright = bounds(patch.affine, patch.size, self._orientation.upright_size(width, height), top=patch.top_px)
+        upright = bounds(affine, size, self._orientation.upright_size(width, height), top=top_px)
         area = snap_to_chroma(self._orientation.to_stored(upright, width, height), frame)
         return area if area[0] < area[2] and area[1] < area[3] else None
 
@@ -122,7 +126,7 @@ class Compositor:
         strength: how much of it is seen, in [0, 1]; at 0 nothing changes. The frame given stays as it is. Nothing
         changes outside the patch's area; only what lies in it is converted.
         """
-        area = self.area(frame, patch)
+        area = self.area(frame, patch.affine, patch.size, patch.top_px)
         if strength <= 0 or area is None:
             return frame
         left, top, right, bottom = self._orientation.to_upright(area, frame.width, frame.height)
@@ -140,6 +144,30 @@ class Compositor:
         for plane, new in zip(plane_views(blended), new_planes, strict=True):
             blend_plane(_window(plane, area, frame), new, stored_mask)
         return blended
+
+    def add(self, frame: VideoFrame, detail: Detail, strength: float, visible: Visible | None) -> VideoFrame:
+        """Return the frame with a detail added to its own samples; where the detail is 0, none changes.
+
+        strength: how much of it is added, in [0, 1]. visible: where it may be; None: wherever it lies.
+        """
+        area = self.area(frame, detail.affine, (detail.levels.shape[1], detail.levels.shape[0]))
+        if strength <= 0 or area is None:
+            return frame
+        left, top, right, bottom = self._orientation.to_upright(area, frame.width, frame.height)
+        size = (right - left, bottom - top)
+        levels = strength * cv2.warpAffine(detail.levels, shifted(detail.affine, -left, -top), size)
+        if visible:
+            levels *= cv2.warpAffine(visible.mask, shifted(visible.affine, -left, -top), size)[:, :, None]
+        old = self._converter.region_bgr(frame, area)
+        new = np.asarray(np.clip(np.rint(old + levels), 0, 255), np.uint8)
+        # Both are converted, so that only what they differ by enters the samples, whatever their depth.
+        pairs = zip(self._converter.native_planes(old, frame), self._converter.native_planes(new, frame), strict=True)
+        changed = copy_frame(frame)
+        for plane, (before, after) in zip(plane_views(changed), pairs, strict=True):
+            window = _window(plane, area, frame)
+            sums = window.astype(np.int32) + after - before
+            np.copyto(window, np.clip(sums, 0, largest_sample(frame)).astype(window.dtype))
+        return changed
 
 
 def _affine(crop: FaceBox, box: FaceBox, roll_degrees: float, side: int) -> Affine:

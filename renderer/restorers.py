@@ -33,6 +33,7 @@ TORCH_PX: Final = 512
 LEAST_PX, MOST_PX = 128, 2048
 WEIGHT_KINDS: Final = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 REFUSED: Final = "this network does not take one face (1, 3, px, px) and give another"
+Area = Literal["mouth", "face"]
 EXTRA: Final = "pip install 'lipstitch[restorers]'"
 
 
@@ -50,6 +51,8 @@ class RestorerFile:
     """Of the torch networks: auto, cpu, cuda, cuda:1 ..."""
     provider: Provider | Literal["auto"]
     """Of those of ONNX."""
+    area: Area = "mouth"
+    """What of the face is restored: the mouth alone, or all of it."""
 
 
 class Restorer(Protocol):

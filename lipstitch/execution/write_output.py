@@ -230,4 +230,5 @@ def _restorer(config: JobConfig, weights: Weights) -> RestorerFile | None:
         fidelity=settings.restore.fidelity,
         device=settings.device,
         provider=choose_provider(settings.onnx.provider) if is_onnx(path) else "cpu",
+        area=settings.restore.area,
     )

@@ -67,6 +67,11 @@ class RestoreConfig(BaseModel, frozen=True, extra="forbid"):
         le=1,
         description="CodeFormer alone: how far it keeps to the face that was drawn rather than to its idea of one.",
     )
+    area: Literal["mouth", "face"] = Field(
+        default="mouth",
+        description="What of the face is restored. mouth: what was drawn, and nothing else changes. face: all of it,"
+        " from the hairline to the chin, in frames whose mouth is drawn.",
+    )
     accept_licence: bool = Field(
         default=False, description="Whether weights that may not be used commercially suit your use."
     )

@@ -107,7 +107,8 @@ def describe_restorer(config: JobConfig) -> str:
         return ""
     entry = load_registry().get(restore.model)
     licence = f"; {entry.licence}" if entry else ""
-    return f"{restore.model}, {restore.strength:.0%} of what it changes{licence}"
+    area = " in the whole face" if restore.area == "face" else ""
+    return f"{restore.model}, {restore.strength:.0%} of what it changes{area}{licence}"
 
 
 def check_licence(config: JobConfig, restorer: Path | None = None) -> None:

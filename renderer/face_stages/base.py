@@ -80,6 +80,8 @@ class FacePatch:
     """Rows at the top that the mask hides even once it is sampled, so that they need not be converted."""
     detail: Detail | None = None
     """What is added to the pixels, as far as the mask lets it be seen."""
+    around: Detail | None = None
+    """What is added to the frame's own pixels beside those that the mask replaces, already as far as it is to be."""
     visible: Visible | None = None
     """Where the patch may be seen at all, on a grid of its own; None: wherever its mask says."""
 
@@ -98,7 +100,7 @@ class DrawnFace:
     pixels: Pixels
     """(face_px, face_px, 3): what the network drew, on the grid of the crop; before the spec's first_row the source."""
     strength: float
-    """How far the face will be seen, in (0, 1]."""
+    """How far the new mouth will be seen, in [0, 1]."""
     frame_number: int
     """Of the output."""
     source_frame: int
@@ -109,6 +111,8 @@ class DrawnFace:
     It shows what the crop does not: finer pixels, and the surroundings of the face."""
     visible: Visible | None = None
     """Where the face may be replaced; None: everywhere."""
+    presence: float = 1.0
+    """How far anything of the face may change, in [0, 1]: its strength, but for where its own closed mouth stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,11 @@ class FaceStage(Protocol):
         With the hash of weights and every setting: numbers, text, and sequences of them. The key of blend_mask is its
         feather alone, as in the keys of clips that were rendered before there were stages.
         """
+        ...
+
+    @property
+    def reaches_around(self) -> bool:
+        """Whether it also changes what is beside the mouth, and so faces whose own closed mouth stays."""
         ...
 
     def apply(self, patch: FacePatch, face: DrawnFace) -> FacePatch:

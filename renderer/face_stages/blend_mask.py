@@ -24,6 +24,7 @@ class BlendMask:
 
     settings: StageSettings
     name: str = "blend_mask"
+    reaches_around: bool = False
 
     @property
     def key(self) -> float:

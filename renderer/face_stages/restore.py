@@ -6,12 +6,14 @@
     patch, as it was drawn  +  strength x (difference - its mean in a ring around the mask)
 
 So a restorer that changes nothing changes no bit, one that only tints a face changes nothing either, and what lies
-outside the mask stays the source's own.
+outside the mask stays the source's own. With `area: face` the difference is also added to the frame's own pixels in the
+rest of the face, by the mask FACE.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import cv2
@@ -28,6 +30,10 @@ LEAST_SCALE: Final = 0.25
 RING: Final = 0.06
 """Width of the ring around the mask, as a share of the template."""
 MASK_FLAGS: Final = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+FACE: Final = ((257.0, 290.0), (155.0, 195.0))
+"""Middle and half axes of the ellipse that holds a face in the template, from the hairline to below the chin."""
+FACE_EDGE: Final = 0.25
+"""Share of these half axes over which it fades."""
 VERSION: Final = 1
 
 
@@ -48,7 +54,13 @@ class Restore:
     def key(self) -> Any:
         """The restorer's weights, and how they are used."""
         file = self.file
-        return ("restore", VERSION, file.hash, file.strength, file.fidelity, file.provider)
+        area = (file.area,) if file.area != "mouth" else ()
+        return ("restore", VERSION, file.hash, file.strength, file.fidelity, file.provider, *area)
+
+    @property
+    def reaches_around(self) -> bool:
+        """Whether the whole face is restored."""
+        return self.file.area == "face"
 
     def apply(self, patch: FacePatch, face: DrawnFace) -> FacePatch:
         """Return the patch with a detail; without one if the face is too small to show it."""
@@ -57,11 +69,29 @@ class Restore:
         if np.hypot(*affine[:, 0]) * restorer.px < LEAST_SCALE * TEMPLATE_PX or self.file.strength == 0:
             return patch
         size = (restorer.px, restorer.px)
-        seen = seen_through(patch, affine, face.sample_source(affine, size))
-        mask = cv2.warpAffine(patch.mask, between(affine, patch.affine), size, flags=MASK_FLAGS)
+        # A mouth is restored as it was drawn, a face as it will be seen: its own closed mouth may stay.
+        shown = face.strength / face.presence if self.reaches_around else 1.0
+        drawn = replace(patch, mask=patch.mask * np.float32(shown))
+        seen = seen_through(drawn, affine, face.sample_source(affine, size))
+        mask = np.asarray(cv2.warpAffine(drawn.mask, between(affine, patch.affine), size, flags=MASK_FLAGS), np.float32)
+        whole = np.maximum(mask, _face_mask(restorer.px)) if self.reaches_around else mask
         difference = restorer(seen) - seen
-        difference -= _around(difference, np.asarray(mask, np.float32))
-        return replace(patch, detail=_as_coarse(Detail(self.file.strength * difference, affine)))
+        difference -= _around(difference, whole)
+        detail = Detail(self.file.strength * difference, affine)
+        around = replace(detail, levels=detail.levels * (whole - mask)[:, :, None])
+        return replace(
+            patch, detail=_as_coarse(detail), around=_as_coarse(around) if self.reaches_around else patch.around
+        )
+
+
+@lru_cache(maxsize=4)
+def _face_mask(px: int) -> Mask:
+    """Return the mask of a whole face in the template, (px, px) in [0, 1]."""
+    (x, y), (radius_x, radius_y) = FACE
+    at = (np.arange(px, dtype=np.float32) + 0.5) * TEMPLATE_PX / px
+    distance = np.hypot((at[None, :] - x) / radius_x, (at[:, None] - y) / radius_y)
+    inside = np.clip((1 - distance) / FACE_EDGE, 0, 1)
+    return np.asarray(inside * inside * (3 - 2 * inside), np.float32)
 
 
 def _around(values: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:

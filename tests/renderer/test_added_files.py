@@ -83,7 +83,7 @@ COLOUR = (0, 255, 0)
 
 
 class Tint:
-    name = "tint"
+    name, reaches_around = "tint", False
 
     def __init__(self, settings):
         self.key = ("tint", COLOUR)
