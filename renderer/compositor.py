@@ -158,16 +158,24 @@ class Compositor:
         levels = strength * cv2.warpAffine(detail.levels, shifted(detail.affine, -left, -top), size)
         if visible:
             levels *= cv2.warpAffine(visible.mask, shifted(visible.affine, -left, -top), size)[:, :, None]
-        old = self._converter.region_bgr(frame, area)
-        new = np.asarray(np.clip(np.rint(old + levels), 0, 255), np.uint8)
-        # Both are converted, so that only what they differ by enters the samples, whatever their depth.
-        pairs = zip(self._converter.native_planes(old, frame), self._converter.native_planes(new, frame), strict=True)
         changed = copy_frame(frame)
-        for plane, (before, after) in zip(plane_views(changed), pairs, strict=True):
-            window = _window(plane, area, frame)
-            sums = window.astype(np.int32) + after - before
-            np.copyto(window, np.clip(sums, 0, largest_sample(frame)).astype(window.dtype))
+        add_levels(changed, area, np.asarray(levels, np.float32), self._converter)
         return changed
+
+
+def add_levels(frame: VideoFrame, area: Rectangle, levels: NDArray[np.float32], converter: PictureConverter) -> None:
+    """Add levels of 8 bits, (height, width, 3) BGR, upright, to the samples of a stored area, in place.
+
+    Where they are 0, no sample changes, whatever the depth of the frame.
+    """
+    old = converter.region_bgr(frame, area)
+    new = np.asarray(np.clip(np.rint(old + levels), 0, 255), np.uint8)
+    # Both are converted, so that only what they differ by enters the samples.
+    pairs = zip(converter.native_planes(old, frame), converter.native_planes(new, frame), strict=True)
+    for plane, (before, after) in zip(plane_views(frame), pairs, strict=True):
+        window = _window(plane, area, frame)
+        sums = window.astype(np.int32) + after - before
+        np.copyto(window, np.clip(sums, 0, largest_sample(frame)).astype(window.dtype))
 
 
 def _affine(crop: FaceBox, box: FaceBox, roll_degrees: float, side: int) -> Affine:

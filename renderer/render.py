@@ -7,7 +7,7 @@ to a time of the track, and a face's lips do not depend on its batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,7 +21,7 @@ from media.clips import Clip
 from media.coding.encoder_options import VideoCoding
 from media.coding.writer import ClipWriter
 from media.faces import NeutralFace
-from media.picture import Pixels
+from media.picture import Pixels, VideoFrame
 from media.reader import FaceTracker, FrameReader
 from media.source_video import SourceVideo
 from renderer.clip_frames import ClipFrames, ClipResult, FrameInFlight
@@ -96,6 +96,8 @@ class ClipRenderer:
     """None: nothing is rendered, and every frame is re-encoded unchanged."""
     num_threads: int = 0
     """Threads of the decoder, 0 for one a core."""
+    enhance: Callable[[VideoFrame], VideoFrame] | None = None
+    """What every frame goes through before it is encoded; None: nothing."""
 
     def render(self, job: ClipJob, path: Path) -> ClipResult:
         """Write a clip's frames, encoded, to a file: new lips in clip.rendered, the others as they are.
@@ -118,7 +120,7 @@ class ClipRenderer:
                 try:
                     if self.lips is None:
                         for number, (index, frame) in enumerate(decoded, job.clip.start_frame):
-                            behind.put(FrameInFlight(number, index, frame))
+                            behind.put(self._enhanced(FrameInFlight(number, index, frame)))
                     else:
                         lips, shown = self.lips, _shown(job, self.lips)
                         tracked = lips.tracker.track(decoded, job.clip.faces)
@@ -131,10 +133,15 @@ class ClipRenderer:
                             for frame_in_flight in batch:
                                 if lips.footage:
                                     frames.draw_footage(frame_in_flight, lips.footage)
-                                behind.put(frame_in_flight)
+                                behind.put(self._enhanced(frame_in_flight))
                 finally:
                     decoded.close()
         return frames.result(writer.psnr, reader.damaged)
+
+    def _enhanced(self, frame: FrameInFlight) -> FrameInFlight:
+        if self.enhance:
+            frame.frame = self.enhance(frame.frame)
+        return frame
 
 
 def read_frames(clip: Clip, reach: int) -> Sequence[int]:

@@ -8,8 +8,6 @@ All of them take and give (1, 3, px, px) RGB in [-1, 1]. CodeFormer also takes h
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, ConfigError, RenderError, UnsupportedCheckpoint
+from base.errors import CheckpointNotFound, RenderError, UnsupportedCheckpoint
 from base.machine import num_cores
 from base.onnx_network import FLOATS, OnnxNetwork, Provider, choose_provider
 from media.picture import Pixels
-from renderer.weight_files import WeightFile, is_onnx, open_weights
+from renderer.spandrel_weights import load_descriptor
+from renderer.weight_files import is_onnx, open_weights
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +33,6 @@ LEAST_PX, MOST_PX = 128, 2048
 WEIGHT_KINDS: Final = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 REFUSED: Final = "this network does not take one face (1, 3, px, px) and give another"
 Area = Literal["mouth", "face"]
-EXTRA: Final = "pip install 'lipstitch[restorers]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,10 @@ def _load(path: str, _hash: str, fidelity: float, device: str, provider: Provide
         weights = open_weights(Path(path))
         if weights.header.problem and is_onnx(Path(path)):
             return OnnxRestorer(OnnxNetwork(Path(path), provider=choose_provider(provider)), fidelity)
-        return TorchRestorer(_module_of(weights), fidelity, device)
+        descriptor = load_descriptor(weights, "renderer.restore", "restorer of faces", ["FaceSR"])
+        if descriptor.scale != 1:
+            raise UnsupportedCheckpoint(f"this is {descriptor.architecture.name}, which gives faces of another size")
+        return TorchRestorer(descriptor.model, fidelity, device)
     except CheckpointNotFound as error:
         raise CheckpointNotFound(f"{error} Check renderer.restore.model.") from error
     except UnsupportedCheckpoint as error:
@@ -165,45 +166,3 @@ def _to_planes(face: Pixels) -> NDArray[np.float32]:
 def _to_levels(planes: NDArray[Any]) -> NDArray[np.float32]:
     levels = (np.clip(planes[0].astype(np.float32), -1, 1) + 1) * np.float32(127.5)
     return np.ascontiguousarray(levels.transpose(1, 2, 0)[:, :, ::-1])
-
-
-def _module_of(weights: WeightFile) -> torch.nn.Module:
-    """Return the module whose weights a file holds. Raises UnsupportedCheckpoint, or ConfigError without spandrel."""
-    if weights.header.problem:
-        raise UnsupportedCheckpoint("this file holds no weights that can be read without executing code")
-    descriptor: Any = _spandrel_loader(weights.header.path)(weights.read_tensors())
-    if descriptor.purpose != "FaceSR" or descriptor.scale != 1:
-        raise UnsupportedCheckpoint(f"this is {descriptor.architecture.name}, which restores no faces")
-    module: torch.nn.Module = descriptor.model.eval().requires_grad_(requires_grad=False)
-    return module
-
-
-def _spandrel_loader(path: Path) -> Callable[[dict[str, Any]], Any]:
-    """Return the function that makes a network of tensors."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # what they import still uses torch.jit.script
-        try:
-            import spandrel
-        except ImportError as error:
-            raise ConfigError(f"renderer.restore: {path.name} needs spandrel: {EXTRA}. ONNX files do not.") from error
-        registry = spandrel.ArchRegistry()
-        registry.add(*spandrel.MAIN_REGISTRY)
-        lacks_extra = ""
-        try:
-            import spandrel_extra_arches
-        except ImportError:  # CodeFormer's licence is another: who has no use for it need not install it
-            lacks_extra = f"; CodeFormer needs spandrel-extra-arches: {EXTRA}"
-        else:
-            registry.add(*spandrel_extra_arches.EXTRA_REGISTRY)
-
-    def load(tensors: dict[str, Any]) -> Any:
-        try:
-            return spandrel.ModelLoader(registry=registry).load_from_state_dict(tensors)
-        except spandrel.UnsupportedModelError as error:
-            problem = f"these are not the weights of a restorer known to spandrel{lacks_extra}"
-            raise UnsupportedCheckpoint(problem) from error
-        except Exception as error:  # it reads a network's settings off its tensors, and may fail in any way
-            problem = "these weights look like a restorer's but lack tensors or have others"
-            raise UnsupportedCheckpoint(problem) from error
-
-    return load

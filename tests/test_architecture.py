@@ -32,6 +32,7 @@ HOMES = {
     "cv2": (
         "media/affine.py",
         "renderer/compositor.py",
+        "renderer/enhance.py",
         "renderer/face_stages/*",
         "renderer/footage/*",
         "renderer/masks/*",

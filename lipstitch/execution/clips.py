@@ -11,8 +11,9 @@ from typing import Any
 from base.content import content_key
 from lipstitch.execution.choose_mouths import MouthChoice
 from lipstitch.execution.executor import run_clips
+from lipstitch.execution.finished import load_finished
 from lipstitch.execution.machine import arithmetic
-from lipstitch.execution.worker import PROCESS_CACHE, WorkerSetup, load_finished
+from lipstitch.execution.worker import PROCESS_CACHE, WorkerSetup
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.plan import Plan
 from lipstitch.programs.draw import DrawnMouths
@@ -100,7 +101,8 @@ def _clip_key(job: ClipJob, setup: WorkerSetup) -> str:
     rendered = [(a - clip.start_frame, b - clip.start_frame) for a, b in clip.rendered]
     what = (clip.source_frames, faces, rendered, fades)
     settings, weights = setup.renderer, setup.finder.detector_weights
-    shown = (setup.video.hash, setup.coding, job.wants_hashes)
+    enhancer = setup.network.enhancer
+    shown = (setup.video.hash, setup.coding, job.wants_hashes, *([enhancer.key] if enhancer else []))
     if clip.action == "reencode":
         return content_key(RENDER_VERSION, what, shown)
     found = (

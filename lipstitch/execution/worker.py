@@ -12,11 +12,11 @@ from pathlib import Path
 from base.errors import OutOfMemory, RenderError
 from base.files import atomic_file
 from base.machine import num_cores
+from lipstitch.execution.finished import store_record
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
 from lipstitch.tools import DrivingMel, SharedEngine
-from lipstitch.workspace import Workspace
-from media.clips import Clip, Outcome, RenderedClip
+from media.clips import Outcome, RenderedClip
 from media.coding.encoder import BEST_PSNR
 from media.coding.encoder_options import VideoCoding
 from media.packets.scan import scan_packets
@@ -27,6 +27,7 @@ from media.source_video import SourceVideo
 from renderer.clip_frames import ClipResult
 from renderer.compositor import Compositor, Pads
 from renderer.engine import Precision, choose_device
+from renderer.enhance import EnhancerFile, FrameEnhancer, load_enhancer
 from renderer.face_stages.base import FaceStage, StageSettings, build_stages
 from renderer.footage.bank import Bank
 from renderer.footage.lips import FootageLips
@@ -36,9 +37,6 @@ from renderer.networks.base import Engine, NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
 from renderer.restorers import RestorerFile
 from segmenter.mesh.tracker import MeshTracker
-
-RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
-"""What is kept of a RenderedClip beside its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +49,28 @@ class HashedFile:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFile:
-    """The weights of a lip network, of what restores its faces, and of what tells which pixels may change."""
+    """The weights of a lip network, of what restores its faces, of what tells which pixels may change, and of what
+    enhances whole frames.
+    """
 
     path: str
     hash: str
     spec: NetworkSpec
     restorer: RestorerFile | None = None
     maskers: tuple[MaskerFile, ...] = ()
+    enhancer: EnhancerFile | None = None
 
     def elsewhere(self, device: str) -> NetworkFile:
         """Return it with absolute paths, and with the device that this machine chose."""
-        restorer = self.restorer
+        restorer, enhancer = self.restorer, self.enhancer
         if restorer:
             restorer = replace(restorer, path=os.path.abspath(restorer.path), device=device)
+        if enhancer:
+            enhancer = replace(enhancer, path=os.path.abspath(enhancer.path), device=device)
         maskers = (replace(each, path=os.path.abspath(each.path), device=device) for each in self.maskers)
-        return replace(self, path=os.path.abspath(self.path), restorer=restorer, maskers=tuple(maskers))
+        return replace(
+            self, path=os.path.abspath(self.path), restorer=restorer, maskers=tuple(maskers), enhancer=enhancer
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ class WorkerSetup:
         """Paths of all files that a worker reads."""
         weights = [str(path) for path in (self.finder.detector_weights, self.finder.mesh) if path]
         banks = [bank.path for bank in self.banks]
-        restorers = [self.network.restorer.path] if self.network.restorer else []
+        helpers = (self.network.restorer, self.network.enhancer)
+        restorers = [helper.path for helper in helpers if helper]
         maskers = [masker.path for masker in self.network.maskers]
         return (self.video.path, self.network.path, *restorers, *self.driving, *weights, *banks, *maskers)
 
@@ -164,6 +170,17 @@ class WorkerCache:
                 info = probe(video.path)
                 self._sources = {video.hash: SourceVideo(info, scan_packets(info))}
             return self._sources[video.hash]
+
+    def enhance(self, setup: WorkerSetup) -> FrameEnhancer | None:
+        """Return what this thread enhances whole frames with; None where the job does not."""
+        file = setup.network.enhancer
+        if file is None:
+            return None
+        made: tuple[EnhancerFile, FrameEnhancer] | None = getattr(self._threads, "enhancer", None)
+        if made is None or made[0] != file:
+            orientation = self.source(setup.video).video.orientation
+            made = self._threads.enhancer = file, FrameEnhancer(load_enhancer(file), file.strength, orientation)
+        return made[1]
 
     def engine(self, setup: WorkerSetup, turn: int) -> SharedEngine:
         """Return this thread's engine on the device whose turn it is.
@@ -253,7 +270,7 @@ def run_clip(setup: WorkerSetup, job: ClipJob, target: str, *, cache: WorkerCach
     start = time.monotonic()
     with atomic_file(Path(target)) as partial:
         result, reason = _best_result(setup, job, partial, cache)
-    outcome: Outcome = "reencoded" if job.clip.action == "reencode" else "fell_back" if reason else "rendered"
+    outcome: Outcome = "fell_back" if reason else "reencoded" if job.clip.action == "reencode" else "rendered"
     rendered = RenderedClip(
         clip=job.clip,
         path=target,
@@ -274,10 +291,12 @@ def _best_result(setup: WorkerSetup, job: ClipJob, path: Path, cache: WorkerCach
     """Render a clip, with ever smaller batches while memory runs out; return the result and why it fell back."""
     reason = ""
     unchanged = ClipRenderer(cache.source(setup.video), setup.coding, None, setup.num_threads)
+    changed = replace(unchanged, enhance=cache.enhance(setup))
     engine = cache.engine(setup, job.clip.index) if job.uses_network and job.drawn is None else None
-    while job.clip.action == "render":
+    while job.clip.action == "render" or changed.enhance:
         try:
-            return replace(unchanged, lips=cache.lips(setup, engine)).render(job, path), ""
+            lips = cache.lips(setup, engine) if job.clip.action == "render" else None
+            return replace(changed, lips=lips).render(job, path), ""
         except OutOfMemory as exc:
             reason = str(exc)
             if engine and engine.batch_size > 1:
@@ -296,35 +315,4 @@ def describe(job: ClipJob) -> str:
     clip, seconds = job.clip, float(job.seconds[0])
     return (
         f"Clip {clip.index} (frames {clip.start_frame}-{clip.stop_frame - 1}, {seconds:.3f} s into the driving sound)"
-    )
-
-
-def store_record(rendered: RenderedClip) -> None:
-    """Seal a finished clip's file with what is known of it."""
-    assert rendered.path is not None
-    path = Path(rendered.path)
-    Workspace(path.parent).seal(path, {name: getattr(rendered, name) for name in RECORDED})
-
-
-def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
-    """Return a clip that an earlier run finished, or None if its file or seal is missing, damaged or of an old version.
-
-    A clip that fell back is not finished: it is tried again.
-    """
-    known = Workspace(path.parent).sealed(path)
-    if known is None or known.keys() != {*RECORDED} or known["outcome"] == "fell_back":
-        return None
-    return RenderedClip(
-        clip=clip,
-        path=str(path),
-        # Seals of earlier versions have another word for this outcome.
-        outcome="reencoded" if clip.action == "reencode" else known["outcome"],
-        # Other clips may have asked for the same frames; the reason for re-encoding belongs to this one.
-        reason=clip.reason,
-        num_rendered=known["num_rendered"],
-        seconds=None,
-        boxes=tuple(tuple(box) if box else None for box in known["boxes"]),
-        frame_hashes=tuple(known["frame_hashes"]),
-        damaged_frames=tuple(known["damaged_frames"]),
-        least_psnr=known["least_psnr"],
     )

@@ -37,6 +37,7 @@ from media.clips import RenderedClip
 from renderer.checkpoints import hash_file
 from renderer.drawn_video import PROGRAM_SPEC
 from renderer.engine import choose_device
+from renderer.enhance import EnhancerFile, load_enhancer
 from renderer.masks.maskers import MaskerFile, load_masker
 from renderer.restorers import RestorerFile, load_restorer
 from renderer.weight_files import is_onnx
@@ -60,6 +61,8 @@ def check_renderer(config: JobConfig, weights: Weights, tools: Tools) -> None:
         load_restorer(restorer)
     for masker in _maskers(config, weights):
         load_masker(masker)
+    if enhancer := _enhancer(config, weights):
+        load_enhancer(enhancer)
 
 
 def write_output(
@@ -103,7 +106,8 @@ def write_output(
                 sound_keeps_tags=bool(spec.patched_seconds),
                 on_progress=reporter.advance,
             )
-        made = Made(clips, soundtrack, assembled, partial.stat().st_size)
+        whole = (0, 0, source.video.width, source.video.height)
+        made = Made(clips, soundtrack, assembled, partial.stat().st_size, whole if plan.enhancer else None)
         checks: tuple[Check, ...] = ()
         if config.stitcher.verify != "none":
             with timings.measure("verify"):
@@ -143,7 +147,7 @@ def _verify(
         source,
         spec.timeline,
         spec.soundtrack,
-        FrameProvenance.of(made.clips),
+        FrameProvenance.of(made.clips, made.enhanced),
         made.assembled.dropped_streams,
         codec,
         quality_allowance_db(config, codec),
@@ -189,7 +193,12 @@ def _worker_setup(
     return WorkerSetup(
         video=HashedFile(source.info.path, source.fingerprint),
         network=NetworkFile(
-            str(checkpoint), hash_file(checkpoint), spec, _restorer(config, weights), _maskers(config, weights)
+            path=str(checkpoint),
+            hash=hash_file(checkpoint),
+            spec=spec,
+            restorer=_restorer(config, weights),
+            maskers=_maskers(config, weights),
+            enhancer=_enhancer(config, weights),
         ),
         finder=scanned.finder,
         stages=scanned.finder.tools.face_stages,
@@ -231,4 +240,18 @@ def _restorer(config: JobConfig, weights: Weights) -> RestorerFile | None:
         device=settings.device,
         provider=choose_provider(settings.onnx.provider) if is_onnx(path) else "cpu",
         area=settings.restore.area,
+    )
+
+
+def _enhancer(config: JobConfig, weights: Weights) -> EnhancerFile | None:
+    """Return what enhances whole frames; None where the job does not. Raises ConfigError for a missing provider."""
+    settings, path = config.stitcher.enhance, weights.enhancer
+    if settings is None or path is None:
+        return None
+    return EnhancerFile(
+        path=str(path),
+        hash=hash_file(path),
+        strength=settings.strength,
+        device=config.renderer.device,
+        provider=choose_provider(config.renderer.onnx.provider) if is_onnx(path) else "cpu",
     )

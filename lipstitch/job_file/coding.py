@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from lipstitch.job_file.fields import Checkpoint
 from media.coding.encoder_options import CODED_PSNR
 
 
@@ -54,11 +55,28 @@ class VideoConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class EnhanceConfig(BaseModel, frozen=True, extra="forbid"):
+    """A network that makes whole frames finer. With it, what is not copied no longer equals the source."""
+
+    model: Checkpoint = Field(
+        description="Its weights: realesrgan_x2plus, or a file of ESRGAN and its kin (spandrel), or of ONNX."
+    )
+    strength: float = Field(default=1.0, ge=0, le=1, description="How much of what it changes is seen.")
+    frames: Literal["reencoded", "all"] = Field(
+        default="reencoded",
+        description="reencoded: frames that are re-encoded anyway; where they meet copied ones, the picture's look"
+        " changes. all: every frame, and no packet of the source is copied.",
+    )
+
+
 class StitcherConfig(BaseModel, frozen=True, extra="forbid"):
     """How the output is assembled and checked."""
 
     audio: AudioConfig = AudioConfig()
     video: VideoConfig = VideoConfig()
+    enhance: EnhanceConfig | None = Field(
+        default=None, description="Whole frames made finer by a network, at their own size. Omitted: none."
+    )
     crossfade_seconds: float = Field(
         default=0.02, ge=0, le=1, description="Length of the cross-fade where sound is joined."
     )

@@ -46,6 +46,13 @@ def _program(plan: Plan) -> list[str]:
     return [f"  program  {faces}"] if plan.program else []
 
 
+def _enhance(plan: Plan) -> list[str]:
+    if not plan.enhancer:
+        return []
+    num_frames = len(plan.spec.timeline) - plan.estimate.num_copied
+    return [f"  enhance  {num_frames} frames: {plan.enhancer}; it takes a time of its own"]
+
+
 def describe_plan(plan: Plan) -> str:
     """Return the plan as lines of text."""
     spec, estimate, note = plan.spec, plan.estimate, plan.target.choice.note
@@ -68,6 +75,7 @@ def describe_plan(plan: Plan) -> str:
         *_masks(plan),
         *_program(plan),
         *_restore(plan),
+        *_enhance(plan),
         *_size(plan),
         f"  about    {estimate.seconds:.0f} s of work after the scan, {size_text(estimate.disk_bytes)} of disk,"
         f" {size_text(estimate.memory_bytes)} of memory",

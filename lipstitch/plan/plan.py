@@ -53,6 +53,11 @@ class Plan:
         return self.mouths.restorer if any(span.source.method == "network" for _, span in self.shown) else ""
 
     @property
+    def enhancer(self) -> str:
+        """Return in one line what enhances whole frames; empty if nothing does, or every frame is copied."""
+        return self.streams.enhancer if any(clip.action != "copy" for clip in self.clips) else ""
+
+    @property
     def program(self) -> str:
         """Return the command line of the program that draws; empty if none does, or there are no faces for it."""
         return self.mouths.program if self.num_network_faces else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.source.checks import check_output
+from lipstitch.source.weights import describe_enhancer
 from media.coding.output_codec import StreamCoding
 from media.source_video import SourceVideo
 from stitcher.container import check_container
@@ -21,6 +22,8 @@ class StreamPlan:
     coding: StreamCoding
     losses: tuple[Loss, ...]
     """What of the source is lost."""
+    enhancer: str = ""
+    """What enhances whole frames before they are coded, in one line; empty if nothing does."""
 
 
 def check_outputs(
@@ -41,5 +44,5 @@ def check_outputs(
             coding=coding,
         )
         check_output(config, spec.output, force=force)
-        plans.append(StreamPlan(coding, tuple(losses)))
+        plans.append(StreamPlan(coding, tuple(losses), describe_enhancer(config)))
     return tuple(plans)

@@ -29,6 +29,7 @@ from lipstitch.report.records import (
 from lipstitch.report.report import ProvenanceRecord, Report
 from lipstitch.source.scan import Scanned
 from media.clips import Gap, RenderedClip, Span
+from media.orientation import Rectangle
 from media.timeline import OutputTimeline
 from stitcher.assemble import Assembled
 from stitcher.audio.soundtrack import Soundtrack
@@ -47,6 +48,8 @@ class Made:
     assembled: Assembled
     size_bytes: int
     """Of the file that was written."""
+    enhanced: Rectangle | None
+    """The rectangle of whole frames, if those that were not copied were enhanced; else None."""
 
 
 def build_report(
@@ -81,6 +84,7 @@ def build_report(
         silence=plan.mouths.describe_silence(),
         restore=plan.restorer,
         masks=plan.mouths.masks,
+        enhance=plan.enhancer,
         program=plan.program,
         further_footage=tuple(
             FurtherRecord(path=str(use.path), person=use.person, seconds=round(use.seconds, 3))
@@ -101,7 +105,7 @@ def build_report(
         seconds={stage: round(value, 3) for stage, value in timings.seconds.items()},
         hashes=Hashes(source=source.fingerprint, checkpoint=checkpoint_hash),
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
-        check=ProvenanceRecord.of(clips),
+        check=ProvenanceRecord.of(clips, made.enhanced),
     )
 
 

@@ -41,20 +41,20 @@ class ProvenanceRecord(Record):
     """What was done with which frames of the output. Frames that are not named hold the source's own packets."""
 
     spans: tuple[Interval, ...]
-    """Frames with a new mouth, as half-open intervals."""
+    """Frames with a new mouth, or enhanced as a whole, as half-open intervals."""
     boxes: tuple[Box | None, ...]
     """For each of them the x, y, width and height, in pixels of the stored picture, of the box outside which nothing
     changed; null if nothing changed at all."""
     reencoded: tuple[ReencodedRecord, ...]
 
     @classmethod
-    def of(cls, clips: Sequence[RenderedClip]) -> ProvenanceRecord:
-        """Return what was done with the frames of finished clips."""
-        parts = rendered_parts(clips)
+    def of(cls, clips: Sequence[RenderedClip], enhanced: Rectangle | None = None) -> ProvenanceRecord:
+        """Return what was done with the frames of finished clips. enhanced: as of reencoded_spans."""
+        parts = rendered_parts(clips, enhanced)
         return cls(
             spans=tuple(interval for interval, _ in parts),
             boxes=tuple(_to_box(rectangle) for _, rectangle in parts),
-            reencoded=tuple(ReencodedRecord.of(span) for span in reencoded_spans(clips)),
+            reencoded=tuple(ReencodedRecord.of(span) for span in reencoded_spans(clips, enhanced)),
         )
 
     def provenance(self) -> FrameProvenance:
@@ -101,6 +101,8 @@ class Report(Record):
     """What restored the faces that a network drew, with the licence of its weights; empty if nothing did."""
     masks: tuple[str, ...] = ()
     """Names of the networks that told which pixels of a face may change; empty for the fixed mask."""
+    enhance: str = ""
+    """What enhanced whole frames, with the licence of its weights; empty if nothing did."""
     program: str = ""
     """The command line of the program that drew mouths in a network's place; empty if none did."""
     further_footage: tuple[FurtherRecord, ...] = ()

@@ -24,6 +24,7 @@ from stitcher.assemble import muxer_of
 
 HDR_TRANSFERS: Final = {16: "HDR (PQ)", 18: "HDR (HLG)"}
 """Of ITU-T H.273; all others are SDR."""
+ENHANCED: Final = "stitcher.enhance changes every frame: the whole stream is re-encoded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,4 +112,7 @@ def choose_coding(config: JobConfig, video: SourceVideo) -> StreamCoding:
     crf = None if settings.crf == "auto" else settings.crf
     coding = choose_stream(video, crf=crf, preset=settings.preset, muxer=muxer)
     least_psnr = settings.psnr if crf is None else CODED_PSNR
-    return replace(coding, frames=replace(coding.frames, least_psnr=least_psnr))
+    coding = replace(coding, frames=replace(coding.frames, least_psnr=least_psnr))
+    if config.stitcher.enhance and config.stitcher.enhance.frames == "all":
+        return replace(coding, reason=coding.reason or ENHANCED, may_copy_whole=False)
+    return coding

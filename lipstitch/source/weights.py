@@ -41,6 +41,8 @@ class Weights:
     """Of the one that restores what the network draws, if the job says so."""
     maskers: tuple[Path, ...]
     """Of those that tell which pixels of a face may change."""
+    enhancer: Path | None = None
+    """Of the one that enhances whole frames, if the job says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ def find_rendering_weights(config: JobConfig, reporter: Reporter) -> Weights:
     if restore and (config.renderer.may_draw or config.segmenter.spans):
         restorer = find_weights(restore.model, config, reporter, download=True)
     check_licence(config, restorer)
-    return Weights(network, sound_shape, restorer, tuple(_find_maskers(config, reporter)))
+    enhance = config.stitcher.enhance
+    enhancer = find_weights(enhance.model, config, reporter, download=True) if enhance else None
+    return Weights(network, sound_shape, restorer, tuple(_find_maskers(config, reporter)), enhancer)
 
 
 def _find_maskers(config: JobConfig, reporter: Reporter) -> Iterator[Path]:
@@ -109,6 +113,17 @@ def describe_restorer(config: JobConfig) -> str:
     licence = f"; {entry.licence}" if entry else ""
     area = " in the whole face" if restore.area == "face" else ""
     return f"{restore.model}, {restore.strength:.0%} of what it changes{area}{licence}"
+
+
+def describe_enhancer(config: JobConfig) -> str:
+    """Return in one line what enhances whole frames, with the licence of registered weights; empty if nothing does."""
+    enhance = config.stitcher.enhance
+    if enhance is None:
+        return ""
+    entry = load_registry().get(enhance.model)
+    licence = f"; {entry.licence}" if entry else ""
+    what = "every frame" if enhance.frames == "all" else "frames that are re-encoded"
+    return f"{enhance.model} in {what}, {enhance.strength:.0%} of what it changes{licence}"
 
 
 def check_licence(config: JobConfig, restorer: Path | None = None) -> None:

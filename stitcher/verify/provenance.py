@@ -23,12 +23,15 @@ class ReencodedSpan:
     """Decibels of the worst of them, or of a frame of the same clip; 99 if all are equal to the source's."""
 
 
-def reencoded_spans(clips: Sequence[RenderedClip]) -> list[ReencodedSpan]:
-    """Return the output frames that were re-encoded without a new mouth, neighbours with the same reason joined."""
+def reencoded_spans(clips: Sequence[RenderedClip], enhanced: Rectangle | None = None) -> list[ReencodedSpan]:
+    """Return the output frames that were re-encoded unchanged, neighbours with the same reason joined.
+
+    enhanced: the rectangle of whole frames if the job enhances them; then only clips that fell back hold such frames.
+    """
     spans: list[ReencodedSpan] = []
     for rendered in clips:
         clip = rendered.clip
-        if rendered.outcome == "copied":
+        if rendered.outcome == "copied" or (enhanced and rendered.outcome != "fell_back"):
             continue
         kept = [(clip.start_frame, clip.stop_frame)]
         if rendered.outcome == "rendered":
@@ -43,19 +46,22 @@ def reencoded_spans(clips: Sequence[RenderedClip]) -> list[ReencodedSpan]:
     return spans
 
 
-def rendered_parts(clips: Sequence[RenderedClip]) -> list[tuple[Interval, Rectangle | None]]:
-    """Return the output frames that got a new mouth, each interval with its box.
+def rendered_parts(
+    clips: Sequence[RenderedClip], enhanced: Rectangle | None = None
+) -> list[tuple[Interval, Rectangle | None]]:
+    """Return the output frames that got a new mouth, or were enhanced as a whole, each interval with its box.
 
-    The box is the stored rectangle outside which nothing changed; None if nothing changed at all.
+    The box is the stored rectangle outside which nothing changed; None if nothing changed at all. enhanced: as of
+    reencoded_spans.
     """
-    return [
-        (interval, box)
-        for rendered in clips
-        if rendered.outcome == "rendered"
-        for interval, box in zip(
-            rendered.clip.rendered, rendered.boxes or (None,) * len(rendered.clip.rendered), strict=True
-        )
-    ]
+    parts: list[tuple[Interval, Rectangle | None]] = []
+    for rendered in clips:
+        clip = rendered.clip
+        if enhanced and rendered.outcome in ("rendered", "reencoded"):
+            parts.append(((clip.start_frame, clip.stop_frame), enhanced))
+        elif rendered.outcome == "rendered":
+            parts += zip(clip.rendered, rendered.boxes or (None,) * len(clip.rendered), strict=True)
+    return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class FrameProvenance:
     """What was done with each frame of an output; frames that are not named were copied."""
 
     rendered: tuple[tuple[Interval, Rectangle | None], ...]
-    """Sorted, disjoint intervals with a new mouth, each with its box as from rendered_parts."""
+    """Sorted, disjoint intervals with a new mouth, or enhanced as a whole, each with its box as from rendered_parts."""
     coded: tuple[Interval, ...]
     """Sorted, disjoint intervals that were re-encoded unchanged."""
     coarse: tuple[tuple[Interval, float], ...] = ()
@@ -71,11 +77,11 @@ class FrameProvenance:
     that it reaches."""
 
     @classmethod
-    def of(cls, clips: Sequence[RenderedClip]) -> FrameProvenance:
-        """Return what was done with the frames of finished clips."""
-        spans = reencoded_spans(clips)
+    def of(cls, clips: Sequence[RenderedClip], enhanced: Rectangle | None = None) -> FrameProvenance:
+        """Return what was done with the frames of finished clips. enhanced: as of reencoded_spans."""
+        spans = reencoded_spans(clips, enhanced)
         return cls(
-            rendered=tuple(sorted(rendered_parts(clips), key=lambda part: part[0])),
+            rendered=tuple(sorted(rendered_parts(clips, enhanced), key=lambda part: part[0])),
             coded=tuple(merge((span.start_frame, span.stop_frame) for span in spans)),
             coarse=tuple(
                 ((span.start_frame, span.stop_frame), span.least_psnr) for span in spans if span.least_psnr < CODED_PSNR

@@ -76,6 +76,34 @@ def write_restorer(path, kind, px=512, *, kind_of=np.float32):
     return write_graph(path, node, inputs=inputs, outputs={"restored": shape}, kind=kind_of, **values.get(kind, {}))
 
 
+def write_enhancer(path, kind, px=None):
+    """Write a network for whole pictures that only filters: same, sharpen, double (the same, twice as large) or frail.
+
+    frail: fails for whatever is not black. px: the only size that it takes; None: any.
+    """
+    shape = [1, 3, px or "height", px or "width"]
+    kernel = np.float32([[0, -1, 0], [-1, 5, -1], [0, -1, 0]])
+    values = {
+        "sharpen": {"kernel": np.stack([kernel[None]] * 3)},
+        "double": {"scales": np.float32([1, 1, 2, 2])},
+        "frail": {"rows": np.zeros((1, 1), np.float32), "many": np.float32(1000)},
+    }
+    nodes = {
+        "same": [helper.make_node("Identity", ["seen"], ["finer"])],
+        "sharpen": [helper.make_node("Conv", ["seen", "kernel"], ["finer"], group=3, pads=[1, 1, 1, 1])],
+        "double": [helper.make_node("Resize", ["seen", "", "scales"], ["finer"], mode="nearest")],
+        "frail": [
+            helper.make_node("ReduceMax", ["seen"], ["most"], keepdims=0),
+            helper.make_node("Mul", ["most", "many"], ["level"]),
+            helper.make_node("Cast", ["level"], ["row"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["rows", "row"], ["nothing"]),
+            helper.make_node("Add", ["seen", "nothing"], ["finer"]),
+        ],
+    }[kind]
+    given = [1, 3, *(("up", "across") if kind == "double" and not px else shape[2:])]
+    return write_graph(path, *nodes, inputs={"seen": shape}, outputs={"finer": given}, **values.get(kind, {}))
+
+
 def write_occluder(path, px=256):
     """Write a network of XSeg's kind to which whatever is green is before a face."""
     nodes = [

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 import lipstitch.execution.clips
+import lipstitch.execution.finished
 import lipstitch.execution.sound
 import lipstitch.execution.worker
 import lipstitch.source.scan
@@ -281,7 +282,7 @@ def test_what_is_damaged_is_made_again(job, stage, harm):
 
 
 def test_a_clip_of_a_version_that_noted_less_is_made_again(job, monkeypatch):
-    monkeypatch.setattr("lipstitch.execution.worker.RECORDED", lipstitch.execution.worker.RECORDED[:-1])
+    monkeypatch.setattr("lipstitch.execution.finished.RECORDED", lipstitch.execution.finished.RECORDED[:-1])
     job.run(renderer={"feather": 0.3})
     monkeypatch.undo()
     assert job.again(renderer={"feather": 0.3}) == (False, FIRST | SECOND, False, False)

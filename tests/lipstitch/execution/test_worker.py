@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lipstitch.execution.worker import RECORDED, HashedFile, NetworkFile, WorkerCache, WorkerSetup, load_finished
+from lipstitch.execution.finished import RECORDED, load_finished
+from lipstitch.execution.worker import HashedFile, NetworkFile, WorkerCache, WorkerSetup
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
 from lipstitch.workspace import Workspace
