@@ -32,7 +32,7 @@ import yaml
 from numpy.typing import NDArray
 
 from benchmarks.material import ROOT, shared_folder
-from media.audio.voice_activity import find_speech
+from media.audio.voice_activity import find_loud, measure_levels
 from media.faces import FaceBox
 from media.packets.scan import scan_packets
 from media.picture import PictureConverter, Pixels
@@ -71,7 +71,7 @@ class Motion:
 def write_dub(path: Path, speech: Path, seconds: float) -> None:
     """Write speech of a length, without pauses of its own, that pauses in PAUSES."""
     samples, rate = soundfile.read(speech, dtype="float32")
-    voice = np.concatenate([samples[a:b] for a, b in find_speech([samples[None]], rate)])
+    voice = np.concatenate([samples[a:b] for a, b in find_loud(measure_levels([samples[None]], rate), rate)])
     voice = np.resize(voice, int(seconds * rate))
     noise = np.random.default_rng(0).standard_normal(len(voice)).astype(np.float32)
     level = float(np.percentile(np.abs(voice), 90)) * 10 ** (NOISE_DB / 20)

@@ -42,6 +42,7 @@ from lipstitch.source.source import (
 from lipstitch.source.weights import check_licence, find_local_network, find_rendering_weights
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
+from media.audio.speech_network import find_speech_weights
 from media.clips import RenderedClip
 from media.intervals import Interval, merge
 from segmenter.spans.table import SpanRow, to_rows
@@ -144,10 +145,11 @@ def run_job(
 def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob:
     """Open the files of a job and check all that can be checked before the work, cheapest first.
 
-    force: existing outputs may be replaced. Raises ConfigError or MediaError.
+    force: existing outputs may be replaced. Raises ConfigError or MediaError, or CheckpointNotFound without silero-vad.
     """
     check_output_name(config, force=force)
     check_sounds_complete(config)
+    find_speech_weights()  # which the plan needs, after the scan
     video = open_source(config)
     further = open_further(config, video)
     coding = choose_coding(config, video)

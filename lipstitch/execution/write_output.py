@@ -79,7 +79,7 @@ def write_output(
     with ThreadPoolExecutor(1, "sound") as beside:  # rendering leaves the cores gaps to make it in
         making = beside.submit(make_soundtrack, spec, plan.sound, source.info, workspace, reporter)
         with timings.measure("render"):
-            driving = make_drive_audio(spec, plan.mouths.pauses, workspace)
+            driving = make_drive_audio(spec, plan.mouths.hearing.pauses, workspace)
             network = None
             if config.renderer.shape == "network":
                 network = DrawingNetwork(weights.network, config.renderer, scanned.finder, tuple(driving), reporter)
@@ -126,8 +126,11 @@ def write_output(
         reporter.warning(f"{len(report.damaged_frames)} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.info("There was no face to render, so no lips were changed.")
-    if not plan.mouths.has_speech:
-        reporter.warning(f"{spec.output}: {plan.mouths.describe_silence()}.")
+    if not plan.mouths.hearing.has_speech:
+        advice = "If someone does speak in it, set renderer.silence: render"
+        reporter.warning(f"{spec.output}: {plan.mouths.describe_silence()}. {advice}.")
+    elif plan.mouths.hearing.foreign:
+        reporter.info(f"{spec.output}: {plan.mouths.describe_foreign()}.")
     choice = plan.target.choice
     if choice.note:
         (reporter.info if choice.is_made else reporter.warning)(f"{spec.output}: {choice.note}.")

@@ -9,11 +9,10 @@ from lipstitch.footage.read import Footage
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.renderer import Silence
 from lipstitch.plan.outputs.spec import OutputSpec
-from lipstitch.plan.speech import find_voice_pauses, shared_pauses
+from lipstitch.plan.speech import Hearing, hear, shared_pauses
 from lipstitch.source.weights import describe_restorer
 from lipstitch.workspace import Workspace
 from media.audio.driving import DRIVING_RATE
-from media.intervals import Interval
 
 BOX_INSTEAD = "box instead of similarity: the detector finds no eyes by which faces could be turned upright"
 
@@ -28,11 +27,8 @@ class MouthPlan:
     """Whether the detector finds the eyes by which faces are turned upright."""
     silence: Silence
     """What mouths do in pauses."""
-    pauses: tuple[tuple[Interval, ...], ...]
-    """Samples of each voice that hold no speech; empty where pauses play no part."""
-    has_speech: bool
-    """Whether any voice ever speaks, as far as anything was looked for: the dub may be music, or the wrong file."""
-
+    hearing: Hearing
+    """Where the voices pause."""
     footage: Footage
     """The mouths that spans of the method footage show."""
     shape: Literal["sound", "network"]
@@ -53,10 +49,17 @@ class MouthPlan:
         if self.silence == "render":
             return "mouths are drawn from whatever is heard"
         does = "mouths are drawn shut" if self.silence == "close" else "mouths stay as they are"
-        if not self.has_speech:
+        if not self.hearing.has_speech:
             return f"no speech was found in the sound that drives the lips: {does} throughout"
-        seconds = sum(stop - start for start, stop in shared_pauses(self.pauses)) / DRIVING_RATE
-        return f"{does} while no one speaks, {seconds:.1f} s in all"
+        seconds = sum(stop - start for start, stop in shared_pauses(self.hearing.pauses)) / DRIVING_RATE
+        foreign = self.describe_foreign()
+        return f"{does} while no one speaks, {seconds:.1f} s in all{f'; {foreign}' if foreign else ''}"
+
+    def describe_foreign(self) -> str:
+        """Return in one line which sounds move lips although they are not speech-like; empty if none do."""
+        if not self.hearing.foreign:
+            return ""
+        return f"no speech was recognised in {', '.join(self.hearing.foreign)}, so that lips move wherever it is loud"
 
 
 def plan_mouths(
@@ -64,17 +67,15 @@ def plan_mouths(
 ) -> MouthPlan:
     """Return how the mouths of an output are drawn. workspace: keeps where the sounds that drive lips speak."""
     silence, voices = config.renderer.silence, spec.drive_audio.voices
-    pauses = [[] if silence == "render" else find_voice_pauses(voice, workspace) for voice in voices]
-    num_silent = sum(stop - start for start, stop in shared_pauses(pauses))
+    never_pause = Hearing(pauses=((),) * len(voices), has_speech=True)
     return MouthPlan(
         align=config.renderer.align,
         has_landmarks=has_landmarks,
         silence=silence,
-        pauses=tuple(map(tuple, pauses)),
+        hearing=never_pause if silence == "render" else hear(voices, workspace),
         footage=footage,
         shape=config.renderer.shape,
         restorer=describe_restorer(config),
         masks=config.renderer.masks,
         program=config.renderer.command.run if config.renderer.command else "",
-        has_speech=num_silent < spec.drive_audio.main.duration * DRIVING_RATE,
     )

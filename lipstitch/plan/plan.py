@@ -87,7 +87,7 @@ def plan_output(
     mouths = plan_mouths(
         config, spec, workspace, has_landmarks=has_landmarks(scanned.finder.detector), footage=faces.footage
     )
-    still = [frames_hearing(spec, each) if mouths.silence == "original" else [] for each in mouths.pauses]
+    still = [frames_hearing(spec, each) if mouths.silence == "original" else [] for each in mouths.hearing.pauses]
     driven = _without(spec.driven_frames, reduce(intersect, still))
     speakers = target.speakers(spec)
     moving = [replace(speaker, turns=_without(speaker.turns, still[speaker.drive_index])) for speaker in speakers]

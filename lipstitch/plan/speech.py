@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from math import ceil
@@ -14,12 +14,25 @@ from base.content import content_key, hash_once
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.workspace import Workspace
 from media.audio.driving import DRIVING_RATE
-from media.audio.voice_activity import find_pauses, find_speech
+from media.audio.speech_network import SpeechNetwork, find_speech_weights
+from media.audio.voice_activity import Speech, find_pauses, find_speech
 from media.intervals import Interval, intersect, merge
 from stitcher.audio.mix import SoundPlan, mix
 
-SPEECH_VERSION = 2
+SPEECH_VERSION = 3
 """Raised when the same sound gives other stretches of speech than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Where the voices that drive lips pause, and what told so."""
+
+    pauses: tuple[tuple[Interval, ...], ...]
+    """Samples of each voice that hold no speech; empty where pauses play no part."""
+    has_speech: bool
+    """Whether any voice ever speaks, as far as anything was looked for: the dub may be music, or the wrong file."""
+    foreign: tuple[str, ...] = ()
+    """Names of the sounds that are not speech-like, and whose energy told where they speak."""
 
 
 def sound_content(plan: SoundPlan) -> list[Any]:
@@ -28,20 +41,40 @@ def sound_content(plan: SoundPlan) -> list[Any]:
     return [pieces, plan.duration, plan.crossfade_seconds]
 
 
-def find_spoken(driving: SoundPlan, workspace: Workspace) -> list[Interval]:
-    """Return the samples of a sound that drives lips which hold speech; what an earlier run found is reused."""
-    path = workspace.path("speech", content_key(SPEECH_VERSION, sound_content(driving)), ".json")
+def listen(driving: SoundPlan, workspace: Workspace) -> Speech:
+    """Return where a sound that drives lips holds speech, and what told so; what an earlier run found is reused.
+
+    Raises CheckpointNotFound where silero-vad is not installed.
+    """
+    weights = hash_once(find_speech_weights())
+    path = workspace.path("speech", content_key(SPEECH_VERSION, weights, sound_content(driving)), ".json")
     stored = workspace.load(path)
     if stored is None:
-        stored = find_speech(mix(driving, rate=DRIVING_RATE, layout="mono"), DRIVING_RATE)
-        workspace.store(path, stored)
-    return [(int(start), int(stop)) for start, stop in stored]
+        found = find_speech(mix(driving, rate=DRIVING_RATE, layout="mono"), SpeechNetwork())
+        workspace.store(path, found)
+        return found
+    return Speech(tuple((int(start), int(stop)) for start, stop in stored["spoken"]), stored["found_by"])
 
 
-def find_voice_pauses(driving: SoundPlan, workspace: Workspace) -> list[Interval]:
-    """Return the samples of a sound that drives lips which hold no speech."""
-    num_samples = ceil(driving.duration * DRIVING_RATE)
-    return find_pauses(find_spoken(driving, workspace), num_samples, DRIVING_RATE)
+def hear(voices: Sequence[SoundPlan], workspace: Workspace) -> Hearing:
+    """Return where the voices that drive lips pause."""
+    found = [listen(voice, workspace) for voice in voices]
+    pauses = [
+        find_pauses(speech.spoken, ceil(voice.duration * DRIVING_RATE), DRIVING_RATE)
+        for voice, speech in zip(voices, found, strict=True)
+    ]
+    return Hearing(
+        pauses=tuple(map(tuple, pauses)),
+        has_speech=any(speech.spoken for speech in found),
+        foreign=tuple(
+            dict.fromkeys(
+                Path(piece.path).name
+                for voice, speech in zip(voices, found, strict=True)
+                if speech.found_by == "energy"
+                for piece in voice.pieces
+            )
+        ),
+    )
 
 
 def shared_pauses(pauses: Sequence[Sequence[Interval]]) -> list[Interval]:

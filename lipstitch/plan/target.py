@@ -12,7 +12,7 @@ from lipstitch.job_file.span_file import check_people
 from lipstitch.job_file.speakers import SpeakersConfig
 from lipstitch.plan.outputs.dialogue import split_at_turns
 from lipstitch.plan.outputs.spec import OutputSpec
-from lipstitch.plan.speech import find_spoken, frames_hearing
+from lipstitch.plan.speech import frames_hearing, listen
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
 from media.clips import Span
@@ -229,6 +229,6 @@ def _frames_with_speech(specs: Sequence[OutputSpec], workspace: Workspace) -> li
         part
         for spec in specs
         for part in spec.timeline.source_intervals(
-            intersect(frames_hearing(spec, find_spoken(spec.drive_audio.main, workspace)), spec.driven_frames)
+            intersect(frames_hearing(spec, listen(spec.drive_audio.main, workspace).spoken), spec.driven_frames)
         )
     )
