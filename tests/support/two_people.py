@@ -13,6 +13,9 @@ import soundfile
 
 from base.errors import UnsupportedCheckpoint
 from lipstitch.job_file.renderer import RendererConfig
+from media.audio.buffer import Samples
+from media.audio.driving import DRIVING_RATE
+from media.audio.voice_activity import Speech, find_loud, measure_levels
 from media.faces import Face, FaceBox, FrameDetections
 from media.identity import EmbedderSettings, Vector, pack, unit
 from media.picture import PictureConverter, Pixels, VideoFrame
@@ -92,6 +95,11 @@ class Level:
 
     def close(self) -> None:
         pass
+
+
+def hear_levels(blocks: Iterable[Samples], network: object) -> Speech:
+    """Take for speech whatever is loud: a constant level is none to a network."""
+    return Speech(tuple(find_loud(measure_levels(blocks, DRIVING_RATE), DRIVING_RATE)), "network")
 
 
 class Painted:

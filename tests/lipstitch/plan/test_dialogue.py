@@ -37,6 +37,11 @@ SPOKEN = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _levels_are_speech(monkeypatch):
+    monkeypatch.setattr("lipstitch.plan.speech.find_speech", two_people.hear_levels)
+
+
 def write_level(path, level, seconds=4):
     soundfile.write(path, np.full(round(seconds * RATE), level), RATE, subtype="FLOAT")
 
