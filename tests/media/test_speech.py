@@ -141,6 +141,39 @@ def test_batches_give_what_the_packages_streaming_network_gives_step_by_step(net
     assert np.abs(chances - wanted).max() < 1e-5
 
 
+class Saying:
+    """A network that takes given seconds of a sound for speech."""
+
+    def __init__(self, start, stop, length):
+        at = np.arange(0, length * RATE, NETWORK_STEP_SAMPLES)
+        self.chances = ((at >= start * RATE) & (at < stop * RATE)).astype(np.float32)
+
+    def listen(self):
+        return self
+
+    def hear(self, samples):
+        return np.zeros(0, np.float32)
+
+    def finish(self):
+        return self.chances
+
+
+@pytest.mark.parametrize(
+    ("heard", "wanted"),
+    [
+        ((1.1, 2.9), (1, 3)),  # on both sides the energy's borders are near
+        ((0.9, 3.2), (1, 3)),  # what is silent is no speech
+        ((1.4, 2.6), (1.35, 2.55)),  # loud far beyond, as in music: the network's own, which are late
+    ],
+)
+def test_borders_are_those_of_the_energy_where_they_are_near(heard, wanted):
+    blocks = sound((1, -70), (2, -20), (1, -70))
+    (found,) = find_speech(blocks, Saying(*heard, 4)).spoken
+    assert seconds([found])[0] == pytest.approx(wanted, abs=0.04)
+    if abs(heard[0] - wanted[0]) > 0.06:
+        assert [found] == find_loud(measure_levels(blocks, RATE), RATE)
+
+
 def test_a_clean_voice_speaks_where_its_energy_says(network, speech, spoken):
     found = find_speech([speech[None]], network)
     assert found.found_by == "network"
