@@ -126,7 +126,7 @@ def write_output(
         reporter.warning(f"{len(report.damaged_frames)} frames of the source are damaged; the report lists them.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.info("There was no face to render, so no lips were changed.")
-    if not plan.mouths.hearing.has_speech:
+    elif not plan.mouths.hearing.has_speech:
         advice = "If someone does speak in it, set renderer.silence: render"
         reporter.warning(f"{spec.output}: {plan.mouths.describe_silence()}. {advice}.")
     elif plan.mouths.hearing.foreign:

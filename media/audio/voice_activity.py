@@ -34,11 +34,12 @@ silero-vad's own defaults. With 0.3 and 0.15 it takes two to four times as much 
 REACH_SECONDS = 0.25
 """How far from the network's border one of the energy may lie and still be that of the same speech: the network hears
 19 of 20 beginnings less than 0.2 s late, those with plosives and soft consonants latest, and ends behind the energy."""
-BLURRED_SECONDS = 0.05
-"""What speech gets before and behind it where the energy has no border, in music: the network's usual delay."""
+LATE_SECONDS = 0.05
+"""How late the network is where the energy has no border, in music and noise: 0.04 s at beginnings and 0.06 to 0.1 s at
+ends, by the median."""
 FOREIGN_SHARE = 0.02
-"""If the network knows less than this share of what is loud, the sound is not speech-like: of voices that it knows it
-finds nine tenths, of animals, and of speech at less than half or more than twice its pitch, at worst nothing."""
+"""A sound is not speech-like if what the network knows is less than this share of what is loud: of voices that it knows
+it finds nine tenths, of animals, and of speech at less than half or more than twice its pitch, at worst nothing."""
 DIP_DB, DIPS_PER_SECOND = 12.0, 0.7
 """A sound that is not speech-like is a voice nonetheless if its level falls by the first, and rises again, as often as
 the second while it is loud. Voices do 1 to 5 times, with an echo of 1 s as well; music and noise at most 0.3 times, but
@@ -81,7 +82,7 @@ def find_speech(blocks: Iterable[Samples], network: SpeechNetwork) -> Speech:
     decibels = np.concatenate([_NOTHING, *measured])
     known = _known_speech(np.concatenate([*chances, listener.finish()]))
     loud = find_loud(decibels, DRIVING_RATE)
-    if _total(intersect(loud, known)) < FOREIGN_SHARE * _total(loud):
+    if _total(known) < FOREIGN_SHARE * _total(loud):
         is_voice = count_dips(decibels) >= DIPS_PER_SECOND * _total(loud) / DRIVING_RATE
         return Speech(tuple(loud), "energy") if is_voice else Speech((), "network")
     step = DRIVING_RATE // STEPS_PER_SECOND
@@ -188,14 +189,16 @@ def _known_speech(chances: NDArray[np.float32]) -> list[Interval]:
 
 def _refined(known: Sequence[Interval], loud: Sequence[Interval]) -> list[Interval]:
     """Return the loud samples that are speech by the network, from their own beginnings to their own ends."""
-    reach, blur = round(REACH_SECONDS * DRIVING_RATE), round(BLURRED_SECONDS * DRIVING_RATE)
+    reach, late = round(REACH_SECONDS * DRIVING_RATE), round(LATE_SECONDS * DRIVING_RATE)
     starts, stops = [start for start, _ in loud], [stop for _, stop in loud]
     wide = []
     for start, stop in known:
-        before, behind = bisect_right(starts, start) - 1, bisect_left(stops, stop)
-        begins = before >= 0 and start - reach <= starts[before] and start < stops[before]
-        ends = behind < len(stops) and stops[behind] <= stop + reach and starts[behind] < stop
-        wide.append((starts[before] if begins else start - blur, stops[behind] if ends else stop + blur))
+        first, last = bisect_right(stops, start), bisect_left(starts, stop) - 1
+        if first < len(loud) and starts[first] < start:  # loud before it as well
+            start = starts[first] if start - starts[first] <= reach else start - late
+        if last >= 0 and stop < stops[last]:  # loud behind it as well
+            stop = stops[last] if stops[last] - stop <= reach else stop - late
+        wide.append((start, stop))
     speech = intersect(merge(wide), loud)
     return _speechlike(speech, max(stops, default=0) + reach, DRIVING_RATE)
 

@@ -1,4 +1,3 @@
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from benchmarks.sounds import (
     resampled,
     whispered,
 )
+from media.audio.reader import read_samples
 from media.audio.speech_network import (
     BATCH_STEPS,
     CONTEXT_SAMPLES,
@@ -30,8 +30,6 @@ from media.intervals import complement, intersect
 from tests.support.commands import ROOT
 
 RATE = 16_000
-NEAR = round(0.4 * RATE)
-"""Samples: in noise, the borders of speech are known to this."""
 
 
 def sound(*parts, seed=1):
@@ -53,12 +51,6 @@ def loud_samples(samples):
 
 def found(*parts):
     return seconds(find_loud(measure_levels(sound(*parts), RATE), RATE))
-
-
-@cache
-def made(name):
-    """Return 20 s of music or noise."""
-    return {**MUSIC, **NOISES}[name](20)
 
 
 def total(intervals):
@@ -84,9 +76,8 @@ def spoken(speech):
 
 
 def clean_dub(shared, name):
-    samples, rate = soundfile.read(shared / "clips" / name, dtype="float32")
-    assert rate == RATE
-    return samples
+    blocks = read_samples(shared / "clips" / name, stream_index=0, rate=RATE, layout="mono")
+    return np.concatenate(list(blocks), axis=1)[0]
 
 
 # By energy.
@@ -150,6 +141,39 @@ def test_batches_give_what_the_packages_streaming_network_gives_step_by_step(net
     assert np.abs(chances - wanted).max() < 1e-5
 
 
+class Saying:
+    """A network that takes given seconds of a sound for speech."""
+
+    def __init__(self, start, stop, length):
+        at = np.arange(0, length * RATE, NETWORK_STEP_SAMPLES)
+        self.chances = ((at >= start * RATE) & (at < stop * RATE)).astype(np.float32)
+
+    def listen(self):
+        return self
+
+    def hear(self, samples):
+        return np.zeros(0, np.float32)
+
+    def finish(self):
+        return self.chances
+
+
+@pytest.mark.parametrize(
+    ("heard", "wanted"),
+    [
+        ((1.1, 2.9), (1, 3)),  # on both sides the energy's borders are near
+        ((0.9, 3.2), (1, 3)),  # what is silent is no speech
+        ((1.4, 2.6), (1.35, 2.55)),  # loud far beyond, as in music: the network's own, which are late
+    ],
+)
+def test_borders_are_those_of_the_energy_where_they_are_near(heard, wanted):
+    blocks = sound((1, -70), (2, -20), (1, -70))
+    (found,) = find_speech(blocks, Saying(*heard, 4)).spoken
+    assert seconds([found])[0] == pytest.approx(wanted, abs=0.04)
+    if abs(heard[0] - wanted[0]) > 0.06:
+        assert [found] == find_loud(measure_levels(blocks, RATE), RATE)
+
+
 def test_a_clean_voice_speaks_where_its_energy_says(network, speech, spoken):
     found = find_speech([speech[None]], network)
     assert found.found_by == "network"
@@ -157,7 +181,7 @@ def test_a_clean_voice_speaks_where_its_energy_says(network, speech, spoken):
     assert total(intersect(found.spoken, complement(spoken, 0, len(speech)))) == 0
 
 
-@pytest.mark.parametrize("name", ["dub_a.wav", "dub_b.wav", "dub_english_60s.wav"])
+@pytest.mark.parametrize("name", ["dub_a.wav", "dub_b.wav", "dub_c.wav", "dub_english_60s.wav"])
 def test_of_a_real_dub_breath_alone_is_lost(shared, network, name):
     """What energy takes for speech and the network does not was looked at: it has no voice."""
     samples = clean_dub(shared, name)
@@ -171,17 +195,19 @@ def test_of_a_real_dub_breath_alone_is_lost(shared, network, name):
 @pytest.mark.parametrize("decibels", [5, 10, 20])
 @pytest.mark.parametrize("name", [*MUSIC, *NOISES])
 def test_speech_is_found_over_music_and_noise(network, speech, spoken, name, decibels):
-    """Energy takes nine tenths and more of the pauses for speech, but for breath."""
+    """Energy takes nine tenths and more of the pauses for speech, but for breath.
+
+    Pauses of 0.3 s, which count only just as such, may be bridged.
+    """
     truth = np.zeros(len(speech), bool)
     for start, stop in spoken:
         truth[start:stop] = True
-    other = made(name)
+    other = {**MUSIC, **NOISES}[name](20)
     mixed = at_ratio(speech, truth, other, decibels)
-    pauses = complement(spoken, 0, len(speech))
+    pauses = [part for part in complement(spoken, 0, len(speech)) if total([part]) > 0.4 * RATE]
     found = find_speech([mixed[None]], network).spoken
     assert total(intersect(found, spoken)) > 0.93 * total(spoken)
-    far = [(start + NEAR, stop - NEAR) for start, stop in pauses if stop - start > 2 * NEAR]
-    assert total(intersect(found, far)) < 0.12 * total(far)
+    assert total(intersect(found, pauses)) < 0.1 * total(pauses)
     if name != "breath":
         assert total(intersect(loud_samples(mixed), pauses)) > 0.8 * total(pauses)
 
@@ -198,7 +224,7 @@ def test_a_real_dub_is_found_in_a_band_and_a_room(shared, network):
 
 @pytest.mark.parametrize("name", ["pads", "piano", "band"])
 def test_music_alone_holds_no_speech(network, name):
-    for music in (made(name), in_room(made(name)[: 10 * RATE], 1.0)):
+    for music in (MUSIC[name](20), in_room(MUSIC[name](20), 1.0)):
         assert loud_samples(music)
         assert find_speech([music[None]], network).spoken == ()
 
@@ -223,13 +249,13 @@ def test_an_animal_speaks_where_its_energy_says(network):
 
 
 def test_quiet_speech_counts_against_itself_and_not_against_louder_music(network, speech):
-    """The music behind it is 20 dB louder than the voice; its first second may pass for more of it."""
+    """The music behind it is 30 dB louder than the voice. The network needs a second to get used to that."""
     quiet = speech[: 8 * RATE] * 0.1
-    both = np.concatenate([quiet, band_music(5)])
+    both = np.concatenate([quiet, band_music(20) * 2])
     found = find_speech([both[None]], network)
     wanted = loud_samples(quiet)
     assert total(intersect(found.spoken, wanted)) > 0.9 * total(wanted)
-    assert total(intersect(found.spoken, [(10 * RATE, 13 * RATE)])) == 0
+    assert total(intersect(found.spoken, [(10 * RATE, 28 * RATE)])) == 0
 
 
 def test_without_the_package_it_is_said_how_to_get_it(monkeypatch):

@@ -98,7 +98,7 @@ class Level:
 
 
 def hear_levels(blocks: Iterable[Samples], network: object) -> Speech:
-    """Take for speech whatever is loud: a constant level is not there to a network."""
+    """Take for speech whatever is loud, a constant level as well."""
     return Speech(tuple(find_loud(measure_levels(blocks, DRIVING_RATE), DRIVING_RATE)), "network")
 
 

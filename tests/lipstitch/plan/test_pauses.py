@@ -61,9 +61,9 @@ def test_with_original_the_sources_own_mouth_stays_in_a_pause_that_is_full_of_mu
     report, _ = dubbed(tmp_path, talk, "original", pausing(speech))
     (first, before, after) = rendered(report)
     assert first == (8, 40)
-    # A tenth of a second on either side is left to the speech, and in music its borders are known to 0.2 s.
-    assert before == pytest.approx((60, (PAUSE[0] + 0.2) * 25), abs=3)
-    assert after == pytest.approx(((PAUSE[1] - 0.2) * 25, 90), abs=3)
+    # A tenth of a second on either side is left to the speech, and in music its borders are known to 0.1 s.
+    assert before == pytest.approx((60, (PAUSE[0] + 0.1) * 25), abs=3)
+    assert after == pytest.approx(((PAUSE[1] - 0.1) * 25, 90), abs=3)
     assert report["silence"].startswith("mouths stay as they are while no one speaks, 0.")
 
 
