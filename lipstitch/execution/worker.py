@@ -12,11 +12,11 @@ from pathlib import Path
 from base.errors import OutOfMemory, RenderError
 from base.files import atomic_file
 from base.machine import num_cores
+from lipstitch.execution.seals import seal_clip
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
 from lipstitch.tools import DrivingMel, SharedEngine
-from lipstitch.workspace import Workspace
-from media.clips import Clip, Outcome, RenderedClip
+from media.clips import Outcome, RenderedClip
 from media.coding.encoder import BEST_PSNR
 from media.coding.encoder_options import VideoCoding
 from media.packets.scan import scan_packets
@@ -36,9 +36,6 @@ from renderer.networks.base import Engine, NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
 from renderer.restorers import RestorerFile
 from segmenter.mesh.tracker import MeshTracker
-
-RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
-"""What is kept of a RenderedClip beside its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +263,7 @@ def run_clip(setup: WorkerSetup, job: ClipJob, target: str, *, cache: WorkerCach
         damaged_frames=result.damaged_frames,
         least_psnr=min(result.least_psnr, BEST_PSNR),
     )
-    store_record(rendered)
+    seal_clip(rendered, result.strip)
     return rendered
 
 
@@ -296,35 +293,4 @@ def describe(job: ClipJob) -> str:
     clip, seconds = job.clip, float(job.seconds[0])
     return (
         f"Clip {clip.index} (frames {clip.start_frame}-{clip.stop_frame - 1}, {seconds:.3f} s into the driving sound)"
-    )
-
-
-def store_record(rendered: RenderedClip) -> None:
-    """Seal a finished clip's file with what is known of it."""
-    assert rendered.path is not None
-    path = Path(rendered.path)
-    Workspace(path.parent).seal(path, {name: getattr(rendered, name) for name in RECORDED})
-
-
-def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
-    """Return a clip that an earlier run finished, or None if its file or seal is missing, damaged or of an old version.
-
-    A clip that fell back is not finished: it is tried again.
-    """
-    known = Workspace(path.parent).sealed(path)
-    if known is None or known.keys() != {*RECORDED} or known["outcome"] == "fell_back":
-        return None
-    return RenderedClip(
-        clip=clip,
-        path=str(path),
-        # Seals of earlier versions have another word for this outcome.
-        outcome="reencoded" if clip.action == "reencode" else known["outcome"],
-        # Other clips may have asked for the same frames; the reason for re-encoding belongs to this one.
-        reason=clip.reason,
-        num_rendered=known["num_rendered"],
-        seconds=None,
-        boxes=tuple(tuple(box) if box else None for box in known["boxes"]),
-        frame_hashes=tuple(known["frame_hashes"]),
-        damaged_frames=tuple(known["damaged_frames"]),
-        least_psnr=known["least_psnr"],
     )
