@@ -23,11 +23,11 @@ from media.picture import PictureConverter, Pixels, VideoFrame, crop, snap_to_ch
 NUM_PICTURES: Final = 3
 """Frames of a clip that are looked at, at even distances."""
 PICTURE_PX: Final = 192
-"""Side of a picture. A mouth is about a third as wide."""
-MARGIN: Final = 0.06
-"""Width of the surroundings that a picture shows on each side of the face, as a share of the longer side of its box."""
-LOWERED: Final = 0.06
-"""How far a picture lies below the face's centre, as a share of the longer side: a chin moves, a forehead does not."""
+"""Side of a picture. A mouth is about half as wide."""
+SIDE: Final = 0.9
+"""Of a picture, as a share of the longer side of the face's box: from the eyes to below the chin."""
+LOWERED: Final = 0.12
+"""How far a picture lies below the face's centre, in the same shares: a chin moves, a forehead does not."""
 JPEG_QUALITY: Final = 88
 
 
@@ -92,7 +92,7 @@ def choose_frames(rendered: Sequence[Interval]) -> frozenset[int]:
 def square_around(box: FaceBox, size: tuple[int, int]) -> Rectangle:
     """Return the square of an upright picture of a size (width, height) that shows a face: moved to lie inside it."""
     longer = max(box.width, box.height)
-    side = max(min(round((1 + 2 * MARGIN) * longer), *size), 1)
+    side = max(min(round(SIDE * longer), *size), 1)
     left = round((box.left + box.right - side) / 2)
     top = round((box.top + box.bottom - side) / 2 + LOWERED * longer)
     left, top = (min(max(at, 0), length - side) for at, length in zip((left, top), size, strict=True))

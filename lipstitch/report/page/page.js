@@ -46,9 +46,10 @@ function drawAxis() {
   const width = axis.clientWidth;
   const step = STEPS.find((each) => each / wholeSeconds * width >= TICK_PX) ?? 14400;
   const seconds = (px) => px / width * wholeSeconds;
-  const last = Math.min(seconds(timeline.scrollLeft + 2 * timeline.clientWidth), wholeSeconds);
+  const last = Math.min(seconds(timeline.scrollLeft + 2 * timeline.clientWidth), seconds(width - TICK_PX));
   const ticks = [];
-  for (let n = Math.max(Math.floor(seconds(timeline.scrollLeft - timeline.clientWidth) / step), 0); n * step < last; n++) {
+  const first = Math.max(Math.floor(seconds(timeline.scrollLeft - timeline.clientWidth) / step), 0);
+  for (let n = first; n === 0 || n * step < last; n++) {
     const tick = document.createElement("span");
     tick.style.left = `${100 * n * step / wholeSeconds}%`;
     tick.textContent = clock(Math.round(n * step * 10) / 10, step);
@@ -193,7 +194,7 @@ function countCollected() {
   const changed = rows.filter((row) => SETTINGS.some((setting) => row.querySelector(`[name=${setting}]`).value)).length;
   const isValid = basketRows.querySelector(":invalid") === null;
   basket.hidden = rows.length === 0;
-  document.getElementById("collected").textContent = `${rows.length} clips collected, ${changed} of them to be changed`;
+  document.getElementById("collected").textContent = `${rows.length} ${rows.length === 1 ? "clip" : "clips"} collected, ${changed} to be changed`;
   document.getElementById("download").disabled = changed === 0 || !isValid;
 }
 

@@ -17,7 +17,7 @@ from lipstitch.report.report import Report
 from media.intervals import Interval
 
 OUTCOME_WORDS: Mapping[OutcomeName, str] = {
-    "rendered": "new mouths",
+    "rendered": "with new mouths",
     "copied": "copied",
     "coded_again": "re-encoded",
     "fell_back": "fell back",
@@ -129,8 +129,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "new mouths", f"in {report.num_rendered_frames} frames ({share:.0%})"
     sizes = [size_text(each.size_bytes) for each in (output, source) if each.size_bytes is not None]
     yield "size", f"{sizes[0]}, the source has {sizes[1]}" if len(sizes) == 2 else ""
-    yield "target", f"{target.target}: {target.chosen}" if target else ""
-    yield "sound", f"{report.soundtrack.kind}: {report.soundtrack.note}"
+    yield "target", target.chosen if target else ""
+    yield "sound", report.soundtrack.note
     yield "silence", report.silence
     yield "detector", report.detector
     yield "align", report.align
