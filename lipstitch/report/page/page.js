@@ -30,7 +30,7 @@ try { setTheme(themes.find((theme) => theme === localStorage.getItem("lipstitch-
 
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 const TICK_PX = 90;
-const MOST_PX_PER_SECOND = 200;
+const MOST_PX_PER_SECOND = 1000;
 const wholeSeconds = Number(material.times[material.num_frames]);
 const axis = timeline.querySelector(".axis");
 const readout = document.getElementById("readout");
@@ -104,15 +104,16 @@ for (const button of document.querySelectorAll("[data-reason]")) {
 // Filter and order of the clips. They stand in the page in the order "worst first".
 
 const filter = document.getElementById("filter");
-const texts = new Map(cards.map((card) => [card, card.textContent.toLowerCase()]));
+const plain = (text) => text.toLowerCase().replace(/\s+/g, " ").trim();
+const texts = new Map(cards.map((card) => [card, plain(card.textContent)]));
 
 function matches(card) {
   const outcomes = [...filter.querySelectorAll("[name=outcome]:checked")].map((box) => box.value);
   const method = filter.querySelector("#method").value;
-  const words = filter.querySelector("#search").value.toLowerCase().split(/\s+/);
+  const phrase = plain(filter.querySelector("#search").value);
   return outcomes.includes(card.dataset.outcome)
     && (!method || card.dataset.methods.split(" ").includes(method))
-    && words.every((word) => texts.get(card).includes(word));
+    && texts.get(card).includes(phrase);
 }
 
 function applyFilter() {

@@ -14,6 +14,8 @@ NUM_TRIED: Final = 8
 """Strips that are encoded to see how large all of them will be."""
 BASE64: Final = 4 / 3
 """Characters for each byte."""
+RESERVE: Final = 0.05
+"""By how much, as a share, all strips may turn out larger than those that were tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def choose_fineness(clips: Sequence[int], load: Callable[[int], bytes], max_char
     tried = [load(clips[at * len(clips) // NUM_TRIED]) for at in range(NUM_TRIED)] if clips else []
     for fineness in FINENESSES:
         sizes = [len(fineness.encode(strip) if fineness else strip) for strip in tried if strip]
-        if not sizes or sum(sizes) / len(tried) * len(clips) * BASE64 <= max_chars:
+        if not sizes or sum(sizes) / len(tried) * len(clips) * BASE64 * (1 + RESERVE) <= max_chars:
             return fineness
     return FINENESSES[-1]
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Final, Literal
 
-from lipstitch.report.records import ClipRecord, OutcomeName, SpanRecord
+from lipstitch.report.records import OUTCOME_NAMES, ClipRecord, OutcomeName, SpanRecord
+from media.clips import Outcome
 from media.intervals import Interval
 
 WORSE: Final[Mapping[str, Literal["high", "low", "far"]]] = {
@@ -26,7 +27,8 @@ WORSE: Final[Mapping[str, Literal["high", "low", "far"]]] = {
     "sharpness": "low",
 }
 """Which values of a figure speak against a clip: high ones, low ones, or those far from 0. Others do not rank clips."""
-TIERS: Final[Mapping[OutcomeName, int]] = {"fell_back": 0, "rendered": 1, "coded_again": 2, "copied": 3}
+_BY_TIER: Final[Sequence[Outcome]] = ("fell_back", "rendered", "reencoded", "copied")
+TIERS: Final[Mapping[OutcomeName, int]] = {OUTCOME_NAMES[outcome]: tier for tier, outcome in enumerate(_BY_TIER)}
 
 
 class Overlaps:

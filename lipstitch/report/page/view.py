@@ -12,16 +12,18 @@ from base.clock import format_clock
 from base.text import size_text
 from lipstitch.report.page.material import PageMaterial
 from lipstitch.report.page.ranking import Overlaps, find_concerns, rank_clips
-from lipstitch.report.records import ClipRecord, OutcomeName, SpanRecord
+from lipstitch.report.records import OUTCOME_NAMES, ClipRecord, OutcomeName, SpanRecord
 from lipstitch.report.report import Report
+from media.clips import Outcome
 from media.intervals import Interval
 
-OUTCOME_WORDS: Mapping[OutcomeName, str] = {
+_WORDS: Mapping[Outcome, str] = {
     "rendered": "with new mouths",
     "copied": "copied",
-    "coded_again": "re-encoded",
+    "reencoded": "re-encoded",
     "fell_back": "fell back",
 }
+OUTCOME_WORDS: Mapping[OutcomeName, str] = {OUTCOME_NAMES[outcome]: words for outcome, words in _WORDS.items()}
 """What a page calls an outcome."""
 COUNTED: Mapping[str, str] = {"footage": "from footage", "network": "by a network", **dict(OUTCOME_WORDS.items())}
 """Kinds of blocks that the summary of a lane counts, in words."""
