@@ -61,26 +61,33 @@ def write_page(
 
 
 def rewrite_page(report: Report, path: Path) -> None:
-    """Write a page anew with what its report says now; strips and material are the page's own.
+    """Write a page anew with what its report says now; material and strips are the page's own.
 
-    Raises OSError if there is no page, ValueError if it is not one of this version, WorkspaceError if it cannot be
+    Raises OSError if there is no page, ValueError if it is not that of the report, WorkspaceError if it cannot be
     written.
     """
-    old = _OldPage(path.read_text(encoding="utf-8"))
-    material = PageMaterial.model_validate(json.loads(old.material))
+    material, strips = read_page(path)
     if len(material.lanes.clips) != len(report.clips):
         raise ValueError(f"{path}: this page is not that of the report")
-    write_page(report, material, path, sorted(old.strips), lambda clip: b64decode(old.strips[clip]))
+    write_page(report, material, path, sorted(strips), lambda clip: b64decode(strips[clip]))
 
 
-class _OldPage(HTMLParser):
+def read_page(path: Path) -> tuple[PageMaterial, Mapping[int, str]]:
+    """Return a page's material, and its strips by the index of the clip: image files in base64.
+
+    Raises OSError if there is no page, ValueError if it is not one of this version.
+    """
+    content = _Content(path.read_text(encoding="utf-8"))
+    return PageMaterial.model_validate(json.loads(content.material)), content.strips
+
+
+class _Content(HTMLParser):
     """Reads material and strips from a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.material = ""
         self.strips: dict[int, str] = {}
-        """Image files in base64, by the index of the clip."""
         self._is_material = False
         self.feed(text)
         self.close()
