@@ -14,7 +14,7 @@ from lipstitch.plan.methods import FaceSelection
 from lipstitch.plan.outputs.ranges import frames_to_scan
 from lipstitch.plan.plan import Plan
 from lipstitch.progress import Reporter, stage
-from lipstitch.report.page.material import Lanes, PageMaterial, TurnsRecord, build_material
+from lipstitch.report.page.material import Lanes, TurnsRecord, build_material
 from lipstitch.report.page.page import write_page
 from lipstitch.report.report import load_report, page_path, report_path
 from media.clips import RenderedClip
@@ -35,29 +35,25 @@ def write_pages(
     The job is done by now: what goes wrong here is a warning. A bug is one, too, and is told with its traceback.
     """
     rows = to_rows(faces.spans_of([plan.spec for plan, _ in finished]))
+    keeps_clips = config.execution.keep == "all"
     with stage(reporter, "pages", len(finished), "pages"):
         for number, (plan, clips) in enumerate(finished, start=1):
-            path = page_path(plan.spec.output)
+            path, json_path = page_path(plan.spec.output), report_path(plan.spec.output)
             try:
-                material = build_material(
-                    rows, _lanes(config, source, plan, clips), source.table, keeps_clips=config.execution.keep == "all"
-                )
-                _write(plan, material, clips, path)
+                report, lanes = load_report(json_path), _lanes(config, source, plan, clips)
+                material = build_material(rows, lanes, report.spans, source.table, keeps_clips=keeps_clips)
+                files = {clip.clip.index: Path(clip.path) for clip in clips if clip.path and clip.outcome == "rendered"}
+                write_page(report, material, path, [*files], partial(_load, files))
             except WorkspaceError as exc:
-                reporter.warning(f"{exc} The output and {report_path(plan.spec.output)} are complete.")
+                reporter.warning(f"{exc} The output and {json_path} are complete.")
             except Exception:
                 reporter.warning(
                     f"{path} was not written, because of an error in lipstitch; please report it. The output and"
-                    f" {report_path(plan.spec.output)} are complete.\n{traceback.format_exc()}"
+                    f" {json_path} are complete.\n{traceback.format_exc()}"
                 )
             else:
                 reporter.info(f"Report to look at: {path}")
             reporter.advance(number)
-
-
-def _write(plan: Plan, material: PageMaterial, clips: Sequence[RenderedClip], path: Path) -> None:
-    files = {clip.clip.index: Path(clip.path) for clip in clips if clip.path and clip.outcome == "rendered"}
-    write_page(load_report(report_path(plan.spec.output)), material, path, [*files], partial(_load, files))
 
 
 def _load(files: dict[int, Path], clip: int) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from lipstitch.job_file.span_file import format_time
-from lipstitch.report.records import Record
+from lipstitch.report.records import Record, SpanRecord
 from media.clips import Kind, Method
 from media.intervals import Interval
 from media.packets.frame_table import FrameTable
@@ -67,11 +67,14 @@ class PageMaterial(Record):
         return float(self.times[frame])
 
 
-def build_material(rows: Sequence[SpanRow], lanes: Lanes, table: FrameTable, *, keeps_clips: bool) -> PageMaterial:
-    """Return the material of a page. table: of the source."""
+def build_material(
+    rows: Sequence[SpanRow], lanes: Lanes, spans: Sequence[SpanRecord], table: FrameTable, *, keeps_clips: bool
+) -> PageMaterial:
+    """Return the material of a page. spans: of its report; table: of the source."""
     records = tuple(map(RowRecord.of, rows))
     parts: Iterable[Interval] = chain(
         ((row.start_frame, row.stop_frame) for row in records),
+        ((span.start_frame, span.stop_frame) for span in spans),
         lanes.clips,
         lanes.shots,
         lanes.ranges,
