@@ -46,7 +46,7 @@ def test_lanes_of_ranges_people_and_speakers(material):
     assert (float(whole.left), float(whole.width)) == (0, pytest.approx(60, abs=0.1))
     assert [block.kind for block in lanes["Shots"].blocks] == ["shot1", "shot0"]
     assert len(lanes["Clips"].blocks) == len(REPORT.clips)
-    assert lanes["Clips"].summary == "Clips: 3 copied, 4 with new mouths"
+    assert lanes["Clips"].summary == "Clips: 1 copied, 1 with new mouths"
 
 
 def test_cards_say_who_is_seen_and_who_speaks(material):
