@@ -178,12 +178,19 @@ def _cards(report: Report, material: PageMaterial, figures: Mapping[int, Mapping
                 who=tuple(_who(clip, faces, frames, material)),
                 methods=tuple(dict.fromkeys(filter(None, (span.method for span in faces)))),
                 concerns=find_concerns(clip, faces, num_damaged),
-                note="" if clip.outcome == "fell_back" else clip.reason,
+                note=_note(clip),
                 figures=_figures(figures.get(clip.index, {})),
             )
         )
     ranked = rank_clips(report.clips, [card.concerns for card in cards], figures)
     return [cards[at] for at in ranked]
+
+
+def _note(clip: ClipRecord) -> str:
+    """Return why frames are shown without a new mouth; empty where a concern says so."""
+    if not clip.reason or clip.outcome == "fell_back":
+        return ""
+    return f"{'Some frames unchanged' if clip.outcome == 'rendered' else 'Unchanged'}: {clip.reason}."
 
 
 def _who(clip: ClipRecord, faces: Iterable[SpanRecord], frames: Interval, material: PageMaterial) -> Iterator[str]:
@@ -222,7 +229,8 @@ def _lanes(report: Report, material: PageMaterial, cards: Sequence[Card], reason
         for span in report.spans
         if span.kind == "no_face"
     ]
-    yield _lane("Left as it is", gaps)
+    if gaps:
+        yield _lane("Left as it is", gaps)
     in_order = sorted(cards, key=lambda card: card.index)
     clips = [
         _block(card.frames, card.outcome, f"clip {card.index}: {OUTCOME_WORDS[card.outcome]}", material, card.index)
