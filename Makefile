@@ -50,7 +50,7 @@ demo: setup $(DEMO)/talk.mp4 ## re-sync the demonstration into build/demo/result
 	@echo
 	@echo "source: $(CURDIR)/$(DEMO)/talk.mp4"
 	@echo "result: $(CURDIR)/$(DEMO)/result.mp4"
-	@echo "report: $(CURDIR)/$(DEMO)/result.mp4.report.json"
+	@echo "report: $(CURDIR)/$(DEMO)/result.mp4.report.html"
 
 $(DEMO)/talk.mp4: demo/make_material.py demo/scenes.py demo/talking.py demo/astronaut.jpg demo/speech.flac | $(SETUP_DONE)
 	$(VENV_PYTHON) -m demo.make_material $(DEMO)

@@ -26,7 +26,7 @@ from lipstitch.plan.plan import check_disk, plan_output
 from lipstitch.plan.streams import StreamPlan, check_outputs
 from lipstitch.plan.target import TargetSelection, select_targets
 from lipstitch.progress import Reporter, Timings, stage
-from lipstitch.report.report import report_path
+from lipstitch.report.report import page_path, report_path
 from lipstitch.source.checks import check_comparison_video, check_output_name, check_side_file, check_sounds_complete
 from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
@@ -99,6 +99,7 @@ def run_job(
         _mention_sounds(job.specs, reporter)
         with import_ahead():
             source = identify_source(job.video)
+        from lipstitch.execution.pages import write_pages
         from lipstitch.execution.write_output import check_renderer, write_output
 
         check_renderer(config, weights, tools)
@@ -110,6 +111,7 @@ def run_job(
         for path in [*(spec.output for spec in job.specs), *([comparison] if comparison else [])]:
             clear_leftovers(path)
             clear_leftovers(report_path(path))
+            clear_leftovers(page_path(path))
         scanned = scan_job(job, source, workspace, reporter, timings, tools)
         target = select_targets(config, scanned, job.specs, job.rows, workspace)
         footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings, job.further), target)
@@ -127,6 +129,8 @@ def run_job(
             return EXIT_COMPLETE
         check_disk(plans, workspace)
         finished = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
+        if config.stitcher.report == "html":
+            write_pages(config, source, faces, [*zip(plans, finished, strict=True)], reporter)
         if comparison is not None:
             from lipstitch.report.comparison_video import write_comparison_video
 
@@ -139,7 +143,7 @@ def run_job(
                 else "No comparison video was written, since nothing was rendered."
             )
         workspace.tidy(config.execution.keep)
-    return _exit_code(finished, reporter)
+    return _exit_code(config, finished, reporter)
 
 
 def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob:
@@ -208,10 +212,9 @@ def _sound_notes(specs: Sequence[OutputSpec]) -> dict[SoundNote, None]:
     return dict.fromkeys(note for spec in specs for note in spec.sound_notes)
 
 
-def _exit_code(finished: Sequence[Sequence[RenderedClip]], reporter: Reporter) -> int:
+def _exit_code(config: JobConfig, finished: Sequence[Sequence[RenderedClip]], reporter: Reporter) -> int:
     fell_back = sum(clip.outcome == "fell_back" for clips in finished for clip in clips)
     if fell_back:
-        reporter.warning(
-            f"{fell_back} clips could not be rendered and fall back to the original frames; the report lists them."
-        )
+        listed = "" if config.stitcher.report == "none" else "; the report lists them"
+        reporter.warning(f"{fell_back} clips could not be rendered and fall back to the original frames{listed}.")
     return EXIT_FELL_BACK if fell_back else EXIT_COMPLETE

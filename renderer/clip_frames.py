@@ -12,12 +12,13 @@ from media.coding.writer import ClipWriter
 from media.faces import NeutralFace
 from media.intervals import Interval, contains
 from media.orientation import Rectangle
-from media.packets.frame_table import FrameTable
 from media.picture import Pixels, VideoFrame, copy_frame, plane_views
+from media.source_video import SourceVideo
 from renderer.compositor import Compositor
 from renderer.face_stages.base import DrawnFace, FaceCrop, FaceStage, apply_stages
 from renderer.footage.lips import FootageFace, FootageLips
 from renderer.footage.transitions import Shown
+from renderer.strip import FaceStrip, PicturedFrame
 
 COVERED_FADE = 0.1
 """Share of the mouth, beyond what may be covered, over which the new mouth fades away."""
@@ -35,6 +36,8 @@ class ClipResult:
     """Of the frames that were encoded unchanged, in dB; infinite if every frame changed."""
     damaged_frames: tuple[int, ...] = ()
     """Source frames of the clip that could not be decoded (their neighbours stand in), or not without guessing."""
+    strip: bytes = b""
+    """A JPEG file of some frames, before and after; see renderer.strip. Empty if no mouth was rendered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,20 @@ class FrameInFlight:
     """Changes as faces are blended in."""
     faces: tuple[FaceInFlight, ...] = ()
     footage: tuple[FootageFace, ...] = ()
+    pictured: PicturedFrame | None = None
 
 
 class ClipFrames:
     """Cuts faces out of a clip's frames, blends them in, hands frames to the encoder, and notes what happened."""
 
-    def __init__(self, clip: Clip, table: FrameTable, *, wants_hashes: bool, most_covered: float = 1.0) -> None:
-        """table: of the source. wants_hashes: whether to hash the planes of each frame as given to the encoder.
+    def __init__(self, clip: Clip, source: SourceVideo, *, wants_hashes: bool, most_covered: float = 1.0) -> None:
+        """wants_hashes: whether to hash the planes of each frame as given to the encoder.
 
         most_covered: share of a mouth that something before it may cover; where it is more, the mouth stays.
         """
         self._most_covered = most_covered
-        self._clip, self._table, self._wants_hashes = clip, table, wants_hashes
+        self._clip, self._table, self._wants_hashes = clip, source.table, wants_hashes
+        self._strip = FaceStrip(clip.rendered, source.video.orientation)
         self._strengths = {(fade.frame, fade.face): fade.strength for fade in clip.fades}
         self._boxes: dict[Interval, Rectangle] = {}
         self._hashes: list[int] = []
@@ -108,6 +113,7 @@ class ClipFrames:
                 cut = (self._cut(frame, face, compositor, neutrals) for face in drawn)
                 frame.faces = tuple(face for face in cut if face)
                 frame.footage = tuple(self._footage_of(frame, faces, shown))
+                frame.pictured = self._strip.look(number, decoded, faces)
             yield frame
 
     def _footage_of(
@@ -183,6 +189,8 @@ class ClipFrames:
         """Hand a frame to the encoder. Runs on the writing thread, in order of the frames."""
         if self._wants_hashes:
             self._hashes.append(hash_planes(frame.frame))
+        if frame.pictured:
+            self._strip.add(frame.pictured, frame.frame)
         forwards = len(self._clip) == 1 or self._clip.source_frames[1] > self._clip.source_frames[0]
         keyframe = forwards and bool(self._table.keyframe[frame.source_frame])
         writer.write(frame.frame, keyframe=keyframe, is_unchanged=frame.number not in self._rendered)
@@ -197,6 +205,7 @@ class ClipFrames:
             frame_hashes=tuple(self._hashes),
             least_psnr=min(unchanged, default=float("inf")),
             damaged_frames=tuple(sorted(damaged.intersection(self._clip.source_frames))),
+            strip=self._strip.jpeg(),
         )
 
 

@@ -33,7 +33,7 @@ from base.onnx_network import FLOATS, OnnxNetwork, Provider, choose_provider
 from media.orientation import Orientation, Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, snap_to_chroma
 from renderer.compositor import add_levels
-from renderer.spandrel_weights import load_descriptor
+from renderer.restoration.spandrel_weights import load_descriptor
 from renderer.weight_files import is_onnx, open_weights
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ class ClipRenderer:
         disk is full.
         """
         most_covered = self.lips.most_covered if self.lips else 1.0
-        frames = ClipFrames(job.clip, self.video.table, wants_hashes=job.wants_hashes, most_covered=most_covered)
+        frames = ClipFrames(job.clip, self.video, wants_hashes=job.wants_hashes, most_covered=most_covered)
         numbers = read_frames(job.clip, self.lips.tracker.reach_frames if self.lips else 0)
         with (
             FrameReader(self.video, num_threads=self.num_threads) as reader,

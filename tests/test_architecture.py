@@ -44,7 +44,7 @@ HOMES = {
     "distributed": ("lipstitch/backends/dask.py",),
     "loky": ("lipstitch/backends/processes.py",),
     "moviepy": ("lipstitch/report/comparison_video.py",),
-    "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py"),
+    "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py", "renderer/strip.py"),
     "numpy": ("*",),
     "onnxruntime": ("base/onnx_network.py",),
     "pydantic": ("lipstitch/job_file/*", "lipstitch/training/*config.py", "base/settings.py", "lipstitch/report/*"),

@@ -11,8 +11,8 @@ from typing import Any
 from base.content import content_key
 from lipstitch.execution.choose_mouths import MouthChoice
 from lipstitch.execution.executor import run_clips
-from lipstitch.execution.finished import load_finished
 from lipstitch.execution.machine import arithmetic
+from lipstitch.execution.seals import load_finished
 from lipstitch.execution.worker import PROCESS_CACHE, WorkerSetup
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.plan import Plan

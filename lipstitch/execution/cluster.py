@@ -18,7 +18,7 @@ from typing import Any
 
 from base.errors import RenderError, WorkspaceError
 from base.machine import num_cores
-from lipstitch.execution.finished import load_finished
+from lipstitch.execution.seals import load_finished
 from lipstitch.execution.worker import WorkerSetup, run_clip
 from media.clips import RenderedClip
 from renderer.engine import choose_device, choose_precision

@@ -12,7 +12,7 @@ from pathlib import Path
 from base.errors import OutOfMemory, RenderError
 from base.files import atomic_file
 from base.machine import num_cores
-from lipstitch.execution.finished import store_record
+from lipstitch.execution.seals import seal_clip
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
 from lipstitch.tools import DrivingMel, SharedEngine
@@ -35,7 +35,7 @@ from renderer.masks.maskers import MaskerFile, load_masker
 from renderer.masks.tracker import MaskTracker
 from renderer.networks.base import Engine, NetworkSpec
 from renderer.render import ClipJob, ClipRenderer, LipSync
-from renderer.restorers import RestorerFile
+from renderer.restoration.restorers import RestorerFile
 from segmenter.mesh.tracker import MeshTracker
 
 
@@ -283,7 +283,7 @@ def run_clip(setup: WorkerSetup, job: ClipJob, target: str, *, cache: WorkerCach
         damaged_frames=result.damaged_frames,
         least_psnr=min(result.least_psnr, BEST_PSNR),
     )
-    store_record(rendered)
+    seal_clip(rendered, result.strip)
     return rendered
 
 

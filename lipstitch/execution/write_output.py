@@ -26,7 +26,7 @@ from lipstitch.programs.draw import draw_by_program
 from lipstitch.programs.program import Program
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.build_report import Made, build_report, written_codec
-from lipstitch.report.report import report_path, write_report
+from lipstitch.report.report import page_path, report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
 from lipstitch.source.weights import Weights
@@ -39,7 +39,7 @@ from renderer.drawn_video import PROGRAM_SPEC
 from renderer.engine import choose_device
 from renderer.enhance import EnhancerFile, load_enhancer
 from renderer.masks.maskers import MaskerFile, load_masker
-from renderer.restorers import RestorerFile, load_restorer
+from renderer.restoration.restorers import RestorerFile, load_restorer
 from renderer.weight_files import is_onnx
 from stitcher.assemble import assemble
 from stitcher.audio.soundtrack import Soundtrack
@@ -115,15 +115,20 @@ def write_output(
         report = build_report(scanned, plan, made, checks, timings, hash_file(weights.network))
         if not weights.maskers:  # those of the word `parsing` may be missing
             report = report.model_copy(update={"masks": ()})
-        # Before the output gets its name, so that an output is never there without its report.
-        write_report(report, report_path(spec.output))
+        # Before the output gets its name, so that an output is never there without its report, nor with another's.
+        page_path(spec.output).unlink(missing_ok=True)
+        if config.stitcher.report == "none":
+            report_path(spec.output).unlink(missing_ok=True)
+        else:
+            write_report(report, report_path(spec.output))
         workspace.note_output(spec.output, partial, job_key(config))
     if plan.whole_reason:
         (reporter.warning if coding.is_new else reporter.info)(f"{spec.output}: {plan.whole_reason}.")
     for loss in assembled.losses:
         reporter.warning(f"{spec.output} lacks {loss.describe()}.")
     if report.damaged_frames:
-        reporter.warning(f"{len(report.damaged_frames)} frames of the source are damaged; the report lists them.")
+        listed = "" if config.stitcher.report == "none" else "; the report lists them"
+        reporter.warning(f"{len(report.damaged_frames)} frames of the source are damaged{listed}.")
     if not any(span.kind == "face" for span in plan.spans):
         reporter.info("There was no face to render, so no lips were changed.")
     elif not plan.mouths.hearing.has_speech:
@@ -135,7 +140,8 @@ def write_output(
     if choice.note:
         (reporter.info if choice.is_made else reporter.warning)(f"{spec.output}: {choice.note}.")
     sizes = f"{size_text(made.size_bytes)}, the source has {size_text(source.info.size_bytes)}"
-    reporter.info(f"{spec.output}: {_summary(clips)}; {sizes}. Report: {report_path(spec.output)}")
+    where = "" if config.stitcher.report == "none" else f" Report: {report_path(spec.output)}"
+    reporter.info(f"{spec.output}: {_summary(clips)}; {sizes}.{where}")
     return clips
 
 

@@ -85,3 +85,9 @@ class StitcherConfig(BaseModel, frozen=True, extra="forbid"):
         description="How the finished file is checked before it gets its name. packets: every packet, stream"
         " properties, and the pictures at beginning, seams and end. full: both videos are also decoded and compared.",
     )
+    report: Literal["html", "json", "none"] = Field(
+        default="html",
+        description="What is written beside the output. json: `<output>.report.json`, what was done with every clip,"
+        " for programs. html: that, and `<output>.report.html`, a page to look at. none: neither; then lipstitch verify"
+        " cannot check the output later, since it needs the JSON.",
+    )

@@ -132,6 +132,11 @@ def report_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.report.json")
 
 
+def page_path(output: Path) -> Path:
+    """Return the path of the page that shows an output's report, beside the output."""
+    return output.with_name(f"{output.name}.report.html")
+
+
 def write_report(report: Report, path: Path) -> None:
     """Write a report atomically, indented for reading."""
     # Not model_dump_json: names of files need not be UTF-8, and json escapes what pydantic refuses.

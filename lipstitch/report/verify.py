@@ -76,7 +76,9 @@ def _load_report(output: Path, source_hash: str) -> Report:
     try:
         report = load_report(path)
     except FileNotFoundError as exc:
-        raise ConfigError(f"output: there is no report {path}. Run the job first.") from exc
+        raise ConfigError(
+            f"output: there is no report {path}. Run the job first, with stitcher.report: html or json."
+        ) from exc
     except (OSError, ValueError) as exc:
         raise ConfigError(f"output: {path} is not the report of a job. Run the job again with --force.") from exc
     if report.hashes.source != source_hash:

@@ -32,7 +32,7 @@ from media.orientation import Rectangle
 from media.picture import Pixels
 from renderer import face_stages
 from renderer.networks.base import NetworkSpec
-from renderer.restorers import RestorerFile
+from renderer.restoration.restorers import RestorerFile
 
 DEFAULT_STAGES = ("blend_mask",)
 """The stages of a job, unless its tools name others."""

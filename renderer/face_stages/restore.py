@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from media.affine import between
 from renderer.face_stages.base import Detail, DrawnFace, FacePatch, Mask, StageSettings, seen_through
-from renderer.restorers import RestorerFile, load_restorer
+from renderer.restoration.restorers import RestorerFile, load_restorer
 from renderer.template import TEMPLATE_PX, template_affine
 
 LEAST_SCALE: Final = 0.25

@@ -103,7 +103,13 @@ def test_only_the_face_is_rendered_and_the_rest_is_copied(material, finished):
     kept = [i for i in range(len(before)) if i not in coded]
     assert len(kept) > 20
     assert all(after[i][1] == before[i][1] for i in kept)
-    assert sorted(os.listdir(finished)) == ["job.yaml", "out.mp4", "out.mp4.lipstitch", "out.mp4.report.json"]
+    assert sorted(os.listdir(finished)) == [
+        "job.yaml",
+        "out.mp4",
+        "out.mp4.lipstitch",
+        "out.mp4.report.html",
+        "out.mp4.report.json",
+    ]
     kept_files = os.listdir(finished / "out.mp4.lipstitch")
     assert {name.split("-")[0] for name in kept_files} == {"lock", "scan", "source"}
 

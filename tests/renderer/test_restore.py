@@ -15,7 +15,7 @@ from renderer.compositor import Compositor, Pads
 from renderer.face_stages.base import DrawnFace, FaceCrop, StageSettings, apply_stages, build_stages
 from renderer.face_stages.restore import FACE
 from renderer.networks.base import WAV2LIP_SPEC
-from renderer.restorers import RestorerFile
+from renderer.restoration.restorers import RestorerFile
 from renderer.template import BOX_HEIGHT, BOX_MIDDLE, template_affine
 from tests.support.onnx_graphs import write_restorer
 from tests.support.synthetic import planes, stamped_frame

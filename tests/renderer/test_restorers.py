@@ -17,7 +17,7 @@ from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.source.weights import check_licence, describe_restorer, find_rendering_weights
 from renderer.checkpoints import hash_file, load_registry
-from renderer.restorers import RestorerFile, load_restorer
+from renderer.restoration.restorers import RestorerFile, load_restorer
 from tests.support.jobs import write_job
 from tests.support.onnx_graphs import write_graph, write_painter, write_restorer
 from tests.support.quick_jobs import make_talk, run_quick

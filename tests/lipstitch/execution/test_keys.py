@@ -9,9 +9,8 @@ import pytest
 import soundfile
 
 import lipstitch.execution.clips
-import lipstitch.execution.finished
+import lipstitch.execution.seals
 import lipstitch.execution.sound
-import lipstitch.execution.worker
 import lipstitch.source.scan
 from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import JobConfig, load_job
@@ -98,7 +97,7 @@ def test_the_output(job, output):
     "changes",
     [
         {"execution": {"backend": "threads", "workers": 2}},
-        {"stitcher": {"verify": "none"}},
+        {"stitcher": {"verify": "none", "report": "json"}},
         {"stitcher": {"audio": {"language": "hin"}}},
         {"renderer": {"on_failure": "stop", "allow_torchscript": True}},
         {"renderer": {"batch_size": 4}},
@@ -282,7 +281,7 @@ def test_what_is_damaged_is_made_again(job, stage, harm):
 
 
 def test_a_clip_of_a_version_that_noted_less_is_made_again(job, monkeypatch):
-    monkeypatch.setattr("lipstitch.execution.finished.RECORDED", lipstitch.execution.finished.RECORDED[:-1])
+    monkeypatch.setattr("lipstitch.execution.seals.RECORDED", lipstitch.execution.seals.RECORDED[:-1])
     job.run(renderer={"feather": 0.3})
     monkeypatch.undo()
     assert job.again(renderer={"feather": 0.3}) == (False, FIRST | SECOND, False, False)

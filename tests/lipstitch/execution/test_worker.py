@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lipstitch.execution.finished import RECORDED, load_finished
+from lipstitch.execution.seals import RECORDED, load_finished
 from lipstitch.execution.worker import HashedFile, NetworkFile, WorkerCache, WorkerSetup
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
@@ -155,6 +155,7 @@ def test_a_clip_that_an_earlier_version_sealed_is_finished(tmp_path):
         path = tmp_path / f"clip-{action}.nut"
         path.write_bytes(b"frames")
         record = dict.fromkeys(RECORDED, ()) | {"outcome": sealed, "reason": "", "num_rendered": 0, "least_psnr": 50.0}
+        record["strip"] = ""
         Workspace(tmp_path).seal(path, record)
         clip = Clip(0, 0, 5, action, "why", range(5), (), ())
         finished = load_finished(clip, path)

@@ -144,7 +144,8 @@ def test_odd_names_of_folder_video_dub_and_output_work(stock, tmp_path, name):
     output = folder / f"{name}.out.mp4"
     assert _listing(tmp_path) == sorted([name, *(f"{name}/{path.name}" for path in folder.iterdir())])
     assert {path.name for path in folder.iterdir()} == {
-        *(f"{name}{ending}" for ending in (".mp4", ".wav", ".yaml", ".out.mp4", ".out.mp4.report.json"))
+        *(f"{name}{ending}" for ending in (".mp4", ".wav", ".yaml", ".out.mp4")),
+        *(f"{name}.out.mp4.report{ending}" for ending in (".html", ".json")),
     }
     assert stamps(output.rename(tmp_path / "seen.mp4")) == list(range(NUM_FRAMES))
     assert load_report(output)["output"]["num_frames"] == NUM_FRAMES

@@ -21,7 +21,7 @@ from base.errors import CheckpointNotFound, RenderError, UnsupportedCheckpoint
 from base.machine import num_cores
 from base.onnx_network import FLOATS, OnnxNetwork, Provider, choose_provider
 from media.picture import Pixels
-from renderer.spandrel_weights import load_descriptor
+from renderer.restoration.spandrel_weights import load_descriptor
 from renderer.weight_files import is_onnx, open_weights
 
 if TYPE_CHECKING:

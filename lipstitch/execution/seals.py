@@ -1,21 +1,26 @@
-"""What is kept of a finished clip beside its file, so that a later run can use it."""
+"""What is kept beside the file of a finished clip: what became of it, and its strip of pictures."""
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 from lipstitch.workspace import Workspace
 from media.clips import Clip, RenderedClip
 
 RECORDED = ("outcome", "reason", "num_rendered", "boxes", "frame_hashes", "damaged_frames", "least_psnr")
-"""What is kept of a RenderedClip beside its file."""
+"""What is kept of a RenderedClip."""
+STRIP = "strip"
+"""The key of its pictures, a JPEG file in base64; empty if no mouth was rendered. They are kept whether or not the job
+wants them, so that asking for them later renders nothing; clips of earlier versions have none."""
 
 
-def store_record(rendered: RenderedClip) -> None:
-    """Seal a finished clip's file with what is known of it."""
+def seal_clip(rendered: RenderedClip, strip: bytes) -> None:
+    """Seal a finished clip's file with what is known of it. strip: its pictures."""
     assert rendered.path is not None
     path = Path(rendered.path)
-    Workspace(path.parent).seal(path, {name: getattr(rendered, name) for name in RECORDED})
+    known = {name: getattr(rendered, name) for name in RECORDED}
+    Workspace(path.parent).seal(path, {**known, STRIP: b64encode(strip).decode()})
 
 
 def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
@@ -24,7 +29,7 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
     A clip that fell back is not finished: it is tried again.
     """
     known = Workspace(path.parent).sealed(path)
-    if known is None or known.keys() != {*RECORDED} or known["outcome"] == "fell_back":
+    if known is None or known.keys() - {STRIP} != {*RECORDED} or known["outcome"] == "fell_back":
         return None
     return RenderedClip(
         clip=clip,
@@ -40,3 +45,9 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
         damaged_frames=tuple(known["damaged_frames"]),
         least_psnr=known["least_psnr"],
     )
+
+
+def load_strip(path: Path) -> bytes:
+    """Return the strip of the clip with a file, a JPEG file; empty if it has none."""
+    seal = Workspace(path.parent).load(path.with_suffix(".json"))
+    return b64decode(seal["known"].get(STRIP, "")) if seal else b""

@@ -1,0 +1,1 @@
+"""Networks that make pictures finer: how their files are read, and those for faces."""
