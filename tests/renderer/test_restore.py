@@ -10,6 +10,7 @@ import pytest
 from media.clips import Clip
 from media.faces import FaceBox
 from media.orientation import ORIENTATIONS, UPRIGHT
+from media.source_video import scan_video
 from renderer.clip_frames import ClipFrames, FrameInFlight
 from renderer.compositor import Compositor, Pads
 from renderer.face_stages.base import DrawnFace, FaceCrop, StageSettings, apply_stages, build_stages
@@ -18,7 +19,7 @@ from renderer.networks.base import WAV2LIP_SPEC
 from renderer.restoration.restorers import RestorerFile
 from renderer.template import BOX_HEIGHT, BOX_MIDDLE, template_affine
 from tests.support.onnx_graphs import write_restorer
-from tests.support.synthetic import planes, stamped_frame
+from tests.support.synthetic import make_video, planes, stamped_frame
 
 SIZE = (360, 300)
 BOX = FaceBox(100, 60, 240, 240)
@@ -115,11 +116,12 @@ def test_a_face_whose_own_closed_mouth_stays_is_restored_all_the_same(tmp_path):
     frame, compositor, face, settings = drawn_face(path)
     settings = replace(settings, restorer=replace(settings.restorer, area="face"))
     stages = build_stages(["blend_mask", "restore"], settings)
+    source = scan_video(make_video(tmp_path / "talk.mp4", 10, size=SIZE))
     forehead = np.s_[80:130, 120:220]
     seen = []
     for strength in (0.0, 1.0):
         clip = Clip(0, 5, 6, "render", "", range(5, 6), (), ((5, 6),), ())
-        frames = ClipFrames(clip, None, wants_hashes=False)
+        frames = ClipFrames(clip, source, wants_hashes=False)
         flight = FrameInFlight(5, 5, frame)
         frames.blend(flight, replace(face, strength=strength), compositor, stages)
         seen.append(planes(flight.frame)[0][forehead])
