@@ -94,8 +94,11 @@ def run_job(
     """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
-    comparison video. spans, turns: where a plan writes the span file, and who speaks when. tools: what makes the detector, the network and so on.
+    comparison video. spans, turns: where a plan writes the span file, and who speaks when. tools: what makes the
+    detector, the network and so on.
     """
+    if turns is not None:
+        check_turns_wanted(config)
     job, timings = open_job(config, reporter, force=force or plan_only), Timings()
     if comparison is not None:
         outputs = [spec.output for spec in job.specs]
@@ -103,7 +106,6 @@ def run_job(
     if spans is not None:
         check_side_file(config, "--spans", spans, (".csv",), force=force)
     if turns is not None:
-        check_turns_wanted(config)
         check_side_file(config, "--turns", turns, (".csv",), force=force)
     check_licence(config)  # before anything is downloaded
     weights = None if plan_only else find_rendering_weights(config, reporter)

@@ -57,7 +57,7 @@ def build_dialogue(found: FoundSpeakers, identities: Identities, table: FrameTab
         turns = [part for part in join_turns(own, others) if part[1] - part[0] >= LEAST_TURN_SECONDS]
         speakers.append(DialogueSpeaker(person_name(number), 0, tuple(turns)))
     unknown = seconds_of(found.of_unidentified(identities), table)
-    notes = [] if people else ["no one who is identified speaks in the video's own sound, so nobody is rendered"]
+    notes = [] if people else ["no one who is identified speaks in the video's own sound, so no one is rendered"]
     if unknown:
         notes.append(
             f"for {unknown:.1f} s a face speaks that is not identified, and is not rendered; segmenter.target: speaker,"
@@ -71,7 +71,7 @@ def _ranges(frames: Sequence[Interval], table: FrameTable) -> list[TimeRange]:
 
 
 def choose_speaking(found: FoundSpeakers, identities: Identities, table: FrameTable) -> WhoSpeaks:
-    """Return the choice of whoever speaks."""
+    """Return the choice of who speaks at the time."""
     spoken = {
         (frame, face.box): frames
         for (shot, track), frames in found.spoken.items()

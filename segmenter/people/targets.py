@@ -163,7 +163,7 @@ class WhoSpeaks:
 
     def describe(self, num_people: int) -> str:
         """Return the choice in words."""
-        return f"whoever speaks: {self.summary}"
+        return f"who speaks at the time: {self.summary}"
 
 
 Choice = ByPlace | Everyone | ChosenPeople | SingleTrack | WhoSpeaks

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from media.intervals import Interval
 from segmenter.speaking.passages import Passage
 
-BIAS: Final = 1.0
-"""What scores are raised by. Faces that speak have 1 and more (one in twenty -2, for half a second); those that listen
-with closed lips -2.5, one in twenty more than -0.9."""
-CHANGE_COST: Final = 25.0
-"""In sums of scores over steps of 1/25 s: a second of a middling score pays for a change."""
+BIAS: Final = 2.0
+"""What scores are raised by. Those of faces that speak are about 1, and -2 for a second here and there; those of faces
+that listen with closed lips about -2.5, and more than -1 in one frame of twenty. (`python -m benchmarks.speakers`.)"""
+CHANGE_COST: Final = 10.0
+"""In sums of raised scores over steps of 1/25 s: a fifth of a second of a sure one pays for a change."""
 NEVER: Final = -1e6
 
 

@@ -22,6 +22,8 @@ from tests.support.crowd import GROUND, RATE, SIZE, Place, paste, pictures
 SOUND_RATE = 16_000
 STEP = SOUND_RATE // RATE
 SIDE, TOP = 320, 20
+MOST_FRAMES = 250
+"""Of a clip; then it begins again, picture and sound."""
 SWAY_PX, MOST_SWAY_PX = 0.15, 4.0
 """Of 448: by how much a listener's head moves about from frame to frame, and at most."""
 LIPS = np.s_[300:400, 160:290]
@@ -133,8 +135,8 @@ class _Film:
 
 
 def num_frames(clips, person):
-    """Return how many frames a clip has."""
-    return len(scan_packets(probe(clips / f"{person}.mp4")))
+    """Return how many frames of a clip are used."""
+    return min(len(scan_packets(probe(clips / f"{person}.mp4"))), MOST_FRAMES)
 
 
 def frame_with_closed_lips(clips, person):
