@@ -86,6 +86,18 @@ def test_turns_are_proposed_and_what_the_user_corrects_counts(interview, write):
     assert "person 2  " not in corrected
 
 
+def test_another_dub_finds_what_was_judged(write, shared, monkeypatch):
+    job = write(segmenter={"target": "speaker"})
+    judged = spans_of(job)
+
+    def judge_again(*arguments):
+        raise AssertionError("the faces were judged again")
+
+    monkeypatch.setattr("lipstitch.source.judge._judge_in_parts", judge_again)
+    dub = {"audio": str(shared / "clips" / "dub_a.wav"), "length_policy": "cut"}
+    assert spans_of(write(input=dub, segmenter={"target": "speaker"})) == judged
+
+
 def spans_of(job):
     """Return the spans of a job's plan as text."""
     reporter = Listening()
