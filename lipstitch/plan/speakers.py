@@ -15,11 +15,13 @@ from lipstitch.source.scan import Scanned
 from lipstitch.source.source import Source
 from lipstitch.workspace import Workspace
 from media.audio.driving import DRIVING_RATE
+from media.faces import FaceBox
 from media.intervals import Interval
 from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Identities, seconds_of
 from segmenter.people.targets import WhoSpeaks
 from segmenter.spans.turns import TimeRange, join_turns
+from segmenter.speaking.passages import Place
 from segmenter.speaking.speakers import FoundSpeakers
 from stitcher.audio.mix import SoundPlan
 
@@ -71,10 +73,15 @@ def _ranges(frames: Sequence[Interval], table: FrameTable) -> list[TimeRange]:
 
 
 def choose_speaking(found: FoundSpeakers, identities: Identities, table: FrameTable) -> WhoSpeaks:
-    """Return the choice of who speaks at the time."""
-    spoken = {
-        (frame, face.box): frames
-        for (shot, track), frames in found.spoken.items()
-        for frame, face in identities.shots[shot].tracks[track].items()
-    }
+    """Return the choice of who speaks at the time; short pauses in which no one else does belong to it."""
+    ranges = {place: _ranges(frames, table) for place, frames in found.spoken.items()}
+    in_shot: dict[int, list[Place]] = {}
+    for place in ranges:
+        in_shot.setdefault(place[0], []).append(place)
+    spoken: dict[tuple[int, FaceBox], tuple[Interval, ...]] = {}
+    for (shot, track), own in ranges.items():
+        others = sorted(part for place in in_shot[shot] if place != (shot, track) for part in ranges[place])
+        frames = tuple((table.frame_at(start), table.frame_at(stop)) for start, stop in join_turns(own, others))
+        for frame, face in identities.shots[shot].tracks[track].items():
+            spoken[frame, face.box] = frames
     return WhoSpeaks(spoken, found.describe(identities, table))

@@ -29,6 +29,8 @@ LONGEST_STEPS: Final = 20 * STEPS_PER_SECOND
 """Of a passage: what is held of it does not grow with the video."""
 LEAST_STEPS: Final = 5
 """A face that is seen for less is not judged."""
+MOST_FACES: Final = 4
+"""Of a passage, the largest: in a crowd the others are hardly ever heard, and would cost more than the scan."""
 
 Place = tuple[int, int]
 """A track: index of its shot, and its own index in the shot."""
@@ -81,8 +83,14 @@ def _passage(number: int, shot: Shot, steps: Interval, table: FrameTable) -> Ite
             for part in intersect(seen, [steps])
             if part[1] - part[0] >= LEAST_STEPS
         ]
+    largest = sorted(faces, key=lambda face: -_mean_area(face.path))[:MOST_FACES]
+    faces = [face for face in faces if face in largest]
     if faces:
         yield Passage((min(face.steps[0] for face in faces), max(face.steps[1] for face in faces)), tuple(faces))
+
+
+def _mean_area(path: FacePath) -> float:
+    return sum(box.area for box in path.boxes) / len(path.boxes)
 
 
 def _joined(parts: Sequence[Interval]) -> list[Interval]:

@@ -64,6 +64,13 @@ def test_long_speech_is_judged_in_passages():
     assert all(stop - start <= LONGEST_STEPS for start, stop in (passage.steps for passage in passages))
 
 
+def test_of_a_crowd_the_largest_faces_are_judged():
+    table = make_table(25, 100)
+    crowd = [FaceBox(80.0 * i, 20.0, 80.0 * i + 30 + 5 * i, 60.0 + 8 * i) for i in range(6)]
+    (passage,) = plan_passages(scanned(table, lambda frame: crowd), table, seconds((0, 4)))
+    assert [face.path.boxes[0] for face in passage.faces] == crowd[2:]
+
+
 def test_one_face_speaks_at_a_time_and_none_where_nothing_is_said():
     path = FacePath((0,), (LEFT,))
     faces = (JudgedFace((0, 0), (0, 100), path), JudgedFace((0, 1), (20, 100), path))
