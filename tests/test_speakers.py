@@ -86,6 +86,15 @@ def test_turns_are_proposed_and_what_the_user_corrects_counts(interview, write):
     assert "person 2  " not in corrected
 
 
+def test_of_a_range_only_its_own_frames_are_judged(write):
+    text = spans_of(write(segmenter={"target": "speaker"}, ranges=[{"start": 2.6, "end": 5.6}]))
+    rows = [line.split() for line in text.splitlines()[1:]]
+    assert (rows[0][0], rows[-1][2]) == ("65", "139")
+    (face,) = (row for row in rows if row[3] == "face")
+    assert abs(int(face[0]) - 70) < 8
+    assert abs(int(face[2]) - 119) < 8
+
+
 def test_another_dub_finds_what_was_judged(write, shared, monkeypatch):
     job = write(segmenter={"target": "speaker"})
     judged = spans_of(job)

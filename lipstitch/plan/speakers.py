@@ -29,22 +29,32 @@ LEAST_TURN_SECONDS = Fraction(3, 10)
 """A shorter turn is taken for a mistake: a word lasts longer."""
 
 
+HEARD_AROUND_SECONDS = Fraction(2)
+"""What is heard before and behind the frames that are judged."""
+
+
 def hear_speakers(
     scanned: Scanned, identities: Identities, workspace: Workspace, reporter: Reporter, timings: Timings
 ) -> FoundSpeakers:
     """Return which faces of a scan speak when, in the video's own sound. What an earlier run found is reused."""
     assert scanned.judge is not None
-    speech = _own_speech(scanned.source, workspace)
+    speech = _own_speech(scanned.source, identities, workspace)
     return judge_speakers(scanned.source, identities, speech, scanned.judge, workspace, reporter, timings)
 
 
-def _own_speech(source: Source, workspace: Workspace) -> list[TimeRange]:
-    """Return when the video's own sound speaks, in seconds since the first frame."""
-    table = source.table
-    start, end = Fraction(0), table.seconds(len(table))
-    own = AudioInput(source.info, table.pts[0] * table.time_base)
-    spoken = find_spoken(SoundPlan((own.piece(start, start, end),), end, start), workspace)
-    return [(Fraction(first, DRIVING_RATE), Fraction(last, DRIVING_RATE)) for first, last in spoken]
+def _own_speech(source: Source, identities: Identities, workspace: Workspace) -> list[TimeRange]:
+    """Return when the video's own sound speaks, from the first frame that was scanned to the last.
+
+    Times are seconds since the first frame of the video.
+    """
+    table, shots = source.table, identities.shots
+    if not shots:
+        return []
+    start = max(table.seconds(shots[0].start) - HEARD_AROUND_SECONDS, Fraction(0))
+    length = table.seconds(shots[-1].stop) - start + HEARD_AROUND_SECONDS
+    own = AudioInput(source.info, table.pts[0] * table.time_base).piece(start, Fraction(0), length)
+    spoken = find_spoken(SoundPlan((own,), length, Fraction(0)), workspace)
+    return [(start + Fraction(first, DRIVING_RATE), start + Fraction(last, DRIVING_RATE)) for first, last in spoken]
 
 
 def build_dialogue(found: FoundSpeakers, identities: Identities, table: FrameTable) -> tuple[Dialogue, str]:
