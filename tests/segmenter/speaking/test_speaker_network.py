@@ -17,7 +17,11 @@ def golden(shared):
 
 @pytest.fixture(scope="module")
 def network(shared):
-    return load_speaker_network(shared / "checkpoints" / "light_asd" / "finetuning_TalkSet.model")
+    return SpeakerNetwork(read(shared / "checkpoints" / "light_asd" / "finetuning_TalkSet.model"))
+
+
+def read(weights):
+    return torch.load(weights, map_location="cpu", weights_only=True)
 
 
 def test_parity_with_the_public_code(golden, network):
@@ -26,6 +30,16 @@ def test_parity_with_the_public_code(golden, network):
     assert seen == pytest.approx(golden["visual_embedding"][0], abs=1e-4)
     assert heard == pytest.approx(golden["audio_embedding"][0], abs=1e-4)
     assert network.score(seen, heard) == pytest.approx(golden["scores"], abs=1e-4)
+
+
+def test_bfloat16_changes_scores_little(golden, shared):
+    """A change of speaker is decided by sums of scores of 1 and more."""
+    weights = shared / "checkpoints" / "light_asd" / "pretrain_AVA_CVPR.model"
+    exact, fast = SpeakerNetwork(read(weights)), SpeakerNetwork(read(weights), torch.bfloat16)
+    heard = exact.hear(golden["mfcc"])
+    scores = [each.score_in_windows(each.see(golden["faces"]), heard) for each in (exact, fast)]
+    assert scores[1] == pytest.approx(scores[0], abs=0.05)
+    assert load_speaker_network(weights).see(golden["faces"]) == pytest.approx(exact.see(golden["faces"]), abs=0.1)
 
 
 def test_faces_seen_in_passes_are_those_seen_at_once(golden, network):
