@@ -25,8 +25,8 @@ MARGIN_STEPS: Final = 10
 """How much is judged around speech: mouths open before they are heard."""
 JOINED_STEPS: Final = 25
 """A shorter pause, and a shorter absence of a face, is judged as well."""
-LONGEST_STEPS: Final = 20 * STEPS_PER_SECOND
-"""Of a passage: what is held of it does not grow with the video."""
+LONGEST_STEPS: Final = 10 * STEPS_PER_SECOND
+"""Of a passage, so that all cores have some, and what is held does not grow with the video."""
 LEAST_STEPS: Final = 5
 """A face that is seen for less is not judged."""
 MOST_FACES: Final = 4
