@@ -18,7 +18,7 @@ from segmenter.speaking.passages import Passage
 
 BIAS: Final = 2.0
 """What scores are raised by. Those of faces that speak are about 1, and -2 for a second here and there; those of faces
-that listen with closed lips about -2.5, and more than -1 in one frame of twenty. `python -m benchmarks.speakers` measures it."""
+that listen with closed lips about -2.5, and more than -1 in one frame of twenty."""
 CHANGE_COST: Final = 10.0
 """In sums of raised scores over steps of 1/25 s: a fifth of a second of a sure one pays for a change."""
 NEVER: Final = -1e6
