@@ -40,6 +40,10 @@ def run(
         Path | None,
         typer.Option("--spans", metavar="CSV", help="With --plan: also write the spans to a table to edit."),
     ] = None,
+    turns: Annotated[
+        Path | None,
+        typer.Option("--turns", metavar="CSV", help="With --plan: also write who speaks when (input.speakers: auto)."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing output. Finished clips are reused either way.")
     ] = False,
@@ -63,6 +67,8 @@ def run(
         context.fail("Missing option '--config'.")
     if spans is not None and not plan:
         context.fail("--spans needs --plan.")
+    if turns is not None and not plan:
+        context.fail("--turns needs --plan.")
 
     def work() -> int:
         # Imported here so that --help and a wrong option answer at once.
@@ -72,7 +78,7 @@ def run(
 
         job = load_job(config, settings or ())
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans)
+        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns)
 
     flags = [*(["--force"] if force else []), *(["--compare", str(compare)] if compare else [])]
     again = resume_command(config, settings, flags)

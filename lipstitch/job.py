@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from base.files import clear_leftovers
@@ -15,7 +16,8 @@ from lipstitch.execution.machine import measure_capacity
 from lipstitch.footage.read import Footage, FootageReader
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.span_file import read_spans, write_spans
-from lipstitch.plan.audio.inputs import open_audio_inputs
+from lipstitch.job_file.turn_file import write_turns
+from lipstitch.plan.audio.inputs import open_audio_inputs, turns_start
 from lipstitch.plan.audio.notes import SoundNote
 from lipstitch.plan.describe import describe_plan
 from lipstitch.plan.methods import FaceSelection
@@ -27,8 +29,15 @@ from lipstitch.plan.streams import StreamPlan, check_outputs
 from lipstitch.plan.target import TargetSelection, select_targets
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.report import page_path, report_path
-from lipstitch.source.checks import check_comparison_video, check_output_name, check_side_file, check_sounds_complete
+from lipstitch.source.checks import (
+    check_comparison_video,
+    check_output_name,
+    check_side_file,
+    check_sounds_complete,
+    check_turns_wanted,
+)
 from lipstitch.source.import_ahead import import_ahead
+from lipstitch.source.judge import find_judge, require_own_sound
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
 from lipstitch.source.source import (
     OpenedVideo,
@@ -63,6 +72,8 @@ class OpenedJob:
     """What the job's span file says; None if it has none."""
     further: tuple[OpenedVideo, ...]
     """Further videos of the job's people."""
+    turns_start: Fraction
+    """Where second 0 of the turns lies on the clock of the video."""
 
     @property
     def shown_frames(self) -> list[Interval]:
@@ -78,19 +89,25 @@ def run_job(
     force: bool = False,
     comparison: Path | None = None,
     spans: Path | None = None,
+    turns: Path | None = None,
     tools: Tools = DEFAULT_TOOLS,
 ) -> int:
     """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
-    comparison video. spans: where a plan writes the span file. tools: what makes the detector, the network and so on.
+    comparison video. spans, turns: where a plan writes the span file, and who speaks when. tools: what makes the
+    detector, the network and so on.
     """
+    if turns is not None:
+        check_turns_wanted(config)
     job, timings = open_job(config, reporter, force=force or plan_only), Timings()
     if comparison is not None:
         outputs = [spec.output for spec in job.specs]
         check_comparison_video(config, comparison, outputs, force=force or plan_only)
     if spans is not None:
         check_side_file(config, "--spans", spans, (".csv",), force=force)
+    if turns is not None:
+        check_side_file(config, "--turns", turns, (".csv",), force=force)
     check_licence(config)  # before anything is downloaded
     weights = None if plan_only else find_rendering_weights(config, reporter)
     if weights is None:
@@ -113,7 +130,7 @@ def run_job(
             clear_leftovers(report_path(path))
             clear_leftovers(page_path(path))
         scanned = scan_job(job, source, workspace, reporter, timings, tools)
-        target = select_targets(config, scanned, job.specs, job.rows, workspace)
+        target = select_targets(config, scanned, job.specs, job.rows, workspace, reporter, timings)
         footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings, job.further), target)
         faces = FaceSelection(target, footage, scanned.scan, config.renderer)
         plans = [
@@ -126,6 +143,9 @@ def run_job(
             if spans is not None:
                 write_spans(to_rows(faces.spans_of(job.specs)), source.table, spans)
                 reporter.info(f"Spans: {spans}")
+            if turns is not None and target.found is not None:
+                write_turns(target.found.listed(job.turns_start), turns)
+                reporter.info(f"Turns: {turns}")
             return EXIT_COMPLETE
         check_disk(plans, workspace)
         finished = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
@@ -157,6 +177,7 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     video = open_source(config)
     further = open_further(config, video)
     coding = choose_coding(config, video)
+    require_own_sound(config, video.info)
     inputs = open_audio_inputs(config, video)
     dialogue = open_dialogue(config, video, inputs)
     specs = plan_outputs(config, video, inputs, dialogue)
@@ -164,7 +185,8 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     streams = check_outputs(config, video, specs, coding, force=force)
     check_photos(config)
     rows = read_spans(config.segmenter.spans, video.table) if config.segmenter.spans else None
-    return OpenedJob(config, video, specs, streams, rows, further)
+    start = turns_start(config, inputs.heard)[0] if config.input.speakers else Fraction(0)
+    return OpenedJob(config, video, specs, streams, rows, further, start)
 
 
 def scan_job(
@@ -174,9 +196,11 @@ def scan_job(
     config = job.config
     shown = job.shown_frames
     needs_people = config.needs_people or any(row.person for row in job.rows or ())
+    judge = find_judge(config, reporter)
     finder = choose_finder(config, source, shown, workspace, reporter, needs_people=needs_people, tools=tools)
     references = embed_references(config, finder)
-    return Scanned(source, finder, scan_source(config, source, finder, shown, workspace, reporter, timings), references)
+    scan = scan_source(config, source, finder, shown, workspace, reporter, timings)
+    return Scanned(source, finder, scan, references, judge)
 
 
 def read_footage(job: OpenedJob, reader: FootageReader, target: TargetSelection) -> Footage:

@@ -53,7 +53,7 @@ HOMES = {
     "scenedetect": ("segmenter/cuts.py",),
     "safetensors": ("renderer/weight_files.py", "lipstitch/training/expert.py", "lipstitch/training/weights.py"),
     "soundfile": ("renderer/mel.py", "renderer/footage/log_mel.py", "lipstitch/training/preparation/footage.py"),
-    "torch": ("renderer/*", "segmenter/detectors/*", "lipstitch/training/*"),
+    "torch": ("renderer/*", "segmenter/detectors/*", "segmenter/speaking/network.py", "lipstitch/training/*"),
     "torchmetrics": ("lipstitch/training/evaluation/measures.py",),
     "typer": ("lipstitch/cli.py", "lipstitch/commands/*"),
 }
@@ -62,6 +62,7 @@ HOMES = {
 NUM_FREE_HOMES = 2
 CV2_FILES_OF_SEGMENTER = {
     "cascade.py",
+    "crops.py",
     "cuts.py",
     "embedder.py",
     "face_quality.py",

@@ -45,7 +45,9 @@ class InputConfig(_Model):
         default=None, description="A clean voice, as long as `audio`, that drives the lips; `audio` is what is heard."
     )
     speakers: SpeakersConfig | None = Field(
-        default=None, description="A dialogue: who speaks when, and who that is in the video."
+        default=None,
+        description="A dialogue: who speaks when, and who that is in the video. auto: told by the picture and the"
+        " video's own sound.",
     )
     audio_start: AudioStart = Field(
         default="auto",
@@ -147,8 +149,15 @@ class JobConfig(_Model):
     def needs_people(self) -> bool:
         """Whether the job makes sense only where people are told apart."""
         speakers = self.input.speakers.cast.values() if self.input.speakers else ()
-        named = any(speaker.person is not None for speaker in speakers)
+        by_number = self.input.speakers is not None and not self.input.speakers.cast
+        named = by_number or any(speaker.person is not None for speaker in speakers)
         return self.segmenter.needs_people or named or self.needs_further_footage
+
+    @property
+    def judges_speakers(self) -> bool:
+        """Whether faces are judged against the video's own sound: who of them speaks."""
+        is_auto = self.input.speakers is not None and self.input.speakers.is_auto
+        return is_auto or self.segmenter.target == "speaker"
 
     @property
     def needs_further_footage(self) -> bool:

@@ -97,9 +97,13 @@ def _parse_detector(value: Any) -> str:
 
 
 def _parse_target(value: Any, info: ValidationInfo) -> Any:
-    if value in ("main", "largest", "all"):
+    if value in ("main", "largest", "all", "speaker"):
         return value
-    return _parse_person(value, info, allowed=f"main, largest, all, {PEOPLE}")
+    return _parse_person(value, info, allowed=f"main, largest, all, speaker, {PEOPLE}")
+
+
+def _parse_turns(value: Any, info: ValidationInfo) -> str | Path:
+    return "auto" if value == "auto" else resolve_path(value, info)
 
 
 def _parse_person(value: Any, info: ValidationInfo, allowed: str = PEOPLE) -> int | Reference | PointedAt:
@@ -135,10 +139,11 @@ def _plain_target(target: Any) -> Any:
 
 
 Target = Annotated[
-    Literal["main", "largest", "all"] | int | Reference | PointedAt,
+    Literal["main", "largest", "all", "speaker"] | int | Reference | PointedAt,
     PlainValidator(_parse_target),
     PlainSerializer(_plain_target),
 ]
+Turns = Annotated[Literal["auto"] | Path, PlainValidator(_parse_turns), PlainSerializer(str)]
 Person = Annotated[int | Reference | PointedAt, PlainValidator(_parse_person), PlainSerializer(_plain_target)]
 Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
 AudioStart = Annotated[

@@ -53,8 +53,14 @@ class SegmenterConfig(BaseModel, frozen=True, extra="forbid"):
     target: Target = Field(
         default="main",
         description="Whose lips move. main: who is on screen longest while the dub speaks. largest: the largest face of"
-        " each shot. all: everyone. {reference: photo.jpg}: who is on a photo. {at: time, point: [x, y]}: whose face"
-        " is there then. A number: a person, as python main.py people shows them.",
+        " each shot. all: everyone. speaker: who speaks at the time, in the video's own sound. {reference: photo.jpg}:"
+        " who is on a photo. {at: time, point: [x, y]}: whose face is there then. A number: a person, as python main.py"
+        " people shows them.",
+    )
+    speaking: Checkpoint = Field(
+        default="light_asd",
+        description="Tells who speaks (target speaker, input.speakers auto): Light-ASD, as a name in"
+        " checkpoints/registry.toml or the path of its weights.",
     )
     spans: FilePath | None = Field(
         default=None,

@@ -14,17 +14,20 @@ Times are those of the dub. A turn ends before its `stop`.
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 from base.errors import ConfigError
+from base.files import atomic_file
 from base.text import brief
 from lipstitch.job_file.fields import parse_time
-from lipstitch.job_file.speakers import SpeakerConfig, fold
+from lipstitch.job_file.speakers import SpeakerConfig, cast_by_number, fold, number_in, person_name
 from lipstitch.job_file.table import UserFile
 
 KEY = "input.speakers.turns"
@@ -67,7 +70,8 @@ def read_turns(path: Path, cast: Mapping[str, SpeakerConfig]) -> tuple[Turn, ...
     """Return the turns of a file in order of time.
 
     Raises ConfigError that names the line: for what cannot be read, an unknown name, a turn that runs backwards, and
-    overlapping turns of two speakers if the dub drives either. Turns of one speaker may overlap.
+    overlapping turns of two speakers if the dub drives either. Turns of one speaker may overlap. cast: empty if the
+    turns name people by their numbers.
     """
     readers = {".rttm": _read_rttm, ".srt": _read_srt, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
@@ -75,20 +79,46 @@ def read_turns(path: Path, cast: Mapping[str, SpeakerConfig]) -> tuple[Turn, ...
     file = UserFile(KEY, path, f"{path.suffix[1:].upper()} file of turns")
     names = {fold(name): name for name in cast}
     turns = []
-    for turn in readers[path.suffix.lower()](file, names):
-        if fold(turn.speaker) not in names:
+    for read in readers[path.suffix.lower()](file, names):
+        turn = read if cast else _by_number(file, read)
+        if cast and fold(turn.speaker) not in names:
             known = brief(", ".join(cast))
             raise file.fault(turn.where, f"speaker {brief(repr(turn.speaker))} is not in input.speakers.cast ({known})")
         if turn.stop <= turn.start:
             what = "runs backwards" if turn.stop < turn.start else "lasts no time"
             times = f"{float(turn.start):g} s to {float(turn.stop):g} s"
             raise file.fault(turn.where, f"the turn {what}: {times}; correct its times, or remove it")
-        turns.append(Turn(turn.where, turn.start, turn.stop, names[fold(turn.speaker)]))
+        turns.append(replace(turn, speaker=names.get(fold(turn.speaker), turn.speaker)))
     if not turns:
         raise ConfigError(f"{KEY}: {path} holds no turn. Check the path.")
     turns.sort(key=lambda turn: (turn.start, turn.stop))
-    _check_overlaps(file, turns, cast)
+    _check_overlaps(file, turns, cast or cast_by_number(turn.speaker for turn in turns))
     return tuple(turns)
+
+
+def _by_number(file: UserFile, turn: Turn) -> Turn:
+    number = number_in(turn.speaker)
+    if number is None:
+        advice = "name a person by number, as person 1, or say in input.speakers.cast who that is"
+        raise file.fault(turn.where, f"who is {brief(repr(turn.speaker))}? There is no input.speakers.cast; {advice}")
+    return replace(turn, speaker=person_name(number))
+
+
+def write_turns(turns: Iterable[tuple[Fraction, Fraction, str]], path: Path) -> None:
+    """Write turns (start, stop, speaker) to a CSV file, atomically, to the millisecond.
+
+    Raises WorkspaceError if it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for start, stop, speaker in sorted(turns):
+        # Rounded down, as in span files: a frame at or after such a time is the one that was meant.
+        writer.writerow(
+            [*(f"{max(seconds, Fraction(0)) * 1000 // 1 / 1000:.3f}" for seconds in (start, stop)), speaker]
+        )
+    with atomic_file(path) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8")
 
 
 def check_end(path: Path, turns: Sequence[Turn], seconds: Fraction) -> None:

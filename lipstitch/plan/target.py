@@ -9,10 +9,12 @@ from base.errors import ConfigError
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.fields import PointedAt, Reference
 from lipstitch.job_file.span_file import check_people
-from lipstitch.job_file.speakers import SpeakersConfig
-from lipstitch.plan.outputs.dialogue import split_at_turns
+from lipstitch.job_file.speakers import SpeakerConfig, cast_by_number, person_name
+from lipstitch.plan.outputs.dialogue import Dialogue, split_at_turns
 from lipstitch.plan.outputs.spec import OutputSpec
+from lipstitch.plan.speakers import build_dialogue, choose_speaking, hear_speakers
 from lipstitch.plan.speech import frames_hearing, listen
+from lipstitch.progress import Reporter, Timings
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
 from media.clips import Span
@@ -51,6 +53,8 @@ class TargetSelection:
     """What the user's span file says; None: the choice decides."""
     people_of_speakers: Mapping[str, tuple[int, ...]]
     """In a dialogue, the numbers of the people that each speaker is, by name; else empty."""
+    found: Dialogue | None = None
+    """Who was found to speak when, if the job leaves that to the picture and the sound."""
 
     @property
     def choice(self) -> Choice:
@@ -65,9 +69,9 @@ class TargetSelection:
 
     def speakers(self, spec: OutputSpec) -> tuple[Speaker, ...]:
         """Return who speaks when in an output, and who they are in the picture."""
+        speaking = self.found.turns_in(spec.timeline, self.rule.table) if self.found else spec.speakers
         return tuple(
-            Speaker(each.name, each.drive_index, each.turns, self.people_of_speakers[each.name])
-            for each in spec.speakers
+            Speaker(each.name, each.drive_index, each.turns, self.people_of_speakers[each.name]) for each in speaking
         )
 
     def cut_spans(self, seen: Sequence[Span], specs: Sequence[OutputSpec]) -> tuple[Span, ...]:
@@ -81,6 +85,8 @@ class TargetSelection:
         """Return in one line who is meant."""
         if self.rows is not None:
             return "as the span file says"
+        if self.found:
+            return "the speakers, each while they speak in the video's own sound"
         if self.people_of_speakers:
             return "the speakers, each in their own turns"
         return f"{self.target}: {self.choice.describe(len(self.identities.people))}"
@@ -92,18 +98,31 @@ def select_targets(
     specs: Sequence[OutputSpec],
     rows: tuple[SpanRow, ...] | None,
     workspace: Workspace,
+    reporter: Reporter,
+    timings: Timings,
 ) -> TargetSelection:
     """Find the people of a scan and choose among them, as the job says. Raises ConfigError where it cannot.
 
-    rows: what the job's span file says.
+    rows: what the job's span file says. Where the job asks who speaks, that is found out.
     """
     people = people_of(scanned, merge(part for spec in specs for part in spec.scanned_frames))
     if rows is not None:
         assert config.segmenter.spans is not None
         check_people(config.segmenter.spans, rows, people)
     choice: Choice
-    if config.input.speakers is not None:
-        target, (people_of_speakers, choice) = "speakers", _select_speakers(config.input.speakers, scanned, people)
+    found = None
+    if config.judges_speakers:
+        heard = hear_speakers(scanned, people, workspace, reporter, timings)
+    if config.input.speakers is not None and config.input.speakers.is_auto:
+        found, note = build_dialogue(heard, people, scanned.source.table)
+        numbers = heard.of_people(people)
+        people_of_speakers: dict[str, tuple[int, ...]] = {person_name(number): (number,) for number in numbers}
+        target, choice = "speakers", ChosenPeople(tuple(numbers), note=note)
+    elif config.input.speakers is not None:
+        cast = config.input.speakers.cast or cast_by_number(each.name for each in specs[0].speakers)
+        target, (people_of_speakers, choice) = "speakers", _select_speakers(cast, scanned, people)
+    elif config.segmenter.target == "speaker":
+        choice, target, people_of_speakers = choose_speaking(heard, people, scanned.source.table), "speaker", {}
     else:
         choice = _choose(config, scanned, specs, people, workspace, by_rows=rows is not None)
         target, people_of_speakers = _name(config), {}
@@ -113,6 +132,7 @@ def select_targets(
         target=target,
         rows=rows,
         people_of_speakers=people_of_speakers,
+        found=found,
     )
 
 
@@ -152,6 +172,7 @@ def _choose(
         return choose_main(
             people, scanned.source.table, speech, least_px=settings.min_face_px, least_score=settings.offset
         )
+    assert target != "speaker"
     return _choose_person("segmenter.target", target, scanned, people)
 
 
@@ -187,14 +208,14 @@ def _choose_pointed_at(
 
 
 def _select_speakers(
-    dialogue: SpeakersConfig, scanned: Scanned, people: Identities
+    cast: Mapping[str, SpeakerConfig], scanned: Scanned, people: Identities
 ) -> tuple[dict[str, tuple[int, ...]], ChosenPeople]:
     """Return the numbers of the people that each speaker is, and all of them as one choice. Raises ConfigError.
 
     A person who looks like two references, but is meant by neither, belongs to no speaker.
     """
     choices: dict[str, ChosenPeople] = {}
-    for name, speaker in dialogue.cast.items():
+    for name, speaker in cast.items():
         key = f"input.speakers.cast.{name}.person"
         choice = _choose_person(key, speaker.person, scanned, people) if speaker.person else NO_PERSON
         if isinstance(choice, SingleTrack):

@@ -13,15 +13,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from base.clock import format_clock
+from base.errors import CheckpointError
 from base.files import atomic_file
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.ranges import frames_to_scan
+from lipstitch.plan.speakers import hear_speakers
 from lipstitch.plan.target import people_of
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.records import Record
 from lipstitch.source.checks import check_side_file
 from lipstitch.source.scan import Scanned, choose_finder, scan_source
 from lipstitch.source.source import identify_source, open_source, remember_source
+from lipstitch.source.weights import find_weights
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.faces import Face
@@ -29,7 +32,7 @@ from media.orientation import Rectangle
 from media.picture import PictureConverter, snap_to_chroma
 from media.reader import FrameReader
 from media.source_video import SourceVideo
-from segmenter.people.identities import Identities, Person
+from segmenter.people.identities import Identities, Person, seconds_of
 
 THUMBNAIL_PX = 200
 """Side of a picture on the sheet."""
@@ -58,6 +61,8 @@ class ListedPerson(Record):
     first: float
     last: float
     """Time of the last frame with the person."""
+    spoken: float | None
+    """How long the person is seen to speak in the video's own sound; None where that cannot be told."""
     num_shots: int
     shots: tuple[tuple[float, float], ...]
     best: BestFace
@@ -80,21 +85,38 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
     with Workspace(folder) as workspace:
         workspace.clear_partial()
         remember_source(workspace, video, source)
+        judge, note = _find_judge(config, source, reporter)
         finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True, tools=tools)
         scan = scan_source(config, source, finder, shown, workspace, reporter, Timings())
-    identities = people_of(Scanned(source, finder, scan, references={}), shown)
+        scanned = Scanned(source, finder, scan, references={}, judge=judge)
+        identities = people_of(scanned, shown)
+        spoken: dict[int, float] | None = None
+        if judge is not None:
+            found = hear_speakers(scanned, identities, workspace, reporter, Timings()).of_people(identities)
+            spoken = {number: seconds_of(frames, source.table) for number, frames in found.items()}
     with stage(reporter, "faces", min(len(identities.people), MAX_THUMBNAILS), "people"):
         thumbnails = crop_thumbnails(source, identities.people[:MAX_THUMBNAILS], reporter)
-    people = [_listed(person, identities, source) for person in identities.people]
+    people = [_listed(person, identities, source, spoken) for person in identities.people]
     with atomic_file(json_path) as partial:
-        content = {"video": source.info.path, "people": [person.model_dump() for person in people]}
+        content = {"video": source.info.path, "note": note, "people": [person.model_dump() for person in people]}
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with atomic_file(out) as partial:
-        sheet = build_sheet(Path(source.info.path).name, people, thumbnails)
+        sheet = build_sheet(Path(source.info.path).name, people, thumbnails, note)
         partial.write_text(sheet, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
     reporter.info(f"{count}: {out} and {json_path}")
     return 0
+
+
+def _find_judge(config: JobConfig, source: SourceVideo, reporter: Reporter) -> tuple[Path | None, str]:
+    """Return the weights of the network that tells who speaks; None, and why, where that cannot be told."""
+    if not source.info.audio:
+        return None, "Who speaks is not shown: the video has no sound."
+    try:
+        return find_weights(config.segmenter.speaking, config, reporter, download=True), ""
+    except CheckpointError as exc:
+        reporter.info(f"Who speaks is not told: {exc}")
+        return None, "Who speaks is not shown: the weights that tell it (segmenter.speaking) could not be had."
 
 
 def _workspace_folder(config: JobConfig, out: Path) -> Path:
@@ -103,7 +125,9 @@ def _workspace_folder(config: JobConfig, out: Path) -> Path:
     return workspace_folder(config) if has_folder else out.with_name(f"{out.name}.lipstitch")
 
 
-def _listed(person: Person, identities: Identities, source: SourceVideo) -> ListedPerson:
+def _listed(
+    person: Person, identities: Identities, source: SourceVideo, spoken: Mapping[int, float] | None
+) -> ListedPerson:
     def seconds(frame: int) -> float:
         return round(float(source.table.seconds(frame)), 3)
 
@@ -113,6 +137,7 @@ def _listed(person: Person, identities: Identities, source: SourceVideo) -> List
         seconds=round(person.seconds, 3),
         first=seconds(person.first_frame),
         last=seconds(person.last_frame),
+        spoken=None if spoken is None else round(spoken.get(person.number, 0.0), 3),
         num_shots=person.num_shots,
         shots=tuple(
             (seconds(shot.start), seconds(shot.stop)) for shot in identities.shots if person.number in shot.people
@@ -150,10 +175,10 @@ def _square_around(face: Face) -> Rectangle:
     return round(x - half), round(y - half), round(x + half), round(y + half)
 
 
-def build_sheet(video: str, people: Sequence[ListedPerson], thumbnails: Mapping[int, bytes]) -> str:
+def build_sheet(video: str, people: Sequence[ListedPerson], thumbnails: Mapping[int, bytes], note: str = "") -> str:
     """Return the contact sheet as one HTML file that needs no other file.
 
-    video: its name. thumbnails: JPEG files by the person's number; a person may have none.
+    video: its name. thumbnails: JPEG files by the person's number; a person may have none. note: what the sheet lacks.
     """
     environment = Environment(
         loader=PackageLoader("lipstitch", "report"),
@@ -167,6 +192,7 @@ def build_sheet(video: str, people: Sequence[ListedPerson], thumbnails: Mapping[
     return environment.get_template("contact_sheet.html").render(
         video=video,
         people=people,
+        note=note,
         thumbnails={number: b64encode(picture).decode() for number, picture in thumbnails.items()},
     )
 

@@ -99,8 +99,14 @@ def check_side_file(config: JobConfig, key: str, path: Path, endings: Iterable[s
     spans, speakers = config.segmenter.spans, config.input.speakers
     others = [*input_files(config), *config.references.items()]
     others += [("segmenter.spans", spans)] if spans else []
-    others += [("input.speakers.turns", speakers.turns)] if speakers else []
+    others += [("input.speakers.turns", speakers.turns)] if speakers and isinstance(speakers.turns, Path) else []
     _check_place(key, path, others, force=force)
+
+
+def check_turns_wanted(config: JobConfig) -> None:
+    """Raise ConfigError if a plan has no turns to write, because the job gives them itself."""
+    if config.input.speakers is None or not config.input.speakers.is_auto:
+        raise ConfigError("--turns writes who is found to speak when. Set input.speakers: auto.")
 
 
 def _check_ending(key: str, path: Path, known: Iterable[str]) -> None:

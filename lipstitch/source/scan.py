@@ -35,6 +35,8 @@ class Scanned:
     scan: Scan
     references: Mapping[Path, Vector]
     """The embedding of each photo by which the job names a person; empty where people are not told apart."""
+    judge: Path | None = None
+    """Weights of the network that tells who speaks; None where no one asks."""
 
 
 def choose_finder(

@@ -6,18 +6,20 @@ main, reference,
 at, a number   -->  ChosenPeople             --> one a person, where that person is seen
 all            -->  Everyone                 --> one a person, and one for each unidentified face
 at             -->  SingleTrack              --> the one track, where it is seen
+speaker        -->  WhoSpeaks                --> as for all; each is rendered while it speaks
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import hypot
 from typing import ClassVar, Literal
 
-from media.faces import Face
+from media.faces import Face, FaceBox
 from media.identity import EmbedderSettings, Vector
-from media.intervals import Interval, intersect
+from media.intervals import Interval, intersect, merge
 from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Identities, Shot, seconds_of, similarity
 from segmenter.tracks import Track, choose_target, nearness_to_centre, total_area
@@ -135,7 +137,36 @@ class SingleTrack:
         return "one face"
 
 
-Choice = ByPlace | Everyone | ChosenPeople | SingleTrack
+@dataclass(frozen=True, slots=True)
+class WhoSpeaks:
+    """Every face, in the frames in which it speaks in the video's own sound."""
+
+    is_made: ClassVar[bool] = True
+    other_reason: ClassVar[str] = ANOTHER
+    people: ClassVar[tuple[int, ...]] = ()
+
+    spoken: Mapping[tuple[int, FaceBox], tuple[Interval, ...]]
+    """Of each face that ever speaks, by each frame and box in which the scan saw it: the frames in which it speaks."""
+    summary: str
+    """How long who speaks."""
+    note: str = ""
+    """What could not be decided, as a sentence; empty if everything could."""
+
+    def tracks_in(self, shot: Shot) -> list[Track]:
+        """Return a track for each person of a shot, and one for each unidentified face; one empty track if none."""
+        return Everyone().tracks_in(shot)
+
+    def frames_of(self, track: Track) -> list[Interval]:
+        """Return the frames in which the faces of a track speak."""
+        parts = {self.spoken.get((frame, face.box), ()) for frame, face in track.items()}
+        return merge(chain.from_iterable(parts))
+
+    def describe(self, num_people: int) -> str:
+        """Return the choice in words."""
+        return f"who speaks at the time: {self.summary}"
+
+
+Choice = ByPlace | Everyone | ChosenPeople | SingleTrack | WhoSpeaks
 """Whose mouth is rendered."""
 
 

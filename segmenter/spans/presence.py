@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from media.faces import Face, FacePath
-from media.intervals import Interval
+from media.intervals import Interval, complement, intersect
 from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Shot
-from segmenter.people.targets import Choice
+from segmenter.people.targets import Choice, WhoSpeaks
 from segmenter.scan import MIN_FACE_PX
 from segmenter.tracks import SAME_FACE, Track, box_distance, estimate_yaw
 
 NO_FACE = "no face"
 NOT_SCANNED = "no frame scanned"
+DOES_NOT_SPEAK = "does not speak"
 MOUTH_MARGIN = 0.06
 """Least distance of the corners of the mouth from the picture's border, as a share of the face's height: if the picture
 cuts the mouth off, detectors place it up to 0.05 inside."""
@@ -73,7 +74,10 @@ class SpanRule:
         """
         presence = self._tile(shot.within(*frames), face)
         presence = self._fill_gaps(shot, face, presence)
-        return self._drop_short(presence, within)
+        presence = self._drop_short(presence, within)
+        if not isinstance(self.choice, WhoSpeaks):
+            return presence
+        return _joined([part for whole in presence for part in _while_speaking(whole, self.choice.frames_of(face))])
 
     def _tile(self, shot: Shot, target: Track) -> list[PresenceInterval]:
         """Tile a shot with intervals of one state, whose borders lie half way between two samples of different states.
@@ -170,6 +174,16 @@ class SpanRule:
 
     def _seconds(self, start: int, stop: int) -> float:
         return float(self.table.seconds(stop) - self.table.seconds(start))
+
+
+def _while_speaking(part: PresenceInterval, spoken: Sequence[Interval]) -> list[PresenceInterval]:
+    """Return a part in which a face is rendered without the frames in which it does not speak; others as they are."""
+    if part.reason:
+        return [part]
+    whole = (part.start, part.stop)
+    said = [replace(part, start=start, stop=stop) for start, stop in intersect(spoken, [whole])]
+    still = [PresenceInterval(start, stop, DOES_NOT_SPEAK) for start, stop in complement(spoken, *whole)]
+    return sorted([*said, *still], key=lambda piece: piece.start)
 
 
 def explain_gap(presences: Sequence[Sequence[PresenceInterval]], start: int, stop: int) -> list[PresenceInterval]:

@@ -89,6 +89,7 @@ def test_shipped_registry():
     entries = load_registry()
     published = {"wav2lip_gan", "wav2lip", "retinaface_mobilenet", "sface", "gfpgan", "codeformer", "face_parsing"}
     published |= {"realesrgan_x2plus"}
+    published |= {"light_asd", "light_asd_talkset"}
     shipped = {"compact", "face_mesh", "sound_shape", "lip_motion"}
     assert set(entries) == published | shipped
     assert entries["wav2lip_gan"].num_bytes == 435801865

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig
+from lipstitch.job_file.speakers import cast_by_number
 from lipstitch.job_file.turn_file import Turn, check_end, read_turns
 from lipstitch.plan.audio.inputs import AudioInput, AudioInputs, check_same_length, open_beside, turns_start
 from lipstitch.plan.audio.notes import SoundNote
@@ -48,6 +50,12 @@ class Dialogue:
             for speaker in self.speakers
         )
 
+    def listed(self, start: Fraction) -> list[tuple[Fraction, Fraction, str]]:
+        """Return every turn (start, stop, speaker) as a file of turns has it. start: where its second 0 lies."""
+        return [
+            (begin - start, end - start, speaker.name) for speaker in self.speakers for begin, end in speaker.stretches
+        ]
+
     def lay_stems(self, drive: SoundPlan) -> tuple[SoundPlan, ...]:
         """Return the sound of each stem at the very times at which the dub drives."""
         return tuple(_laid_like(drive, stem) for stem in self.stems)
@@ -59,15 +67,16 @@ def open_dialogue(config: JobConfig, video: SourceVideo, inputs: AudioInputs) ->
     Raises ConfigError for what is wrong with the turns or the length of a stem, MediaError for a stem without sound.
     """
     settings = config.input.speakers
-    if settings is None:
+    if settings is None or not isinstance(settings.turns, Path):  # who speaks when is told after the scan
         return None
     turns = read_turns(settings.turns, settings.cast)
+    cast = settings.cast or cast_by_number(turn.speaker for turn in turns)
     heard = inputs.heard
     start, notes = turns_start(config, heard)
     check_end(settings.turns, turns, heard.length - start)
     stems: list[AudioInput] = []
     speakers: list[DialogueSpeaker] = []
-    for name, speaker in settings.cast.items():
+    for name, speaker in cast.items():
         voice = 0
         if speaker.stem is not None:
             key = f"input.speakers.cast.{name}.stem"

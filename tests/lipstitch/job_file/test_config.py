@@ -318,7 +318,7 @@ def test_a_photo_and_a_span_file_lie_beside_the_job_file(job, tmp_path):
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("everyone", "segmenter.target (now 'everyone'): give main, largest, all, the number of a person"),
+        ("everyone", "segmenter.target (now 'everyone'): give main, largest, all, speaker, the number of a person"),
         ("0", "segmenter.target (now 0): people have numbers from 1 on"),
         ("-3", "people have numbers from 1 on"),
         ("1.5", "give main, largest, all"),

@@ -6,7 +6,7 @@ import pytest
 
 from base.errors import ConfigError
 from lipstitch.job_file.speakers import SpeakerConfig
-from lipstitch.job_file.turn_file import check_end, read_turns
+from lipstitch.job_file.turn_file import check_end, read_turns, write_turns
 
 CAST = {
     "Anna": SpeakerConfig(person=1, stem="anna.wav"),
@@ -249,3 +249,23 @@ def test_the_end_of_the_dub_is_the_end(tmp_path):
     check_end(path, turns, Fraction(4))
     with pytest.raises(ConfigError, match=r"line 2: 1 s to 4\.1 s reaches beyond the end of the dub, 3\.900 s"):
         check_end(path, turns, Fraction("3.9"))
+
+
+def test_turns_without_a_cast_name_people_by_number(tmp_path):
+    path = tmp_path / "turns.csv"
+    path.write_text("start,stop,speaker\n0,1,Person 2\n1,2,3\n2,3,person_2\n")
+    assert [turn.speaker for turn in read_turns(path, {})] == ["person 2", "person 3", "person 2"]
+    path.write_text("start,stop,speaker\n0,1,person 2\n1,2,ben\n")
+    with pytest.raises(ConfigError, match=r"line 3: who is 'ben'\? .* name a person by number, as person 1"):
+        read_turns(path, {})
+    path.write_text("start,stop,speaker\n0,1,person 0\n")
+    with pytest.raises(ConfigError, match="who is 'person 0'"):
+        read_turns(path, {})
+
+
+def test_written_turns_are_read_again(tmp_path):
+    path = tmp_path / "turns.csv"
+    third = Fraction(1, 3)
+    write_turns([(Fraction(2), Fraction(5, 2), "person 1"), (third, 2 * third, "person 2")], path)
+    assert path.read_text() == "start,stop,speaker\n0.333,0.666,person 2\n2.000,2.500,person 1\n"
+    assert [turn.speaker for turn in read_turns(path, {})] == ["person 2", "person 1"]

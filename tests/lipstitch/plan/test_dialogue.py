@@ -357,7 +357,9 @@ def test_names_of_speakers_and_files_play_no_part(work, stock):
             {},
             "cast.ben.person (now 'all'): give the number of a person",
         ),
-        ("0,1,anna", {}, {}, "input.speakers: cast is empty"),
+        ("0,1,anna", {}, {}, "line 2: who is 'anna'? There is no input.speakers.cast"),
+        ("0,1,person 3", {}, {}, "input.speakers.cast.person 3.person (now 3): there are 2 people"),
+        ("0,2,person 1\n1,3,2", {}, {}, "the turn overlaps that of line 2"),
         ("0,1,anna", {"anna": {"person": 3}}, {}, "input.speakers.cast.anna.person (now 3): there are 2 people"),
         (
             "0,1,anna",

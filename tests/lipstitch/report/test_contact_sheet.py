@@ -14,6 +14,7 @@ def person(number, **changes):
         "seconds": 61.25,
         "first": 0.0,
         "last": 3.96,
+        "spoken": 12.34,
         "num_shots": 7,
         "shots": ((0.0, 4.0),),
         "best": BestFace(seconds=1.0, point=(5, 6)),
@@ -45,7 +46,14 @@ def test_a_person_is_shown_with_a_picture_and_facts():
         {"alt": "Person 1", "src": f"data:image/jpeg;base64,{b64encode(b'JPEG').decode()}"},
     ]
     facts = page.texts[page.texts.index("Person 1") :]
-    assert facts[1:] == ["on screen", "61.2 s", "first seen", "00:00:00.0", "last seen", "00:00:03.9", "shots", "7"]
+    assert facts[1:5] == ["on screen", "61.2 s", "speaks", "12.3 s"]
+    assert facts[5:] == ["first seen", "00:00:00.0", "last seen", "00:00:03.9", "shots", "7"]
+
+
+def test_where_who_speaks_cannot_be_told_a_note_says_so():
+    page = Page(build_sheet("talk.mp4", [person(1, spoken=None)], {}, "Who speaks is not shown: why."))
+    assert "Who speaks is not shown: why." in page.texts
+    assert "speaks" not in page.texts
 
 
 def test_people_beyond_the_last_picture_are_listed_without_one():

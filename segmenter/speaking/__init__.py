@@ -1,0 +1,1 @@
+"""Who speaks: every face of a scan judged against the source's own sound."""
