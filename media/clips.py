@@ -35,6 +35,8 @@ class MouthSource:
     """Why not from footage; empty where that needs no reason."""
     is_asked: bool = False
     """Whether the user wants it so for this very span."""
+    strength: float | None = None
+    """How far the sound opens and moves the mouths of this very span, in [0, 2]; None: as the job says."""
 
 
 DRAWN = MouthSource("network")

@@ -47,8 +47,6 @@ class FaceInFlight:
     number: int
     """Which of the clip's faces."""
     crop: FaceCrop
-    voice: int
-    """Number of the sound that drives it."""
     strength: float
     """How much of its new mouth is to be seen."""
     neutral: Pixels | None
@@ -145,7 +143,6 @@ class ClipFrames:
         return FaceInFlight(
             number=self._clip.faces.index(span),
             crop=crop,
-            voice=span.drive_index,
             strength=self._strength(frame, face),
             neutral=neutrals.get(neutral) if neutral else None,
             closed_mouth=span.closed_mouth_at(frame.source_frame),

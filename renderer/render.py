@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from media.clips import Clip
+from media.clips import Clip, FaceSpan
 from media.coding.encoder_options import VideoCoding
 from media.coding.writer import ClipWriter
 from media.faces import NeutralFace
@@ -77,13 +77,14 @@ class LipSync:
     footage: FootageLips | None = None
     """What draws mouths from footage; None where the job has none."""
     strength: float = 1.0
-    """How far above silence a network hears the sounds: 1 as they are; in [0, 2]."""
+    """How far above silence a network hears the sounds, unless a span says so itself: 1 as they are; in [0, 2]."""
     most_covered: float = 1.0
     """As of ClipFrames."""
 
-    def heard(self, voice: int, seconds: Fraction) -> NDArray[np.float32]:
-        """Return the mel window (bands, columns) that a network is given for a time of a sound."""
-        return strengthened(self.mels[voice].window(seconds), self.strength)
+    def heard(self, face: FaceSpan, seconds: Fraction) -> NDArray[np.float32]:
+        """Return the mel window (bands, columns) that a network is given for a face at a time of the sound."""
+        strength = self.strength if face.source.strength is None else face.source.strength
+        return strengthened(self.mels[face.drive_index].window(seconds), strength)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ def read_neutral_faces(job: ClipJob, reader: FrameReader, lips: LipSync) -> dict
                     span.source.method == "network"
                     and span.start_frame <= source_frame < span.stop_frame
                     and (neutral := span.neutral_face_at(source_frame))
-                    and silence_of(lips.heard(span.drive_index, job.seconds[at])) > 0
+                    and silence_of(lips.heard(span, job.seconds[at])) > 0
                 ):
                     needed.add(neutral)
     crops: dict[NeutralFace, Pixels] = {}
@@ -205,7 +206,8 @@ def _draw(batch: Sequence[FrameInFlight], job: ClipJob, lips: LipSync, engine: E
     for start in range(0, len(todo), size):  # the last frame's faces may be more than fill a batch
         part = todo[start : start + size]
         seconds = [job.seconds[frame.number - job.clip.start_frame] for frame, _, _ in part]
-        windows = np.stack([lips.heard(face.voice, at) for at, (_, _, face) in zip(seconds, part, strict=True)])
+        spans = [job.clip.faces[face.number] for _, _, face in part]
+        windows = np.stack([lips.heard(*each) for each in zip(spans, seconds, strict=True)])
         faces = np.stack([face.crop.face for _, _, face in part])
         lips_drawn = generate_lips(faces, windows, [face.neutral for _, _, face in part], engine)
         for (frame, decoded, face), at, (pixels, closed) in zip(part, seconds, lips_drawn, strict=True):

@@ -244,6 +244,25 @@ def test_plan_and_span_file_say_where_mouths_come_from(make_job, talk, tmp_path)
             row["kind"] = "face" if row["method"] else row["kind"]
 
 
+def test_a_row_of_the_span_file_may_keep_its_mouths_closed(finished, make_job, workspace, tmp_path):
+    """The other row moves its lips as before."""
+    (span,) = (span for span in finished[1]["spans"] if span["kind"] == "face")
+    middle = (span["start_frame"] + span["stop_frame"]) // 2
+    rows = [(span["start_frame"], middle, ""), (middle, span["stop_frame"], "0")]
+    lines = [f"{start / 25},{stop / 25},face,footage,{strength}" for start, stop, strength in rows]
+    (tmp_path / "spans.csv").write_text("\n".join(["start,stop,kind,method,strength", *lines]))
+    before = {*workspace.glob("choice-*.json")}
+    job, output = make_job(segmenter={"spans": tmp_path / "spans.csv"}, execution={"keep": "all"})
+    run_job(job, "--force")
+    (choice,) = {*workspace.glob("choice-*.json")} - before
+    moved = [
+        np.ptp(np.array(measures)[:, SHAPES.index("lower")]) for _, measures in json.loads(choice.read_text())["value"]
+    ]
+    assert moved[1] < 0.2 * moved[0]
+    told = [span.get("strength") for span in load_report(output)["spans"] if span["kind"] == "face"]
+    assert told == [None, 0]
+
+
 def test_two_seconds_of_a_speaker_are_enough(shared, make_job, tmp_path):
     clip = shared / "clips" / "head_12_512.mp4"
     short = make_footage(tmp_path / "short.mp4", clip, codec="h264", scale=0.5, face_frames=(50,), gaps=(10, 10))

@@ -84,7 +84,8 @@ class _Stretch:
         digest = hashlib.blake2b(digest_size=12)
         for values in (self.times, self.pose, self.light):
             digest.update(np.ascontiguousarray(values).tobytes())
-        return [self.frames, bank_hash, driving.stem, digest.hexdigest()]
+        own = [] if self.span.source.strength is None else [self.span.source.strength]
+        return [self.frames, bank_hash, driving.stem, digest.hexdigest(), *own]
 
 
 def choose_mouths(
@@ -185,7 +186,7 @@ def _chosen(
                 pose=each.pose.astype(np.float32),
                 light=each.light.astype(np.float32),
                 frame_rate=float(source.frame_rate),
-                strength=telling.strength,
+                strength=telling.strength if each.span.source.strength is None else each.span.source.strength,
             )
             bank = banks[each.bank]
             mouths, measures = choose_and_lead(wanted, bank.candidates, bank.measured, motion)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +136,13 @@ def _network_key(job: ClipJob, setup: WorkerSetup) -> tuple[Any, ...]:
         ],
         *setup.network.spec.key,
         *(["strength", settings.strength] if settings.strength != 1 else []),
+        *(["of spans", [face.source.strength for face in faces_drawn]] if _are_told(faces_drawn) else []),
     )
+
+
+def _are_told(faces: Sequence[FaceSpan]) -> bool:
+    """Tell whether a span file says of some faces how far the sound moves their mouths."""
+    return any(face.source.strength is not None for face in faces)
 
 
 def _program_key(job: ClipJob, setup: WorkerSetup) -> tuple[Any, ...]:

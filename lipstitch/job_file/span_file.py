@@ -1,12 +1,12 @@
 """The span file: what is rendered and why not elsewhere, as a table that a user corrects in any editor or spreadsheet.
 
-    start,stop,person,kind,method,reason
-    0,12.48,,no_face,,no face
-    12.48,31.2,1,face,footage,
-    31.2,33,,no_face,,another person
+    start,stop,person,kind,method,strength,reason
+    0,12.48,,no_face,,,no face
+    12.48,31.2,1,face,footage,1.2,
+    31.2,33,,no_face,,,another person
 
 The method of a face says where its new mouths come from: footage, network, or keep, which leaves its frames as they
-are; empty: as the job says.
+are; its strength how far the sound moves them. Empty: as the job says.
 
 Times are seconds since the first frame: the time of the first frame of the span, and of the first one after it.
 Spreadsheets round times of day, or take minutes for hours; numbers they leave alone. [hh:]mm:ss[.mmm] is read as well.
@@ -29,10 +29,11 @@ from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Identities
 from segmenter.spans.table import SpanRow
 
-COLUMNS = ("start", "stop", "person", "kind", "method", "reason")
+COLUMNS = ("start", "stop", "person", "kind", "method", "strength", "reason")
 NEEDED = ("start", "stop", "kind")
 KINDS = ("face", "no_face")
 KEPT = "the span file keeps its frames"
+MOST_STRENGTH = 2.0
 METHODS = ("auto", "footage", "network", "keep")
 
 
@@ -43,7 +44,8 @@ def write_spans(rows: Sequence[SpanRow], table: FrameTable, path: Path) -> None:
     writer.writerow(COLUMNS)
     for row in rows:
         times = (format_time(frame, table) for frame in (row.start_frame, row.stop_frame))
-        writer.writerow([*times, row.person or "", row.kind, row.method or "", row.reason])
+        strength = "" if row.strength is None else f"{row.strength:g}"
+        writer.writerow([*times, row.person or "", row.kind, row.method or "", strength, row.reason])
     with atomic_file(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
 
@@ -102,11 +104,28 @@ def _row(row: Row, table: FrameTable) -> SpanRow:
         raise row.fault(f"method (now {brief(method)!r}) is {', '.join(METHODS[:-1])} or {METHODS[-1]}")
     if method != "auto" and kind != "face":
         raise row.fault("only a face has a method; leave it empty, or make the kind face")
+    strength = _strength(row)
+    if strength is not None and kind != "face":
+        raise row.fault("only a face has a strength; leave it empty, or make the kind face")
     if method == "keep":
         return SpanRow(row.line, start, stop, None, "no_face", KEPT)
     reason = row.cells.get("reason", "") if kind == "no_face" or method != "auto" else ""
     asked = cast(Method, method) if method != "auto" else None
-    return SpanRow(row.line, start, stop, person, cast(Kind, kind), reason, asked)
+    return SpanRow(row.line, start, stop, person, cast(Kind, kind), reason, asked, strength)
+
+
+def _strength(row: Row) -> float | None:
+    """Return how far the sound moves mouths; spreadsheets of some languages write decimal commas."""
+    text = row.cells.get("strength", "")
+    if not text:
+        return None
+    try:
+        strength = float(text.replace(",", ".", 1)) if text.isascii() else -1.0
+    except ValueError:
+        strength = -1.0
+    if not 0 <= strength <= MOST_STRENGTH:  # nor is nan
+        raise row.fault(f"strength (now {brief(text)!r}) is a number from 0 to {MOST_STRENGTH:g}, or empty")
+    return strength
 
 
 def _frame(row: Row, name: str, table: FrameTable) -> int:

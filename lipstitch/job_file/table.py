@@ -24,6 +24,9 @@ DELIMITER_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', re.IGNORE
 LIKENESS = 0.75
 """Above this (difflib's ratio) a column name counts as a misspelled known one: `persn`, `speakers`."""
 
+WORDS = ("length",)
+"""Names of columns that are like a known one's, and mean something else."""
+
 
 class _Strict(csv.excel):
     """Refuses what would otherwise hide rows: an unclosed quote swallows every line after it."""
@@ -108,6 +111,8 @@ class UserFile:
             if name in columns:
                 if names.count(name) > 1:
                     raise self.fault(f"line {line}", f"{allowed}; {name} is named twice")
+                continue
+            if name in WORDS:
                 continue
             close = get_close_matches(name, absent, 1, LIKENESS) or [each for each in absent if name.startswith(each)]
             if close:

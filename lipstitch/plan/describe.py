@@ -101,7 +101,8 @@ def _person(span: Span) -> str:
 def _why(span: Span) -> str:
     if isinstance(span, Gap):
         return span.reason
-    return f"{span.source.method}{f': {span.source.reason}' if span.source.reason else ''}"
+    strength = f" at strength {span.source.strength:g}" if span.source.strength is not None else ""
+    return f"{span.source.method}{strength}{f': {span.source.reason}' if span.source.reason else ''}"
 
 
 def _mouths(rendered: Sequence[Interval]) -> str:

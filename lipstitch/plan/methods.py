@@ -88,26 +88,30 @@ def with_methods(span: Span, footage: Footage, scan: Scan, settings: RendererCon
         return [replace(span, source=replace(span.source, method="network"))]
     number = footage.number_of(span)
     if number is None:
-        return [replace(span, source=MouthSource("network"))]
+        return [replace(span, source=MouthSource("network", strength=span.source.strength))]
     bank, views = footage.banks[number], views_of(span, scan)
     if not len(views):  # a turn of a dialogue that is shorter than the scan's step
         views = views_of(bank.subject.whole(span), scan)
     # Who asks for footage gets it, however poor, where there is any.
     if asked == "footage" and bank.num_mouths > 0 and len(views) > 0:
-        return [replace(span, source=MouthSource("footage", is_asked=span.source.is_asked))]
+        return [_with_footage(span)]
     parts = list(_parts(span, views, _problems(bank, views)))
     return [_with_source(part, problem, settings) for part, problem in parts]
+
+
+def _with_footage(span: FaceSpan) -> FaceSpan:
+    return replace(span, source=replace(span.source, method="footage", reason=""))
 
 
 def _with_source(part: FaceSpan, problem: str, settings: RendererConfig) -> Span:
     """Return a part of a span with the source of its mouths. problem: why those of a bank do not suit it."""
     if not problem:
-        return replace(part, source=MouthSource("footage", is_asked=part.source.is_asked))
+        return _with_footage(part)
     if problem == COVERED:  # a network would draw over it
         return Gap(part.start_frame, part.stop_frame, problem)
     if settings.keeps_without_footage:
         return Gap(part.start_frame, part.stop_frame, f"no mouths from footage: {problem}")
-    return replace(part, source=MouthSource("network", problem))
+    return replace(part, source=MouthSource("network", problem, strength=part.source.strength))
 
 
 def _parts(span: FaceSpan, views: Views, problems: Sequence[str]) -> Iterator[tuple[FaceSpan, str]]:

@@ -146,7 +146,8 @@ def _span(span: Span) -> SpanRecord:
     )
     if isinstance(span, Gap):
         return record
-    return record.model_copy(update={"method": span.source.method, "method_reason": span.source.reason})
+    strength = {} if span.source.strength is None else {"strength": span.source.strength}
+    return record.model_copy(update={"method": span.source.method, "method_reason": span.source.reason, **strength})
 
 
 def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> ClipRecord:

@@ -120,6 +120,8 @@ class SpanRecord(Record):
     """Where the face's new mouths come from: footage of the same person, or a network; null if there is no face."""
     method_reason: str = ""
     """Why not from footage; empty where that needs no reason."""
+    strength: float | None = None
+    """How far the sound moves the mouth, where a span file says so for these frames; missing where it does not."""
 
 
 class ClipRecord(Record):

@@ -39,13 +39,15 @@ class SpanRow:
     """Why nothing is rendered, or why a face's mouths are not from footage."""
     method: Method | None = None
     """Where the face's mouths come from; None: as the job says, and for rows without a face."""
+    strength: float | None = None
+    """How far the sound opens and moves them, in [0, 2]; None likewise."""
 
 
 def to_rows(spans: Sequence[Span]) -> list[SpanRow]:
     """Return spans as rows, in order. Faces of unidentified people that overlap become one row."""
     unknown = [span for span in spans if isinstance(span, FaceSpan) and span.person is None]
     known = [span for span in spans if isinstance(span, Gap) or span.person is not None]
-    rows = [SpanRow(0, *_frames(span), span.person, span.kind, _reason_of(span), _method_of(span)) for span in known]
+    rows = [_row_of(span) for span in known]
     rows += _joined_overlaps(unknown)
     ordered = sorted(rows, key=lambda row: (row.start_frame, row.person or 0, row.stop_frame))
     return [replace(row, line=line) for line, row in enumerate(ordered, start=2)]
@@ -56,11 +58,21 @@ def _joined_overlaps(spans: Sequence[FaceSpan]) -> list[SpanRow]:
     rows: list[SpanRow] = []
     for span in sorted(spans, key=_frames):
         if rows and span.start_frame < rows[-1].stop_frame:
-            method = rows[-1].method if rows[-1].method == _method_of(span) else None
-            rows[-1] = replace(rows[-1], stop_frame=max(rows[-1].stop_frame, span.stop_frame), method=method)
+            row = _row_of(span)
+            rows[-1] = replace(
+                rows[-1],
+                stop_frame=max(rows[-1].stop_frame, span.stop_frame),
+                method=rows[-1].method if rows[-1].method == row.method else None,
+                strength=rows[-1].strength if rows[-1].strength == row.strength else None,
+            )
         else:
-            rows.append(SpanRow(0, *_frames(span), None, span.kind, _reason_of(span), _method_of(span)))
+            rows.append(_row_of(span))
     return rows
+
+
+def _row_of(span: Span) -> SpanRow:
+    strength = span.source.strength if isinstance(span, FaceSpan) else None
+    return SpanRow(0, *_frames(span), span.person, span.kind, _reason_of(span), _method_of(span), strength)
 
 
 def _frames(span: Span) -> Interval:
@@ -72,7 +84,8 @@ def _reason_of(span: Span) -> str:
 
 
 def _method_of(span: Span) -> Method | None:
-    return span.source.method if isinstance(span, FaceSpan) and span.source != DRAWN else None
+    is_told = isinstance(span, FaceSpan) and replace(span.source, strength=None) != DRAWN
+    return span.source.method if isinstance(span, FaceSpan) and is_told else None
 
 
 def from_rows(
@@ -120,7 +133,10 @@ class _ShotRows:
             replace(
                 span,
                 person=row.person if row.person is not None else span.person,
-                source=MouthSource(row.method, row.reason, is_asked=True) if row.method else span.source,
+                source=replace(
+                    MouthSource(row.method, row.reason, is_asked=True) if row.method else span.source,
+                    strength=row.strength,
+                ),
             )
             for row in cut_rows
             if row.kind == FaceSpan.kind

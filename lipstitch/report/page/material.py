@@ -24,6 +24,7 @@ class RowRecord(Record):
     person: int | None
     kind: Kind
     method: Method | None
+    strength: float | None = None
     reason: str
 
     @classmethod

@@ -154,7 +154,7 @@ applyFilter();
 
 const basket = document.getElementById("basket");
 const basketRows = basket.querySelector("tbody");
-const SETTINGS = ["method", "strength", "quality"];
+const SETTINGS = ["method", "strength"];
 
 function basketRow(name, remove) {
   const row = document.getElementById("basket-row").content.cloneNode(true).firstElementChild;
@@ -242,14 +242,14 @@ const quoted = (cell) => /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}
 
 function spanFile() {
   const all = changes();
-  const extra = ["strength", "quality"].filter((setting) => all.some((change) => change.chosen[setting]));
-  const lines = [["start", "stop", "person", "kind", "method", ...extra, "reason"]];
+  const lines = [["start", "stop", "person", "kind", "method", "strength", "reason"]];
   for (const row of material.rows) {
     for (const [start, stop, chosen] of partsOf(row, all)) {
       const method = chosen?.method || row.method || "";
       const reason = chosen?.method ? "" : row.reason;
-      lines.push([material.times[start], material.times[stop], String(row.person ?? ""), row.kind, method,
-        ...extra.map((setting) => chosen?.[setting] ?? ""), reason]);
+      const isKept = method === "keep";
+      const strength = chosen?.strength || (isKept ? "" : String(row.strength ?? ""));
+      lines.push([material.times[start], material.times[stop], String(row.person ?? ""), row.kind, method, strength, reason]);
     }
   }
   return lines.map((line) => line.map(quoted).join(",") + "\n").join("");

@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from base.files import atomic_file
-from lipstitch.job_file.renderer import QUALITIES
 from lipstitch.report.page.material import PageMaterial
 from lipstitch.report.page.pictures import PageStrips
 from lipstitch.report.page.view import OUTCOME_WORDS, build_view
@@ -42,7 +41,6 @@ def write_page(
         "report": report,
         "material": material.model_dump(mode="json"),
         "words": OUTCOME_WORDS,
-        "qualities": tuple(QUALITIES),
         "figure_names": sorted({name for each in report.measures if each.clip is not None for name in each.figures}),
         "spans_name": f"{Path(report.output.path).name}.spans.csv",
         "script": script,

@@ -202,6 +202,16 @@ def test_the_length_of_clips(job):
     assert not clips & (FIRST | SECOND)
 
 
+def test_a_strength_in_the_span_file_redoes_the_clips_of_its_row(job):
+    table = "start,stop,kind,strength\n0.32,1.6,face,\n2.4,3.6,face,{}\n"
+    strengths = ("", "0.5", "0.5")
+    redone = []
+    for strength in strengths:
+        (job.folder / "spans.csv").write_text(table.format(strength))
+        redone.append(job.again(segmenter={"spans": "spans.csv"})[1])
+    assert redone[1:] == [SECOND, NOTHING]
+
+
 @pytest.mark.parametrize("segmenter", [{"samples_per_second": 10}, {"min_face_px": 48}])
 def test_how_faces_are_looked_for(job, segmenter):
     assert job.again(segmenter=segmenter) == (True, NOTHING, False, False)

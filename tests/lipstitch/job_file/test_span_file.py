@@ -95,6 +95,29 @@ def test_rows_may_come_in_any_order_and_two_people_may_be_seen_at_once(read):
     assert fields(rows) == [(0, 50, None, "no_face", ""), (50, 100, 1, "face", ""), (75, 125, 2, "face", "")]
 
 
+def test_a_row_says_how_far_its_mouths_move(read, tmp_path):
+    text = "start,stop,kind,method,strength,length\n1,2,face,network,0.8,1\n2,3,face,,0,1\n3,4,face,footage,,1\n"
+    rows = read(text)
+    assert [(row.method, row.strength) for row in rows] == [("network", 0.8), (None, 0.0), ("footage", None)]
+    assert [row.strength for row in read('start;stop;kind;strength\n1;2;face;"1,25"\n')] == [1.25]
+    write_spans(rows, TABLE, tmp_path / "again.csv")
+    assert read_spans(tmp_path / "again.csv", TABLE) == rows
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ("face,2.1", "line 2: strength (now '2.1') is a number from 0 to 2, or empty"),
+        ("face,-1", "line 2: strength (now '-1')"),
+        ("face,loud", "line 2: strength (now 'loud')"),
+        ("face,nan", "line 2: strength (now 'nan')"),
+        ("no_face,1", "line 2: only a face has a strength"),
+    ],
+)
+def test_a_strength_that_makes_no_sense_is_refused(refusal, cells, expected):
+    assert expected in refusal(f"start,stop,kind,strength\n1,2,{cells}\n")
+
+
 def test_an_empty_table_renders_nothing(read):
     assert read(HEADER) == ()
 
@@ -132,14 +155,14 @@ def test_a_wrong_row_is_named_by_its_line(refusal, lines, expected):
     [
         (
             "",
-            "line 1: this line must name the columns start, stop, person, kind, method, reason;"
+            "line 1: this line must name the columns start, stop, person, kind, method, strength, reason;"
             " it lacks start, stop, kind",
         ),
         ("1,2,,face,\n", "line 1: this line must name the columns"),
         ("start,stop\n1,2\n", "it lacks kind (now 'start, stop')"),
         ("\n\nsep=;\nstart;stop\n", "line 3: this line must name"),
         ("sep=;\nstart,stop,kind\n", "line 2: this line must name the columns"),
-        ("start,start,stop,kind\n", "stop, person, kind, method, reason; start is named twice"),
+        ("start,start,stop,kind\n", "stop, person, kind, method, strength, reason; start is named twice"),
         ("start,stop,kind,persn\n", "'persn' looks like person: rename the column"),
         ("start,stop,kind,Person no.\n", "'person no.' looks like person: rename the column"),
         (b"start,stop,kind\n\xff\xfe,1,face\n", "line 2: this is not UTF-8 text"),

@@ -196,13 +196,13 @@ def test_collected_clips_become_a_span_file_that_a_job_takes(open_page, finished
         (78, 90, "face", "network", NO_FOOTAGE),
         (90, 100, "no_face", None, "no face"),
     ]
-    assert path.read_text().splitlines()[0] == "start,stop,person,kind,method,reason"
+    assert path.read_text().splitlines()[0] == "start,stop,person,kind,method,strength,reason"
     assert first[1] == second[0]
     kept = scan_video(finished / "talk.mp4").table.seconds(78)
-    assert f"2.4,{float(kept):g},,face,keep," in path.read_text().splitlines()
+    assert f"2.4,{float(kept):g},,face,keep,," in path.read_text().splitlines()
 
 
-def test_neighbours_with_the_same_choice_are_one_row_and_columns_are_those_that_were_chosen(open_page, tmp_path):
+def test_neighbours_with_the_same_choice_are_one_row(open_page, tmp_path):
     with open_page(accept_downloads=True) as opened:
         page = opened.page
         for clip in (1, 2, 3):
