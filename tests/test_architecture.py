@@ -36,6 +36,7 @@ HOMES = {
         "renderer/footage/*",
         "renderer/masks/*",
         "lipstitch/training/mesh/*",
+        "lipstitch/evaluation/*",
         "renderer/silence.py",
         "segmenter/*",
         "media/picture.py",
@@ -51,8 +52,13 @@ HOMES = {
     "rich": ("lipstitch/progress.py",),
     "scenedetect": ("segmenter/cuts.py",),
     "safetensors": ("renderer/weight_files.py", "lipstitch/training/expert.py", "lipstitch/training/weights.py"),
-    "soundfile": ("renderer/mel.py", "renderer/footage/log_mel.py", "lipstitch/training/preparation/footage.py"),
-    "torch": ("renderer/*", "segmenter/detectors/*", "lipstitch/training/*"),
+    "soundfile": (
+        "renderer/mel.py",
+        "renderer/footage/log_mel.py",
+        "lipstitch/training/preparation/footage.py",
+        "lipstitch/evaluation/sound.py",
+    ),
+    "torch": ("renderer/*", "segmenter/detectors/*", "lipstitch/training/*", "lipstitch/evaluation/*"),
     "torchmetrics": ("lipstitch/training/evaluation/measures.py",),
     "typer": ("lipstitch/cli.py", "lipstitch/commands/*"),
 }
