@@ -201,6 +201,7 @@ class _Measuring:
         for prefix in list(self._going[number].runs):
             self._settle(number, prefix)
         track = self._going.pop(number)
+        track.reader.finish()
         self._ended[number] = (track.first, track.last)
 
     def finish(self) -> None:

@@ -5,6 +5,7 @@ Everything is a sum over frames, and sums of two stretches of a track add up.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipstitch.evaluation.faces import SeenFace
-from lipstitch.evaluation.sound import HeardSound
+from lipstitch.evaluation.sound import AROUND_SECONDS, HeardSound
 from media.affine import Affine, cut_out, sample
 from media.orientation import Rectangle
 from media.picture import PictureConverter, VideoFrame, snap_to_chroma
@@ -47,7 +48,7 @@ class MouthSums:
     """Sums over the frames of one track."""
 
     moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros((6, len(LAG_SECONDS))))
-    """For each lag: 1, opening, loudness, their squares and their product."""
+    """For each lag: 1, opening, loudness, squares and product; the mean of the second around is taken away."""
     movement: NDArray[np.float64] = field(default_factory=lambda: np.zeros((_NUM_SIDES, 2)))
     """In speech and in silence: how far lips went, in eye distances, and in how many seconds."""
     change: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
@@ -91,13 +92,26 @@ class _Before:
     """Of the video and of its reference, if it has one."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opening:
+    """How far a mouth is open, and where that counts."""
+
+    seconds: float
+    opening: float
+    sums: MouthSums
+
+
 class MouthReader:
-    """Reads the mouths of one track, frame by frame. Holds two of them."""
+    """Reads the mouths of one track, frame by frame; holds a second of openings. Call `finish` at its end."""
 
     def __init__(self, sound: HeardSound, converter: PictureConverter) -> None:
         """converter: of the frames of the video and of its reference."""
         self._sound, self._converter = sound, converter
         self._before: _Before | None = None
+        self._openings: deque[_Opening] = deque()
+        """Of the second around the one that is added next."""
+        self._added = 0
+        """How many of them are added to their sums."""
 
     def read(self, index: int, seconds: float, face: SeenFace, frames: tuple[VideoFrame, ...], sums: MouthSums) -> None:
         """Read a frame's mouth into some sums.
@@ -105,11 +119,8 @@ class MouthReader:
         frames: of the video, and of its reference, if that shows the same.
         """
         opening = float(measure(face.raw[None], face.reference)[0, 0])
-        loud = self._sound.loudness_at(seconds - LAG_SECONDS)
-        whole = np.ones_like(loud)
-        sums.moments += np.stack(
-            [whole, opening * whole, loud, opening**2 * whole, loud**2, opening * loud],
-        )
+        self._openings.append(_Opening(seconds, opening, sums))
+        self._add_openings(seconds - AROUND_SECONDS)
         affine = looks.mouth_map(face.mesh, face.reference)
         pictures = [self._aligned(frame, affine) for frame in frames]
         mouths = tuple(picture[_HEIGHT:][MOUTH] for picture in pictures)
@@ -125,6 +136,26 @@ class MouthReader:
                 moved = [float(np.abs(one - two).mean()) for one, two in zip(mouths, before.mouths, strict=True)]
                 sums.change += (moved[0], moved[-1], 1)
         self._before = _Before(index, opening, seconds, mouths)
+
+    def finish(self) -> None:
+        """Add what waits for the second around it."""
+        self._add_openings(np.inf)
+
+    def _add_openings(self, until: float) -> None:
+        """Add the openings of frames up to a time, less the mean of the second around them, to their sums."""
+        while self._added < len(self._openings) and self._openings[self._added].seconds <= until:
+            own = self._openings[self._added]
+            while self._openings[0].seconds < own.seconds - AROUND_SECONDS:
+                self._openings.popleft()
+                self._added -= 1
+            near = [each.opening for each in self._openings if each.seconds <= own.seconds + AROUND_SECONDS]
+            opening = own.opening - sum(near) / len(near)
+            loud = self._sound.loudness_at(own.seconds - LAG_SECONDS)
+            one = np.ones_like(loud)
+            own.sums.moments += np.stack(
+                [one, opening * one, loud, opening**2 * one, loud**2, opening * loud],
+            )
+            self._added += 1
 
     def _aligned(self, frame: VideoFrame, affine: Affine) -> Floats:
         """Return the mouth in the upright face, and as much of the face above it: (144, 88, 3)."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import numpy as np
 import soundfile
@@ -22,8 +23,14 @@ from renderer.mel import MelTrack
 from stitcher.audio.mix import SoundPiece, SoundPlan
 from stitcher.audio.soundtrack import write_driving
 
-BLOCK_SAMPLES = 1 << 20
+BLOCK_SAMPLES: Final = 1 << 20
 """Samples that are read at a time: a minute."""
+POWER: Final = 0.3
+"""Loudness as it is heard grows with this power of a sound's own (Stevens, "The Measurement of Loudness", 1955)."""
+SYLLABLE_COLUMNS: Final = 4
+"""On either side, over which loudness is averaged: 0.09 s in all."""
+AROUND_SECONDS: Final = 0.5
+"""On either side, whose mean is taken away from loudness and openings: what is left is syllables, not sentences."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +40,7 @@ class HeardSound:
     mfcc: Coefficients
     mel: MelTrack
     loudness: NDArray[np.float32]
-    """Natural logarithm of the mean band of each column, a hundred a second, at most RANGE below the loud ones."""
+    """Of each column, a hundred a second: see `stress`."""
     silent: NDArray[np.bool_]
     """Of each column, whether nothing is said around it."""
 
@@ -68,9 +75,28 @@ def hear(video: SourceVideo, sound: MediaInfo | None) -> Iterator[HeardSound]:
             yield HeardSound(
                 np.concatenate([*mfcc_blocks(_blocks(path))]),
                 mel,
-                np.maximum(loudness, loud_level(loudness) - RANGE),
+                stress(loudness),
                 is_silent(loudness[:, None], np.arange(len(loudness), dtype=np.float64)),
             )
+
+
+def stress(loudness: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how far the loudness of each column lies above that of the second around it.
+
+    loudness: natural logarithms of power, as log_mel gives them. On eight heads this goes with how mouths open nearly
+    twice as closely as the logarithm itself does, and hardly with mouths of other people.
+    """
+    heard = np.exp(POWER * (np.maximum(loudness, loud_level(loudness) - RANGE) - loud_level(loudness)))
+    around = round(AROUND_SECONDS * COLUMNS_PER_SECOND)
+    return np.asarray(_moving_mean(heard, SYLLABLE_COLUMNS) - _moving_mean(heard, around), np.float32)
+
+
+def _moving_mean(values: NDArray[np.floating], reach: int) -> NDArray[np.float64]:
+    """Return the mean of values over so many neighbours on either side, fewer at the ends."""
+    sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    places = np.arange(len(values))
+    first, stop = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    return np.asarray((sums[stop] - sums[first]) / (stop - first))
 
 
 def _blocks(path: Path) -> Iterator[NDArray[np.float32]]:
