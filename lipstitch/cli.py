@@ -1,6 +1,6 @@
 """The command line: parse the arguments, make one call into the package, exit with a code.
 
-`lipstitch` (or `python main.py` in a checkout) runs a job; `people`, `verify` and `train` are further commands.
+`lipstitch` (or `python main.py` in a checkout) runs a job; further commands are `people`, `verify`, `score`, `train`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typer
 from lipstitch.commands import training
 from lipstitch.commands.exits import exit_with
 from lipstitch.commands.former_names import add_former_name
-from lipstitch.commands.options import Debug, Force, JobFile, Quiet, Settings
+from lipstitch.commands.options import Debug, Detector, DetectorWeights, Force, JobFile, Quiet, Settings
 
 EPILOG = """Exit codes: 0 done; 2 the job file or the command line; 3 an input file; 4 network weights; 5 rendering;
 6 assembling the output; 7 the workspace or the disk; 8 training; 10 done, but some clips fall back to the
@@ -130,6 +130,61 @@ def verify(
         return verify_job(load_job(config, settings or ()), choose_reporter(quiet=quiet, progress="auto"))
 
     exit_with(work, stopped="stopped; nothing was changed.", debug=debug)
+
+
+@app.command()
+def score(
+    video: Annotated[Path | None, typer.Argument(metavar="[VIDEO]", help="A video.", show_default=False)] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Instead: the file of a finished job.")] = None,
+    settings: Settings = None,
+    audio: Annotated[
+        Path | None, typer.Option("--audio", metavar="SOUND", help="Measure against this sound, not the video's own.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--reference", metavar="VIDEO", help="Compare pictures with this video.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there, too.")] = None,
+    syncnet: Annotated[
+        str | None,
+        typer.Option(
+            "--syncnet", help="SyncNet's weights: a registered name, a path, or none.", show_default="syncnet_v2"
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...", show_default="the job's, or auto")
+    ] = None,
+    detector: Detector = "auto",
+    detector_weights: DetectorWeights = None,
+    *,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a video: lips against sound, mouths, pictures.
+
+    Of a finished job its new mouths are measured, clip by clip, and the figures go into the report as well. What each
+    of them means is defined in docs/measures.md.
+    """
+    if (video is None) == (config is None):
+        raise typer.BadParameter("give a video or --config, one of the two.")
+    if config is not None and (audio or reference or detector != "auto" or detector_weights):
+        raise typer.BadParameter("--audio, --reference and --detector are for a video; a job file says them itself.")
+    if config is None and settings:
+        raise typer.BadParameter("--set needs --config.")
+
+    def work() -> int:
+        from lipstitch.evaluation.score import ScoreOptions, VideoFiles, score_job, score_video
+        from lipstitch.job_file.config import load_job
+        from lipstitch.progress import choose_reporter
+        from lipstitch.training.preparation.prepare import DetectorSource
+
+        reporter, options = choose_reporter(quiet=quiet, progress="auto"), ScoreOptions(syncnet, device, json)
+        if video is None:
+            assert config is not None
+            return score_job(load_job(config, settings or ()), options, reporter)
+        files = VideoFiles(video, audio, reference)
+        return score_video(files, DetectorSource(detector, detector_weights), options, reporter)
+
+    exit_with(work, stopped="stopped; nothing was written.", debug=debug)
 
 
 app.add_typer(training.app, name="train")

@@ -108,7 +108,7 @@ def scan_faces(
     samples: list[FrameDetections] = []
     numbered = enumerate(_reported(frames, on_progress))
     for _, consecutive in groupby(numbered, key=lambda item: item[1][0] - item[0]):
-        shots = groupby(_with_shot((frame for _, frame in consecutive), scanner.thumbnail), key=itemgetter(0))
+        shots = groupby(with_shot((frame for _, frame in consecutive), scanner.thumbnail), key=itemgetter(0))
         for shot_number, (first_frame, shot) in enumerate(shots):
             if shot_number:
                 cuts.append(first_frame)
@@ -125,7 +125,7 @@ def _reported(frames: Iterable[T], on_progress: Callable[[int], None]) -> Iterat
         on_progress(num_done)
 
 
-def _with_shot(
+def with_shot(
     frames: Iterable[tuple[int, VideoFrame]], thumbnail: Callable[[VideoFrame], Pixels]
 ) -> Iterator[tuple[int, int, VideoFrame]]:
     """Yield (first frame of its shot, index, frame) for consecutive frames, as soon as that is known."""
@@ -217,14 +217,14 @@ class FaceScanner:
         first = True
         for index, frame in shot:
             block.append((index, frame))
-            if first or self._is_due(index) or len(block) == LONGEST_GAP_FRAMES:
+            if first or self.is_due(index) or len(block) == LONGEST_GAP_FRAMES:
                 yield block
                 block.clear()
                 first = False
         if block:
             yield block
 
-    def _is_due(self, index: int) -> bool:
+    def is_due(self, index: int) -> bool:
         """Tell whether a frame is the first one at or after a point of the grid of times."""
         now, before = (
             self.table.seconds(frame) * self.settings.samples_per_second for frame in (index, max(index - 1, 0))

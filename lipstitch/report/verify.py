@@ -27,7 +27,7 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     source_hash = fingerprint(Path(source.info.path), source.table)
     broken: list[str] = []
     for spec in plan_outputs(config, source, open_audio_inputs(config, source)):
-        report = _load_report(spec.output, source_hash)
+        report = load_finished_report(spec.output, source_hash)
         codec = report.video.codec if report.video else ""
         promised = Contract(
             source,
@@ -71,7 +71,11 @@ def describe_checks(output: Path, checks: tuple[Check, ...]) -> str:
     return "\n".join(lines)
 
 
-def _load_report(output: Path, source_hash: str) -> Report:
+def load_finished_report(output: Path, source_hash: str) -> Report:
+    """Read the report of a finished output.
+
+    source_hash: of the job's video. Raises ConfigError if the report is missing or belongs to another video.
+    """
     path = report_path(output)
     try:
         report = load_report(path)

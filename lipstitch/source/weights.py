@@ -153,7 +153,11 @@ def find_local_network(config: JobConfig, reporter: Reporter) -> Path | None:
 
 def find_weights(name: str, config: JobConfig, reporter: Reporter, *, download: bool) -> Path:
     """Return the file of a checkpoint, downloaded if need be. Raises CheckpointError."""
-    folder = config.execution.checkpoints or CHECKPOINTS
+    return find_registered(name, config.execution.checkpoints or CHECKPOINTS, reporter, download=download)
+
+
+def find_registered(name: str, folder: Path, reporter: Reporter, *, download: bool) -> Path:
+    """Return the same, looked for in a folder and downloaded into it; see find_checkpoint."""
     shown = False
 
     def show(done: int, total: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -47,22 +47,35 @@ def log_mel(samples: Samples) -> Columns:
 def log_mel_of(path: Path) -> Columns:
     """Return those of a mono WAV file at 16 kHz, whose samples are read block by block."""
     with soundfile.SoundFile(path) as file:
+        return _columns_of(_reading(file), file.frames)
 
-        def read(start: int, stop: int) -> Samples:
-            file.seek(min(start, file.frames))
-            samples: Samples = file.read(max(stop - start, 0), dtype="float32")
-            return samples
 
-        return _columns_of(read, file.frames)
+def loudness_of(path: Path) -> NDArray[np.float32]:
+    """Return how loud such a file is in each column: the mean of its bands. Holds one block of the bands."""
+    with soundfile.SoundFile(path) as file:
+        return np.concatenate([block.mean(axis=1) for block in _blocks(_reading(file), file.frames)])
+
+
+def _reading(file: soundfile.SoundFile) -> Callable[[int, int], Samples]:
+    def read(start: int, stop: int) -> Samples:
+        file.seek(min(start, file.frames))
+        samples: Samples = file.read(max(stop - start, 0), dtype="float32")
+        return samples
+
+    return read
 
 
 def _columns_of(read: Callable[[int, int], Samples], num_samples: int) -> Columns:
-    num_columns = num_samples // HOP + 1
-    columns = np.empty((num_columns, BANDS), np.float32)
-    for start in range(0, num_columns, BLOCK_COLUMNS):
-        stop = min(start + BLOCK_COLUMNS, num_columns)
-        columns[start:stop] = _block(read, start, stop)
+    columns = np.empty((num_samples // HOP + 1, BANDS), np.float32)
+    for number, block in enumerate(_blocks(read, num_samples)):
+        columns[number * BLOCK_COLUMNS :][: len(block)] = block
     return columns
+
+
+def _blocks(read: Callable[[int, int], Samples], num_samples: int) -> Iterator[Columns]:
+    num_columns = num_samples // HOP + 1
+    for start in range(0, num_columns, BLOCK_COLUMNS):
+        yield _block(read, start, min(start + BLOCK_COLUMNS, num_columns))
 
 
 def _block(read: Callable[[int, int], Samples], start: int, stop: int) -> Columns:
@@ -81,7 +94,7 @@ def normalised(columns: Columns) -> Columns:
 
     How loud the recording is plays no part.
     """
-    columns = np.maximum(columns, _loudest(columns.mean(axis=1)) - RANGE)
+    columns = np.maximum(columns, loud_level(columns.mean(axis=1)) - RANGE)
     loudness = columns.mean(axis=1)
     heard = columns[loudness > np.percentile(loudness, QUIETEST_SHARE)]
     if not len(heard):
@@ -89,7 +102,7 @@ def normalised(columns: Columns) -> Columns:
     return np.asarray((columns - heard.mean(axis=0)) / (heard.std() + 1e-3), np.float32)
 
 
-def _loudest(loudness: NDArray[np.float32]) -> float:
+def loud_level(loudness: NDArray[np.float32]) -> float:
     """Return how loud the loud columns of a track are; digital silence, which may be most of it, does not count."""
     heard = loudness[loudness > np.log(LEAST_POWER) + 1]
     return float(np.percentile(heard, 95)) if len(heard) else 0.0
@@ -101,7 +114,7 @@ def is_silent(columns: Columns, places: NDArray[np.floating]) -> NDArray[np.bool
     A pause between two sounds of a word is no silence: mouths do not close in it.
     """
     loudness = columns.mean(axis=1)
-    quiet = np.concatenate([[0], np.cumsum(loudness < _loudest(loudness) - QUIET)])
+    quiet = np.concatenate([[0], np.cumsum(loudness < loud_level(loudness) - QUIET)])
     at = np.rint(places).astype(np.int64)
     first, stop = (np.clip(at + side, 0, len(columns)) for side in (-SILENT_COLUMNS, SILENT_COLUMNS + 1))
     return np.asarray(quiet[stop] - quiet[first] == stop - first)

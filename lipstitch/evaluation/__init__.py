@@ -1,0 +1,1 @@
+"""Figures of a finished video: lips against sound, mouths against their surroundings, pictures against a reference."""
