@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from base.errors import CheckpointError, ConfigError
+from base.errors import CheckpointError, ConfigError, WorkspaceError
 from base.files import write_json
 from lipstitch.evaluation.measure import Instruments, Reference, Subject, measure_video
 from lipstitch.evaluation.tables import describe, record, to_json
@@ -17,7 +17,8 @@ from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.progress import Reporter
-from lipstitch.report.report import Report, report_path, write_report
+from lipstitch.report.page.page import rewrite_page
+from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.verify import load_finished_report
 from lipstitch.source.weights import CHECKPOINTS, find_detector, find_registered
 from lipstitch.training.preparation.prepare import DetectorSource
@@ -45,7 +46,7 @@ class ScoreOptions:
     """What a user says of how to measure."""
 
     syncnet: str | None = None
-    """Name or path of SyncNet's weights, or `none`; None: the registered ones, if they can be had."""
+    """Name or path of SyncNet's weights, or `none`; None: the registered ones, if they are here or can be downloaded."""
     device: str | None = None
     """Of the judges of sync; None: the job's, or `auto`."""
     json: Path | None = None
@@ -108,10 +109,21 @@ def score_job(config: JobConfig, options: ScoreOptions, reporter: Reporter) -> i
             continue
         scores = measure_video(subject, instruments, reporter)
         reporter.info(describe(spec.output, scores, has_clips=True))
-        write_report(report.model_copy(update={"measures": record(scores)}), report_path(spec.output))
+        _report(report.model_copy(update={"measures": record(scores)}), spec.output, reporter)
         found.append(to_json(spec.output, scores, has_clips=True))
     _write_json(options, found)
     return 0
+
+
+def _report(report: Report, output: Path, reporter: Reporter) -> None:
+    """Write an output's figures into its report, and into its page if it has one."""
+    write_report(report, report_path(output))
+    page = page_path(output)
+    if page.exists():
+        try:
+            rewrite_page(report, page)
+        except (OSError, ValueError, WorkspaceError) as exc:
+            reporter.warning(f"{page} does not show the figures: {exc}. Run the job again to make it anew.")
 
 
 def _instruments(detector: FaceDetector, options: ScoreOptions, folder: Path, reporter: Reporter) -> Instruments:
@@ -135,7 +147,7 @@ def _find_syncnet(choice: str | None, folder: Path, reporter: Reporter) -> Path 
 
 def _check_json(options: ScoreOptions) -> None:
     if options.json is not None and not options.json.parent.is_dir():
-        raise ConfigError(f"--json: there is no folder {options.json.parent}. Create it first.")
+        raise ConfigError(f"--json: {options.json.parent} is not a folder. Create it first.")
 
 
 def _write_json(options: ScoreOptions, videos: list[dict[str, object]]) -> None:

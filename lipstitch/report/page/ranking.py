@@ -14,17 +14,16 @@ from media.intervals import Interval
 WORSE: Final[Mapping[str, Literal["high", "low", "far"]]] = {
     "lse_d": "high",
     "lse_c": "low",
-    "offset_frames": "far",
-    "expert_distance": "high",
-    "expert_confidence": "low",
-    "mse": "high",
-    "psnr": "low",
-    "ssim": "low",
+    "lse_offset_frames": "far",
+    "sync_distance": "high",
+    "sync_confidence": "low",
+    "sync_offset_frames": "far",
     "opening_correlation": "low",
-    "opening_lag_frames": "far",
+    "opening_lag_ms": "far",
     "silence_movement": "high",
-    "flicker": "high",
-    "sharpness": "low",
+    "flicker_ratio": "high",
+    "sharpness_ratio": "low",
+    "psnr_untouched": "low",
 }
 """Which values of a figure speak against a clip: high ones, low ones, or those far from 0. Others do not rank clips."""
 _BY_TIER: Final[Sequence[Outcome]] = ("fell_back", "rendered", "reencoded", "copied")
