@@ -46,7 +46,7 @@ class ScoreOptions:
     """What a user says of how to measure."""
 
     syncnet: str | None = None
-    """Name or path of SyncNet's weights, or `none`; None: the registered ones, if they are here or can be downloaded."""
+    """Name or path of SyncNet's weights, or `none`; None: the registered ones, if here or to be downloaded."""
     device: str | None = None
     """Of the judges of sync; None: the job's, or `auto`."""
     json: Path | None = None
