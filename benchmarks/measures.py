@@ -1,9 +1,11 @@
-"""What the measures say of videos as they are, with a foreign sound, and dubbed with it by network and by footage.
+"""All figures of `score` on a source, on a source with foreign sound, and on what the methods make of it.
 
-    python -m benchmarks.measures DUB VIDEO... [--set KEY=VALUE ...]
+    python -m benchmarks.measures VIDEO ... --dub DUB [--detector-weights FILE] [--syncnet FILE]
+    python -m benchmarks.measures build/demo/talk.mp4 --dub demo/dub.flac --detector cascade
 
-VIDEO: a speaker with sound of their own. A measure is worth something if it tells the first two columns apart. --set:
-of the jobs, for a detector and its weights. Prints a table: means over the videos.
+Each video is measured against its own sound; against the dub, which no one in it speaks; and dubbed, with mouths that
+the network that ships draws, and with mouths from the speaker's own footage. Prints a table of means over the videos,
+each counting alike. A measure is worth something where the source and its foreign sound lie apart.
 """
 
 from __future__ import annotations
@@ -16,61 +18,84 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import yaml
 
+from benchmarks.material import ROOT
 from lipstitch.evaluation.tables import MEANINGS
 
-ROOT = Path(__file__).resolve().parent.parent
-COLUMNS = ("source", "foreign sound", "network", "footage")
+METHODS = ("network", "footage")
+Figures = dict[str, float]
 
 
-def run(*arguments: object) -> None:
-    """Run the program."""
-    subprocess.run([sys.executable, str(ROOT / "main.py"), *map(str, arguments), "--quiet"], cwd=ROOT, check=True)
+def run(*arguments: str | Path) -> None:
+    """Run the program; what it says goes to stderr."""
+    subprocess.run([sys.executable, ROOT / "main.py", *arguments], check=True, cwd=ROOT, stdout=sys.stderr)
 
 
-def scored(folder: Path, *arguments: object) -> dict[str, float]:
-    """Return the figures of a video or a job."""
-    run("score", *arguments, "--json", folder / "scores.json")
-    figures: dict[str, float] = json.loads((folder / "scores.json").read_text())["videos"][0]["figures"]
+def measured(folder: Path, *arguments: str | Path) -> Figures:
+    """Return the figures of `score` with some arguments."""
+    found = folder / "score.json"
+    run("score", *arguments, "--json", found)
+    figures: Figures = json.loads(found.read_text())["videos"][0]["figures"]
     return figures
 
 
-def measure(video: Path, dub: Path, settings: Sequence[str]) -> list[dict[str, float]]:
-    """Return the figures of a video, one for each column."""
+def figures_of(video: Path, dub: Path, detector: Sequence[str], syncnet: str) -> dict[str, Figures]:
+    """Return the figures of a video by what is done with it. detector: its name, and its weights, if it needs any."""
+    names = [part for pair in zip(("--detector", "--detector-weights"), detector, strict=False) for part in pair]
+    segmenter = dict(zip(("detector", "detector_checkpoint"), detector, strict=False))
     with TemporaryDirectory() as name:
         folder = Path(name)
-        found = [scored(folder, video), scored(folder, video, "--audio", dub)]
-        for method in COLUMNS[2:]:
+        rows = {
+            "source": measured(folder, video, *names, "--syncnet", syncnet),
+            "foreign sound": measured(folder, video, "--audio", dub, *names, "--syncnet", syncnet),
+        }
+        for method in METHODS:
+            job = folder / f"{method}.yaml"
             content = {
                 "input": {"video": str(video), "audio": str(dub), "length_policy": "cut"},
                 "output": str(folder / f"{method}.mp4"),
+                "segmenter": {**segmenter, "embedder": "none"},
                 "renderer": {"method": method},
-                "segmenter": {"min_sharpness": 0},
             }
-            (folder / "job.yaml").write_text(yaml.safe_dump(content))
-            given = [part for value in settings for part in ("--set", value)]
-            run("--config", folder / "job.yaml", *given)
-            found.append(scored(folder, "--config", folder / "job.yaml", *given))
-    return found
+            job.write_text(yaml.safe_dump(content), encoding="utf-8")
+            run("--config", job, "--quiet")
+            rows[method] = measured(folder, "--config", job, "--syncnet", syncnet)
+    return rows
+
+
+def mean_of(each: Sequence[Figures]) -> Figures:
+    """Return the mean of every figure that is known."""
+    known = {name: [figures[name] for figures in each if name in figures] for name in MEANINGS}
+    return {name: sum(values) / len(values) for name, values in known.items() if values}
+
+
+def print_table(found: Sequence[dict[str, Figures]]) -> None:
+    """Print the means over videos as Markdown."""
+    means = {column: mean_of([rows[column] for rows in found]) for column in found[0]}
+    print(f"| measure | {' | '.join(means)} |\n|---|{'---|' * len(means)}")
+    for name in MEANINGS:
+        if any(name in figures for figures in means.values()):
+            cells = (f"{figures[name]:.3f}" if name in figures else "" for figures in means.values())
+            print(f"| `{name}` | {' | '.join(cells)} |")
 
 
 def main() -> None:
-    """Print the table."""
+    """Print a line for each video as it is done, and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dub", type=Path)
     parser.add_argument("videos", type=Path, nargs="+")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--dub", type=Path, required=True)
+    parser.add_argument("--detector", default="retinaface")
+    parser.add_argument("--detector-weights")
+    parser.add_argument("--syncnet", default="none", help="weights of SyncNet, by name or path")
     arguments = parser.parse_args()
-    dub = arguments.dub.absolute()
-    found = [measure(video.absolute(), dub, arguments.set) for video in arguments.videos]
-    print(f"| figure | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
-    for name in MEANINGS:
-        columns = [[each[at][name] for each in found if name in each[at]] for at in range(len(COLUMNS))]
-        if any(columns):
-            cells = [f"{np.mean(values):.3f}" if values else "" for values in columns]
-            print(f"| `{name}` | {' | '.join(cells)} |")
+    weights = [arguments.detector_weights] if arguments.detector_weights else []
+    found = []
+    for video in arguments.videos:
+        rows = figures_of(video.absolute(), arguments.dub.absolute(), [arguments.detector, *weights], arguments.syncnet)
+        print(video.stem, json.dumps(rows), file=sys.stderr, flush=True)
+        found.append(rows)
+    print_table(found)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from renderer.footage.lip_shape import measure
 
 LAG_SECONDS: Final = np.arange(-10, 11) * 0.04
 """By which mouths may come after the sound: 0.4 s on either side."""
+NEAR_LAGS: Final = np.abs(LAG_SECONDS) < 0.1
+"""Those at which a mouth is in time: of all 21, one fits foreign sound as well by chance."""
 LEAST_FRAMES: Final = 25
 """That a correlation says something of."""
 LEAST_SPREAD: Final = 1e-3

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lipstitch.evaluation.fidelity import FidelitySums
-from lipstitch.evaluation.mouths import LAG_SECONDS, MouthSums
+from lipstitch.evaluation.mouths import LAG_SECONDS, NEAR_LAGS, MouthSums
 from lipstitch.evaluation.shifts import ShiftSums
 
 Figures = dict[str, float]
@@ -99,8 +99,8 @@ def _opening(tracks: list[TrackSums]) -> Figures:
     if not found:
         return {}
     mean = np.average([curve for curve, _ in found], axis=0, weights=[count for _, count in found])
-    best = int(mean.argmax())
-    return {"opening_correlation": float(mean[best]), "opening_lag_ms": float(round(1000 * LAG_SECONDS[best]))}
+    lag = LAG_SECONDS[int(mean.argmax())]
+    return {"opening_correlation": float(mean[NEAR_LAGS].max()), "opening_lag_ms": float(round(1000 * lag))}
 
 
 def _movement(mouths: MouthSums) -> Figures:
