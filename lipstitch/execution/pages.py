@@ -34,12 +34,12 @@ def write_pages(
 
     The job is done by now: what goes wrong here is a warning. A bug is one, too, and is told with its traceback.
     """
-    rows = to_rows(faces.spans_of([plan.spec for plan, _ in finished]))
     keeps_clips = config.execution.keep == "all"
     with stage(reporter, "pages", len(finished), "pages"):
         for number, (plan, clips) in enumerate(finished, start=1):
             path, json_path = page_path(plan.spec.output), report_path(plan.spec.output)
             try:
+                rows = to_rows(faces.spans_of([plan.spec for plan, _ in finished]))
                 report, lanes = load_report(json_path), _lanes(config, source, plan, clips)
                 material = build_material(rows, lanes, report.spans, source.table, keeps_clips=keeps_clips)
                 files = {clip.clip.index: Path(clip.path) for clip in clips if clip.path and clip.outcome == "rendered"}
@@ -68,7 +68,7 @@ def _lanes(config: JobConfig, source: SourceVideo, plan: Plan, clips: Sequence[R
         ranges=tuple(frames_to_scan(config, source)) if config.ranges else (),
         speakers=tuple(
             TurnsRecord(name=speaker.name, frames=tuple(timeline.source_intervals(speaker.turns)))
-            for speaker in plan.spec.speakers
+            for speaker in plan.target.speakers(plan.spec)
         ),
     )
 
