@@ -88,8 +88,7 @@ def write_registry(tmp_path: Path, *addresses: str, name: str = "net", file_name
 def test_shipped_registry():
     entries = load_registry()
     published = {"wav2lip_gan", "wav2lip", "retinaface_mobilenet", "sface", "gfpgan", "codeformer", "face_parsing"}
-    published |= {"realesrgan_x2plus"}
-    published |= {"light_asd", "light_asd_talkset"}
+    published |= {"realesrgan_x2plus", "light_asd", "light_asd_talkset", "syncnet_v2"}
     shipped = {"compact", "face_mesh", "sound_shape", "lip_motion"}
     assert set(entries) == published | shipped
     assert entries["wav2lip_gan"].num_bytes == 435801865
