@@ -1,17 +1,20 @@
 """What each word of renderer.quality costs, and whether its mouths flicker.
 
     python -m benchmarks.quality VIDEO DUB [--set renderer.restore.model=gfpgan.pth ...]
+    python -m benchmarks.quality VIDEO DUB --stages PICTURE --restorer FILE --enhancer FILE
 
 Each word renders the video, whose first frame shows a face, with a network that draws every mouth. Prints seconds of
 rendering a frame, memory of all processes (PSS), and how much mouths change from frame to frame, in the speaker's
 upright face, as a share of the source's own (at most 1.1 is wanted). --set: for `enhanced`, for weights that lie
-elsewhere than where the registry has them.
+elsewhere than where the registry has them. --stages: writes what each stage makes of the face instead, row by row: the
+source, a network's mouths, with a restorer in the mouth, in the whole face, with whole frames enhanced, and footage.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +82,28 @@ class Speaker:
         return np.hstack([close_up(*pair) for pair in zip(shown, self.meshes[some], strict=True)])
 
 
+def stages(restorer: str, enhancer: str) -> Iterator[dict[str, dict[str, object]]]:
+    """Yield the sections of a job for each stage."""
+    for restore in ("none", {"model": restorer, "area": "mouth"}, {"model": restorer, "area": "face"}):
+        yield {"renderer": {"method": "network", "restore": restore}}
+    yield {"renderer": {"method": "network"}, "stitcher": {"enhance": {"model": enhancer, "frames": "all"}}}
+    yield {"renderer": {"method": "footage"}}
+
+
+def rendered(video: Path, dub: Path, folder: Path, name: str, **sections: object) -> Path:
+    """Run a job in a folder and return its output."""
+    job, output = folder / "job.yaml", folder / f"{name}.mp4"
+    content = {
+        "input": {"video": str(video.absolute()), "audio": str(dub.absolute()), "length_policy": "cut"},
+        "output": str(output),
+        "segmenter": {"detector": "cascade", "embedder": "none"},
+        **sections,
+    }
+    job.write_text(yaml.safe_dump(content))
+    subprocess.run([sys.executable, str(ROOT / "main.py"), "--config", str(job), "--quiet"], cwd=ROOT, check=True)
+    return output
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -86,10 +111,19 @@ def main() -> None:
     parser.add_argument("dub", type=Path)
     parser.add_argument("--words", nargs="+", choices=WORDS, default=list(WORDS))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--stages", type=Path, metavar="PICTURE")
+    parser.add_argument("--restorer", help="weights, by name or path")
+    parser.add_argument("--enhancer", help="likewise")
     parser.add_argument("--strips", type=Path, help="a picture to write: the source above what each word makes of it")
     arguments = parser.parse_args()
     speaker = Speaker(arguments.video)
     rows = [speaker.strip(arguments.video)]
+    if arguments.stages:
+        for number, stage in enumerate(stages(arguments.restorer, arguments.enhancer)):
+            with TemporaryDirectory() as folder:
+                rows.append(speaker.strip(rendered(arguments.video, arguments.dub, Path(folder), f"{number}", **stage)))
+        cv2.imwrite(str(arguments.stages), np.vstack(rows))
+        return
     sys.stdout.write("| `renderer.quality` | seconds a frame | memory, MB | flicker |\n|---|---|---|---|\n")
     for word in arguments.words:
         with TemporaryDirectory() as folder:
