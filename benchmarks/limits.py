@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from base.machine import num_cores
+from media.base.machine import num_cores
 from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import FrameReader

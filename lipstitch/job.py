@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from base.files import clear_leftovers
 from lipstitch.execution.machine import measure_capacity
 from lipstitch.footage.read import Footage, FootageReader
 from lipstitch.job_file.config import JobConfig
@@ -52,6 +51,7 @@ from lipstitch.source.weights import check_licence, find_local_network, find_ren
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.audio.speech_network import find_speech_weights
+from media.base.files import clear_leftovers
 from media.clips import RenderedClip
 from media.intervals import Interval, merge
 from segmenter.spans.table import SpanRow, to_rows

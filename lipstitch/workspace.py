@@ -17,12 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from base.content import KEY_BYTES, content_key, file_identity, hash_bytes, hash_once, hash_text, plain
-from base.errors import WorkspaceError
-from base.files import PARTIAL, atomic_file, disk_errors
-from base.locks import LOCK_NAME, take_lock
-from base.text import size_text
 from lipstitch.job_file.config import JobConfig
+from media.base.content import KEY_BYTES, content_key, file_identity, hash_bytes, hash_once, hash_text, plain
+from media.base.errors import WorkspaceError
+from media.base.files import PARTIAL, atomic_file, disk_errors
+from media.base.locks import LOCK_NAME, take_lock
+from media.base.text import size_text
 from media.packets.frame_table import FrameTable
 
 OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<partial>{PARTIAL})?")

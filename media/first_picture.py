@@ -14,7 +14,7 @@ from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
-from base.errors import UnreadableMedia
+from media.base.errors import UnreadableMedia
 from media.bitstream.sei import lasting_sei, without_display_orientation
 from media.bitstream.side_data import describe_beside
 from media.bitstream.units import length_prefix_size

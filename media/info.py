@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Literal
 
-from base.errors import MissingStream, UnsupportedMedia
+from media.base.errors import MissingStream, UnsupportedMedia
 from media.bitstream.sei import display_orientation
 from media.orientation import PLAIN, DisplayMatrix, Orientation, find_orientation
 

@@ -14,7 +14,7 @@ import av
 import av.error
 from av.container import InputContainer
 
-from base.errors import UnreadableMedia, UnsupportedMedia
+from media.base.errors import UnreadableMedia, UnsupportedMedia
 from media.first_picture import decode_first_picture, undecodable
 from media.info import (
     AudioInfo,

@@ -14,7 +14,7 @@ from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from base.errors import UnreadableMedia, UnsupportedMedia
+from media.base.errors import UnreadableMedia, UnsupportedMedia
 from media.clips import FaceSpan, TrackedFace
 from media.faces import Face, FaceBox
 from media.probe import open_input

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pooch
 
-from base.content import hash_once
-from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
+from media.base.content import hash_once
+from media.base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
 from media.identity import EmbedderSettings
 
 SHIPPED_REGISTRY = Path(__file__).resolve().parent.parent / "checkpoints" / "registry.toml"

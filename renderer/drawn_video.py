@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from base.errors import MediaError, RenderError
 from media.affine import Affine, Size, sample
+from media.base.errors import MediaError, RenderError
 from media.intervals import Interval
 from media.orientation import Rectangle
 from media.picture import PictureConverter, Pixels

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from base.errors import ConfigError, OutOfMemory, RenderError
+from media.base.errors import ConfigError, OutOfMemory, RenderError
 from renderer.networks.base import LipNetwork, NetworkSpec, load_network
 from renderer.weight_files import NO_OPTIONS, NetworkOptions
 

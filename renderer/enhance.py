@@ -27,9 +27,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, RenderError, UnsupportedCheckpoint
-from base.machine import num_cores
-from base.onnx_network import FLOATS, OnnxNetwork, Provider, choose_provider
+from media.base.errors import CheckpointNotFound, RenderError, UnsupportedCheckpoint
+from media.base.machine import num_cores
+from media.base.onnx_network import FLOATS, OnnxNetwork, Provider, choose_provider
 from media.orientation import Orientation, Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, copy_frame, snap_to_chroma
 from renderer.compositor import add_levels

@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from base.errors import UnreadableMedia, UnsupportedMedia
 from media.audio.driving import DRIVING_RATE, DRIVING_STEP_SAMPLES
 from media.audio.spectrum import mel_filters, spectrum
+from media.base.errors import UnreadableMedia, UnsupportedMedia
 
 SAMPLE_RATE = DRIVING_RATE
 """Samples a second."""

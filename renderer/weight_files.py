@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
-from base.onnx_network import Provider
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.onnx_network import Provider
 
 if TYPE_CHECKING:
     from torch import Tensor

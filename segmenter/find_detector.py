@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import segmenter.detectors
-from base.errors import CheckpointNotFound
-from base.plugins import load_plugin, plugin_names
+from media.base.errors import CheckpointNotFound
+from media.base.plugins import load_plugin, plugin_names
 from segmenter.detectors.base import FaceDetector
 
 AUTO = "auto"

@@ -18,7 +18,7 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from base.errors import UnsupportedMedia
+from media.base.errors import UnsupportedMedia
 from media.bitstream.units import AnyPacket
 from media.packets.field_pairs import is_hidden, join_fields
 from media.probe import open_input

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import av
 import av.error
 
-from base.errors import ContractBroken, MediaError, UnsupportedMedia
+from media.base.errors import ContractBroken, MediaError, UnsupportedMedia
 from media.bitstream.side_data import LAYERS, TRANSPARENCY, is_alpha_key, read_beside
 from media.bitstream.units import AnyPacket
 from media.coding.output_codec import StreamCoding

@@ -13,7 +13,7 @@ from fractions import Fraction
 import av
 from av.packet import PacketSideData
 
-from base.errors import StitchError
+from media.base.errors import StitchError
 from media.bitstream.side_data import COPIED_KINDS, Beside, is_alpha_key, read_beside
 from media.bitstream.units import AnyPacket, length_prefix_size
 from media.clips import Clip, RenderedClip

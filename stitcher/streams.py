@@ -12,7 +12,7 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from base.errors import LipstitchError, StitchError, WorkspaceError
+from media.base.errors import LipstitchError, StitchError, WorkspaceError
 from media.bitstream.side_data import LAYERS, TRANSPARENCY
 from media.info import MediaInfo
 from media.probe import ATTACHED_PICTURE, open_input

@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from base.errors import CheckpointNotFound
 from lipstitch.job_file.config import load_job
 from lipstitch.job_file.renderer import FACE_PARSING, QUALITIES
 from lipstitch.progress import Silent
 from lipstitch.source import weights
+from media.base.errors import CheckpointNotFound
 from tests.support.commands import run_command
 from tests.support.footage import make_footage
 from tests.support.jobs import load_report, rendered_hashes, run_job, write_job

@@ -5,11 +5,11 @@ import json
 import pytest
 import yaml
 
-from base.errors import CheckpointNotFound, ConfigError
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.contact_sheet import list_people
+from media.base.errors import CheckpointNotFound, ConfigError
 from tests.support.crowd import watching_changes
 from tests.support.doubles import Listening
 from tests.support.interview import SIDE, Turn, make_interview

@@ -69,7 +69,7 @@ ROOMS = {
     "texts": ("*.md", "*.toml", "docs/*.md", "configs/*.yaml", "checkpoints/*.*"),
     **{
         room: (f"{room}/**/*.py",)
-        for room in ("base", "media", "segmenter", "renderer", "stitcher", "demo", "tools", "benchmarks")
+        for room in ("media", "segmenter", "renderer", "stitcher", "demo", "tools", "benchmarks")
     },
     "lipstitch": ("*.py", "lipstitch/*.py", "lipstitch/commands/*.py"),
     **{

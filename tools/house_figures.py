@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("base", "benchmarks", "lipstitch", "media", "renderer", "segmenter", "stitcher", "tools")
+ROOMS = ("benchmarks", "lipstitch", "media", "renderer", "segmenter", "stitcher", "tools")
 MAX_PARAMETERS, MAX_FIELDS, MAX_LINES = 7, 10, 349
 """Of a function, without self and cls; of a dataclass, named tuple or pydantic model, inherited ones included; of a
 file."""

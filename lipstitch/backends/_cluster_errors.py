@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from base.errors import ConfigError, RenderError
+from media.base.errors import ConfigError, RenderError
 
 CONNECT_SECONDS = 5
 """How long a scheduler may take to answer."""

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
-from base.machine import num_cores
+from media.base.machine import num_cores
 
 AUTO_WORKERS = 8
 """Clips rendered at a time on one machine, where the job does not say."""

@@ -9,8 +9,6 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from base.errors import RenderError
-from base.machine import num_cores
 from lipstitch.backends._cluster_errors import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
@@ -23,6 +21,8 @@ from lipstitch.backends._cluster_errors import (
     version_mismatch_error,
 )
 from lipstitch.backends.base import Backend, Pool, Request
+from media.base.errors import RenderError
+from media.base.machine import num_cores
 
 DASK = ClusterKind("Dask scheduler", "dask scheduler")
 MIN_AHEAD = 64

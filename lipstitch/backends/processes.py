@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
-from base.errors import RenderError
-from base.machine import num_cores
 from lipstitch.backends.base import Backend, Pool, Request
 from lipstitch.stop import follow_parent
+from media.base.errors import RenderError
+from media.base.machine import num_cores
 
 IDLE_SECONDS = 300
 """How long a worker waits for the next output of the job."""

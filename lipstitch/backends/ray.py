@@ -13,7 +13,6 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from base.errors import RenderError
 from lipstitch.backends._cluster_errors import (
     ASKING_THREAD,
     CLOSE_SECONDS,
@@ -27,6 +26,7 @@ from lipstitch.backends._cluster_errors import (
     version_mismatch_error,
 )
 from lipstitch.backends.base import AUTO_WORKERS, Backend, Pool, Request
+from media.base.errors import RenderError
 
 RAY = ClusterKind("Ray cluster", "ray start --head")
 SILENT_SECONDS = 2.0

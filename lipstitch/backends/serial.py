@@ -7,8 +7,8 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
-from base.machine import num_cores
 from lipstitch.backends.base import Backend, Pool, Request
+from media.base.machine import num_cores
 
 
 class SerialExecutor(Executor):

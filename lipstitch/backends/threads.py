@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from base.machine import num_cores
 from lipstitch.backends.base import Backend, Pool, Request
+from media.base.machine import num_cores
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import typer
 
-from base.errors import LipstitchError
 from lipstitch.stop import StopSignals
+from media.base.errors import LipstitchError
 
 
 def exit_with(work: Callable[[], int], *, stopped: str, debug: bool) -> NoReturn:

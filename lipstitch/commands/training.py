@@ -179,11 +179,11 @@ def evaluate(
     """Compare two networks on the same faces. Prints a table; writes JSON and filmstrips."""
 
     def work() -> int:
-        from base.files import write_json
         from lipstitch.progress import choose_reporter
         from lipstitch.training.equipment import Equipment
         from lipstitch.training.evaluation.assess import assess_networks, choose_videos
         from lipstitch.training.preparation.prepare import DetectorSource
+        from media.base.files import write_json
 
         names = [name.strip() for name in held_out.split(",") if name.strip()]
         figures = assess_networks(

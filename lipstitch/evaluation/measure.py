@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from base.errors import UnsupportedMedia
 from lipstitch.evaluation.faces import FaceFollower, SeenFace
 from lipstitch.evaluation.fidelity import FidelitySums, compare
 from lipstitch.evaluation.judges import SHIPPED_EXPERT, ExpertJudge, FaceJudge, SyncNetJudge
@@ -23,6 +22,7 @@ from lipstitch.evaluation.sound import HeardSound, hear
 from lipstitch.evaluation.steps import steps_of
 from lipstitch.evaluation.tally import Figures, Tally
 from lipstitch.progress import Reporter, stage
+from media.base.errors import UnsupportedMedia
 from media.info import MediaInfo
 from media.mesh import LIPS, Mesh
 from media.orientation import Rectangle

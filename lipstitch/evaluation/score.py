@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from base.errors import CheckpointError, ConfigError, WorkspaceError
-from base.files import write_json
 from lipstitch.evaluation.measure import Instruments, Reference, Subject, measure_video
 from lipstitch.evaluation.tables import describe, record, to_json
 from lipstitch.job_file.config import JobConfig
@@ -23,6 +21,8 @@ from lipstitch.report.verify import load_finished_report
 from lipstitch.source.weights import CHECKPOINTS, find_detector, find_registered
 from lipstitch.training.preparation.prepare import DetectorSource
 from lipstitch.workspace import fingerprint
+from media.base.errors import CheckpointError, ConfigError, WorkspaceError
+from media.base.files import write_json
 from media.intervals import merge
 from media.orientation import Rectangle
 from media.packets.frame_table import FrameTable

@@ -13,9 +13,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from base.errors import MissingStream
 from media.audio.driving import DRIVING_RATE
 from media.audio.mfcc import Coefficients, mfcc_blocks
+from media.base.errors import MissingStream
 from media.info import MediaInfo
 from media.source_video import SourceVideo
 from renderer.footage.log_mel import COLUMNS_PER_SECOND, RANGE, between_columns, is_silent, loud_level, loudness_of

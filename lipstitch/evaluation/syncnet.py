@@ -14,7 +14,7 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from base.errors import UnsupportedCheckpoint
+from media.base.errors import UnsupportedCheckpoint
 from renderer.networks._torch import fold_normalisation
 from renderer.weight_files import open_weights
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base.content import content_key
 from lipstitch.execution.drawn_shapes import DrawingNetwork, Task, read_shapes
 from lipstitch.footage.own_sound import adapt_to
 from lipstitch.footage.read import Footage
@@ -20,6 +19,7 @@ from lipstitch.footage.subjects import views_of
 from lipstitch.plan.plan import Plan
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
+from media.base.content import content_key
 from media.clips import Clip, FaceSpan
 from media.intervals import Interval
 from media.source_video import SourceVideo

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base.content import content_key
 from lipstitch.execution.choose_mouths import MouthChoice
 from lipstitch.execution.executor import run_clips
 from lipstitch.execution.machine import arithmetic
@@ -19,6 +18,7 @@ from lipstitch.plan.plan import Plan
 from lipstitch.programs.draw import DrawnMouths
 from lipstitch.progress import Reporter, stage
 from lipstitch.workspace import Workspace
+from media.base.content import content_key
 from media.clips import Clip, FaceSpan, RenderedClip
 from media.intervals import Interval, intersect
 from media.source_video import SourceVideo

@@ -16,10 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from base.errors import RenderError, WorkspaceError
-from base.machine import num_cores
 from lipstitch.execution.seals import load_finished
 from lipstitch.execution.worker import WorkerSetup, run_clip
+from media.base.errors import RenderError, WorkspaceError
+from media.base.machine import num_cores
 from media.clips import RenderedClip
 from renderer.engine import choose_device, choose_precision
 from renderer.render import ClipJob

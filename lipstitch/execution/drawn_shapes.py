@@ -15,13 +15,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from base.machine import num_cores
 from lipstitch.execution.machine import arithmetic
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.progress import Reporter
 from lipstitch.source.weights import FaceFinder
 from lipstitch.tools import SharedEngine
 from media.affine import Affine
+from media.base.machine import num_cores
 from media.clips import FaceSpan
 from media.mesh import head_pose, steady
 from media.picture import PictureConverter, VideoFrame

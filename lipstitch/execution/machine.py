@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from base.machine import num_cores
 from lipstitch.backends.base import Backend
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.plan.estimate import Capacity
+from media.base.machine import num_cores
 
 
 def measure_capacity(config: JobConfig, checkpoint: Path | None) -> Capacity:

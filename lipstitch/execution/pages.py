@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from base.errors import WorkspaceError
 from lipstitch.execution.seals import load_strip
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.methods import FaceSelection
@@ -17,6 +16,7 @@ from lipstitch.progress import Reporter, stage
 from lipstitch.report.page.material import Lanes, TurnsRecord, build_material
 from lipstitch.report.page.page import write_page
 from lipstitch.report.report import load_report, page_path, report_path
+from media.base.errors import WorkspaceError
 from media.clips import RenderedClip
 from media.intervals import Interval
 from media.source_video import SourceVideo

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from base.content import content_key, hash_once, plain
-from base.errors import UnsupportedMedia
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.soundtrack import SoundtrackChoice
 from lipstitch.plan.speech import sound_content
 from lipstitch.progress import Reporter
 from lipstitch.workspace import Workspace
+from media.base.content import content_key, hash_once, plain
+from media.base.errors import UnsupportedMedia
 from media.info import MediaInfo
 from media.intervals import Interval
 from stitcher.audio.mix import SoundPlan

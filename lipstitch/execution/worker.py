@@ -9,13 +9,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from base.errors import OutOfMemory, RenderError
-from base.files import atomic_file
-from base.machine import num_cores
 from lipstitch.execution.seals import seal_clip
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
 from lipstitch.tools import DrivingMel, SharedEngine
+from media.base.errors import OutOfMemory, RenderError
+from media.base.files import atomic_file
+from media.base.machine import num_cores
 from media.clips import Outcome, RenderedClip
 from media.coding.encoder import BEST_PSNR
 from media.coding.encoder_options import VideoCoding

@@ -9,11 +9,6 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-from base.errors import ContractBroken
-from base.files import atomic_file
-from base.machine import num_cores
-from base.onnx_network import choose_provider
-from base.text import size_text
 from lipstitch.execution.choose_mouths import choose_mouths
 from lipstitch.execution.clips import Mouths, finish_clips
 from lipstitch.execution.drawn_shapes import DrawingNetwork
@@ -33,6 +28,11 @@ from lipstitch.source.weights import Weights
 from lipstitch.tools import Tools
 from lipstitch.workspace import Workspace, job_key
 from media.audio.reader import sound_length
+from media.base.errors import ContractBroken
+from media.base.files import atomic_file
+from media.base.machine import num_cores
+from media.base.onnx_network import choose_provider
+from media.base.text import size_text
 from media.clips import RenderedClip
 from renderer.checkpoints import hash_file
 from renderer.drawn_video import PROGRAM_SPEC

@@ -12,9 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from base.content import content_key
-from base.files import atomic_file
-from base.machine import num_cores
 from lipstitch.footage.conform import ConformedReader, ConformedVideo
 from lipstitch.footage.further import (
     FurtherUse,
@@ -40,6 +37,9 @@ from lipstitch.source.scan import Scanned, scan_source
 from lipstitch.source.source import OpenedVideo, identify_source, remember_source
 from lipstitch.source.weights import FaceFinder
 from lipstitch.workspace import Workspace, require_space
+from media.base.content import content_key
+from media.base.files import atomic_file
+from media.base.machine import num_cores
 from media.clips import FaceSpan, Span
 from media.identity import EmbedderSettings
 from media.intervals import Interval, intersect

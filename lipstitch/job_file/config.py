@@ -14,13 +14,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from base.settings import FilePath, FilePaths, load_settings
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.job_file.fields import AudioStart, Reference, Time
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
+from media.base.settings import FilePath, FilePaths, load_settings
 from segmenter.find_detector import has_landmarks, names_with_landmarks
 
 

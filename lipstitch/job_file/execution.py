@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from base.plugins import load_plugin, plugin_names
-from base.settings import FilePath, shown
 from lipstitch import backends
+from media.base.plugins import load_plugin, plugin_names
+from media.base.settings import FilePath, shown
 
 ADDRESS_TEXT = re.compile(r"(?P<scheme>tcp://|tls://)?([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 MAX_PORTS = 1 << 16

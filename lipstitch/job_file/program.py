@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from base.settings import FilePath
+from media.base.settings import FilePath
 
 FIELDS = ("video", "audio", "output", "fps")
 NEEDED = FIELDS[:3]

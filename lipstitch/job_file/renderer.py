@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from base.onnx_network import Provider, choose_provider
 from lipstitch.job_file.fields import Checkpoint, Pixels
 from lipstitch.job_file.program import CommandConfig
+from media.base.onnx_network import Provider, choose_provider
 from renderer.weight_files import NetworkOptions
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from base.settings import FilePath
 from lipstitch.job_file.fields import Checkpoint, Detector, Reference, Target
+from media.base.settings import FilePath
 from segmenter.find_detector import (
     AUTO,
     detector_names,

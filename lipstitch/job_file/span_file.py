@@ -21,9 +21,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
-from base.files import atomic_file
-from base.text import brief
 from lipstitch.job_file.table import Row, UserFile
+from media.base.files import atomic_file
+from media.base.text import brief
 from media.clips import Kind, Method
 from media.packets.frame_table import FrameTable
 from segmenter.people.identities import Identities

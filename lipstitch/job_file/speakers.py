@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from base.settings import FilePath
-from base.text import brief
 from lipstitch.job_file.fields import MAX_PEOPLE, Person, Turns
+from media.base.settings import FilePath
+from media.base.text import brief
 
 MAX_NAME = 100
 """Characters of a speaker's name."""

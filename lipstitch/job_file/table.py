@@ -12,9 +12,9 @@ from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 
-from base.errors import ConfigError
-from base.text import brief, decode_text
 from lipstitch.job_file.fields import parse_time
+from media.base.errors import ConfigError
+from media.base.text import brief, decode_text
 
 MAX_BYTES = 64 << 20
 """Of such a file; ten hours of one-second rows take 2 MB."""

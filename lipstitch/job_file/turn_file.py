@@ -23,12 +23,12 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-from base.errors import ConfigError
-from base.files import atomic_file
-from base.text import brief
 from lipstitch.job_file.fields import parse_time
 from lipstitch.job_file.speakers import SpeakerConfig, cast_by_number, fold, number_in, person_name
 from lipstitch.job_file.table import UserFile
+from media.base.errors import ConfigError
+from media.base.files import atomic_file
+from media.base.text import brief
 
 KEY = "input.speakers.turns"
 COLUMNS = ("start", "stop", "speaker")

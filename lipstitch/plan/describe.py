@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from base.machine import num_cores
-from base.text import size_text
 from lipstitch.plan.estimate import MASK_SECONDS, RESTORE_SECONDS
 from lipstitch.plan.plan import Plan
+from media.base.machine import num_cores
+from media.base.text import size_text
 from media.clips import Gap, Span
 from media.intervals import Interval
 

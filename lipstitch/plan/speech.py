@@ -10,12 +10,12 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from base.content import content_key, hash_once
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.workspace import Workspace
 from media.audio.driving import DRIVING_RATE
 from media.audio.speech_network import SpeechNetwork, find_speech_weights
 from media.audio.voice_activity import Speech, find_pauses, find_speech
+from media.base.content import content_key, hash_once
 from media.intervals import Interval, intersect, merge
 from stitcher.audio.mix import SoundPlan, mix
 

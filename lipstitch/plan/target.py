@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from base.errors import ConfigError
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.fields import PointedAt, Reference
 from lipstitch.job_file.span_file import check_people
@@ -17,6 +16,7 @@ from lipstitch.plan.speech import frames_hearing, listen
 from lipstitch.progress import Reporter, Timings
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
+from media.base.errors import ConfigError
 from media.clips import Span
 from media.identity import EmbedderSettings
 from media.intervals import Interval, intersect, merge

@@ -17,9 +17,6 @@ from typing import Final
 
 import numpy as np
 
-from base.content import content_key
-from base.errors import RenderError
-from base.files import atomic_file
 from lipstitch.job_file.program import CommandConfig
 from lipstitch.plan.plan import Plan
 from lipstitch.programs.exchange import Exchange, find_fit, sound_of, write_sound
@@ -28,6 +25,9 @@ from lipstitch.programs.program import Given, Program
 from lipstitch.progress import Reporter, stage
 from lipstitch.source.source import Source
 from lipstitch.workspace import Workspace, require_space
+from media.base.content import content_key
+from media.base.errors import RenderError
+from media.base.files import atomic_file
 from media.clips import Clip, FaceSpan
 from renderer.drawn_video import DrawnPiece, Fit
 

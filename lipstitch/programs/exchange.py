@@ -16,12 +16,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import MediaError, RenderError
-from base.files import disk_errors
 from lipstitch.programs.pieces import Piece
 from media.affine import sample, sample_shrunk
 from media.audio.driving import DRIVING_RATE
 from media.audio.reader import read_samples
+from media.base.errors import MediaError, RenderError
+from media.base.files import disk_errors
 from media.coding.lossless import PROGRAM_COLOUR, PROGRAM_FORMAT, LosslessWriter
 from media.info import DisplayTags, VideoInfo
 from media.orientation import PLAIN, UPRIGHT, Rectangle

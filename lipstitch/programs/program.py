@@ -14,10 +14,10 @@ from pathlib import Path
 from shutil import which
 from typing import Final
 
-from base.errors import ConfigError, RenderError
-from base.files import disk_errors
 from lipstitch.job_file.program import CommandConfig
 from lipstitch.programs import watched
+from media.base.errors import ConfigError, RenderError
+from media.base.files import disk_errors
 
 POLL_SECONDS: Final = 0.1
 TAIL_BYTES, TAIL_CHARACTERS = 4000, 300

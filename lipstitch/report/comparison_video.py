@@ -15,12 +15,12 @@ from moviepy import AudioArrayClip, VideoClip
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from base.clock import format_clock
-from base.errors import MediaError, StitchError
-from base.files import atomic_file
 from lipstitch.plan.outputs.spec import OutputSpec
 from media.audio.buffer import Samples
 from media.audio.reader import read_samples
+from media.base.clock import format_clock
+from media.base.errors import MediaError, StitchError
+from media.base.files import atomic_file
 from media.clips import RenderedClip
 from media.info import VideoInfo
 from media.picture import PictureConverter

@@ -12,9 +12,6 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from base.clock import format_clock
-from base.errors import CheckpointError
-from base.files import atomic_file
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.ranges import frames_to_scan
 from lipstitch.plan.speakers import hear_speakers
@@ -27,6 +24,9 @@ from lipstitch.source.source import identify_source, open_source, remember_sourc
 from lipstitch.source.weights import find_weights
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
+from media.base.clock import format_clock
+from media.base.errors import CheckpointError
+from media.base.files import atomic_file
 from media.faces import Face
 from media.orientation import Rectangle
 from media.picture import PictureConverter, snap_to_chroma

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.files import atomic_file
 from lipstitch.report.records import (
     Box,
     CheckRecord,
@@ -30,6 +29,7 @@ from lipstitch.report.records import (
     TargetRecord,
     VideoRecord,
 )
+from media.base.files import atomic_file
 from media.clips import RenderedClip
 from media.coding.encoder_options import CODED_PSNR
 from media.intervals import Interval, merge

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from base.errors import ConfigError, ContractBroken
 from lipstitch.job_file.coding import ORDINARY_CRF
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
@@ -12,6 +11,7 @@ from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.progress import Reporter, stage
 from lipstitch.report.report import Report, load_report, report_path
 from lipstitch.workspace import fingerprint
+from media.base.errors import ConfigError, ContractBroken
 from media.coding.encoder_options import CODED_PSNR
 from media.source_video import scan_video
 from stitcher.verify.contract import Check, Contract, verify_full

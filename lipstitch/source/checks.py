@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from base.errors import ConfigError
 from lipstitch.job_file.config import JobConfig
 from lipstitch.workspace import Workspace, job_key, workspace_folder
+from media.base.errors import ConfigError
 from media.packets.truncation import check_complete
 from media.probe import probe
 from stitcher.assemble import MUXERS, muxer_of

@@ -13,9 +13,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from base.content import content_key
-from base.errors import ConfigError
-from base.machine import num_cores
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.source.source import Source
@@ -23,6 +20,9 @@ from lipstitch.source.weights import find_weights
 from lipstitch.workspace import Workspace
 from media.audio.mfcc import MFCC_HOP, MFCC_RATE, mfcc
 from media.audio.reader import read_samples
+from media.base.content import content_key
+from media.base.errors import ConfigError
+from media.base.machine import num_cores
 from media.info import MediaInfo
 from media.intervals import Interval
 from media.reader import FrameReader

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 
-from base.machine import num_cores
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.source.weights import FaceFinder
+from media.base.machine import num_cores
 from media.intervals import Interval
 from media.picture import PictureConverter
 from media.reader import FrameReader

@@ -16,9 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from base.content import FileState, content_key, file_state
-from base.errors import WorkspaceError
 from lipstitch.workspace import Workspace
+from media.base.content import FileState, content_key, file_state
+from media.base.errors import WorkspaceError
 from media.packets.frame_table import CleanCuts, FrameTable, HiddenSlots, ParameterChanges, SampleDescription
 
 INDEX_VERSION = 1

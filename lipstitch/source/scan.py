@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.content import content_key
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings
 from lipstitch.source.parallel_scan import scan_in_parts
@@ -14,6 +13,7 @@ from lipstitch.source.source import Source
 from lipstitch.source.weights import FaceFinder, find_detector, find_embedder, find_mesh
 from lipstitch.tools import Tools
 from lipstitch.workspace import Workspace
+from media.base.content import content_key
 from media.identity import Vector
 from media.intervals import Interval
 from renderer.checkpoints import hash_file

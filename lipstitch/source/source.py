@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from base.errors import UnsupportedMedia
 from lipstitch.job_file.config import JobConfig
 from lipstitch.source.checks import USE_DAMAGED
 from lipstitch.source.remembered import Remembered, Seen, recall, remember, seen_now
 from lipstitch.workspace import Workspace, fingerprint, workspace_folder
+from media.base.errors import UnsupportedMedia
 from media.coding.encoder_options import CODED_PSNR
 from media.coding.output_codec import StreamCoding, choose_stream
 from media.info import MediaInfo

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.errors import CheckpointError, CheckpointNotFound, ConfigError
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter
 from lipstitch.tools import DEFAULT_TOOLS, Tools
+from media.base.errors import CheckpointError, CheckpointNotFound, ConfigError
 from media.identity import EmbedderSettings
 from media.picture import PictureConverter
 from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint, hash_file, load_registry

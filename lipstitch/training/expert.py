@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from lipstitch.training.dataset.dataset import WINDOW_ROWS
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from renderer.networks.compact import FACE_PX, CompactBlock
 
 EMBEDDING = 256

@@ -8,9 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.content import hash_bytes
-from base.errors import ConfigError, TrainingError
-from base.files import disk_errors, write_json
 from lipstitch.progress import Reporter
 from lipstitch.training.config import GeneratorConfig, PaceConfig
 from lipstitch.training.dataset.dataset import FaceData, split_by_time
@@ -24,6 +21,9 @@ from lipstitch.training.machine import choose_machine
 from lipstitch.training.preparation.prepare import prepare_dataset
 from lipstitch.training.train import schedule_of
 from lipstitch.training.weights import load_trainable, write_network
+from media.base.content import hash_bytes
+from media.base.errors import ConfigError, TrainingError
+from media.base.files import disk_errors, write_json
 
 GAP_ROWS = STEPS_PER_SECOND
 """1 s between what is trained on and what is held out."""

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from base.errors import ConfigError
-from base.settings import FilePath
+from media.base.errors import ConfigError
+from media.base.settings import FilePath
 
 
 class LabelledTraining(BaseModel):

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from base.errors import ConfigError, UnsupportedCheckpoint
-from base.files import append_lines, atomic_file, disk_errors
 from lipstitch.progress import Reporter
 from lipstitch.progress import stage as bracket
+from media.base.errors import ConfigError, UnsupportedCheckpoint
+from media.base.files import append_lines, atomic_file, disk_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from base.errors import ConfigError
+from media.base.errors import ConfigError
 from renderer.engine import choose_device, choose_precision
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -8,9 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from base.content import content_key
-from base.errors import ConfigError
-from base.locks import locked
 from lipstitch.progress import Reporter
 from lipstitch.training.config import ExpertConfig, GeneratorConfig, StageConfig, TrainConfig
 from lipstitch.training.dataset.dataset import FaceData, Split
@@ -22,6 +19,9 @@ from lipstitch.training.generator_stage import GeneratorStage
 from lipstitch.training.loop import Schedule, run_stage
 from lipstitch.training.machine import Machine, choose_machine
 from lipstitch.training.weights import exaggerate_sound, hash_weights, load_trainable, write_network, write_weights
+from media.base.content import content_key
+from media.base.errors import ConfigError
+from media.base.locks import locked
 from renderer.networks.compact import CompactNetwork
 
 EXPERT_FILE, NETWORK_FILE = "expert.safetensors", "compact.safetensors"

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from base.content import KEY_BYTES
-from base.errors import TrainingError, UnsupportedCheckpoint
-from base.files import atomic_file
+from media.base.content import KEY_BYTES
+from media.base.errors import TrainingError, UnsupportedCheckpoint
+from media.base.files import atomic_file
 from renderer.networks.base import load_module
 from renderer.networks.compact import CompactNetwork
 

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from base.errors import UnsupportedMedia
+from media.base.errors import UnsupportedMedia
 
 Samples = npt.NDArray[np.float32]
 """Shape (channels, samples); full scale is [-1, 1]."""

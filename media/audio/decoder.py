@@ -19,8 +19,8 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from base.errors import UnsupportedMedia
 from media.audio.buffer import BLOCK_SAMPLES, Samples, named_layout, num_channels, resample, sample_at
+from media.base.errors import UnsupportedMedia
 
 JITTER_SECONDS = Fraction(3, 1000)
 """How far times may stray from the count: Matroska's clock ticks in milliseconds, and remuxers round again. The

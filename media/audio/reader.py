@@ -19,7 +19,6 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 
-from base.errors import MissingStream, UnreadableMedia
 from media.audio.buffer import (
     Samples,
     cut,
@@ -30,6 +29,7 @@ from media.audio.buffer import (
     zeros,
 )
 from media.audio.decoder import SoundBlock, decode_blocks, demuxed, has_times, is_exact_after_seek, tick_of
+from media.base.errors import MissingStream, UnreadableMedia
 from media.probe import open_input
 
 PREROLL_SECONDS = Fraction(1, 2)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
-from base.onnx_network import OnnxNetwork
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.onnx_network import OnnxNetwork
 
 NETWORK_STEP_SAMPLES = 512
 """At DRIVING_RATE: the network says for each 32 ms how likely they hold speech."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from base.errors import StitchError, UnsupportedMedia
+from media.base.errors import StitchError, UnsupportedMedia
 from media.bitstream.bits import BitReader, add_emulation_prevention, replace_exp_golomb, strip_emulation_prevention
 from media.bitstream.units import HEVC_IRAP, unit_type
 

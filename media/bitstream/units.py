@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import av
 
-from base.errors import UnsupportedMedia
+from media.base.errors import UnsupportedMedia
 from media.bitstream.bits import BitReader
 
 H264_IDR, H264_SPS, H264_PPS = 5, 7, 8

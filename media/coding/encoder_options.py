@@ -13,7 +13,7 @@ from typing import Final
 
 import av
 
-from base.errors import UnsupportedMedia
+from media.base.errors import UnsupportedMedia
 from media.bitstream.units import MPEG_SEQUENCE_EXTENSION, free_h264_id, parameter_sets
 from media.info import VideoInfo
 from media.picture import unranged

@@ -11,7 +11,7 @@ import av
 from av import VideoFrame
 from av.video.stream import VideoStream
 
-from base.errors import WorkspaceError
+from media.base.errors import WorkspaceError
 from media.info import ColourTags
 
 PROGRAM_FORMAT: Final = "yuv420p"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import av
 import av.error
 
-from base.errors import UnsupportedMedia
+from media.base.errors import UnsupportedMedia
 from media.bitstream.units import join_units, parameter_sets
 from media.coding.encoder_options import SPLICEABLE, VideoCoding, find_coding
 from media.info import CodedForm, MediaInfo, VideoInfo

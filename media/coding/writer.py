@@ -23,7 +23,7 @@ from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from base.errors import RenderError, UnsupportedMedia, WorkspaceError
+from media.base.errors import RenderError, UnsupportedMedia, WorkspaceError
 from media.bitstream.units import parameter_sets
 from media.coding.encoder import Coded, Encoder
 from media.coding.encoder_options import VideoCoding, coded_rate

@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Literal
 
-from base.errors import UnsupportedMedia
+from media.base.errors import UnsupportedMedia
 from media.info import VideoInfo
 from media.intervals import Interval, complement, merge
 from media.packets.packet_index import CLEAN, DESCRIPTION_SHIFT, KEYFRAME, PacketIndex

@@ -11,7 +11,7 @@ from shlex import quote
 import av
 import av.error
 
-from base.errors import UnreadableMedia, UnsupportedMedia
+from media.base.errors import UnreadableMedia, UnsupportedMedia
 from media.bitstream.units import AnyPacket, is_clean_keyframe, length_prefix_size, new_extradata, sequence_sets
 from media.info import MediaInfo, VideoInfo
 from media.packets.field_pairs import is_hidden, join_fields

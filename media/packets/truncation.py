@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from base.errors import UnreadableMedia
+from media.base.errors import UnreadableMedia
 from media.info import MediaInfo
 
 UNKNOWN_SIZE = 0x7FFFF000

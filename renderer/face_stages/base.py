@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import ConfigError
-from base.plugins import load_plugin
 from media.affine import Affine, Size, between
+from media.base.errors import ConfigError
+from media.base.plugins import load_plugin
 from media.clips import Visible
 from media.faces import FaceBox
 from media.orientation import Rectangle

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import RenderError, WorkspaceError
+from media.base.errors import RenderError, WorkspaceError
 from media.mesh import Mesh, head_pose
 from media.orientation import Orientation
 from renderer.footage.choice import Candidates

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import UnsupportedCheckpoint
+from media.base.errors import UnsupportedCheckpoint
 from media.mesh import NUM_POINTS
 from renderer.footage.choice import Candidates, Indexes, Wanted, choose
 from renderer.footage.lip_shape import SHAPES, Normal, Points, Shapes

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from base.errors import UnsupportedCheckpoint
+from media.base.errors import UnsupportedCheckpoint
 from renderer.footage.lip_shape import SHAPES, Shapes
 from renderer.footage.log_mel import BANDS, BLOCK_COLUMNS, COLUMNS_PER_SECOND, Columns, between_columns, normalised
 from renderer.weight_files import open_weights

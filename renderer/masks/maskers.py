@@ -16,9 +16,9 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, RenderError, UnsupportedCheckpoint
-from base.machine import num_cores
-from base.onnx_network import OnnxNetwork, Provider, choose_provider
+from media.base.errors import CheckpointNotFound, RenderError, UnsupportedCheckpoint
+from media.base.machine import num_cores
+from media.base.onnx_network import OnnxNetwork, Provider, choose_provider
 from media.picture import Pixels
 from renderer.masks.bisenet import FIRST_TENSOR, NUM_CLASSES, BiSeNet
 from renderer.weight_files import WeightFile, is_onnx, open_weights

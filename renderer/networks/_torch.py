@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from base.errors import UnsupportedCheckpoint
+from media.base.errors import UnsupportedCheckpoint
 from renderer.networks.base import WAV2LIP_SPEC, NetworkSpec
 from renderer.weight_files import FileHeader, WeightFile
 

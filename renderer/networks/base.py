@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import UnsupportedCheckpoint
-from base.plugins import load_plugin, plugin_names
+from media.base.errors import UnsupportedCheckpoint
+from media.base.plugins import load_plugin, plugin_names
 from media.picture import Pixels
 from renderer import networks
 from renderer.mel import WAV2LIP_MEL, MelSpec

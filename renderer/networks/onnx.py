@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import RenderError, UnsupportedCheckpoint
-from base.onnx_network import FLOATS, OnnxNetwork, TensorInfo, choose_provider
+from media.base.errors import RenderError, UnsupportedCheckpoint
+from media.base.onnx_network import FLOATS, OnnxNetwork, TensorInfo, choose_provider
 from media.picture import Pixels
 from renderer.mel import WAV2LIP_MEL
 from renderer.networks.base import Margins, NetworkSpec

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, RenderError, UnsupportedCheckpoint
-from base.machine import num_cores
-from base.onnx_network import FLOATS, OnnxNetwork, Provider, choose_provider
+from media.base.errors import CheckpointNotFound, RenderError, UnsupportedCheckpoint
+from media.base.machine import num_cores
+from media.base.onnx_network import FLOATS, OnnxNetwork, Provider, choose_provider
 from media.picture import Pixels
 from renderer.restoration.spandrel_weights import load_descriptor
 from renderer.weight_files import is_onnx, open_weights

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
-from base.errors import ConfigError, UnsupportedCheckpoint
+from media.base.errors import ConfigError, UnsupportedCheckpoint
 from renderer.weight_files import WeightFile
 
 EXTRA: Final = "pip install 'lipstitch[restorers]'"

@@ -6,7 +6,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from base.errors import CheckpointNotFound
+from media.base.errors import CheckpointNotFound
 from media.faces import Face, FaceBox
 from media.picture import Pixels
 from segmenter.detectors.base import SMALLEST_PX, largest_first

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.faces import Face, FaceBox
 from media.picture import Pixels
 from segmenter.detectors.base import MIN_SCORE, SMALLEST_PX, largest_first

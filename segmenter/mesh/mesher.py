@@ -9,9 +9,9 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
-from base.onnx_network import OnnxNetwork
 from media.affine import Affine, Cutout, cut_out, sample
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.onnx_network import OnnxNetwork
 from media.faces import FaceView
 from media.mesh import NUM_LIGHTS, NUM_POINTS, FoundMesh, head_pose, light_around
 from media.orientation import Rectangle

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
-from base.onnx_network import OnnxNetwork
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.onnx_network import OnnxNetwork
 from media.faces import Face
 from media.identity import EmbedderSettings, pack
 from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma

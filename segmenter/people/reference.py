@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from base.errors import ConfigError
+from media.base.errors import ConfigError
 from media.faces import Face
 from media.identity import Vector, unpack
 from media.picture import Pixels

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 
 FACES_PER_SECOND: Final = 25
 ROWS_A_FACE: Final = 4

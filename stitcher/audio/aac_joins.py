@@ -30,8 +30,8 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from base.errors import UnsupportedMedia
 from media.audio.buffer import Samples, audio_frame, num_channels
+from media.base.errors import UnsupportedMedia
 from media.intervals import Interval
 from stitcher.audio.mix import SoundPlan, mix
 from stitcher.audio.packets import Replacement, SoundPackets, build_encoder

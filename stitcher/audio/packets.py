@@ -13,9 +13,9 @@ from typing import Any
 
 import av
 
-from base.errors import UnsupportedMedia
 from media.audio.buffer import named_layout, sample_at
 from media.audio.reader import first_sample_time
+from media.base.errors import UnsupportedMedia
 from media.info import AudioInfo
 from media.probe import open_input
 from stitcher.audio.mix import SoundPlan

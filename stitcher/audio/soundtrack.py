@@ -12,13 +12,13 @@ from typing import Literal
 import av
 import av.error
 
-from base.errors import StitchError, UnsupportedMedia
-from base.files import atomic_file
 from media.audio.buffer import Samples, audio_frame, num_channels, sample_at
 from media.audio.driving import DRIVING_RATE
 from media.audio.reader import first_sample_time, sound_format, sound_length
 from media.audio.sample_faults import survey_samples
 from media.audio.voice_activity import mute
+from media.base.errors import StitchError, UnsupportedMedia
+from media.base.files import atomic_file
 from media.info import AudioInfo, MediaInfo
 from media.intervals import Interval
 from media.probe import open_input

@@ -8,8 +8,8 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-from base.errors import UnsupportedMedia
 from media.audio.buffer import audio_frame, sample_at
+from media.base.errors import UnsupportedMedia
 from media.info import AudioInfo, MediaInfo
 from media.intervals import Interval, complement
 from stitcher.audio.aac_joins import replace_aac

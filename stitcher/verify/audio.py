@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import ContractBroken, UnreadableMedia
 from media.audio.buffer import sample_at
 from media.audio.reader import read_samples
+from media.base.errors import ContractBroken, UnreadableMedia
 from media.info import AudioInfo
 from stitcher.audio.mix import SampleReader, SoundPlan, mix
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from av.container import InputContainer
 from av.stream import Stream
 
-from base.errors import ContractBroken, MediaError
+from media.base.errors import ContractBroken, MediaError
 from media.bitstream.units import AnyPacket, length_prefix_size
 from media.info import MediaInfo, VideoInfo
 from media.packets.frame_table import FrameTable

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import ContractBroken, UnreadableMedia
+from media.base.errors import ContractBroken, UnreadableMedia
 from media.coding.quality import BLOCK_PSNR, BLOCK_PX, block_errors
 from media.intervals import Interval
 from media.orientation import Rectangle

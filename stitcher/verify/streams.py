@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from base.errors import ContractBroken
+from media.base.errors import ContractBroken
 from media.bitstream.side_data import read_beside
 from media.bitstream.units import HEVC_BLA_N_LP, HEVC_CRA, length_prefix_size, split_units, unit_type
 from media.info import MediaInfo, VideoInfo

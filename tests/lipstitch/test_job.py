@@ -13,11 +13,11 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import OutOfMemory
 from demo.make_material import DUB_FILE, make_material
 from lipstitch.job import run_job as run_in_process
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
+from media.base.errors import OutOfMemory
 from renderer.engine import LipSyncEngine
 from tests.support.commands import ROOT
 from tests.support.jobs import load_report, run_job, start_job, write_job

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from base.content import content_key, hash_bytes
-from base.errors import WorkspaceError
-from base.files import atomic_file, disk_errors
 from lipstitch.job_file.coding import AudioConfig
 from lipstitch.workspace import Workspace, fingerprint, require_space
+from media.base.content import content_key, hash_bytes
+from media.base.errors import WorkspaceError
+from media.base.files import atomic_file, disk_errors
 from media.packets.frame_table import CleanCuts, FrameTable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,7 +223,7 @@ def test_what_cannot_be_stored_leaves_nothing(tmp_path):
 
 def test_a_key_is_the_same_in_every_process():
     code = (
-        "from pathlib import Path; from fractions import Fraction; from base.content import content_key\n"
+        "from pathlib import Path; from fractions import Fraction; from media.base.content import content_key\n"
         "from lipstitch.job_file.coding import AudioConfig\n"
         "print(content_key('scan', Fraction(1, 3), {'b': 1, 'a': (2, None)}, AudioConfig()))"
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import UnsupportedMedia
+from media.base.errors import UnsupportedMedia
 from media.bitstream.sei import lasting_sei
 from media.bitstream.units import (
     H264_IDR,

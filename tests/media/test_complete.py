@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import UnreadableMedia
 from media.audio.reader import sound_length
+from media.base.errors import UnreadableMedia
 from media.packets.truncation import check_complete
 from media.probe import probe
 from tests.support.synthetic import SOURCES, Sound, make_source, make_video

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import StitchError, UnsupportedMedia
+from media.base.errors import StitchError, UnsupportedMedia
 from media.bitstream.hevc_ids import RenumberedSets, add_hevc_sets
 from media.bitstream.units import join_units, parameter_sets, split_units, unit_type
 from media.probe import probe

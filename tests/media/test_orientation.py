@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from base.errors import UnsupportedMedia
+from media.base.errors import UnsupportedMedia
 from media.coding.output_codec import choose_stream
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from media.packets.scan import scan_packets

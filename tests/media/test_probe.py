@@ -14,7 +14,7 @@ from av.stream import Disposition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import MissingStream, UnreadableMedia, UnsupportedMedia
+from media.base.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.orientation import UPRIGHT
 from media.packets.frame_table import build_frame_table, rebuild_dts, settle_dts
 from media.packets.packet_index import PacketIndex

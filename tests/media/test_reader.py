@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from base.errors import UnreadableMedia
+from media.base.errors import UnreadableMedia
 from media.packets.scan import scan_packets
 from media.probe import probe
 from media.reader import REVERSE_CHUNK_FRAMES, FrameReader

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from media.audio.buffer import named_layout, sample_at
 from media.audio.reader import first_sample_time, loudest_after, read_samples, sound_format, sound_length
 from media.audio.sample_faults import survey_samples
+from media.base.errors import MissingStream, UnreadableMedia, UnsupportedMedia
 from tests.support.sound_material import audio_index, decibels, lag, read_all, rewrite, rms, voice, write_sound
 from tests.support.synthetic import with_payload
 

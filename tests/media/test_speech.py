@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import CheckpointNotFound
-from base.onnx_network import OnnxNetwork
 from benchmarks.sounds import (
     MUSIC,
     NOISES,
@@ -26,6 +24,8 @@ from media.audio.speech_network import (
     find_speech_weights,
 )
 from media.audio.voice_activity import count_dips, find_loud, find_pauses, find_speech, measure_levels, mute
+from media.base.errors import CheckpointNotFound
+from media.base.onnx_network import OnnxNetwork
 from media.intervals import complement, intersect
 from tests.support.commands import ROOT
 

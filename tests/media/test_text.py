@@ -2,7 +2,7 @@
 
 import pytest
 
-from base.text import brief, decode_text
+from media.base.text import brief, decode_text
 
 TEXT = "sep=;\nNäme;😀\n\nend"
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import av
 import pytest
 
-from base.errors import UnsupportedMedia
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.base.errors import UnsupportedMedia
 from media.coding.encoder import least_psnr
 from media.coding.output_codec import choose_stream
 from media.info import VideoClock

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import UnreadableMedia, UnsupportedMedia
+from media.base.errors import UnreadableMedia, UnsupportedMedia
 from media.orientation import Orientation
 from media.packets.scan import scan_packets
 from media.probe import probe

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import UnsupportedMedia, WorkspaceError
+from media.base.errors import UnsupportedMedia, WorkspaceError
 from media.bitstream.units import free_h264_id, irap_type, is_clean_keyframe, parameter_sets
 from media.coding.encoder import least_psnr
 from media.coding.encoder_options import choose_coding, coded_rate

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import MediaError, UnreadableMedia, UnsupportedMedia
+from media.base.errors import MediaError, UnreadableMedia, UnsupportedMedia
 from media.bitstream.units import length_prefix_size, split_units, unit_type
 from media.coding.encoder import least_psnr
 from media.coding.output_codec import choose_stream

@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 
 import renderer.face_stages
 import renderer.networks
-from base.plugins import load_plugin
 from demo.make_material import DUB_FILE, make_material
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.tools import Tools
+from media.base.plugins import load_plugin
 from media.packets.scan import scan_packets
 from media.picture import PictureConverter
 from media.probe import probe

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
+from media.base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
 from renderer.checkpoints import CHUNK_BYTES, SHIPPED_REGISTRY, find_checkpoint, hash_file, load_registry
 from renderer.networks.base import load_module
 from renderer.networks.compact import CompactNetwork

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from base.errors import ConfigError, OutOfMemory, RenderError
+from media.base.errors import ConfigError, OutOfMemory, RenderError
 from renderer.engine import LipSyncEngine, choose_device, choose_precision, load_engine
 from renderer.networks._torch import TorchLipNetwork
 from renderer.networks.base import WAV2LIP_SPEC, load_network

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save_file
 from spandrel.architectures.ESRGAN import ESRGAN
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.report import report_path
 from lipstitch.report.verify import verify_job
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.orientation import ORIENTATIONS, UPRIGHT
 from renderer.enhance import EnhancerFile, FrameEnhancer, load_enhancer
 from tests.support.commands import run_command

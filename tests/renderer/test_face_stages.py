@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from base.errors import ConfigError
+from media.base.errors import ConfigError
 from media.faces import FaceBox
 from renderer.face_stages.base import (
     DEFAULT_STAGES,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import UnreadableMedia, UnsupportedMedia
+from media.base.errors import UnreadableMedia, UnsupportedMedia
 from renderer.mel import BLOCK_COLUMNS, MelSpec, MelTrack, window_start
 
 RATES = {

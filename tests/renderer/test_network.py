@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from base.errors import UnsupportedCheckpoint
+from media.base.errors import UnsupportedCheckpoint
 from renderer.networks._torch import fold_normalisation
 from renderer.networks.base import WAV2LIP_SPEC, find_architecture, load_module
 from renderer.networks.compact import CompactNetwork

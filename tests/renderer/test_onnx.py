@@ -7,7 +7,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from base.errors import ConfigError, UnsupportedCheckpoint
+from media.base.errors import ConfigError, UnsupportedCheckpoint
 from renderer.engine import LipSyncEngine
 from renderer.networks.base import Margins, load_module, load_network, read_spec
 from renderer.networks.compact import CompactNetwork

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base.errors import OutOfMemory, UnreadableMedia, WorkspaceError
+from media.base.errors import OutOfMemory, UnreadableMedia, WorkspaceError
 from media.clips import Clip, FaceSpan, Fade, TrackedFace
 from media.coding.encoder_options import choose_coding
 from media.faces import Face, FaceBox, FacePath, NeutralFace

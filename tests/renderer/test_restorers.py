@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from spandrel.architectures.GFPGAN import GFPGAN
 from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
 
-from base.errors import CheckpointNotFound, ConfigError, RenderError, UnsupportedCheckpoint
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.source.weights import check_licence, describe_restorer, find_rendering_weights
+from media.base.errors import CheckpointNotFound, ConfigError, RenderError, UnsupportedCheckpoint
 from renderer.checkpoints import hash_file, load_registry
 from renderer.restoration.restorers import RestorerFile, load_restorer
 from tests.support.jobs import write_job

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from renderer.networks.base import WAV2LIP_SPEC, load_module, load_network, read_spec
 from renderer.networks.compact import CompactNetwork
 from renderer.networks.wav2lip import Wav2Lip

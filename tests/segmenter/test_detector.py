@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from segmenter.detectors.cascade import CascadeDetector
 from segmenter.detectors.retinaface import RetinaFaceDetector
 from segmenter.find_detector import (

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
+from media.base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 from media.faces import Face, FaceBox, FrameDetections
 from media.identity import EmbedderSettings, unit, unpack
 from media.orientation import ORIENTATIONS, UPRIGHT

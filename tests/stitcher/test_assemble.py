@@ -10,8 +10,8 @@ from pathlib import Path
 import av
 import pytest
 
-from base.errors import StitchError, UnsupportedMedia
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.base.errors import StitchError, UnsupportedMedia
 from media.bitstream.units import irap_type, length_prefix_size, split_units, unit_type
 from media.coding.encoder_options import SPLICEABLE
 from media.orientation import Orientation

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import ContractBroken, UnsupportedMedia
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.base.errors import ContractBroken, UnsupportedMedia
 from media.bitstream.units import join_units, length_prefix_size, split_av1_units, split_units
 from media.probe import probe
 from stitcher.verify.provenance import FrameProvenance

@@ -5,8 +5,8 @@ from fractions import Fraction
 import av
 import pytest
 
-from base.errors import UnreadableMedia, WorkspaceError
 from lipstitch.plan.output_timeline import concat_ranges
+from media.base.errors import UnreadableMedia, WorkspaceError
 from media.packets.scan import scan_packets
 from media.probe import probe
 from stitcher.assemble import muxer_of

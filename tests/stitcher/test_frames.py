@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tests.support.zoo
-from base.errors import ContractBroken, UnsupportedMedia
+from media.base.errors import ContractBroken, UnsupportedMedia
 from media.packets.frame_table import FrameTable, ParameterChanges
 from media.packets.scan import scan_packets
 from media.picture import plane_views

@@ -2,8 +2,8 @@
 
 import pytest
 
-from base.errors import UnsupportedMedia
 from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
+from media.base.errors import UnsupportedMedia
 from media.coding.output_codec import choose_stream
 from media.packets.scan import scan_packets
 from media.probe import probe

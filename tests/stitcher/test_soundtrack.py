@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import StitchError, UnreadableMedia, UnsupportedMedia, WorkspaceError
 from media.audio.buffer import sample_at
 from media.audio.reader import sound_length
+from media.base.errors import StitchError, UnreadableMedia, UnsupportedMedia, WorkspaceError
 from media.probe import probe
 from stitcher.audio.mix import SoundPiece, SoundPlan, mix
 from stitcher.audio.soundtrack import can_copy, copy_soundtrack, default_codec, takes, write_driving, write_soundtrack

@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from base.errors import UnsupportedMedia
 from media.audio.buffer import named_layout, sample_at
 from media.audio.reader import sound_length
+from media.base.errors import UnsupportedMedia
 from media.info import AudioInfo
 from media.probe import probe
 from stitcher.audio.aac_joins import _with_sine

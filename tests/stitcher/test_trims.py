@@ -8,8 +8,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import stitcher.assemble
-from base.errors import ContractBroken
 from lipstitch.plan.output_timeline import concat_ranges
+from media.base.errors import ContractBroken
 from media.packets.scan import scan_packets
 from media.probe import probe
 from segmenter.planner import HIDDEN_REASON

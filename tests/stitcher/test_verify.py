@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import ContractBroken, MissingStream
 from lipstitch.plan.output_timeline import identity_timeline
+from media.base.errors import ContractBroken, MissingStream
 from media.clips import Clip, RenderedClip
 from media.packets.scan import scan_packets
 from media.probe import probe

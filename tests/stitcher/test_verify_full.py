@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import ContractBroken
 from lipstitch.plan.output_timeline import concat_ranges, extend_timeline, identity_timeline
+from media.base.errors import ContractBroken
 from media.clips import Clip, RenderedClip
 from media.info import MediaInfo
 from media.packets.scan import scan_packets

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from base.errors import ContractBroken
+from media.base.errors import ContractBroken
 from media.probe import probe
 from stitcher.audio.mix import SoundPiece, SoundPlan
 from stitcher.verify.audio import RATE, SEARCH_SAMPLES, verify_sound

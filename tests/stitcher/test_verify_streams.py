@@ -3,8 +3,8 @@
 import av
 import pytest
 
-from base.errors import ContractBroken
 from lipstitch.plan.output_timeline import identity_timeline
+from media.base.errors import ContractBroken
 from media.packets.scan import scan_packets
 from media.probe import probe
 from media.source_video import SourceVideo

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from base.errors import UnsupportedCheckpoint
 from lipstitch.job_file.renderer import RendererConfig
 from media.audio.buffer import Samples
 from media.audio.driving import DRIVING_RATE
 from media.audio.voice_activity import Speech, find_loud, measure_levels
+from media.base.errors import UnsupportedCheckpoint
 from media.faces import Face, FaceBox, FrameDetections
 from media.identity import EmbedderSettings, Vector, pack, unit
 from media.picture import PictureConverter, Pixels, VideoFrame

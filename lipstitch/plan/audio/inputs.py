@@ -13,10 +13,10 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from base.errors import ConfigError, MediaError, MissingStream, UnreadableMedia
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.notes import SoundNote, check_samples
 from media.audio.reader import SoundLength, first_sample_time, measure_sound
+from media.base.errors import ConfigError, MediaError, MissingStream, UnreadableMedia
 from media.info import MediaInfo
 from media.probe import probe
 from media.source_video import SourceVideo

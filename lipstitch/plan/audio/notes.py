@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from math import log10
 from pathlib import Path
 
-from base.errors import UnreadableMedia, UnsupportedMedia
 from media.audio.sample_faults import SampleFaults, survey_samples
+from media.base.errors import UnreadableMedia, UnsupportedMedia
 from media.info import MediaInfo
 
 PLAYS_TOGETHER = "mov,mp4,m4a,3gp,3g2,mj2"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from base.errors import ConfigError
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import AudioInput
 from lipstitch.plan.output_timeline import extend_timeline, identity_timeline
 from media.audio.reader import loudest_after
+from media.base.errors import ConfigError
 from media.packets.frame_table import FrameTable
 from media.timeline import OutputTimeline
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from base.errors import ConfigError
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import AudioInputs, check_same_length, require_sane_length
 from lipstitch.plan.audio.notes import SoundNote, note_other_tracks
@@ -17,6 +16,7 @@ from lipstitch.plan.outputs.length_policy import fit_timeline
 from lipstitch.plan.outputs.ranges import JobRange
 from lipstitch.plan.outputs.spec import DriveAudio, DriveSegment, OutputSpec, SpeakerTurns
 from media.audio.driving import DRIVING_RATE, DRIVING_STEP_SAMPLES
+from media.base.errors import ConfigError
 from media.intervals import Interval, merge
 from media.packets.frame_table import FrameTable
 from media.source_video import SourceVideo

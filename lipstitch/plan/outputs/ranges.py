@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from base.errors import ConfigError
 from lipstitch.job_file.config import JobConfig, RangeConfig
 from lipstitch.plan.audio.inputs import AudioInput, AudioInputs, open_audio_input, require_sane_length
 from lipstitch.plan.audio.notes import SoundNote
 from lipstitch.plan.outputs.length_policy import check_length
+from media.base.errors import ConfigError
 from media.intervals import Interval, merge
 from media.packets.frame_table import FrameTable
 from media.source_video import SourceVideo

@@ -14,11 +14,11 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from base.files import atomic_file
 from lipstitch.report.page.material import PageMaterial
 from lipstitch.report.page.pictures import PageStrips
 from lipstitch.report.page.view import OUTCOME_WORDS, build_view
 from lipstitch.report.report import Report
+from media.base.files import atomic_file
 
 MAX_CHARS: Final = 4_800_000
 """Size of the page of a video of up to an hour; longer videos have as much more."""

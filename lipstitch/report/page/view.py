@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from base.clock import format_clock
-from base.text import size_text
 from lipstitch.report.page.material import PageMaterial
 from lipstitch.report.page.ranking import Overlaps, find_concerns, rank_clips
 from lipstitch.report.records import OUTCOME_NAMES, ClipRecord, OutcomeName, SpanRecord
 from lipstitch.report.report import Report
+from media.base.clock import format_clock
+from media.base.text import size_text
 from media.clips import Outcome
 from media.intervals import Interval
 

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base.content import content_key
-from base.errors import ConfigError, TrainingError
-from base.files import read_json
 from lipstitch.training.dataset.crops import CROP_PX
 from lipstitch.training.dataset.facts import VideoFacts
+from media.base.content import content_key
+from media.base.errors import ConfigError, TrainingError
+from media.base.files import read_json
 from renderer.mel import WINDOW_COLUMNS
 
 WINDOW_ROWS = 5

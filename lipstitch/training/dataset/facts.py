@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.files import read_json, write_json
+from media.base.files import read_json, write_json
 
 VERSION = 4
 """Raised when the same video gives other rows than before."""

@@ -8,8 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from base.content import hash_bytes
-from base.errors import ConfigError, TrainingError
 from lipstitch.progress import Reporter
 from lipstitch.training.dataset.dataset import FaceData, is_named
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
@@ -27,6 +25,8 @@ from lipstitch.training.evaluation.pictures import draw_rows
 from lipstitch.training.expert import load_expert
 from lipstitch.training.machine import Machine, choose_machine
 from lipstitch.training.preparation.prepare import DetectorSource, find_videos, prepare_dataset
+from media.base.content import hash_bytes
+from media.base.errors import ConfigError, TrainingError
 from renderer.networks.base import load_module
 
 STRIP_FACES, STRIP_STEP_ROWS = 12, 4

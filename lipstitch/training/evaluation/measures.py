@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from base.errors import ConfigError
 from lipstitch.training.dataset.augment import plain_faces, stack_inputs
 from lipstitch.training.dataset.dataset import FaceData, Track
 from lipstitch.training.expert import SyncExpert
 from lipstitch.training.losses import lower_half
 from lipstitch.training.sync import sum_up, track_cosines
+from media.base.errors import ConfigError
 from renderer.engine import LipSyncEngine
 from renderer.networks._torch import TorchLipNetwork
 from renderer.networks.compact import FACE_PX

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.nn import functional
 
-from base.files import atomic_file
+from media.base.files import atomic_file
 
 SCALE = 2
 LABEL_PX = 14

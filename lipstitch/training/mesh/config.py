@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from base.settings import load_settings
 from lipstitch.training.labelled_config import LabelledTraining
+from media.base.settings import load_settings
 
 
 class MeshTraining(LabelledTraining):

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import TrainingError
-from base.files import atomic_file
 from lipstitch.progress import Reporter, stage
 from media.affine import Affine, sample_shrunk
+from media.base.errors import TrainingError
+from media.base.files import atomic_file
 from media.mesh import POINT_NUMBERS, Mesh, eye_distance
 from media.picture import PictureConverter, Pixels
 from media.reader import FrameReader

@@ -7,10 +7,6 @@ from pathlib import Path
 
 import torch
 
-from base.content import content_key
-from base.errors import ConfigError
-from base.files import atomic_file
-from base.locks import locked
 from lipstitch.progress import Reporter
 from lipstitch.training.labelled_config import check_held_out
 from lipstitch.training.loop import Schedule, run_stage
@@ -18,6 +14,10 @@ from lipstitch.training.mesh.config import MeshTraining
 from lipstitch.training.mesh.faces import cut_faces, load_faces
 from lipstitch.training.mesh.network import export
 from lipstitch.training.mesh.stage import MeshStage
+from media.base.content import content_key
+from media.base.errors import ConfigError
+from media.base.files import atomic_file
+from media.base.locks import locked
 
 DECAY_SHARE = 0.6
 """Of the steps, over which the learning rate falls."""

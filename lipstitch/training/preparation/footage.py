@@ -25,13 +25,13 @@ import numpy as np
 import soundfile
 from numpy.lib.format import open_memmap
 
-from base.content import content_key, hash_bytes
-from base.errors import MediaError, MissingStream, UnsupportedMedia
-from base.files import disk_errors
 from lipstitch.training.dataset.crops import CROP_PX, CropCutter
 from lipstitch.training.dataset.facts import VERSION, Segment, VideoFacts
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND, grid_segments, within_sound
 from media.audio.reader import first_sample_time, read_samples, sound_length
+from media.base.content import content_key, hash_bytes
+from media.base.errors import MediaError, MissingStream, UnsupportedMedia
+from media.base.files import disk_errors
 from media.clips import FaceSpan, Gap, Span
 from media.info import MediaInfo
 from media.packets.frame_table import FrameTable

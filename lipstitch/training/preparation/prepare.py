@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.errors import ConfigError
-from base.files import write_json
-from base.locks import locked
-from base.machine import num_cores
 from lipstitch.progress import Reporter, stage
 from lipstitch.training.dataset.facts import VideoFacts
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
 from lipstitch.training.preparation.footage import prepare_video
+from media.base.errors import ConfigError
+from media.base.files import write_json
+from media.base.locks import locked
+from media.base.machine import num_cores
 from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import AUTO, build_detector, choose_detector, detector_names, detector_with_weights

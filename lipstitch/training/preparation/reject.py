@@ -12,8 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from base.content import hash_bytes
-from base.files import write_json
 from lipstitch.progress import Reporter, stage
 from lipstitch.training.dataset.augment import plain_faces
 from lipstitch.training.dataset.dataset import FaceData
@@ -21,6 +19,8 @@ from lipstitch.training.dataset.facts import VideoFacts
 from lipstitch.training.dataset.grid import STEPS_PER_SECOND
 from lipstitch.training.expert import SyncExpert, load_expert
 from lipstitch.training.sync import FALSE_ROWS, FARTHEST_ROWS, track_cosines
+from media.base.content import hash_bytes
+from media.base.files import write_json
 from media.intervals import even_pieces
 
 LEAST_GAIN = 0.08

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from base.settings import load_settings
 from lipstitch.training.config import WeightsNote
 from lipstitch.training.labelled_config import LabelledTraining
+from media.base.settings import load_settings
 
 
 class ShapesTraining(LabelledTraining):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from base.errors import TrainingError
 from lipstitch.training.config import WeightsNote
 from lipstitch.training.weights import write_tensors
+from media.base.errors import TrainingError
 from media.mesh import POINT_NUMBERS, Mesh
 from renderer.footage.lip_motion import LipMotion, fit
 from renderer.footage.lip_shape import measure, upright

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import MediaError, TrainingError
 from lipstitch.progress import Reporter, stage
 from media.audio.reader import read_samples
+from media.base.errors import MediaError, TrainingError
 from media.mesh import POINT_NUMBERS, Mesh
 from media.probe import probe
 from renderer.footage.lip_shape import Normal, Shapes, measure

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 
-from base.content import content_key
-from base.locks import locked
 from lipstitch.progress import Reporter
 from lipstitch.training.labelled_config import check_held_out
 from lipstitch.training.loop import Schedule, run_stage
@@ -17,6 +15,8 @@ from lipstitch.training.shapes.motion import fit_motion, write_motion
 from lipstitch.training.shapes.people import read_people
 from lipstitch.training.shapes.stage import SoundShapeStage
 from lipstitch.training.weights import write_weights
+from media.base.content import content_key
+from media.base.locks import locked
 
 SHAPES_FILE, MOTION_FILE = "sound_shape.safetensors", "lip_motion.safetensors"
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from scipy.signal import medfilt
 
-from base.errors import UnsupportedCheckpoint
 from lipstitch.evaluation.faces import median_place
 from lipstitch.evaluation.shifts import SyncRun
 from lipstitch.evaluation.syncnet import load_syncnet
 from media.audio.mfcc import mfcc
+from media.base.errors import UnsupportedCheckpoint
 from media.faces import FaceBox
 from tests.support.syncing import SyncNetOnArrays
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from base.errors import ConfigError, RenderError
 from lipstitch import backends
 from lipstitch.backends import processes
 from lipstitch.backends.base import Pool, Request
 from lipstitch.backends.serial import SerialExecutor
 from lipstitch.execution.executor import collect
 from lipstitch.job_file.config import load_job
+from media.base.errors import ConfigError, RenderError
 from tests.support.jobs import load_report, rendered_hashes, write_job
 from tests.support.quick_jobs import make_talk, run_quick
 

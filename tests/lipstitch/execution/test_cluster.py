@@ -20,7 +20,6 @@ import lipstitch.backends.dask
 import lipstitch.execution.clips
 import lipstitch.execution.cluster
 import lipstitch.job_file.execution
-from base.errors import ConfigError, RenderError, WorkspaceError
 from demo.make_material import make_material
 from lipstitch.backends.base import Request
 from lipstitch.backends.dask import open_dask
@@ -31,6 +30,7 @@ from lipstitch.job_file.config import load_job
 from lipstitch.job_file.execution import ExecutionConfig
 from lipstitch.progress import Silent
 from lipstitch.source.weights import Weights
+from media.base.errors import ConfigError, RenderError, WorkspaceError
 from tests.lipstitch.execution.test_crash import ENDED_SECONDS, finished_clips, job_of, pictures
 from tests.support.commands import ROOT, start_command
 from tests.support.doubles import QUICK_TOOLS

@@ -15,14 +15,14 @@ from pathlib import Path
 import av
 import pytest
 
-import base.files
-from base.errors import ConfigError
-from base.files import atomic_file, clear_leftovers
+import media.base.files
 from demo.make_material import DUB_FILE, make_material
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.source.checks import check_output
 from lipstitch.workspace import Workspace
+from media.base.errors import ConfigError
+from media.base.files import atomic_file, clear_leftovers
 from stitcher.audio.soundtrack import sound_file
 from tests.support.commands import ROOT, run_command, start_command, start_python
 from tests.support.jobs import run_job, start_job, write_job
@@ -237,7 +237,7 @@ def test_a_full_folder_of_locks_is_no_hindrance(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError
 
-    monkeypatch.setattr(base.files.fcntl, "flock", refuse)
+    monkeypatch.setattr(media.base.files.fcntl, "flock", refuse)
     with atomic_file(tmp_path / "a") as partial:
         partial.write_text("whole")
     assert (tmp_path / "a").read_text() == "whole"

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 import lipstitch.job
-from base.errors import WorkspaceError
 from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.workspace import Workspace
+from media.base.errors import WorkspaceError
 from media.probe import probe
 from tests.support.jobs import write_job
 from tests.support.quick_jobs import FIRST, SECOND, make_talk, run_quick

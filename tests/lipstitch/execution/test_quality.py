@@ -7,13 +7,13 @@ import pytest
 import soundfile
 
 import media.coding.writer
-from base.errors import ContractBroken
 from demo.make_material import DUB_FILE
 from lipstitch.job_file.coding import VideoConfig
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.report import Report, report_path
 from lipstitch.report.verify import verify_job
+from media.base.errors import ContractBroken
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import make_talk, run_quick
 

@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from base.errors import ConfigError, UnsupportedMedia
 from lipstitch.footage.conform import GAP_FRAMES, ConformedReader, ConformedVideo
 from lipstitch.footage.further import SCANNED_SECONDS, first_numbers, frames_to_scan
 from lipstitch.job_file.config import load_job
 from lipstitch.source.source import Source, open_further
+from media.base.errors import ConfigError, UnsupportedMedia
 from media.faces import FaceBox, FacePath
 from media.intervals import Interval
 from media.orientation import UPRIGHT, Orientation

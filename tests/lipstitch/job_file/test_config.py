@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from base.errors import ConfigError
 from lipstitch.job_file.config import JobConfig, load_job
 from lipstitch.job_file.fields import PointedAt, Reference, parse_time
+from media.base.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"input": {"video": "talk.mp4"}, "output": "talk.hi.mp4"}

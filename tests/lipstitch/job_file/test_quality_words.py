@@ -2,9 +2,9 @@
 
 import pytest
 
-from base.errors import ConfigError
 from lipstitch.job_file.config import load_job
 from lipstitch.job_file.renderer import QUALITIES, RendererConfig
+from media.base.errors import ConfigError
 from tests.support.commands import ROOT
 from tests.support.jobs import write_job
 

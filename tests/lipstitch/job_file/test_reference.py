@@ -5,8 +5,8 @@ import re
 import pytest
 from pydantic import BaseModel, Field
 
-from base.settings import FilePath
 from lipstitch.job_file.reference import build_reference, find_undescribed
+from media.base.settings import FilePath
 from tests.support.commands import ROOT
 
 

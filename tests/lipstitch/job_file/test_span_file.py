@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from base.errors import ConfigError
 from lipstitch.job_file.span_file import format_time, read_spans, write_spans
+from media.base.errors import ConfigError
 from segmenter.spans.table import SpanRow
 from tests.support.tables import table_of
 

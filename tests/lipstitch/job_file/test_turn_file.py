@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import pytest
 
-from base.errors import ConfigError
 from lipstitch.job_file.speakers import SpeakerConfig
 from lipstitch.job_file.turn_file import check_end, read_turns, write_turns
+from media.base.errors import ConfigError
 
 CAST = {
     "Anna": SpeakerConfig(person=1, stem="anna.wav"),

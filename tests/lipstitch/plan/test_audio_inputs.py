@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import ConfigError, UnreadableMedia, UnsupportedMedia
 from lipstitch.job import open_job
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
@@ -17,6 +16,7 @@ from lipstitch.plan.outputs.dialogue import open_dialogue
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.source.source import open_source
 from media.audio.reader import first_sample_time
+from media.base.errors import ConfigError, UnreadableMedia, UnsupportedMedia
 from media.packets.scan import scan_packets
 from media.probe import probe
 from stitcher.audio.mix import mix

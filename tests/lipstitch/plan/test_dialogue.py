@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import ConfigError
 from lipstitch.job_file.config import load_job
 from lipstitch.report.contact_sheet import list_people
+from media.base.errors import ConfigError
 from media.intervals import merge
 from media.packets.scan import scan_packets
 from media.probe import probe

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import ConfigError, MissingStream, UnreadableMedia
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.source.source import open_source
+from media.base.errors import ConfigError, MissingStream, UnreadableMedia
 from renderer.mel import MelTrack
 from stitcher.audio.soundtrack import write_driving
 from tests.support.synthetic import Sound, make_video

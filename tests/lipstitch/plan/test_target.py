@@ -13,10 +13,10 @@ import soundfile
 from typer.testing import CliRunner
 
 import main
-from base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import load_job
 from lipstitch.report.contact_sheet import list_people
+from media.base.errors import CheckpointNotFound, ConfigError, UnsupportedCheckpoint
 from tests.support import two_people
 from tests.support.doubles import Listening
 from tests.support.jobs import load_report, write_job

@@ -6,11 +6,11 @@ import shutil
 import pytest
 import soundfile
 
-from base.errors import ContractBroken, UnsupportedMedia
 from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.verify import verify_job
+from media.base.errors import ContractBroken, UnsupportedMedia
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import run_quick
 from tests.support.zoo import TRANSCODED, Kind, Zoo

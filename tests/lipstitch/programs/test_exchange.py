@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base.errors import ConfigError, RenderError
 from lipstitch.job_file.config import load_job
 from lipstitch.job_file.program import CommandConfig
 from lipstitch.programs.exchange import Exchange, find_fit, sound_of, write_sound
 from lipstitch.programs.pieces import Piece
 from lipstitch.programs.program import Given, Program
 from media.audio.driving import DRIVING_RATE
+from media.base.errors import ConfigError, RenderError
 from media.clips import FaceSpan
 from media.faces import FaceBox, FacePath
 from media.orientation import UPRIGHT, Orientation

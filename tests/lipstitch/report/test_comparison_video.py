@@ -9,11 +9,11 @@ import av
 import numpy as np
 import pytest
 
-from base.errors import StitchError, WorkspaceError
 from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
 from lipstitch.plan.outputs.spec import DriveAudio, OutputSpec
 from lipstitch.report import comparison_video
 from lipstitch.report.comparison_video import Excerpt, choose_excerpts, write_comparison_video
+from media.base.errors import StitchError, WorkspaceError
 from media.clips import Clip, RenderedClip
 from media.orientation import UPRIGHT, Orientation
 from media.source_video import scan_video

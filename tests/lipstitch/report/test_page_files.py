@@ -12,7 +12,6 @@ import soundfile
 from PIL import Image
 
 import lipstitch.execution.pages
-from base.errors import ConfigError, WorkspaceError
 from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
@@ -22,6 +21,7 @@ from lipstitch.report.page.view import clock
 from lipstitch.report.records import OUTCOME_NAMES, ClipRecord
 from lipstitch.report.report import page_path, report_path
 from lipstitch.report.verify import verify_job
+from media.base.errors import ConfigError, WorkspaceError
 from tests.support.commands import ROOT
 from tests.support.doubles import QUICK_TOOLS, Listening
 from tests.support.jobs import write_job

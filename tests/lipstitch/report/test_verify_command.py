@@ -12,12 +12,12 @@ import pytest
 import soundfile
 
 import lipstitch.execution.write_output
-from base.errors import ConfigError, ContractBroken, UnreadableMedia
 from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.report import Report
 from lipstitch.report.verify import verify_job
+from media.base.errors import ConfigError, ContractBroken, UnreadableMedia
 from tests.lipstitch.report.test_report import ADDED_LATER, EARLIER
 from tests.support.commands import run_command
 from tests.support.jobs import load_report, write_job

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 import segmenter.detectors
-from base.errors import ConfigError
 from lipstitch.job_file.config import load_job
 from lipstitch.tools import Tools
+from media.base.errors import ConfigError
 from tests.support.doubles import QUICK_TOOLS
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import NUM_FRAMES, make_talk, run_quick

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import ConfigError
 from lipstitch.job import open_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
+from media.base.errors import ConfigError
 from tests.support.jobs import write_job
 from tests.support.synthetic import make_video
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import ContractBroken, UnsupportedMedia
 from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.contact_sheet import list_people
 from lipstitch.report.verify import verify_job
+from media.base.errors import ContractBroken, UnsupportedMedia
 from media.faces import Face, FaceBox, FrameDetections
 from media.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from media.probe import probe

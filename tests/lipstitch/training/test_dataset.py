@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from base.errors import ConfigError, TrainingError
-from base.files import write_json
 from lipstitch.training.dataset.dataset import FaceData, is_named, split_by_time
 from lipstitch.training.dataset.facts import VideoFacts
+from media.base.errors import ConfigError, TrainingError
+from media.base.files import write_json
 from tests.lipstitch.training.conftest import NUM_ROWS, PEOPLE, draw_talker, write_talker
 
 

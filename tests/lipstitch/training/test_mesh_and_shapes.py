@@ -9,7 +9,6 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from base.errors import ConfigError, TrainingError
 from lipstitch.cli import app
 from lipstitch.progress import Silent
 from lipstitch.training.mesh.augment import change, middle
@@ -21,6 +20,7 @@ from lipstitch.training.shapes.config import load_shapes_training
 from lipstitch.training.shapes.people import own_sound, read_people
 from lipstitch.training.shapes.stage import SoundShapeStage, correlations
 from lipstitch.training.shapes.train import train_shapes
+from media.base.errors import ConfigError, TrainingError
 from media.mesh import LIPS, POINT_NUMBERS, points_at
 from renderer.footage.lip_motion import load_lip_motion
 from renderer.footage.sound_shape import load_sound_shape

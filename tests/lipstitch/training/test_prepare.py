@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from base.errors import CheckpointNotFound, ConfigError, WorkspaceError
-from base.locks import locked
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.progress import Silent
 from lipstitch.training.dataset.facts import VideoFacts
 from lipstitch.training.preparation.footage import prepare_video
 from lipstitch.training.preparation.prepare import DetectorSource, find_videos, prepare_dataset
 from media.audio.reader import read_samples
+from media.base.errors import CheckpointNotFound, ConfigError, WorkspaceError
+from media.base.locks import locked
 from media.clips import Clip
 from media.coding.encoder_options import choose_coding
 from media.orientation import UPRIGHT

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from base.errors import ConfigError, TrainingError
 from lipstitch.training.equipment import Equipment
 from lipstitch.training.evaluation.assess import MEANINGS, assess_networks, choose_videos
 from lipstitch.training.expert import SyncExpert
 from lipstitch.training.finetune import FinetuneSettings, error_of, find_fault, finetune
 from lipstitch.training.weights import write_network, write_weights
+from media.base.errors import ConfigError, TrainingError
 from renderer.checkpoints import SHIPPED_REGISTRY
 from renderer.networks.base import load_module
 from renderer.networks.compact import CompactNetwork

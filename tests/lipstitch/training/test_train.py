@@ -14,8 +14,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import lipstitch.training.preparation.reject
-from base.errors import CheckpointNotFound, ConfigError, TrainingError, UnsupportedCheckpoint
-from base.files import append_lines
 from lipstitch.progress import Silent
 from lipstitch.training.config import ExpertConfig, load_training
 from lipstitch.training.dataset.dataset import FaceData, Split
@@ -27,6 +25,8 @@ from lipstitch.training.machine import choose_machine
 from lipstitch.training.preparation.reject import reject_windows
 from lipstitch.training.train import run_training
 from lipstitch.training.weights import exaggerate_sound, load_trainable, write_network, write_weights
+from media.base.errors import CheckpointNotFound, ConfigError, TrainingError, UnsupportedCheckpoint
+from media.base.files import append_lines
 from renderer.networks.base import load_module
 from renderer.networks.compact import CompactNetwork
 from renderer.networks.wav2lip import Wav2Lip

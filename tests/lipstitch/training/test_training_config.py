@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import ConfigError
 from lipstitch.training.config import load_training
 from lipstitch.training.mesh.config import load_mesh_training
 from lipstitch.training.shapes.config import load_shapes_training
+from media.base.errors import ConfigError
 from tests.support.commands import ROOT
 
 FLAT_OVERRIDES = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from base.errors import WorkspaceError
+from media.base.errors import WorkspaceError
 from media.mesh import FoundMesh
 from media.orientation import ORIENTATIONS, UPRIGHT
 from media.picture import PictureConverter, plane_views

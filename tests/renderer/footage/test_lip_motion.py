@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from base.errors import UnsupportedCheckpoint
 from lipstitch.training.config import WeightsNote
 from lipstitch.training.shapes.motion import write_motion
+from media.base.errors import UnsupportedCheckpoint
 from media.mesh import points_at
 from renderer.footage.lip_motion import LEAST_SHARE, choose_and_lead, fit, lead, load_lip_motion
 from renderer.footage.lip_shape import Normal, measure, upright

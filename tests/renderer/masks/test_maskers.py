@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from renderer.checkpoints import hash_file
 from renderer.masks.bisenet import BiSeNet
 from renderer.masks.maskers import MaskerFile, load_masker

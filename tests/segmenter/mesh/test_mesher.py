@@ -6,8 +6,8 @@ import pytest
 import torch
 from av import VideoFrame
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from lipstitch.training.mesh.network import MeshNetwork, export
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.faces import FaceBox
 from media.mesh import EYE_CORNERS, NUM_POINTS
 from media.orientation import ORIENTATIONS, UPRIGHT

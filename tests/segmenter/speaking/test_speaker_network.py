@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from segmenter.speaking.network import CONTEXT_FACES, PASS_FACES, SpeakerNetwork, load_speaker_network
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from base.errors import WorkspaceError
-from base.files import clear_all_leftovers, disk_errors
+from media.base.errors import WorkspaceError
+from media.base.files import clear_all_leftovers, disk_errors
 
 LOCK_NAME = "lock"
 """The file in a locked folder that holds the name of the process that works there."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CheckpointNotFound, ConfigError, OutOfMemory, RenderError, UnsupportedCheckpoint
+from media.base.errors import CheckpointNotFound, ConfigError, OutOfMemory, RenderError, UnsupportedCheckpoint
 
 Provider = Literal["cpu", "cuda", "coreml", "directml", "openvino"]
 

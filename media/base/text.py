@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from base.errors import ConfigError
+from media.base.errors import ConfigError
 
 MAX_SHOWN = 80
 """Characters of what the user wrote that a message repeats."""

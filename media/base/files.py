@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from base.errors import WorkspaceError
+from media.base.errors import WorkspaceError
 
 TOKEN_BYTES = 4
 PARTIAL = rf"(\.[0-9a-f]{{{2 * TOKEN_BYTES}}})?\.part"

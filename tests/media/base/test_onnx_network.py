@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from base.errors import CheckpointNotFound, ConfigError, LipstitchError, RenderError, UnsupportedCheckpoint
-from base.onnx_network import OnnxNetwork, choose_provider
+from media.base.errors import CheckpointNotFound, ConfigError, LipstitchError, RenderError, UnsupportedCheckpoint
+from media.base.onnx_network import OnnxNetwork, choose_provider
 from tests.support.onnx_graphs import write_graph
 
 SLOPES = np.arange(12, dtype=np.float32).reshape(3, 4)

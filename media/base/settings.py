@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, PlainSerializer, PlainValidator, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
-from base.errors import ConfigError
-from base.text import MAX_SHOWN, brief, decode_text, parse_text
+from media.base.errors import ConfigError
+from media.base.text import MAX_SHOWN, brief, decode_text, parse_text
 
 MAX_FILE_BYTES = 1 << 20
 MAX_FAULTS = 10

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from base.clock import format_clock
+from media.base.clock import format_clock
 
 
 @pytest.mark.parametrize(
