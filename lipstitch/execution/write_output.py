@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from lipstitch.programs.draw import draw_by_program
 from lipstitch.programs.program import Program
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.build_report import Made, build_report, written_codec
-from lipstitch.report.report import page_path, report_path, write_report
+from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
 from lipstitch.source.weights import Weights
@@ -49,6 +50,16 @@ from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenOutput:
+    """An output that is complete under its name."""
+
+    path: Path
+    clips: tuple[RenderedClip, ...]
+    report: Report
+    """Also a file beside it, unless the job wants none."""
+
+
 def check_renderer(config: JobConfig, weights: Weights, tools: Tools) -> None:
     """Raise CheckpointError or ConfigError if a network cannot be loaded, or device or cluster are not there."""
     config.execution.place.check_address(config.execution.address)
@@ -73,7 +84,7 @@ def write_output(
     workspace: Workspace,
     reporter: Reporter,
     timings: Timings,
-) -> list[RenderedClip]:
+) -> WrittenOutput:
     """Make one output, from its plan to its final name."""
     source, spec, coding = scanned.source, plan.spec, plan.streams.coding
     with ThreadPoolExecutor(1, "sound") as beside:  # rendering leaves the cores gaps to make it in
@@ -142,7 +153,7 @@ def write_output(
     sizes = f"{size_text(made.size_bytes)}, the source has {size_text(source.info.size_bytes)}"
     where = "" if config.stitcher.report == "none" else f" Report: {report_path(spec.output)}"
     reporter.info(f"{spec.output}: {_summary(clips)}; {sizes}.{where}")
-    return clips
+    return WrittenOutput(spec.output, tuple(clips), report)
 
 
 def _verify(

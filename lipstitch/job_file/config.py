@@ -6,11 +6,12 @@ folder of the job file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,7 +21,8 @@ from lipstitch.job_file.fields import AudioStart, Reference, Time
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
-from media.base.settings import FilePath, FilePaths, load_settings
+from media.base.errors import ConfigError
+from media.base.settings import FilePath, FilePaths, check_settings, load_settings, set_key
 from segmenter.find_detector import has_landmarks, names_with_landmarks
 
 
@@ -181,3 +183,20 @@ def load_job(path: Path, overrides: Sequence[str] = (), *, output: Path | None =
     """
     omitted = {} if output is None else {"output": str(output.absolute())}
     return load_settings(JobConfig, path, overrides, what="job file", omitted=omitted)
+
+
+def build_job(content: Mapping[str, Any], settings: Mapping[str, Any], *, folder: Path) -> JobConfig:
+    """Return a checked job from what a job file would hold; raise ConfigError with key path, value and what is allowed.
+
+    settings: further values by dotted key path; none may be in the content already. folder: where relative paths start.
+    """
+    whole: dict[str, Any] = copy.deepcopy(dict(content))
+    for path, value in settings.items():
+        keys = path.split(".")
+        section: Any = whole
+        for key in keys:
+            section = section.get(key) if isinstance(section, dict) else None
+        if section is not None:
+            raise ConfigError(f"{path} is given twice: as a setting, and by an argument of its own.")
+        set_key(whole, keys, value, path)
+    return check_settings(JobConfig, whole, folder=folder)
