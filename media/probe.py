@@ -82,7 +82,7 @@ def probe(path: str | Path) -> MediaInfo:
     """Read what a file holds from its headers; raise UnreadableMedia if it cannot be opened."""
     _refuse_odd_file(Path(path))
     with open_input(path) as container:
-        if container.format.name.endswith("_pipe") or container.format.name == "image2":
+        if is_picture_format(container.format.name):
             raise UnsupportedMedia(f"{path}: this is a picture, not a video. Give a video.")
         video = None
         others = []
@@ -94,6 +94,11 @@ def probe(path: str | Path) -> MediaInfo:
                 others.append(OtherInfo(stream.index, stream.type, context.name if context else "unknown"))
         audio = tuple(_audio_info(container, number) for number in range(len(container.streams.audio)))
         return MediaInfo(str(path), container.format.name, os.path.getsize(path), video, audio, tuple(others))
+
+
+def is_picture_format(name: str) -> bool:
+    """Tell whether FFmpeg's name of a container stands for a single picture."""
+    return name.endswith("_pipe") or name == "image2"
 
 
 def _refuse_odd_file(path: Path) -> None:

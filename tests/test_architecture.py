@@ -45,7 +45,12 @@ HOMES = {
     "distributed": ("lipstitch/backends/dask.py",),
     "loky": ("lipstitch/backends/processes.py",),
     "moviepy": ("lipstitch/report/comparison_video.py",),
-    "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py", "renderer/strip.py"),
+    "PIL": (
+        "lipstitch/report/*",
+        "lipstitch/training/evaluation/pictures.py",
+        "media/stills/picture_file.py",  # it knows Exif, ICC profiles and transparency
+        "renderer/strip.py",
+    ),
     "numpy": ("*",),
     "onnxruntime": ("media/base/onnx_network.py",),
     "pydantic": (

@@ -18,9 +18,10 @@ from lipstitch.progress import Reporter
 from lipstitch.report.page.page import rewrite_page
 from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.verify import load_finished_report
+from lipstitch.source.still import find_video
 from lipstitch.source.weights import find_detector, find_registered
 from lipstitch.training.preparation.prepare import DetectorSource
-from lipstitch.workspace import fingerprint
+from lipstitch.workspace import fingerprint, workspace_folder
 from media.base.errors import CheckpointError, ConfigError, WorkspaceError
 from media.base.files import write_json
 from media.intervals import merge
@@ -94,7 +95,7 @@ def score_job(config: JobConfig, options: ScoreOptions, reporter: Reporter) -> i
     Raises ConfigError if a report is missing or belongs to another video; MediaError or CheckpointError.
     """
     _check_json(options)
-    source = scan_video(config.input.video)
+    source = scan_video(find_video(config, workspace_folder(config)))
     source_hash = fingerprint(Path(source.info.path), source.table)
     specs = plan_outputs(config, source, open_audio_inputs(config, source))
     finished = [(spec, load_finished_report(spec.output, source_hash)) for spec in specs]

@@ -118,7 +118,8 @@ def write_output(
                 on_progress=reporter.advance,
             )
         whole = (0, 0, source.video.width, source.video.height)
-        made = Made(clips, soundtrack, assembled, partial.stat().st_size, whole if plan.enhancer else None)
+        size_bytes, enhanced = partial.stat().st_size, whole if plan.enhancer else None
+        made = Made(config.input.video, clips, soundtrack, assembled, size_bytes, enhanced)
         checks: tuple[Check, ...] = ()
         if config.stitcher.verify != "none":
             with timings.measure("verify"):

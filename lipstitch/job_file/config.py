@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
-from lipstitch.job_file.fields import AudioStart, Reference, Time
+from lipstitch.job_file.fields import AudioStart, FrameRate, Rate, Reference, Time
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
@@ -33,7 +33,10 @@ class _Model(BaseModel):
 class InputConfig(_Model):
     """The video and its sound."""
 
-    video: FilePath = Field(description="The video. Any file FFmpeg reads.")
+    video: FilePath = Field(
+        description="The video. Any file FFmpeg reads; or a picture (PNG, JPEG, WebP, TIFF, BMP), of which a video as"
+        " long as the dub is made."
+    )
     audio: FilePath | None = Field(
         default=None, description="The dub: any audio or video file. Omitted: the video's own sound."
     )
@@ -57,6 +60,11 @@ class InputConfig(_Model):
         " sound: where the video's own sound begins, as in a dub made from extracted sound. A time: seconds after the"
         " first frame, negative for before it. auto: decided by the dub's length, with a warning if that is ambiguous."
         " Sound in a video file always counts from that video's first frame.",
+    )
+    still_fps: Rate = Field(
+        default=FrameRate(25),
+        description="Frames a second of the video that is made of a picture, 1 to 120: a number, or text like"
+        " 30000/1001.",
     )
     accept_damaged: bool = Field(
         default=False,
