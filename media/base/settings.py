@@ -65,15 +65,31 @@ def load_settings(
     content = _read_settings(path, what)
     for key, value in (omitted or {}).items():
         content[key] = value if content.get(key) is None else content[key]
+    override_settings(content, overrides)
+    try:
+        return check_settings(model, content, folder=path.parent)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+
+
+def check_settings(model: type[Settings], content: dict[str, Any], *, folder: Path) -> Settings:
+    """Check settings as a file would hold them; raise ConfigError with key path, value and what is allowed.
+
+    folder: where relative paths start.
+    """
+    try:
+        return model.model_validate(_given(content, model), context={"folder": folder})
+    except ValidationError as exc:
+        raise ConfigError(_describe(exc.errors(include_url=False), model)) from exc
+
+
+def override_settings(content: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Set keys of a settings file's content as --set does: key=value with a dotted key path and a YAML value."""
     for override in overrides:
         key, found, value = override.partition("=")
         if not found or not key:
             raise ConfigError(f"--set {brief(override)}: write it as key.path=value.")
-        _set_key(content, key.split("."), parse_text(value, f"--set {brief(override)}"), brief(override))
-    try:
-        return model.model_validate(_given(content, model), context={"folder": path.parent})
-    except ValidationError as exc:
-        raise ConfigError(f"{path}: {_describe(exc.errors(include_url=False), model)}") from exc
+        set_key(content, key.split("."), parse_text(value, f"--set {brief(override)}"), f"--set {brief(override)}")
 
 
 def _read_settings(path: Path, what: str) -> dict[str, Any]:
@@ -118,14 +134,14 @@ def _given(content: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return kept
 
 
-def _set_key(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
-    """Set the value at a key path, making sections on the way; override: what the user wrote, for messages."""
+def set_key(content: dict[str, Any], keys: Sequence[str], value: Any, written: str) -> None:
+    """Set the value at a key path, making sections on the way; written: what the user wrote, for messages."""
     for key in keys[:-1]:
         if content.get(key) is None:
             content[key] = {}
         content = content[key]
         if not isinstance(content, dict):
-            raise ConfigError(f"--set {override}: {brief(key)} holds no keys of its own.")
+            raise ConfigError(f"{written}: {brief(key)} holds no keys of its own.")
     content[keys[-1]] = value
 
 
