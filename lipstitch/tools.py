@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lipstitch.job_file.renderer import RendererConfig
+from media.base.once import once_a_file
 from media.identity import EmbedderSettings
 from media.orientation import Orientation
 from media.picture import PictureConverter, VideoFrame
@@ -20,6 +21,7 @@ from media.reader import FaceTracker
 from renderer.face_stages.base import DEFAULT_STAGES
 from renderer.mel import Mel, MelSpec, MelTrack
 from renderer.networks.base import Engine, NetworkSpec, load_network, read_spec
+from renderer.weight_files import NetworkOptions
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import build_detector
 from segmenter.mesh.mesher import MeshModel, OnnxMesh
@@ -86,7 +88,13 @@ def load_engine(checkpoint: Path, settings: RendererConfig, device: str, num_thr
 
 def check_network(checkpoint: Path, settings: RendererConfig) -> None:
     """Raise CheckpointError if a file holds no lip network that can be loaded."""
-    load_network(checkpoint, settings.network_options)
+    _can_be_loaded(checkpoint, settings.network_options)
+
+
+@once_a_file
+def _can_be_loaded(checkpoint: Path, options: NetworkOptions) -> bool:
+    load_network(checkpoint, options)
+    return True
 
 
 def read_network_spec(checkpoint: Path, settings: RendererConfig) -> NetworkSpec:

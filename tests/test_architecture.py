@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 ARROWS = {
     "main": ("lipstitch.cli",),
+    "inference": ("lipstitch.commands.wav2lip",),
     "lipstitch": ("segmenter", "renderer", "stitcher", "media"),
     "segmenter": ("media",),
     "renderer": ("media",),

@@ -23,6 +23,7 @@ from lipstitch.programs.program import Program
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.build_report import Made, build_report, written_codec
 from lipstitch.report.report import Report, page_path, report_path, write_report
+from lipstitch.report.records import Hashes
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
 from lipstitch.source.weights import Weights
@@ -124,7 +125,8 @@ def write_output(
         if config.stitcher.verify != "none":
             with timings.measure("verify"):
                 checks = _verify(config, scanned, plan, made, partial, reporter)
-        report = build_report(scanned, plan, made, checks, timings, hash_file(weights.network))
+        hashes = Hashes(source=source.fingerprint, checkpoint=hash_file(weights.network), job=job_key(config))
+        report = build_report(scanned, plan, made, checks, timings, hashes)
         if not weights.maskers:  # those of the word `parsing` may be missing
             report = report.model_copy(update={"masks": ()})
         # Before the output gets its name, so that an output is never there without its report, nor with another's.

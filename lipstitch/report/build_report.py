@@ -56,9 +56,9 @@ class Made:
 
 
 def build_report(
-    scanned: Scanned, plan: Plan, made: Made, checks: Sequence[Check], timings: Timings, checkpoint_hash: str
+    scanned: Scanned, plan: Plan, made: Made, checks: Sequence[Check], timings: Timings, hashes: Hashes
 ) -> Report:
-    """Return the report of an output. checkpoint_hash: SHA-256 of the network's weights."""
+    """Return the report of an output. hashes: of its inputs."""
     source, spec = scanned.source, plan.spec
     timeline, clips, soundtrack, assembled = spec.timeline, made.clips, made.soundtrack, made.assembled
     return Report(
@@ -106,7 +106,7 @@ def build_report(
         ),
         checks=tuple(CheckRecord(promise=check.promise, found=check.found) for check in checks),
         seconds={stage: round(value, 3) for stage, value in timings.seconds.items()},
-        hashes=Hashes(source=source.fingerprint, checkpoint=checkpoint_hash),
+        hashes=hashes,
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         check=ProvenanceRecord.of(clips, made.enhanced),
     )

@@ -178,6 +178,8 @@ class Hashes(Record):
     """Of the video, as the job computes it to recognise a video."""
     checkpoint: str
     """SHA-256 of the network's weights."""
+    job: str = ""
+    """Content key of the job file, without its section execution."""
 
 
 class ReencodedRecord(Record):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.once import once_a_file
 from media.base.onnx_network import OnnxNetwork
 
 NETWORK_STEP_SAMPLES = 512
@@ -42,7 +43,7 @@ class SpeechNetwork:
     def __init__(self) -> None:
         """Load it. Raises CheckpointNotFound, or UnsupportedCheckpoint for a package whose network is another one."""
         path = find_speech_weights()
-        network = OnnxNetwork(path)
+        network = _load(path)
         steps, *state = network.inputs
         sees_steps = steps.fits(None, CONTEXT_SAMPLES + NETWORK_STEP_SAMPLES)
         if not (sees_steps and [each.shape for each in state] == [STATE_SHAPE] * 2):
@@ -52,6 +53,11 @@ class SpeechNetwork:
     def listen(self) -> Listener:
         """Return what listens to one sound, from its beginning."""
         return Listener(self._network)
+
+
+@once_a_file
+def _load(path: Path) -> OnnxNetwork:
+    return OnnxNetwork(path)
 
 
 class Listener:

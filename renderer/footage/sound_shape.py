@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from media.base.errors import UnsupportedCheckpoint
+from media.base.once import once_a_file
 from renderer.footage.lip_shape import SHAPES, Shapes
 from renderer.footage.log_mel import BANDS, BLOCK_COLUMNS, COLUMNS_PER_SECOND, Columns, between_columns, normalised
 from renderer.weight_files import open_weights
@@ -51,6 +52,7 @@ class SoundShapeNetwork(nn.Module):
         return shapes
 
 
+@once_a_file
 def load_sound_shape(path: Path) -> SoundShapeNetwork:
     """Load the network's weights; nothing in the file is executed. Raises CheckpointError."""
     network = SoundShapeNetwork()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.once import once_a_file
 from media.faces import Face, FaceBox
 from media.picture import Pixels
 from segmenter.detectors.base import MIN_SCORE, SMALLEST_PX, largest_first
@@ -69,6 +70,7 @@ class RetinaFaceDetector:
         return largest_first(face for face in faces if face.box.height >= smallest_px)
 
 
+@once_a_file
 def _load_network(weights: Path) -> Any:
     import torch
 

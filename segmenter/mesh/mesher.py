@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from media.affine import Affine, Cutout, cut_out, sample
 from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.once import once_a_file
 from media.base.onnx_network import OnnxNetwork
 from media.base.shipped import shipped_folder
 from media.faces import FaceView
@@ -46,24 +47,34 @@ class OnnxMesh:
 
     def __init__(self, path: Path = SHIPPED) -> None:
         """Load the network. Raises CheckpointNotFound or UnsupportedCheckpoint."""
-        try:
-            self._network = OnnxNetwork(path)
-            points, doubts = self(np.zeros((1, 3, MESH_PX, MESH_PX), np.float32))
-        except CheckpointNotFound as error:
-            raise CheckpointNotFound(f"{error} Check segmenter.mesh.") from error
-        except Exception as error:  # other graphs may fail in any way
-            raise _refused(path) from error
-        if points.shape != (1, NUM_POINTS, 3) or doubts.shape != (1, NUM_DOUBTS):
-            raise _refused(path)
+        self._network = _load(path)
 
     def __call__(self, faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return points and doubts."""
-        found = []
-        for face in faces:
-            outputs = self._network.run(np.ascontiguousarray(face[None]))
-            found.append(sorted(outputs, key=lambda output: -output.size))
-        points, doubts = zip(*found, strict=True)
-        return np.concatenate(points), np.concatenate(doubts)
+        return _run(self._network, faces)
+
+
+@once_a_file
+def _load(path: Path) -> OnnxNetwork:
+    try:
+        network = OnnxNetwork(path)
+        points, doubts = _run(network, np.zeros((1, 3, MESH_PX, MESH_PX), np.float32))
+    except CheckpointNotFound as error:
+        raise CheckpointNotFound(f"{error} Check segmenter.mesh.") from error
+    except Exception as error:  # other graphs may fail in any way
+        raise _refused(path) from error
+    if points.shape != (1, NUM_POINTS, 3) or doubts.shape != (1, NUM_DOUBTS):
+        raise _refused(path)
+    return network
+
+
+def _run(network: OnnxNetwork, faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    found = []
+    for face in faces:
+        outputs = network.run(np.ascontiguousarray(face[None]))
+        found.append(sorted(outputs, key=lambda output: -output.size))
+    points, doubts = zip(*found, strict=True)
+    return np.concatenate(points), np.concatenate(doubts)
 
 
 def _refused(path: Path) -> UnsupportedCheckpoint:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.once import once_a_file
 from media.base.onnx_network import OnnxNetwork
 from media.faces import Face
 from media.identity import EmbedderSettings, pack
@@ -117,6 +118,7 @@ def _shrunk(picture: Pixels, scale: float) -> tuple[Pixels, tuple[float, float]]
     )
 
 
+@once_a_file
 def _load(path: Path) -> OnnxNetwork:
     refused = UnsupportedCheckpoint(
         f"{path}: not an ONNX network that takes faces of 112 x 112 and gives one vector. Check segmenter.embedder."

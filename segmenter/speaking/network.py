@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.once import once_a_file
 
 FACES_PER_SECOND: Final = 25
 ROWS_A_FACE: Final = 4
@@ -244,6 +245,7 @@ def _fastest() -> torch.dtype:
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
+@once_a_file
 def load_speaker_network(weights: Path) -> SpeakerNetwork:
     """Load a published file of Light-ASD; nothing in it is executed.
 

@@ -13,7 +13,7 @@ from lipstitch.plan.audio.notes import SoundNote, note_other_tracks
 from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
 from lipstitch.plan.outputs.dialogue import Dialogue
 from lipstitch.plan.outputs.length_policy import fit_timeline
-from lipstitch.plan.outputs.ranges import JobRange
+from lipstitch.plan.outputs.ranges import JobRange, output_paths
 from lipstitch.plan.outputs.spec import DriveAudio, DriveSegment, OutputSpec, SpeakerTurns
 from lipstitch.source.checks import require_sane_length
 from media.audio.driving import DRIVING_RATE, DRIVING_STEP_SAMPLES
@@ -53,12 +53,10 @@ def plan_outputs(
         return (planner.patched(sorted(ranges, key=lambda part: part.start)),)
     if config.extract.join:
         return (planner.extracted(config.output, ranges),)
-    named = [
-        (config.output.with_name(f"{config.output.stem}.{part.name}{config.output.suffix}"), part) for part in ranges
-    ]
-    if len({output for output, _ in named}) < len(named):
+    outputs = output_paths(config)
+    if len({*outputs}) < len(outputs):
         raise ConfigError("ranges: two of them would be written to the same file. Give them different names.")
-    return tuple(planner.extracted(output, [part]) for output, part in named)
+    return tuple(planner.extracted(output, [part]) for output, part in zip(outputs, ranges, strict=True))
 
 
 def _notes(

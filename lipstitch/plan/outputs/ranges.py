@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig, RangeConfig
 from lipstitch.plan.audio.inputs import AudioInput, AudioInputs, open_audio_input
@@ -42,12 +43,19 @@ def _frames_of(key: str, part: RangeConfig, table: FrameTable) -> Interval:
     return frames
 
 
+def output_paths(config: JobConfig) -> tuple[Path, ...]:
+    """Return the files that a job writes, reports and comparison left out, in the order of its ranges."""
+    if config.mode == "patch" or config.extract.join:
+        return (config.output,)
+    names = (part.name or f"{_clock(part.start)}-{_clock(part.end)}" for part in config.ranges or ())
+    return tuple(config.output.with_name(f"{config.output.stem}.{name}{config.output.suffix}") for name in names)
+
+
 @dataclass(frozen=True, slots=True)
 class JobRange:
     """A range of the job in frames, with its sound."""
 
     key: str
-    name: str
     start: Fraction
     stop: Fraction
     frames: Interval
@@ -68,7 +76,6 @@ class JobRange:
         own, notes = open_audio_input(f"{key}.audio", part.audio) if part.audio else (None, [])
         return JobRange(
             key=key,
-            name=part.name or f"{_clock(part.start)}-{_clock(part.end)}",
             start=part.start,
             stop=min(part.end, table.seconds(len(table))),
             frames=frames,
