@@ -1,6 +1,7 @@
 """The command line: parse the arguments, make one call into the package, exit with a code.
 
-`lipstitch` (or `python main.py` in a checkout) runs a job; further commands are `people`, `verify`, `score`, `train`.
+`lipstitch` (or `python main.py` in a checkout) runs a job; further commands are `people`, `verify`, `score`, `serve`,
+`work`, `train`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lipstitch.commands import training
+from lipstitch.commands import service, training
 from lipstitch.commands.exits import exit_with
 from lipstitch.commands.former_names import add_former_name
 from lipstitch.commands.options import Debug, Detector, DetectorWeights, Force, JobFile, Quiet, Settings
@@ -187,6 +188,7 @@ def score(
     exit_with(work, stopped="stopped; nothing was written.", debug=debug)
 
 
+app.add_typer(service.app)
 app.add_typer(training.app, name="train")
 add_former_name(app, "faces", people, "people")
 add_former_name(app, "prepare", training.prepare, "train prepare")

@@ -46,6 +46,7 @@ HOMES = {
     "loky": ("lipstitch/backends/processes.py",),
     "moviepy": ("lipstitch/report/comparison_video.py",),
     "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py", "renderer/strip.py"),
+    "fastapi": ("lipstitch/service/api/*",),
     "numpy": ("*",),
     "onnxruntime": ("media/base/onnx_network.py",),
     "pydantic": (
@@ -53,6 +54,7 @@ HOMES = {
         "lipstitch/training/*config.py",
         "media/base/settings.py",
         "lipstitch/report/*",
+        "lipstitch/service/*",
     ),
     "ray": ("lipstitch/backends/ray.py",),
     "rich": ("lipstitch/progress.py",),
