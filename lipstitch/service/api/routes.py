@@ -100,6 +100,14 @@ def _service(request: Request) -> Service:
 
 
 Used = Annotated[Service, Depends(_service)]
+
+
+def _found(generation: str, service: Used) -> tuple[Asked, State]:
+    return service.find(generation)
+
+
+Found = Annotated[tuple[Asked, State], Depends(_found)]
+"""The generation that an address names; there is one."""
 router = APIRouter()
 
 
@@ -219,27 +227,26 @@ def list_generations(
 
 
 @router.get("/v2/generate/{generation}", response_model=Generation, tags=["generations"])
-def get_generation(generation: str, service: Used) -> Generation:
+def get_generation(found: Found, service: Used) -> Generation:
     """Tell how far a generation is."""
-    return service.describe(*service.find(generation))
+    return service.describe(*found)
 
 
 @router.post("/v2/generate/{generation}/cancel", response_model=Generation, tags=["generations"])
-def cancel_generation(generation: str, service: Used) -> Generation:
+def cancel_generation(found: Found, service: Used) -> Generation:
     """End a generation: its status is CANCELED within seconds."""
-    asked, state = service.find(generation)
+    asked, state = found
     if state.is_finished:
         raise Refused(409, f"This generation has ended: {state.status}.")
-    return service.describe(asked, service.store.cancel(generation) or state)
+    return service.describe(asked, service.store.cancel(asked.id) or state)
 
 
 @router.get("/v2/generate/{generation}/events", response_class=EventSourceResponse, tags=["generations"])
 async def follow_generation(
-    generation: str, service: Used, last_event_id: Annotated[int, Header(ge=0)] = 0
+    found: Found, service: Used, last_event_id: Annotated[int, Header(ge=0)] = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow a generation: events `progress` as --progress json writes them, and `status`, until it has ended."""
-    await run_in_threadpool(service.find, generation)
-    async for event in follow(service.store, generation, last_event_id):
+    async for event in follow(service.store, found[0].id, last_event_id):
         yield event
 
 
@@ -256,10 +263,9 @@ def get_output(generation: str, service: Used, signature: str = "") -> FileRespo
 
 
 @router.get("/v2/generate/{generation}/report", response_class=FileResponse, tags=["generations"])
-def get_report(generation: str, service: Used) -> FileResponse:
+def get_report(found: Found, service: Used) -> FileResponse:
     """Fetch the report of a completed generation."""
-    service.find(generation)
-    result = service.store.result(generation)
+    result = service.store.result(found[0].id)
     report = result and result.with_name(f"{result.name}.report.json")
     if report is None or not report.is_file():
         raise Refused(404, "There is no report of this generation.")
