@@ -14,7 +14,7 @@ from lipstitch.commands.options import Debug
 from media.base.errors import ConfigError
 
 STOPPED = "stopped. Generations under way continue when it is started again."
-PACKAGES = ("fastapi", "uvicorn", "huey", "httpcore", "prometheus_client", "python_multipart")
+PACKAGES = ("fastapi", "uvicorn", "huey", "httpcore", "prometheus_client", "python_multipart", "redis")
 
 Folder = Annotated[Path, typer.Option("--folder", help="Where uploads, generations and the queue are kept.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=0, max=64, help="Generations rendered at a time, in equal shares.")]

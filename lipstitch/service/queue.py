@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from huey import RedisHuey, SqliteHuey
 from huey.registry import Message
+from redis import RedisError
 
 from lipstitch.service.settings import ServiceSettings
+from media.base.errors import WorkspaceError
 
 NAME = "lipstitch"
 FILE_NAME = "queue.db"
@@ -42,12 +46,14 @@ class Queue:
         self._task = self._huey.task(name="generation")(generation)
 
     def put(self, generation: str) -> None:
-        """Append a generation."""
-        self._task(generation)
+        """Append a generation. Raises WorkspaceError if the queue is away."""
+        with _queue_errors():
+            self._task(generation)
 
     def waiting(self) -> set[str]:
-        """Return the generations that no worker has taken yet."""
-        return {task.args[0] for task in self._huey.pending()}
+        """Return the generations that no worker has taken yet. Raises WorkspaceError if the queue is away."""
+        with _queue_errors():
+            return {task.args[0] for task in self._huey.pending()}
 
     def consume(self, num_threads: int) -> NoReturn:
         """Work on generations, so many at a time, for ever; the main thread's KeyboardInterrupt leaves it."""
@@ -61,6 +67,14 @@ class Queue:
         while True:
             time.sleep(HEALTH_SECONDS)
             consumer.check_worker_health()
+
+
+@contextmanager
+def _queue_errors() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, sqlite3.Error) as exc:
+        raise WorkspaceError(f"The queue of the service cannot be used ({exc}). Check the disk, or --redis.") from exc
 
 
 class _JsonMessages:

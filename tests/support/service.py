@@ -130,7 +130,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         status, headers, content = self.server.answer(self.path)
         self.send_response(status)
         for name, value in {"Content-Length": len(content), **headers}.items():
-            self.send_header(name, str(value))
+            if value is not None:
+                self.send_header(name, str(value))
         self.end_headers()
         with suppress(OSError):
             self.wfile.write(content)
@@ -145,7 +146,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def other_server(answer):
     """Run an HTTP server; yield it, with its `place` (host:port) and what it has `received`.
 
-    answer: returns (status, headers, content) for a path.
+    answer: returns (status, headers, content) for a path; a header that is None is left out.
     """
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.answer, server.received = answer, []

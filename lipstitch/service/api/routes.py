@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +29,7 @@ from lipstitch.service.request import GenerationRequest, describe_faults
 from lipstitch.service.settings import ServiceSettings
 from lipstitch.service.store import Asked, State, Status, Store
 from lipstitch.service.upkeep import count_workers
+from media.base.errors import WorkspaceError
 
 MAX_LISTED = 1000
 FORM, JSON = "multipart/form-data", "application/json"
@@ -68,7 +70,8 @@ class Service:
         except (AddressRefused, InputRefused) as exc:
             raise Refused(400, str(exc)) from exc
         asked = self.store.add(request, files, self.settings.public_url or base_url)
-        self.queue.put(asked.id)
+        with suppress(WorkspaceError):  # it is written down: workers put it into a queue that is back
+            self.queue.put(asked.id)
         return self.describe(asked, State())
 
     def _check_input(self, request: GenerationRequest, number: int) -> Path | None:
