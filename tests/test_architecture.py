@@ -52,6 +52,7 @@ HOMES = {
         "media/stills/picture_file.py",  # it knows Exif, ICC profiles and transparency
         "renderer/strip.py",
     ),
+    "fastapi": ("lipstitch/service/api/*",),
     "numpy": ("*",),
     "onnxruntime": ("media/base/onnx_network.py",),
     "pydantic": (
@@ -59,6 +60,7 @@ HOMES = {
         "lipstitch/training/*config.py",
         "media/base/settings.py",
         "lipstitch/report/*",
+        "lipstitch/service/*",
     ),
     "ray": ("lipstitch/backends/ray.py",),
     "rich": ("lipstitch/progress.py",),

@@ -22,8 +22,8 @@ from lipstitch.programs.draw import draw_by_program
 from lipstitch.programs.program import Program
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.build_report import Made, build_report, written_codec
-from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.records import Hashes
+from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
 from lipstitch.source.weights import Weights
