@@ -42,9 +42,7 @@ def test_compose_starts_commands_that_exist_and_mounts_what_they_use():
     commands = get_command(app).commands
     for name in ("server", "worker"):
         service = content["services"][name]
-        command, *options = (
-            service["command"] if isinstance(service["command"], list) else shlex.split(service["command"])
-        )
+        command, *options = service["command"]
         known = {option for parameter in commands[command].params for option in parameter.opts}
         assert {option for option in options if option.startswith("--")} <= known
         assert {volume.partition(":")[0] for volume in service["volumes"]} <= {*content["volumes"]}
