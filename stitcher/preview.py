@@ -37,28 +37,16 @@ class ClipFile:
 
     path: Path
     start: Fraction
-    """Presentation time of its first frame, in seconds of the source's clock."""
-
-    @classmethod
-    def of(cls, path: Path) -> ClipFile | None:
-        """Return a file with its start; None if it holds no frame. Raises UnreadableMedia."""
-        with open_input(path) as container:
-            stream = container.streams.video[0]
-            times = (packet.pts for packet in container.demux(stream) if packet.pts is not None)
-            first = next(times, None)
-            if first is None or stream.time_base is None:
-                return None
-            return cls(path, first * stream.time_base)
+    """Where in the sound its first frame is shown, in seconds."""
 
 
 def write_preview(clips: Sequence[ClipFile], source: Path, sound: Path, target: Path) -> None:
     """Write finished clips as one small MP4 of MAX_SECONDS at most, with the sound of their times, without the gaps.
 
-    clips: in order of time. source: the video that they belong to. sound: whose second 0 is the source's first frame.
+    clips: in order of time. source: the video that they belong to.
     Raises MediaError.
     """
     video = _video_of(source)
-    start = frame_time(source)
     converter = PictureConverter(video.orientation)
     width, height = video.orientation.upright_size(video.width, video.height)
     scale = min(1.0, MAX_HEIGHT / height)
@@ -68,13 +56,16 @@ def write_preview(clips: Sequence[ClipFile], source: Path, sound: Path, target: 
         coded.width, coded.height = size
         coded.pix_fmt, coded.codec_context.time_base = "yuv420p", Fraction(1, TICKS)
         heard = output.add_stream("aac", rate=SOUND_RATE, layout="stereo")
-        stretches = [_Stretch(Fraction(0), Fraction(0), Fraction(0))]
+        stretches: list[_Stretch] = []
+        step = Fraction(1, 25)  # until two frames have told it
         for time, frame in _frames(clips):
-            last = stretches[-1]
-            if last.stop == 0 or time - last.stop > LONGEST_STEP:
-                stretches.append(_Stretch(shown=last.shown + last.stop - last.start, start=time, stop=time))
-            else:
+            last = stretches[-1] if stretches else None
+            if last is not None and 0 < time - last.stop <= LONGEST_STEP:
+                step = time - last.stop
                 stretches[-1] = replace(last, stop=time)
+            else:
+                shown = last.shown + last.stop - last.start + step if last else Fraction(0)
+                stretches.append(_Stretch(shown, start=time, stop=time))
             shown = stretches[-1].shown + time - stretches[-1].start
             picture = av.VideoFrame.from_ndarray(converter.upright_bgr(frame, size), "bgr24").reformat(format="yuv420p")
             picture.pts, picture.time_base = round(shown * TICKS), Fraction(1, TICKS)
@@ -83,8 +74,8 @@ def write_preview(clips: Sequence[ClipFile], source: Path, sound: Path, target: 
                 break
         output.mux(coded.encode(None))
         position = 0
-        for stretch in stretches[1:]:
-            for block in _sound_of(sound, float(stretch.start - start), float(stretch.stop - start)):
+        for stretch in stretches:
+            for block in _sound_of(sound, float(stretch.start), float(stretch.stop + step)):
                 block.pts, block.time_base = position, Fraction(1, SOUND_RATE)
                 position += block.samples
                 output.mux(heard.encode(block))
@@ -98,7 +89,7 @@ class _Stretch:
     shown: Fraction
     """Where it begins in the preview."""
     start: Fraction
-    """Where it begins on the source's clock."""
+    """Where it begins in the sound."""
     stop: Fraction
     """The time of its last frame there."""
 
@@ -116,11 +107,11 @@ def _frames(clips: Sequence[ClipFile]) -> Iterator[tuple[Fraction, VideoFrame]]:
         with open_input(clip.path) as container:
             for frame in container.decode(video=0):
                 if frame.pts is not None and frame.time_base is not None:
-                    yield frame.pts * frame.time_base, frame
+                    yield clip.start + frame.pts * frame.time_base, frame
 
 
 def _sound_of(path: Path, start: float, stop: float) -> Iterator[av.AudioFrame]:
-    """Yield the sound between two times, in seconds; silence where there is none."""
+    """Yield the sound between two times, in seconds; silence beyond its end."""
     length = round((stop - start) * SOUND_RATE)
     samples = np.zeros((2, length), np.float32)
     resampler = AudioResampler("fltp", "stereo", SOUND_RATE)

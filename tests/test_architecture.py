@@ -48,11 +48,12 @@ HOMES = {
     "moviepy": ("lipstitch/report/comparison_video.py",),
     "PIL": (
         "lipstitch/report/*",
+        "lipstitch/studio/page.py",
         "lipstitch/training/evaluation/pictures.py",
         "media/stills/picture_file.py",  # it knows Exif, ICC profiles and transparency
         "renderer/strip.py",
     ),
-    "fastapi": ("lipstitch/service/api/*",),
+    "fastapi": ("lipstitch/service/api/*", "lipstitch/service/serve.py", "lipstitch/studio/app.py"),
     "numpy": ("*",),
     "onnxruntime": ("media/base/onnx_network.py",),
     "pydantic": (
@@ -61,6 +62,7 @@ HOMES = {
         "media/base/settings.py",
         "lipstitch/report/*",
         "lipstitch/service/*",
+        "lipstitch/studio/*",
     ),
     "ray": ("lipstitch/backends/ray.py",),
     "rich": ("lipstitch/progress.py",),

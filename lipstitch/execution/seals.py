@@ -14,13 +14,19 @@ STRIP = "strip"
 """The key of its pictures, a JPEG file in base64; empty if no mouth was rendered. They are kept whether or not the job
 wants them, so that asking for them later renders nothing; clips of earlier versions have none."""
 
+HEARD = "heard_from"
+"""The key of the time in the driving sound at which its first frame is shown."""
 
-def seal_clip(rendered: RenderedClip, strip: bytes) -> None:
-    """Seal a finished clip's file with what is known of it. strip: its pictures."""
+
+def seal_clip(rendered: RenderedClip, strip: bytes, heard_from: float) -> None:
+    """Seal a finished clip's file with what is known of it.
+
+    strip: its pictures. heard_from: where in the driving sound its first frame is, in seconds.
+    """
     assert rendered.path is not None
     path = Path(rendered.path)
     known = {name: getattr(rendered, name) for name in RECORDED}
-    Workspace(path.parent).seal(path, {**known, STRIP: b64encode(strip).decode()})
+    Workspace(path.parent).seal(path, {**known, STRIP: b64encode(strip).decode(), HEARD: heard_from})
 
 
 def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
@@ -29,7 +35,7 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
     A clip that fell back is not finished: it is tried again.
     """
     known = Workspace(path.parent).sealed(path)
-    if known is None or known.keys() - {STRIP} != {*RECORDED} or known["outcome"] == "fell_back":
+    if known is None or known.keys() - {STRIP, HEARD} != {*RECORDED} or known["outcome"] == "fell_back":
         return None
     return RenderedClip(
         clip=clip,
@@ -45,6 +51,13 @@ def load_finished(clip: Clip, path: Path) -> RenderedClip | None:
         damaged_frames=tuple(known["damaged_frames"]),
         least_psnr=known["least_psnr"],
     )
+
+
+def load_playable(path: Path) -> float | None:
+    """Return where in the driving sound a finished clip with new mouths begins, in seconds; None for other files."""
+    seal = Workspace(path.parent).load(path.with_suffix(".json"))
+    known = seal["known"] if seal else {}
+    return known.get(HEARD) if known.get("outcome") == "rendered" and known.get("num_rendered") else None
 
 
 def load_strip(path: Path) -> bytes:

@@ -283,7 +283,7 @@ def run_clip(setup: WorkerSetup, job: ClipJob, target: str, *, cache: WorkerCach
         damaged_frames=result.damaged_frames,
         least_psnr=min(result.least_psnr, BEST_PSNR),
     )
-    seal_clip(rendered, result.strip)
+    seal_clip(rendered, result.strip, float(job.seconds[0]))
     return rendered
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
-from lipstitch.workspace import Workspace
+from lipstitch.execution.seals import load_playable
 from media.base.errors import MediaError
 from stitcher.preview import ClipFile, write_preview
 
@@ -32,13 +33,6 @@ def preview(folder: Path, video: Path, dub: Path) -> Path | None:
 
 def _finished_clips(folder: Path) -> list[ClipFile]:
     """Return the clips with new mouths that are finished, in order of time."""
-    clips = []
-    for path in [*folder.glob("clip-*.nut")]:
-        seal = Workspace(folder).load(path.with_suffix(".json"))
-        try:
-            if seal and seal["known"]["outcome"] == "rendered" and seal["known"]["num_rendered"]:
-                clip = ClipFile.of(path)
-                clips += [clip] if clip else []
-        except MediaError:
-            continue
+    found = ((path, load_playable(path)) for path in [*folder.glob("clip-*.nut")])
+    clips = [ClipFile(path, Fraction(start)) for path, start in found if start is not None]
     return sorted(clips, key=lambda clip: clip.start)

@@ -54,7 +54,7 @@ def _material(look: Look | None, ranges: Ranges) -> dict[str, Any]:
 
 def _safe(text: str) -> str:
     """Return text that means only itself in HTML, and in the templates that the page makes it with."""
-    return escape(text).replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;")
+    return escape(text).replace("{", "&#123;").replace("}", "&#125;").replace("$", "&#36;").replace("`", "&#96;")
 
 
 def _title(span: ShownSpan) -> str:
