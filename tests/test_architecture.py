@@ -44,6 +44,7 @@ HOMES = {
         "media/picture.py",
     ),
     "distributed": ("lipstitch/backends/dask.py",),
+    "gradio": ("lipstitch/studio/*",),
     "loky": ("lipstitch/backends/processes.py",),
     "moviepy": ("lipstitch/report/comparison_video.py",),
     "PIL": (
