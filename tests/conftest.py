@@ -21,14 +21,26 @@ settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder."""
 LONGEST = (
-    "test_job",
-    "test_real_job",
     "test_footage_job",
+    "test_program_job",
+    "test_real_job",
+    "test_job",
     "test_crash",
-    "test_two_hours",
     "test_cluster",
+    "test_mask_job",
     "test_train",
+    "test_transcoding",
+    "test_two_hours",
     "test_assemble",
+    "test_score",
+    "test_large_files",
+    "test_speaker",
+    "test_real_dialogue",
+    "test_speakers",
+    "test_added_files",
+    "test_real_people",
+    "test_shipped",
+    "test_disk",
 )
 """Files that take longest begin first, so that no worker is left with one of them at the end."""
 

@@ -99,7 +99,7 @@ def job_in(folder, **changes):
             "input": {"video": "talk.mp4", "audio": "dub.wav"},
             "output": "out.mp4",
             "segmenter": {"detector": "cascade", "max_clip_seconds": 0.8},
-            "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+            "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
             "execution": {"backend": "serial"},
             **changes,
         },

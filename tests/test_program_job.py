@@ -15,10 +15,18 @@ import pytest
 import yaml
 
 from tests.support import lip_program
-from tests.support.commands import run_command, start_python
+from tests.support.commands import run_command
 from tests.support.crowd import Place, make_crowd, still
 from tests.support.footage import make_footage
-from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, start_job, write_job
+from tests.support.jobs import (
+    check_from_outside,
+    load_report,
+    rendered_hashes,
+    run_in_processes,
+    run_job,
+    start_job,
+    write_job,
+)
 
 FACE_FRAMES, GAP = 60, 8
 """At 25 frames/s; and frames without a face around it."""
@@ -111,9 +119,10 @@ def test_a_program_draws_mouths_and_nothing_else(shared, talk, finished):
     assert np.ptp(colours(output)[start + 2 : stop - 2, 1]) > 60  # it hears the dub
 
 
+@pytest.mark.filterwarnings("ignore:A worker was restarted")  # loky's, of the memory that libraries take
 def test_neither_clips_nor_workers_change_a_plane(finished, make_job):
     job, output = make_job("paint", seconds=0.7, backend="processes", workers=2)
-    run_job(job, start=start_python)
+    run_in_processes(job)
     one, other = (load_report(each) for each in (finished[1], output))
     assert len(other["clips"]) > len(one["clips"])
     assert rendered_hashes(one) == rendered_hashes(other)

@@ -13,10 +13,17 @@ from media.base.errors import CheckpointNotFound, ConfigError
 from tests.support.crowd import watching_changes
 from tests.support.doubles import Listening
 from tests.support.interview import SIDE, Turn, make_interview
+from tests.support.light import light_network, light_weights
 
 LEFT, RIGHT = "head_04_512", "head_13_512"
 TURNS = (Turn(LEFT, 60), Turn(RIGHT, 50), Turn("head_05_512", 50), Turn(LEFT, 40))
 """The third one speaks off screen."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _light():
+    with light_network():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ def write(shared, interview):
             "input": {"video": str(interview.path), **sections.pop("input", {})},
             "output": str(folder / "out.mp4"),
             "segmenter": segmenter | sections.pop("segmenter", {}),
-            "renderer": {"method": "network", "silence": "render"},
+            "renderer": {"method": "network", "checkpoint": str(light_weights(folder)), "silence": "render"},
             "execution": {"backend": "serial", "keep": "scan", "workspace": str(folder / "workspace")},
         }
         (folder / "job.yaml").write_text(yaml.safe_dump({**content, **sections}))

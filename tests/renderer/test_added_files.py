@@ -123,7 +123,7 @@ def add_module(tmp_path, monkeypatch):
 def scanned(tmp_path_factory):
     """Return the demonstration's video and a workspace with its scan."""
     folder = tmp_path_factory.mktemp("seams")
-    material = make_material(folder, seconds_scale=0.1, size_px=(640, 360))
+    material = make_material(folder, seconds_scale=0.06, size_px=(640, 360))
     job_of(material, folder, folder / "work")
     return material, folder / "work"
 

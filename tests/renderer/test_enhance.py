@@ -16,7 +16,7 @@ from lipstitch.report.report import report_path
 from lipstitch.report.verify import verify_job
 from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.orientation import ORIENTATIONS, UPRIGHT
-from renderer.enhance import EnhancerFile, FrameEnhancer, load_enhancer
+from renderer.enhance import TILE_PX, EnhancerFile, FrameEnhancer, TorchEnhancer, load_enhancer
 from tests.support.commands import run_command
 from tests.support.doubles import QUICK_TOOLS
 from tests.support.jobs import load_report, write_job
@@ -66,15 +66,17 @@ def test_half_the_strength_is_half_the_change(tmp_path):
     assert np.array_equal(planes(nothing)[0], planes(frame)[0])
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-def test_esrgan_in_its_published_layout_keeps_the_size_of_frames(tmp_path, scale):
+@pytest.mark.parametrize(("scale", "px", "size"), [(2, TILE_PX, (200, 60)), (4, 96, (300, 60))])
+def test_esrgan_in_its_published_layout_keeps_the_size_of_frames(tmp_path, monkeypatch, scale, px, size):
+    """In one tile of the usual size, and in several small ones, which take less time."""
+    monkeypatch.setattr(TorchEnhancer, "px", px)
     module = ESRGAN(num_filters=8, num_blocks=1, scale=scale)
     random = torch.Generator().manual_seed(0)
     tensors = {name: torch.randn(tensor.shape, generator=random) / 20 for name, tensor in module.state_dict().items()}
     torch.save({"params_ema": tensors}, tmp_path / "net.pth")
-    frame = stamped_frame(5, SIZE, "yuv420p")
+    frame = stamped_frame(5, size, "yuv420p")
     first, again = (enhanced(tmp_path / "net.pth", frame) for _ in range(2))
-    assert (first.width, first.height) == SIZE
+    assert (first.width, first.height) == size
     assert (planes(first)[0] != planes(frame)[0]).mean() > 0.5
     assert all(map(np.array_equal, planes(first), planes(again)))
 

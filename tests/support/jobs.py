@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 import yaml
+from loky import get_reusable_executor
 
+import lipstitch.job
+from lipstitch.job_file.config import load_job
+from lipstitch.progress import Silent
 from media.intervals import complement
 from tests.support.commands import start_command
 
@@ -43,6 +47,14 @@ def run_job(job, *arguments, expected=0, start=start_command):
     assert process.returncode == expected, f"exit code {process.returncode}\n{out}\n{err}"
     assert "Traceback" not in err, err
     return out, err
+
+
+def run_in_processes(job):
+    """Run a job here whose workers are processes, which begin anew; they end with it."""
+    try:
+        assert lipstitch.job.run_job(load_job(job), Silent()) == 0
+    finally:
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 def load_report(output):

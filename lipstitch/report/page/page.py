@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -108,6 +109,7 @@ def _text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
+@cache  # and with it the template, as code
 def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("lipstitch.report", "page"),

@@ -55,7 +55,7 @@ def quick_job(folder, talk, backend):
         input={"video": talk},
         output=folder / "out.mp4",
         segmenter={"detector": "cascade", "max_clip_seconds": 0.2},
-        renderer={"checkpoint": folder / "weights.bin", "device": "cpu", "frame_hashes": True},
+        renderer={"method": "network", "checkpoint": folder / "weights.bin", "device": "cpu", "frame_hashes": True},
         execution={"backend": backend},
     )
     run_quick(load_job(job))

@@ -147,7 +147,7 @@ def quick_job(folder, talk, **execution):
         input={"video": talk},
         output=folder / "out.mp4",
         segmenter={"detector": "cascade", "max_clip_seconds": 0.2},
-        renderer={"checkpoint": folder / "weights.bin", "device": "cpu", "frame_hashes": True},
+        renderer={"method": "network", "checkpoint": folder / "weights.bin", "device": "cpu", "frame_hashes": True},
         execution={"keep": "all", **execution},
     )
 

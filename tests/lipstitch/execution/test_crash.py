@@ -144,7 +144,7 @@ def test_an_output_of_a_job_that_was_stopped_may_be_replaced_by_that_job_alone(t
         "mode": "extract",
         "ranges": [{"start": 0, "end": 1.2, "name": "one"}, {"start": 2, "end": 3, "name": "two"}],
         "segmenter": {"detector": "cascade"},
-        "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+        "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
         "execution": {"backend": "serial"},
     }
     job = load_job(write_job(tmp_path, **content))

@@ -47,7 +47,7 @@ def job(tmp_path):
             "input": {"video": "talk.mp4", "audio": "dub.wav", "length_policy": "cut"},
             "output": output / "out.mp4",
             "segmenter": {"detector": "cascade", "max_clip_seconds": 0.8},
-            "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+            "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
             "execution": {"backend": "serial", "keep": "all", "workspace": workspace},
         }
         return load_job(write_job(tmp_path, **content))

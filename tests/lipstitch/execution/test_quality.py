@@ -42,7 +42,7 @@ def checked(tmp_path):
             input={"video": name, "audio": "dub.wav"},
             output=f"out.{name.rpartition('.')[2]}",
             segmenter={"detector": "cascade", "max_clip_seconds": 0.8},
-            renderer={"checkpoint": "weights.bin", "device": "cpu"},
+            renderer={"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
             stitcher={"verify": "full"},
             execution={"backend": "serial"},
         )

@@ -234,7 +234,7 @@ def run(folder, reporter, *, ranges=None, **given):
         "input": {"video": "talk.mp4", "length_policy": "cut", **given},
         "output": "out.mp4",
         "segmenter": {"detector": "cascade", "embedder": "none"},
-        "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+        "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
         "execution": {"backend": "serial"},
     }
     run_quick(JobConfig.model_validate(content, context={"folder": folder}), reporter, force=True)

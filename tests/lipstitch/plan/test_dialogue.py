@@ -75,7 +75,7 @@ def work(stock):
                 "max_clip_seconds": 0.6,
                 **(segmenter or {}),
             },
-            "renderer": {"checkpoint": "weights.bin", "device": "cpu", "fade_seconds": 0},
+            "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu", "fade_seconds": 0},
             "stitcher": {"video": {"crf": 5}},
             "execution": {"backend": "serial", "keep": "all", "workspace": "work"},
         }

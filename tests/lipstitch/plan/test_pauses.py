@@ -37,7 +37,12 @@ def dubbed(folder, talk, silence, voice):
         "input": {"video": talk, "audio": folder / "dub.wav"},
         "output": folder / "out.mp4",
         "segmenter": {"detector": "cascade", "embedder": "none"},
-        "renderer": {"checkpoint": str(folder / "weights.bin"), "device": "cpu", "silence": silence},
+        "renderer": {
+            "method": "network",
+            "checkpoint": str(folder / "weights.bin"),
+            "device": "cpu",
+            "silence": silence,
+        },
         "execution": {"backend": "serial"},
     }
     (folder / "weights.bin").write_bytes(b"weights")

@@ -56,7 +56,7 @@ def start(zoo, tmp_path):
             "input": {"video": str(path), "audio": "dub.wav"},
             "output": output,
             "segmenter": {"detector": "cascade", "max_clip_seconds": 0.8},
-            "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+            "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
             "stitcher": {"verify": "full"},
             "execution": {"backend": "serial", "workspace": "work"},
         }

@@ -46,7 +46,7 @@ def test_each_decision_is_made_once(tmp_path, monkeypatch, plan_only):
         input={"video": "talk.mp4", "audio": "dub.wav"},
         output="out.mp4",
         segmenter={"detector": "cascade", "embedder": "none"},
-        renderer={"checkpoint": "weights.bin", "device": "cpu"},
+        renderer={"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
         execution={"backend": "serial"},
     )
     called = []

@@ -48,7 +48,7 @@ def job(material, tmp_path):
             "input": {"video": "talk.mp4", "audio": "dub.wav", "length_policy": "cut"},
             "output": "out.mp4",
             "segmenter": {"detector": "cascade", "embedder": "none"},
-            "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+            "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
             "execution": {"backend": "serial", "keep": "all"},
             "stitcher": {"report": report},
         }

@@ -37,7 +37,7 @@ def job_of(folder, video, output, **more):
         "input": {"video": str(video), "audio": "dub.wav", "length_policy": "cut"},
         "output": output,
         "segmenter": {"detector": "cascade", "embedder": "none", "max_clip_seconds": 0.8},
-        "renderer": {"checkpoint": "weights.bin", "device": "cpu"},
+        "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu"},
         "stitcher": {"verify": "full"},
         "execution": {"backend": "threads", "workers": 1},
         **more,

@@ -62,7 +62,7 @@ def job(folder, **segmenter_settings):
         input={"video": "talk.mp4"},
         output="out.mp4",
         segmenter={"embedder": "none", "min_sharpness": 0, "min_light": 0, **segmenter_settings},
-        renderer={"checkpoint": "weights.bin", "device": "cpu", "silence": "render"},
+        renderer={"method": "network", "checkpoint": "weights.bin", "device": "cpu", "silence": "render"},
         execution={"backend": "serial", "workspace": "work"},
     )
 

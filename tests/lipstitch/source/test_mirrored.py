@@ -56,7 +56,7 @@ def job(tmp_path):
             "input": {"video": "talk.mp4", "audio": "dub.wav", "length_policy": "cut"},
             "output": output,
             "segmenter": {"detector": "cascade", "embedder": "none"},
-            "renderer": {"checkpoint": "weights.bin", "device": "cpu", "fade_seconds": 0},
+            "renderer": {"method": "network", "checkpoint": "weights.bin", "device": "cpu", "fade_seconds": 0},
             "stitcher": {"verify": "full"},
             "execution": {"backend": "serial"},
         }
