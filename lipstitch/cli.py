@@ -17,11 +17,12 @@ import typer
 from lipstitch.commands import training, wav2lip
 from lipstitch.commands.exits import exit_with
 from lipstitch.commands.former_names import add_former_name
+from lipstitch.commands.jobs import Jobs, run_list
 from lipstitch.commands.options import Debug, Detector, DetectorWeights, Force, JobFile, Quiet, Settings
 
 EPILOG = """Exit codes: 0 done; 2 the job file or the command line; 3 an input file; 4 network weights; 5 rendering;
 6 assembling the output; 7 the workspace or the disk; 8 training; 10 done, but some clips fall back to the
-original frames (see the report); 130 stopped by Ctrl-C or SIGTERM.
+original frames (see the report); 130 stopped by Ctrl-C or SIGTERM. --jobs: the code of the first job that failed.
 
 Start from a job file in configs/."""
 
@@ -32,6 +33,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def run(
     context: typer.Context,
     config: Annotated[Path | None, JobFile] = None,
+    jobs: Jobs = None,
     settings: Settings = None,
     *,
     plan: Annotated[
@@ -64,6 +66,10 @@ def run(
         if config is not None:
             context.fail(f"Put --config after {context.invoked_subcommand}.")
         return
+    if jobs is not None:
+        if config or spans or turns or compare:
+            context.fail("--jobs takes no --config, --spans, --turns or --compare.")
+        run_list(jobs, settings, plan=plan, force=force, progress=progress, quiet=quiet, debug=debug)
     if config is None:
         context.fail("Missing option '--config'.")
     if spans is not None and not plan:
