@@ -19,6 +19,7 @@ import soundfile
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
+from media.base.shipped import shipped_folder
 from media.faces import FaceBox
 from media.mesh import EYE_CORNERS, Mesh, group, points_at
 from media.orientation import UPRIGHT
@@ -38,7 +39,7 @@ Picture = NDArray[np.uint8]
 PORTRAIT_FILE: Final = Path(__file__).with_name("astronaut.jpg")
 SPEECH_FILE: Final = Path(__file__).with_name("speech.flac")
 """What she says in the source: 72 s, 16 kHz, mono, silent where she is not seen."""
-SOUND_SHAPE: Final = Path(__file__).parents[1] / "checkpoints" / "sound_shape.safetensors"
+SOUND_SHAPE: Final = shipped_folder("checkpoints") / "sound_shape.safetensors"
 FRAME_RATE: Final = 25
 HEAD: Final = (120, 10, 350, 240)
 """Left, top, right and bottom of what moves, in the portrait."""

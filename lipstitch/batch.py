@@ -36,7 +36,7 @@ def run_jobs(
     """
 
     def do(job: JobConfig) -> int:
-        return run_job(job, reporter, plan_only=plan_only, force=force, tools=tools)
+        return run_job(job, reporter, plan_only=plan_only, force=force, tools=tools).exit_code
 
     outcomes = []
     for number, listed in enumerate(jobs, start=1):

@@ -1,24 +1,33 @@
 """The command line: parse the arguments, make one call into the package, exit with a code.
 
-`lipstitch` (or `python main.py` in a checkout) runs a job; further commands are `people`, `verify`, `score`,
-`wav2lip` and `train`.
+`lipstitch` (or `python main.py` in a checkout) runs a job file, or a job that its arguments name. lipstitch/commands
+holds the further commands.
 """
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from lipstitch.commands import training, wav2lip
-from lipstitch.commands.exits import exit_with
+from lipstitch.commands import service, sync, training, wav2lip
+from lipstitch.commands.default_command import DEFAULT_COMMAND, CommandsOrFiles
+from lipstitch.commands.exits import exit_with, same_command
 from lipstitch.commands.former_names import add_former_name
 from lipstitch.commands.jobs import Jobs, run_list
-from lipstitch.commands.options import Debug, Detector, DetectorWeights, Force, JobFile, Quiet, Settings
+from lipstitch.commands.options import (
+    Compare,
+    Debug,
+    Detector,
+    DetectorWeights,
+    Force,
+    JobFile,
+    Plan,
+    ProgressKind,
+    Quiet,
+    Settings,
+)
 
 EPILOG = """Exit codes: 0 done; 2 the job file or the command line; 3 an input file; 4 network weights; 5 rendering;
 6 assembling the output; 7 the workspace or the disk; 8 training; 10 done, but some clips fall back to the
@@ -26,7 +35,15 @@ original frames (see the report); 130 stopped by Ctrl-C or SIGTERM. --jobs: the 
 
 Start from a job file in configs/."""
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=CommandsOrFiles, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it)
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"lipstitch {version('lipstitch')}")
+        raise typer.Exit
 
 
 @app.callback(invoke_without_command=True, epilog=EPILOG)
@@ -36,9 +53,7 @@ def run(
     jobs: Jobs = None,
     settings: Settings = None,
     *,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Print spans, clips, time, disk and memory, and stop before rendering.")
-    ] = False,
+    plan: Plan = False,
     spans: Annotated[
         Path | None,
         typer.Option("--spans", metavar="CSV", help="With --plan: also write the spans to a table to edit."),
@@ -50,28 +65,28 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing output. Finished clips are reused either way.")
     ] = False,
-    compare: Annotated[
-        Path | None,
-        typer.Option("--compare", metavar="VIDEO", help="Also write a side-by-side video of source and result."),
-    ] = None,
-    progress: Annotated[
-        Literal["auto", "json"],
-        typer.Option("--progress", help="json: one JSON object per line on stdout, for programs."),
-    ] = "auto",
+    compare: Compare = None,
+    progress: ProgressKind = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Re-sync the lips of a long dubbed video; everything else in it stays untouched."""
-    if context.invoked_subcommand is not None:
-        if config is not None:
-            context.fail(f"Put --config after {context.invoked_subcommand}.")
+    command = context.invoked_subcommand
+    if command is not None:
+        for option in context.command.params:
+            source = context.get_parameter_source(str(option.name))
+            if source is not None and source.name != "DEFAULT":
+                context.fail(f"Put {option.opts[0]} after {'the files' if command == DEFAULT_COMMAND else command}.")
         return
     if jobs is not None:
         if config or spans or turns or compare:
             context.fail("--jobs takes no --config, --spans, --turns or --compare.")
         run_list(jobs, settings, plan=plan, force=force, progress=progress, quiet=quiet, debug=debug)
     if config is None:
-        context.fail("Missing option '--config'.")
+        context.fail("Missing option '--config', or a video, its dub and -o.")
     if spans is not None and not plan:
         context.fail("--spans needs --plan.")
     if turns is not None and not plan:
@@ -85,11 +100,10 @@ def run(
 
         job = load_job(config, settings or ())
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns)
+        done = run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns)
+        return done.exit_code
 
-    flags = [*(["--force"] if force else []), *(["--compare", str(compare)] if compare else [])]
-    again = resume_command(config, settings, flags)
-    exit_with(work, stopped=f"stopped. Finished clips are kept; to continue, run: {again}", debug=debug)
+    exit_with(work, stopped=f"stopped. Finished clips are kept; to continue, run: {same_command()}", debug=debug)
 
 
 @app.command()
@@ -194,16 +208,11 @@ def score(
     exit_with(work, stopped="stopped; nothing was written.", debug=debug)
 
 
+app.add_typer(sync.app)
 app.command()(wav2lip.wav2lip)
+app.add_typer(service.app)
 app.add_typer(training.app, name="train")
 add_former_name(app, "faces", people, "people")
 add_former_name(app, "prepare", training.prepare, "train prepare")
 add_former_name(app, "finetune", training.finetune, "train finetune")
 add_former_name(app, "assess-network", training.evaluate, "train evaluate")
-
-
-def resume_command(config: Path, settings: Sequence[str] | None, flags: Sequence[str]) -> str:
-    """Return what to type to continue a job."""
-    program = ["lipstitch"] if Path(sys.argv[0]).name == "lipstitch" else ["python", "main.py"]
-    overrides = [part for setting in settings or () for part in ("--set", setting)]
-    return shlex.join([*program, "--config", str(config), *overrides, *flags])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lipstitch.execution.machine import measure_capacity
 from lipstitch.footage.read import Footage, FootageReader
@@ -27,7 +28,7 @@ from lipstitch.plan.plan import check_disk, plan_output
 from lipstitch.plan.streams import StreamPlan, check_outputs
 from lipstitch.plan.target import TargetSelection, select_targets
 from lipstitch.progress import Reporter, Timings, stage
-from lipstitch.report.report import page_path, report_path
+from lipstitch.report.report import Report, page_path, report_path
 from lipstitch.source.checks import (
     check_comparison_video,
     check_output_name,
@@ -52,11 +53,27 @@ from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.audio.speech_network import find_speech_weights
 from media.base.files import clear_leftovers
-from media.clips import RenderedClip
 from media.intervals import Interval, merge
 from segmenter.spans.table import SpanRow, to_rows
 
+if TYPE_CHECKING:
+    from lipstitch.execution.write_output import WrittenOutput  # imports torch, which takes seconds
+
 EXIT_COMPLETE, EXIT_FELL_BACK = 0, 10
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a job has come to."""
+
+    reports: tuple[Report, ...] = ()
+    """Of each output, in order; none where the job was only planned."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 10 if some clips fell back to the original frames."""
+        fell_back = any(report.num_clips.get("fell_back") for report in self.reports)
+        return EXIT_FELL_BACK if fell_back else EXIT_COMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +108,8 @@ def run_job(
     spans: Path | None = None,
     turns: Path | None = None,
     tools: Tools = DEFAULT_TOOLS,
-) -> int:
-    """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
+) -> JobResult:
+    """Do a job and return what came of it. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
     comparison video. spans, turns: where a plan writes the span file, and who speaks when. tools: what makes the
@@ -146,16 +163,18 @@ def run_job(
             if turns is not None and target.found is not None:
                 write_turns(target.found.listed(job.turns_start), turns)
                 reporter.info(f"Turns: {turns}")
-            return EXIT_COMPLETE
+            return JobResult()
         check_disk(plans, workspace)
-        finished = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
+        written = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
         if config.stitcher.report == "html":
-            write_pages(config, source, faces, [*zip(plans, finished, strict=True)], reporter)
+            finished = [(plan, output.clips) for plan, output in zip(plans, written, strict=True)]
+            write_pages(config, source, faces, finished, reporter)
         if comparison is not None:
             from lipstitch.report.comparison_video import write_comparison_video
 
             with stage(reporter, "comparison", 1, "videos"):
-                is_written = write_comparison_video(comparison, source, list(zip(job.specs, finished, strict=True)))
+                shown = [(spec, output.clips) for spec, output in zip(job.specs, written, strict=True)]
+                is_written = write_comparison_video(comparison, source, shown)
                 reporter.advance(1)
             reporter.info(
                 f"Comparison video: {comparison}"
@@ -163,7 +182,8 @@ def run_job(
                 else "No comparison video was written, since nothing was rendered."
             )
         workspace.tidy(config.execution.keep)
-    return _exit_code(config, finished, reporter)
+    _warn_of_fallbacks(config, written, reporter)
+    return JobResult(tuple(output.report for output in written))
 
 
 def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob:
@@ -236,9 +256,8 @@ def _sound_notes(specs: Sequence[OutputSpec]) -> dict[SoundNote, None]:
     return dict.fromkeys(note for spec in specs for note in spec.sound_notes)
 
 
-def _exit_code(config: JobConfig, finished: Sequence[Sequence[RenderedClip]], reporter: Reporter) -> int:
-    fell_back = sum(clip.outcome == "fell_back" for clips in finished for clip in clips)
+def _warn_of_fallbacks(config: JobConfig, written: Sequence[WrittenOutput], reporter: Reporter) -> None:
+    fell_back = sum(clip.outcome == "fell_back" for output in written for clip in output.clips)
     if fell_back:
         listed = "" if config.stitcher.report == "none" else "; the report lists them"
         reporter.warning(f"{fell_back} clips could not be rendered and fall back to the original frames{listed}.")
-    return EXIT_FELL_BACK if fell_back else EXIT_COMPLETE

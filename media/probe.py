@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,13 +42,16 @@ WAV_HEAD_BYTES = 1 << 15
 
 
 @contextmanager
-def open_input(path: str | Path) -> Iterator[InputContainer]:
+def open_input(path: str | Path, formats: Iterable[str] = ()) -> Iterator[InputContainer]:
     """Open a media file for reading and close it; FFmpeg's errors become UnreadableMedia here and nowhere else.
 
-    `file:` keeps names with colons, percent signs or leading dashes from being read as something else.
+    formats: names of FFmpeg's demuxers that may read it, before which it reads nothing else that the file names (as a
+    playlist does); none: any. `file:` keeps names with colons, percent signs or leading dashes from being read as
+    something else.
     """
     try:
-        options = _wav_options(path)
+        allowed = ",".join(formats)
+        options = {**_wav_options(path), **({"format_whitelist": allowed} if allowed else {})}
         with av.open(f"file:{path}", metadata_errors="ignore", options=options) as container:
             yield container
     except FileNotFoundError as exc:
@@ -82,7 +86,7 @@ def probe(path: str | Path) -> MediaInfo:
     """Read what a file holds from its headers; raise UnreadableMedia if it cannot be opened."""
     _refuse_odd_file(Path(path))
     with open_input(path) as container:
-        if container.format.name.endswith("_pipe") or container.format.name == "image2":
+        if is_picture_format(container.format.name):
             raise UnsupportedMedia(f"{path}: this is a picture, not a video. Give a video.")
         video = None
         others = []
@@ -94,6 +98,32 @@ def probe(path: str | Path) -> MediaInfo:
                 others.append(OtherInfo(stream.index, stream.type, context.name if context else "unknown"))
         audio = tuple(_audio_info(container, number) for number in range(len(container.streams.audio)))
         return MediaInfo(str(path), container.format.name, os.path.getsize(path), video, audio, tuple(others))
+
+
+def is_picture_format(name: str) -> bool:
+    """Tell whether FFmpeg's name of a container stands for a single picture."""
+    return name.endswith("_pipe") or name == "image2"
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a file's headers state, nothing decoded."""
+
+    seconds: Fraction | None
+    """How long it is; None where it does not say."""
+    rate: Fraction | None
+    """Frames per second of its video on average; None without a video."""
+    has_audio: bool
+
+
+def probe_stated(path: Path, formats: Iterable[str]) -> Stated:
+    """Read a file's headers; raise UnreadableMedia if no demuxer of those names (FFmpeg's) reads it."""
+    _refuse_odd_file(path)
+    with open_input(path, formats) as container:
+        videos = (each for each in container.streams.video if not int(each.disposition) & ATTACHED_PICTURE)
+        video = next(videos, None)
+        seconds = Fraction(container.duration, av.time_base) if container.duration else None
+        return Stated(seconds, _average_rate(video) if video else None, bool(container.streams.audio))
 
 
 def _refuse_odd_file(path: Path) -> None:

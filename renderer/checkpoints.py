@@ -7,6 +7,7 @@ It serves the weights of every stage, and needs no torch.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ import pooch
 
 from media.base.content import hash_once
 from media.base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
+from media.base.shipped import is_checkout, shipped_folder
 from media.identity import EmbedderSettings
 
-SHIPPED_REGISTRY = Path(__file__).resolve().parent.parent / "checkpoints" / "registry.toml"
+SHIPPED_REGISTRY = shipped_folder("checkpoints") / "registry.toml"
 """The registry of the program, in the folder of the weights that ship with it."""
 READ_TIMEOUT_SECONDS = 30.0
 """A download that sends nothing for longer counts as cut off."""
@@ -53,6 +55,15 @@ class RegisteredCheckpoint:
     """False for weights whose licence a job has to accept first, because it forbids commercial use."""
     embedder: EmbedderSettings | None = None
     """How to use a face-recognition network; None for others."""
+
+
+def download_folder() -> Path:
+    """Return where weights are downloaded to: the checkout's own folder, or else the user's cache.
+
+    An installed program has no folder that survives its upgrades, and some checkouts cannot be written.
+    """
+    folder = SHIPPED_REGISTRY.parent
+    return folder if is_checkout() and os.access(folder, os.W_OK) else Path(pooch.os_cache("lipstitch"))
 
 
 def load_registry(path: Path = SHIPPED_REGISTRY) -> dict[str, RegisteredCheckpoint]:

@@ -192,6 +192,16 @@ def load_engine(
     )
 
 
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Give the caller back the number of torch's threads, which engines set for theirs and torch keeps for all."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _compute_on_one_thread() -> None:
     """Keep torch's kernels on the calling thread; other threads that have computed before keep their number."""
     torch.set_num_threads(1)

@@ -46,7 +46,13 @@ HOMES = {
     "distributed": ("lipstitch/backends/dask.py",),
     "loky": ("lipstitch/backends/processes.py",),
     "moviepy": ("lipstitch/report/comparison_video.py",),
-    "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py", "renderer/strip.py"),
+    "PIL": (
+        "lipstitch/report/*",
+        "lipstitch/training/evaluation/pictures.py",
+        "media/stills/picture_file.py",  # it knows Exif, ICC profiles and transparency
+        "renderer/strip.py",
+    ),
+    "fastapi": ("lipstitch/service/api/*",),
     "numpy": ("*",),
     "onnxruntime": ("media/base/onnx_network.py",),
     "pydantic": (
@@ -54,6 +60,7 @@ HOMES = {
         "lipstitch/training/*config.py",
         "media/base/settings.py",
         "lipstitch/report/*",
+        "lipstitch/service/*",
     ),
     "ray": ("lipstitch/backends/ray.py",),
     "rich": ("lipstitch/progress.py",),

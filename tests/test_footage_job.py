@@ -199,7 +199,7 @@ def test_a_network_may_tell_the_shapes_whose_pixels_the_footage_gives(finished, 
     job, output = make_job("shaped.mp4", renderer=renderer, execution={"keep": "all"})
     engine, before = Chewing(), {*workspace.glob("choice-*.json")}
     tools = Tools(load_engine=lambda *_: engine)
-    assert run_in_process(load_job(job), Silent(), tools=tools) == 0
+    assert run_in_process(load_job(job), Silent(), tools=tools).exit_code == 0
     (choice,) = {*workspace.glob("choice-*.json")} - before
     report = load_report(output)
     assert methods(report) == [("footage", "")]
@@ -210,7 +210,7 @@ def test_a_network_may_tell_the_shapes_whose_pixels_the_footage_gives(finished, 
     assert np.corrcoef(lower, engine.moved)[0, 1] > 0.7
 
     made = choice.stat().st_mtime_ns
-    assert run_in_process(load_job(job), Silent(), force=True, tools=tools) == 0
+    assert run_in_process(load_job(job), Silent(), force=True, tools=tools).exit_code == 0
     assert choice.stat().st_mtime_ns == made
     assert len(engine.moved) == FACE_FRAMES, "nothing is drawn again"
 
@@ -418,7 +418,7 @@ def test_a_hand_before_the_mouth_stays_before_it(shared, make_job, tmp_path):
     )
     job, _ = make_job(input={"video": talk.path}, execution={"workspace": tmp_path / "work"})
     with watching_changes(talk.path, {"mouth": (0, 256)}) as changed:
-        assert run_in_process(load_job(job), Silent()) == 0
+        assert run_in_process(load_job(job), Silent()).exit_code == 0
     rendered = {frame for frame, _ in changed}
     covered = {number for number, height in raised.items() if height > 0.85}
     assert not rendered & covered

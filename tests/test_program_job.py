@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import av
@@ -14,15 +15,15 @@ import pytest
 import yaml
 
 from tests.support import lip_program
-from tests.support.commands import run_command, start_command, start_python
+from tests.support.commands import run_command, start_python
 from tests.support.crowd import Place, make_crowd, still
 from tests.support.footage import make_footage
 from tests.support.jobs import check_from_outside, load_report, rendered_hashes, run_job, start_job, write_job
 
-FACE_FRAMES, GAP = 112, 8
+FACE_FRAMES, GAP = 60, 8
 """At 25 frames/s; and frames without a face around it."""
-NUM_PIECES = 4
-"""Of two seconds at most."""
+NUM_PIECES = 2
+"""Of two seconds at most; they overlap."""
 MOUTH = slice(160, 176), slice(100, 130)
 """Rows and columns that the painted patch covers in every frame."""
 
@@ -40,28 +41,45 @@ def workspace(tmp_path_factory):
     return tmp_path_factory.mktemp("workspace")
 
 
-@pytest.fixture
-def make_job(shared, talk, workspace, tmp_path):
-    """Return a function that writes a job for a mode of the program."""
+@pytest.fixture(scope="module")
+def write(shared, talk, workspace):
+    """Return a function that writes a job for a mode of the program into a folder, and returns (job, output)."""
 
-    def make(mode, *, command=None, seconds=1.5, execution=None, **sections):
-        words = [sys.executable, lip_program.__file__, mode, "{video}", "{audio}", "{output}", tmp_path / "calls.txt"]
+    def write(folder, mode, *, command=None, seconds=1.5, **execution):
+        words = [sys.executable, lip_program.__file__, mode, "{video}", "{audio}", "{output}", folder / "calls.txt"]
         given = {"run": shlex.join(map(str, words)), "piece_seconds": 2, **(command or {})}
-        content = {
-            "input": {"video": talk.path, "audio": shared / "clips" / "dub_a.wav", "length_policy": "cut"},
-            "output": tmp_path / "out.mp4",
-            "segmenter": {
+        job = write_job(
+            folder,
+            input={"video": talk.path, "audio": shared / "clips" / "dub_a.wav", "length_policy": "cut"},
+            output=folder / "out.mp4",
+            segmenter={
                 "detector": "retinaface",
                 "detector_checkpoint": shared / "checkpoints" / "retinaface_mobilenet0.25.pth",
                 "embedder": "none",
                 "max_clip_seconds": seconds,
             },
-            "renderer": {"command": given, "frame_hashes": True, "fade_seconds": 0},
-            "execution": {"workspace": workspace, **(execution or {})},
-        }
-        return write_job(tmp_path, **{**content, **sections}), tmp_path / "out.mp4"
+            renderer={"command": given, "frame_hashes": True, "fade_seconds": 0},
+            execution={"workspace": workspace, **execution},
+        )
+        return job, folder / "out.mp4"
 
-    return make
+    return write
+
+
+@pytest.fixture
+def make_job(write, tmp_path):
+    """Return a function that writes a job of this test."""
+    return partial(write, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(write, workspace, tmp_path_factory):
+    """Return (job, output, what its plan said, what it said) of a job that painted; no test changes its files."""
+    job, output = write(tmp_path_factory.mktemp("finished"), "paint", backend="serial", keep="all")
+    planned, _ = run_job(job, "--plan")
+    said, _ = run_job(job)
+    assert not list(workspace.glob("scratch-*"))
+    return job, output, planned, said
 
 
 def colours(path):
@@ -77,11 +95,9 @@ def is_painted(path, talk):
     return red - blue > 100
 
 
-def test_a_program_draws_mouths_and_nothing_else(shared, talk, make_job):
-    job, output = make_job("paint")
-    planned, _ = run_job(job, "--plan")
+def test_a_program_draws_mouths_and_nothing_else(shared, talk, finished):
+    job, output, planned, said = finished
     assert re.search(r"program  \d+ faces go through .*lip_program\.py paint", planned)
-    said, _ = run_job(job)
     report = load_report(output)
     assert "program: " in said
     assert "lip_program.py paint" in report["program"]
@@ -95,14 +111,12 @@ def test_a_program_draws_mouths_and_nothing_else(shared, talk, make_job):
     assert np.ptp(colours(output)[start + 2 : stop - 2, 1]) > 60  # it hears the dub
 
 
-def test_neither_clips_nor_workers_change_a_plane(make_job):
-    hashes = []
-    for seconds, backend, start in ((1.5, "serial", start_command), (0.7, "processes", start_python)):
-        execution = {"backend": backend, "workers": 2, "keep": "all"}
-        job, output = make_job("paint", seconds=seconds, execution=execution)
-        run_job(job, "--force", start=start)
-        hashes.append(rendered_hashes(load_report(output)))
-    assert hashes[0] == hashes[1]
+def test_neither_clips_nor_workers_change_a_plane(finished, make_job):
+    job, output = make_job("paint", seconds=0.7, backend="processes", workers=2)
+    run_job(job, start=start_python)
+    one, other = (load_report(each) for each in (finished[1], output))
+    assert len(other["clips"]) > len(one["clips"])
+    assert rendered_hashes(one) == rendered_hashes(other)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +145,7 @@ def test_where_it_fails_the_original_frames_stay(talk, make_job, mode, reason):
 
 
 def test_what_was_drawn_before_a_kill_is_not_drawn_again(talk, make_job, tmp_path):
-    job, output = make_job("paint", execution={"workspace": tmp_path / "own"})
+    job, output = make_job("paint", workspace=tmp_path / "own")
     process = start_job(job)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "own").glob("drawn-*.json")) and time.monotonic() < deadline:
@@ -149,7 +163,7 @@ def test_what_was_drawn_before_a_kill_is_not_drawn_again(talk, make_job, tmp_pat
 def test_each_of_two_people_is_drawn_by_itself(shared, make_job, tmp_path):
     both = still(Place("head_12_512", 0, 20, 320), Place("head_05_512", 320, 20, 320))
     crowd = make_crowd(tmp_path / "both.mp4", shared / "clips", [(30, both)])
-    job, output = make_job("paint", execution={"workspace": tmp_path / "own", "keep": "all"})
+    job, output = make_job("paint", workspace=tmp_path / "own", keep="all")
     content = yaml.safe_load(job.read_text())
     content["input"]["video"] = str(crowd.path)
     content["segmenter"] |= {"target": "all", "embedder": str(shared / "checkpoints" / "mobilefacenet.onnx")}
@@ -164,8 +178,8 @@ def test_each_of_two_people_is_drawn_by_itself(shared, make_job, tmp_path):
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGTERM, signal.SIGKILL])
-def test_a_job_that_is_stopped_leaves_no_program_behind(make_job, tmp_path, signal_sent):
-    job, _ = make_job("hang", execution={"workspace": tmp_path / "own"})
+def test_a_job_that_is_stopped_leaves_no_program_behind(make_job, workspace, tmp_path, signal_sent):
+    job, _ = make_job("hang")
     process = start_job(job)
     calls = tmp_path / "calls.txt"
     deadline = time.monotonic() + 60
@@ -177,8 +191,8 @@ def test_a_job_that_is_stopped_leaves_no_program_behind(make_job, tmp_path, sign
     while is_any_running(str(calls)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not is_any_running(str(calls))
-    run_job(make_job("paint", execution={"workspace": tmp_path / "own"})[0])
-    assert not list((tmp_path / "own").glob("scratch-*"))
+    run_job(job, "--plan")
+    assert not list(workspace.glob("scratch-*"))
 
 
 def is_any_running(word):

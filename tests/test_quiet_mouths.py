@@ -43,7 +43,7 @@ def test_a_mouth_moves_in_pauses_a_fifth_of_what_it_moves_in_speech(shared, weig
         renderer={"method": method},
         execution={"backend": "serial", "workspace": "work"},
     )
-    assert run_job(load_job(job), Silent()) == 0
+    assert run_job(load_job(job), Silent()).exit_code == 0
     assert load_report(output)["silence"].startswith("mouths are drawn shut while no one speaks")
     motion = silence.measure(silence.load_faces(output, boxes), RATE)
     assert motion.speech > 0.1

@@ -46,7 +46,7 @@ def finished(shared, weights, dialogue):
     job = write(shared, weights, dialogue, "out.mp4", {"audio": dialogue.dub, "speakers": dialogue.speakers()})
     halves = {who: (left, left + SIDE) for who, left in HALVES.items()}
     with watching_changes(dialogue.video, halves) as found:
-        assert run_job(load_job(job), Silent()) == 0
+        assert run_job(load_job(job), Silent()).exit_code == 0
         changed = {who: {frame for frame, half in found if half == who} for who in HALVES}
     return dialogue.video.parent / "out.mp4", changed
 
@@ -56,7 +56,7 @@ def alone(shared, weights, dialogue):
     """Return the same video by voice, both mouths drawn for this voice."""
     for voice, stem in dialogue.stems.items():
         job = write(shared, weights, dialogue, f"{voice}.mp4", {"audio": stem}, target="all")
-        assert run_job(load_job(job), Silent()) == 0
+        assert run_job(load_job(job), Silent()).exit_code == 0
     return {voice: dialogue.video.parent / f"{voice}.mp4" for voice in dialogue.stems}
 
 

@@ -88,7 +88,7 @@ def planned(work, folder):
 
     def plan(**segmenter):
         table = folder / "plan.csv"
-        assert run_job(work(segmenter), Silent(), plan_only=True, force=True, spans=table) == 0
+        assert run_job(work(segmenter), Silent(), plan_only=True, force=True, spans=table).exit_code == 0
         rows = [line.split(",") for line in table.read_text().splitlines()[1:]]
         return [
             (round(float(start) * 25), round(float(stop) * 25), int(person) if person else None)
@@ -121,7 +121,7 @@ def changed(crowd):
 def rendered(work, folder, changed):
     """Return the report of a job with a reference photo, and the rectangles that it changed."""
     changed.clear()
-    assert run_job(work({"target": {"reference": "photo.jpg"}}), Silent(), force=True) == 0
+    assert run_job(work({"target": {"reference": "photo.jpg"}}), Silent(), force=True).exit_code == 0
     return load_report(folder / "out.mp4"), {frame: box for (frame, _), box in changed.items()}
 
 
@@ -187,7 +187,7 @@ def test_two_faces_of_a_shot_are_rendered_in_one_pass(work, folder, changed, cro
     changed.clear()
     ranges = [{"start": 0.4, "end": 1.2}]
     job = work({"target": "all"}, ranges=ranges, output="both.mp4", execution={"backend": "serial"})
-    assert run_job(job, Silent(), force=True) == 0
+    assert run_job(job, Silent(), force=True).exit_code == 0
     report = load_report(folder / "both.mp4")
     assert report["num_rendered_frames"] == 20
     assert {frame for frame, _ in changed} == set(range(10, 30))

@@ -53,7 +53,7 @@ def write(shared, interview):
 def test_each_face_is_rendered_while_it_speaks_and_never_while_it_listens(interview, write):
     halves = {LEFT: (0, SIDE), RIGHT: (SIDE, 2 * SIDE)}
     with watching_changes(interview.path, parts=halves) as found:
-        assert run_job(write(input={"speakers": "auto"}), Silent(), force=True) == 0
+        assert run_job(write(input={"speakers": "auto"}), Silent(), force=True).exit_code == 0
         changed = {who: {frame for frame, part in found if part == who} for who in halves}
     for who, other in ((LEFT, RIGHT), (RIGHT, LEFT)):
         assert len(interview.spoken(who) & changed[who]) >= 0.95 * len(interview.spoken(who))
@@ -66,7 +66,7 @@ def test_turns_are_proposed_and_what_the_user_corrects_counts(interview, write):
     folder = interview.path.parent
     turns = folder / "turns.csv"
     job = write(input={"speakers": "auto"})
-    assert run_job(job, Silent(), plan_only=True, force=True, turns=turns) == 0
+    assert run_job(job, Silent(), plan_only=True, force=True, turns=turns).exit_code == 0
     rows = [line.split(",") for line in turns.read_text().splitlines()]
     assert rows[0] == ["start", "stop", "speaker"]
     assert [name for *_, name in rows[1:]] in (

@@ -12,12 +12,15 @@ from media.base.machine import num_cores
 
 @contextmanager
 def open_threads(request: Request) -> Iterator[Pool]:
-    """Yield a pool of threads. A thread cannot be interrupted: what it has begun it finishes."""
+    """Yield a pool of threads. A thread cannot be interrupted: what it has begun it finishes, and leaving waits for it.
+
+    Until then the workspace is in use. A process that is stopped does not wait as long: see StopSignals.
+    """
     executor = ThreadPoolExecutor(request.num_workers, "clips")
     try:
         yield Pool(executor, request.num_workers, num_cores(), num_ahead=2 * request.num_workers)
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 BACKEND = Backend(open_threads, shares_process=True)

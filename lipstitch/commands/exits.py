@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -34,6 +36,12 @@ def exit_with(work: Callable[[], int], *, stopped: str, debug: bool) -> NoReturn
             traceback.print_exc()
         typer.echo(f"Error: {_one_line(str(exc))}", err=True)
         raise typer.Exit(exc.exit_code) from exc
+
+
+def same_command() -> str:
+    """Return what to type to run the command of this process again."""
+    program = ["lipstitch"] if Path(sys.argv[0]).name == "lipstitch" else ["python", "main.py"]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _one_line(text: str) -> str:

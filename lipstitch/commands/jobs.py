@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from lipstitch.commands.exits import exit_with
+from lipstitch.commands.exits import exit_with, same_command
 
 Jobs = Annotated[
     Path | None,
@@ -41,4 +41,4 @@ def run_list(
         listed = load_jobs(jobs, settings or ())
         return run_jobs(listed, choose_reporter(quiet=quiet, progress=progress), plan_only=plan, force=force)
 
-    exit_with(work, stopped="stopped. What is finished is kept; run the same command to continue.", debug=debug)
+    exit_with(work, stopped=f"stopped. What is finished is kept; to continue, run: {same_command()}", debug=debug)

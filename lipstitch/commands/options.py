@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,18 @@ Settings = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="On an error, print the traceback too.")]
+
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Print spans, clips, time, disk and memory, and stop before rendering.")
+]
+Compare = Annotated[
+    Path | None,
+    typer.Option("--compare", metavar="VIDEO", help="Also write a side-by-side video of source and result."),
+]
+ProgressKind = Annotated[
+    Literal["auto", "json"],
+    typer.Option("--progress", help="json: one JSON object per line on stdout, for programs."),
+]
 
 TrainingFile = typer.Option("--config", help="The training file (YAML).", show_default=False)
 Videos = Annotated[

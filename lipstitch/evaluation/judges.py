@@ -18,6 +18,7 @@ from lipstitch.evaluation.sound import HeardSound
 from lipstitch.evaluation.syncnet import FACE_PX, MFCC_A_FRAME, MFCC_A_WINDOW, load_syncnet
 from lipstitch.training.expert import lips_of, load_expert
 from media.audio.mfcc import MFCC_COEFFICIENTS
+from media.base.shipped import shipped_folder
 from media.orientation import Orientation
 from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
 from renderer.compositor import Compositor, Pads
@@ -27,7 +28,7 @@ CROP_SCALE: Final = 0.40
 """Of syncnet_python: margin of a crop, as a share of the face's longer side."""
 PADDING: Final = 110
 """Level of what lies beyond the picture, in its crops."""
-SHIPPED_EXPERT: Final = Path(__file__).resolve().parents[2] / "checkpoints" / "sync_expert.safetensors"
+SHIPPED_EXPERT: Final = shipped_folder("checkpoints") / "sync_expert.safetensors"
 
 
 class FaceJudge(SyncJudge, Protocol):

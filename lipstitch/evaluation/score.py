@@ -18,9 +18,10 @@ from lipstitch.progress import Reporter
 from lipstitch.report.page.page import rewrite_page
 from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.verify import load_finished_report
-from lipstitch.source.weights import CHECKPOINTS, find_detector, find_registered
+from lipstitch.source.still import find_video
+from lipstitch.source.weights import find_detector, find_registered
 from lipstitch.training.preparation.prepare import DetectorSource
-from lipstitch.workspace import fingerprint
+from lipstitch.workspace import fingerprint, workspace_folder
 from media.base.errors import CheckpointError, ConfigError, WorkspaceError
 from media.base.files import write_json
 from media.intervals import merge
@@ -28,6 +29,7 @@ from media.orientation import Rectangle
 from media.packets.frame_table import FrameTable
 from media.probe import probe
 from media.source_video import SourceVideo, scan_video
+from renderer.checkpoints import download_folder
 from renderer.engine import choose_device
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import build_detector
@@ -80,7 +82,7 @@ def score_video(files: VideoFiles, detector: DetectorSource, options: ScoreOptio
         reference=_open_reference(video, files.reference) if files.reference else None,
     )
     name, weights = detector.find(reporter)
-    instruments = _instruments(build_detector(name, weights), options, CHECKPOINTS, reporter)
+    instruments = _instruments(build_detector(name, weights), options, download_folder(), reporter)
     scores = measure_video(subject, instruments, reporter)
     reporter.info(describe(files.video, scores, has_clips=False))
     _write_json(options, [to_json(files.video, scores, has_clips=False)])
@@ -93,13 +95,13 @@ def score_job(config: JobConfig, options: ScoreOptions, reporter: Reporter) -> i
     Raises ConfigError if a report is missing or belongs to another video; MediaError or CheckpointError.
     """
     _check_json(options)
-    source = scan_video(config.input.video)
+    source = scan_video(find_video(config, workspace_folder(config)))
     source_hash = fingerprint(Path(source.info.path), source.table)
     specs = plan_outputs(config, source, open_audio_inputs(config, source))
     finished = [(spec, load_finished_report(spec.output, source_hash)) for spec in specs]
     name, weights = find_detector(config, reporter, has_fallback_scan=False)
     chosen = ScoreOptions(options.syncnet, options.device or config.renderer.device, options.json)
-    folder = config.execution.checkpoints or CHECKPOINTS
+    folder = config.execution.checkpoints or download_folder()
     instruments = _instruments(build_detector(name, weights), chosen, folder, reporter)
     found = []
     for spec, report in finished:

@@ -72,7 +72,7 @@ def finish_clips(
         PROCESS_CACHE.share_source(setup.video.hash, source)
         with stage(reporter, "render", sum(len(job.clip) for job, _ in todo), "frames"):
             done = 0
-            with closing(run_clips(setup, todo, config.execution)) as results:
+            with closing(run_clips(setup, todo, config.execution, on_wait=lambda: reporter.advance(done))) as results:
                 for rendered in results:
                     clips[rendered.clip.index] = rendered
                     done += len(rendered.clip)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,11 +21,20 @@ CHECK_SECONDS = 1.0
 """How long no clip is finished before a run looks whether its workers are still there."""
 
 
+def _go_on() -> None:
+    pass
+
+
 def run_clips(
-    setup: WorkerSetup, jobs: Sequence[tuple[ClipJob, Path]], config: ExecutionConfig
+    setup: WorkerSetup,
+    jobs: Sequence[tuple[ClipJob, Path]],
+    config: ExecutionConfig,
+    *,
+    on_wait: Callable[[], None] = _go_on,
 ) -> Generator[RenderedClip, None, None]:
     """Yield the finished clips, each as soon as it is done; on this machine in order.
 
+    on_wait: called about once a second while no clip is finished; what it raises ends the run.
     Close the generator, or exhaust it: closing takes back the clips that no worker has begun, and ends worker
     processes. Raises ConfigError if a cluster does not answer, RenderError if workers or a cluster are lost, and what
     `run_clip` and `run_clip_on_worker` raise.
@@ -44,14 +53,16 @@ def run_clips(
         drawing_threads = None if backend.shares_process else num_threads
         setup = replace(setup, num_threads=num_threads, drawing_threads=drawing_threads)
         if backend.is_remote:
-            for answer in collect(pool, remote_calls(setup, jobs), in_order=False):
+            for answer in collect(pool, remote_calls(setup, jobs), in_order=False, on_wait=on_wait):
                 yield receive_clip(answer)
         else:
             calls = ((run_clip, setup, job, str(target)) for job, target in jobs)
-            yield from collect(pool, calls, in_order=True)
+            yield from collect(pool, calls, in_order=True, on_wait=on_wait)
 
 
-def collect(pool: Pool, calls: Iterator[tuple[Any, ...]], *, in_order: bool) -> Iterator[Any]:
+def collect(
+    pool: Pool, calls: Iterator[tuple[Any, ...]], *, in_order: bool, on_wait: Callable[[], None] = _go_on
+) -> Iterator[Any]:
     """Yield what calls (function, argument ...) return; raise the first error at once, before earlier results."""
     given: list[Future[Any]] = []  # those whose result is still to be yielded, in the order of their calls
     pending: set[Future[Any]] = set()
@@ -67,6 +78,7 @@ def collect(pool: Pool, calls: Iterator[tuple[Any, ...]], *, in_order: bool) -> 
                 future.result()
         if not done:
             pool.check()
+            on_wait()
         num_ready = min((given.index(future) for future in pending), default=len(given))
         ready = given[:num_ready] if in_order else [*done]
         given = [future for future in given if future not in ready]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ from lipstitch.programs.program import Program
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.build_report import Made, build_report, written_codec
 from lipstitch.report.records import Hashes
-from lipstitch.report.report import page_path, report_path, write_report
+from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
 from lipstitch.source.weights import Weights
@@ -50,6 +51,16 @@ from stitcher.verify.provenance import FrameProvenance
 from stitcher.verify.sampling import Sampling
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenOutput:
+    """An output that is complete under its name."""
+
+    path: Path
+    clips: tuple[RenderedClip, ...]
+    report: Report
+    """Also a file beside it, unless the job wants none."""
+
+
 def check_renderer(config: JobConfig, weights: Weights, tools: Tools) -> None:
     """Raise CheckpointError or ConfigError if a network cannot be loaded, or device or cluster are not there."""
     config.execution.place.check_address(config.execution.address)
@@ -74,7 +85,7 @@ def write_output(
     workspace: Workspace,
     reporter: Reporter,
     timings: Timings,
-) -> list[RenderedClip]:
+) -> WrittenOutput:
     """Make one output, from its plan to its final name."""
     source, spec, coding = scanned.source, plan.spec, plan.streams.coding
     with ThreadPoolExecutor(1, "sound") as beside:  # rendering leaves the cores gaps to make it in
@@ -108,7 +119,8 @@ def write_output(
                 on_progress=reporter.advance,
             )
         whole = (0, 0, source.video.width, source.video.height)
-        made = Made(clips, soundtrack, assembled, partial.stat().st_size, whole if plan.enhancer else None)
+        size_bytes, enhanced = partial.stat().st_size, whole if plan.enhancer else None
+        made = Made(config.input.video, clips, soundtrack, assembled, size_bytes, enhanced)
         checks: tuple[Check, ...] = ()
         if config.stitcher.verify != "none":
             with timings.measure("verify"):
@@ -144,7 +156,7 @@ def write_output(
     sizes = f"{size_text(made.size_bytes)}, the source has {size_text(source.info.size_bytes)}"
     where = "" if config.stitcher.report == "none" else f" Report: {report_path(spec.output)}"
     reporter.info(f"{spec.output}: {_summary(clips)}; {sizes}.{where}")
-    return clips
+    return WrittenOutput(spec.output, tuple(clips), report)
 
 
 def _verify(

@@ -6,21 +6,23 @@ folder of the job file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
-from lipstitch.job_file.fields import AudioStart, Reference, Time
+from lipstitch.job_file.fields import AudioStart, FrameRate, Rate, Reference, Time
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
-from media.base.settings import FilePath, FilePaths, load_settings
+from media.base.errors import ConfigError
+from media.base.settings import FilePath, FilePaths, check_settings, load_settings, set_key
 from segmenter.find_detector import has_landmarks, names_with_landmarks
 
 
@@ -31,7 +33,10 @@ class _Model(BaseModel):
 class InputConfig(_Model):
     """The video and its sound."""
 
-    video: FilePath = Field(description="The video. Any file FFmpeg reads.")
+    video: FilePath = Field(
+        description="The video. Any file FFmpeg reads; or a picture (PNG, JPEG, WebP, TIFF, BMP), of which a video as"
+        " long as the dub is made."
+    )
     audio: FilePath | None = Field(
         default=None, description="The dub: any audio or video file. Omitted: the video's own sound."
     )
@@ -55,6 +60,11 @@ class InputConfig(_Model):
         " sound: where the video's own sound begins, as in a dub made from extracted sound. A time: seconds after the"
         " first frame, negative for before it. auto: decided by the dub's length, with a warning if that is ambiguous."
         " Sound in a video file always counts from that video's first frame.",
+    )
+    still_fps: Rate = Field(
+        default=FrameRate(25),
+        description="Frames a second of the video that is made of a picture, 1 to 120: a number, or text like"
+        " 30000/1001.",
     )
     accept_damaged: bool = Field(
         default=False,
@@ -181,3 +191,20 @@ def load_job(path: Path, overrides: Sequence[str] = (), *, output: Path | None =
     """
     omitted = {} if output is None else {"output": str(output.absolute())}
     return load_settings(JobConfig, path, overrides, what="job file", omitted=omitted)
+
+
+def build_job(content: Mapping[str, Any], settings: Mapping[str, Any], *, folder: Path) -> JobConfig:
+    """Return a checked job from what a job file would hold; raise ConfigError with key path, value and what is allowed.
+
+    settings: further values by dotted key path; none may be in the content already. folder: where relative paths start.
+    """
+    whole: dict[str, Any] = copy.deepcopy(dict(content))
+    for path, value in settings.items():
+        keys = path.split(".")
+        section: Any = whole
+        for key in keys:
+            section = section.get(key) if isinstance(section, dict) else None
+        if section is not None:
+            raise ConfigError(f"{path} is given twice: as a setting, and by an argument of its own.")
+        set_key(whole, keys, value, path)
+    return check_settings(JobConfig, whole, folder=folder)

@@ -45,7 +45,9 @@ class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
         default="scan", description="What stays in the workspace after success."
     )
     checkpoints: FilePath | None = Field(
-        default=None, description="Folder of network weights. Omitted: the project's own."
+        default=None,
+        description="Folder of network weights. Omitted: the program's own, or the user's cache where that"
+        " cannot be written.",
     )
 
     @model_validator(mode="after")

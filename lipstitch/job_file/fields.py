@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,8 +22,17 @@ EXPONENT_TEXT = re.compile(r"-?\d+(?:\.\d+)?e-\d{1,2}", re.IGNORECASE)
 MAX_TIME_TEXT = 40
 """Characters of a time: Python refuses to read numbers of thousands of digits."""
 MAX_TIME_SECONDS = 1_000 * 3600
+RATE_TEXT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?|\d{1,6}/(\d{1,4}))", re.ASCII)
+LEAST_RATE, MOST_RATE = 1, 120
+"""Frames a second."""
+NEAR_NTSC = Fraction(2, 1000)
+"""23.976, 29.97 and 59.94 are short for n * 1000 / 1001."""
 MAX_PEOPLE = 1_000_000
 PEOPLE = "the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
+
+
+class FrameRate(Fraction):
+    """Frames a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,16 @@ def _parse_audio_start(value: Any) -> str | Fraction:
         return -parse_time(text[1:]) if is_before else parse_time(value)
     except ValueError as exc:
         raise ValueError("give auto, video, sound, or seconds (or [hh:]mm:ss[.mmm]), negative for before it") from exc
+
+
+def _parse_rate(value: Any) -> FrameRate:
+    """Return frames a second; what is written as 29.97 is 30000/1001, as video has it."""
+    match = RATE_TEXT.fullmatch(str(value)) if isinstance(value, int | float | str | Fraction) else None
+    rate = Fraction(match[0]) if match and not (match[2] and int(match[2]) == 0) else Fraction(0)
+    if not LEAST_RATE <= rate <= MOST_RATE:
+        raise ValueError(f"give frames a second, {LEAST_RATE} to {MOST_RATE}, as 25, 29.97 or 30000/1001")
+    ntsc = Fraction(ceil(rate) * 1000, 1001)
+    return FrameRate(ntsc if abs(rate - ntsc) < NEAR_NTSC else rate)
 
 
 def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
@@ -146,6 +166,7 @@ Target = Annotated[
 Turns = Annotated[Literal["auto"] | Path, PlainValidator(_parse_turns), PlainSerializer(str)]
 Person = Annotated[int | Reference | PointedAt, PlainValidator(_parse_person), PlainSerializer(_plain_target)]
 Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
+Rate = Annotated[FrameRate, PlainValidator(_parse_rate), PlainSerializer(str)]
 AudioStart = Annotated[
     Literal["auto", "video", "sound"] | Fraction, PlainValidator(_parse_audio_start), PlainSerializer(str)
 ]

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lipstitch.job_file.config import JobConfig
-from lipstitch.job_file.fields import PointedAt, Reference
+from lipstitch.job_file.fields import FrameRate, PointedAt, Reference
 
 HEAD = """# Job file
 
@@ -37,6 +37,7 @@ WORDS: dict[object, str] = {
     str: "text",
     Path: "path",
     Fraction: "time",
+    FrameRate: "number, fraction",
     Reference: "`{reference: photo.jpg}`",
     PointedAt: "`{at: time, point: [x, y]}`",
 }

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from lipstitch.plan.outputs.dialogue import Share
 from lipstitch.plan.plan import Plan
@@ -42,6 +43,8 @@ LIBRARIES = ("av", "numpy", "onnxruntime", "opencv-python", "scenedetect", "torc
 class Made:
     """What an output is made of."""
 
+    video: Path
+    """As the job names it: a picture, where a video was made of one."""
     clips: Sequence[RenderedClip]
     soundtrack: Soundtrack | None
     """None if the source's own sound was kept."""
@@ -61,7 +64,7 @@ def build_report(
     return Report(
         lipstitch=_version("lipstitch"),
         source=SourceRecord(
-            path=source.info.path,
+            path=str(made.video),
             codec=source.video.codec,
             width=source.video.width,
             height=source.video.height,

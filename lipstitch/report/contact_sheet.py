@@ -98,10 +98,10 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
         thumbnails = crop_thumbnails(source, identities.people[:MAX_THUMBNAILS], reporter)
     people = [_listed(person, identities, source, spoken) for person in identities.people]
     with atomic_file(json_path) as partial:
-        content = {"video": source.info.path, "note": note, "people": [person.model_dump() for person in people]}
+        content = {"video": str(config.input.video), "note": note, "people": [person.model_dump() for person in people]}
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with atomic_file(out) as partial:
-        sheet = build_sheet(Path(source.info.path).name, people, thumbnails, note)
+        sheet = build_sheet(config.input.video.name, people, thumbnails, note)
         partial.write_text(sheet, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
     reporter.info(f"{count}: {out} and {json_path}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.workspace import Workspace, job_key, workspace_folder
-from media.base.errors import ConfigError
+from media.base.errors import ConfigError, UnreadableMedia
 from media.packets.truncation import check_complete
 from media.probe import probe
 from stitcher.assemble import MUXERS, muxer_of
@@ -18,6 +19,8 @@ from stitcher.audio.soundtrack import takes
 COMPARISON_ENDINGS = (".mkv", ".mov", ".mp4")
 USE_DAMAGED = "set input.accept_damaged: true to use what is there"
 """Advice for a file that is cut off."""
+LONGEST_SECONDS = 100 * 3600
+"""What is longer has a damaged time in it: days of nothing would be scanned, and filled with silence."""
 MAX_NAME_BYTES = 255
 """Of a file, on all common file systems."""
 LONGEST_ENDING = ".report.json.01234567.part"
@@ -51,6 +54,15 @@ def check_sounds_complete(config: JobConfig) -> None:
     if not config.input.accept_damaged:
         for _, path in sound_files(config):
             check_complete(probe(path), advice=USE_DAMAGED)
+
+
+def require_sane_length(path: str, seconds: Fraction) -> None:
+    """Raise UnreadableMedia for a length that only damaged times explain."""
+    if seconds > LONGEST_SECONDS:
+        raise UnreadableMedia(
+            f"{path}: by its times it would last {float(seconds) / 3600:.0f} hours, so they are damaged."
+            " Remux or convert the file first."
+        )
 
 
 def check_output_name(config: JobConfig, *, force: bool) -> None:

@@ -50,7 +50,7 @@ def require_own_sound(config: JobConfig, info: MediaInfo) -> None:
     if config.judges_speakers and not info.audio:
         key = "segmenter.target: speaker" if config.input.speakers is None else "input.speakers: auto"
         instead = "name a person as target" if config.input.speakers is None else "give a file of turns"
-        raise ConfigError(f"{key} needs the video's own sound, and {info.path} has none. Instead, {instead}.")
+        raise ConfigError(f"{key} needs the video's own sound, and {config.input.video} has none. Instead, {instead}.")
 
 
 def find_judge(config: JobConfig, reporter: Reporter) -> Path | None:

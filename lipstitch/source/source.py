@@ -9,6 +9,7 @@ from typing import Final
 from lipstitch.job_file.config import JobConfig
 from lipstitch.source.checks import USE_DAMAGED
 from lipstitch.source.remembered import Remembered, Seen, recall, remember, seen_now
+from lipstitch.source.still import find_video
 from lipstitch.workspace import Workspace, fingerprint, workspace_folder
 from media.base.errors import UnsupportedMedia
 from media.coding.encoder_options import CODED_PSNR
@@ -48,15 +49,16 @@ class Source(SourceVideo):
 def open_source(config: JobConfig, workspace: Path | None = None) -> OpenedVideo:
     """Open the job's video and index its packets, unless an earlier run has.
 
-    workspace: folder in which that run may have left what it found; None: the job's.
-    Raises MediaError if it cannot be read, is cut off (unless input.accept_damaged), changes its format midway, or
-    stores its pixels in a way that mouths cannot be drawn into.
+    workspace: folder in which that run may have left what it found; None: the job's. Of a picture, the video that is
+    made of it lies there. Raises MediaError if the video cannot be read, is cut off (unless input.accept_damaged),
+    changes its format midway, or stores its pixels in a way that mouths cannot be drawn into.
     """
-    info = _probed(config.input.video, config)
+    folder = workspace or workspace_folder(config)
+    info = _probed(find_video(config, folder), config)
     pixel_format = info.require_video().pixel_format
     if not is_composable(pixel_format):
         raise UnsupportedMedia(f"{info.path}: pixels are stored as {pixel_format}. Convert it to yuv420p first.")
-    return _indexed(info, workspace or workspace_folder(config))
+    return _indexed(info, folder)
 
 
 def open_further(config: JobConfig, video: SourceVideo) -> tuple[OpenedVideo, ...]:

@@ -12,7 +12,7 @@ from lipstitch.tools import DEFAULT_TOOLS, Tools
 from media.base.errors import CheckpointError, CheckpointNotFound, ConfigError
 from media.identity import EmbedderSettings
 from media.picture import PictureConverter
-from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint, hash_file, load_registry
+from renderer.checkpoints import download_folder, find_checkpoint, hash_file, load_registry
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import (
     AUTO,
@@ -24,7 +24,6 @@ from segmenter.find_detector import (
 from segmenter.mesh.mesher import FaceMesher
 from segmenter.people.embedder import FaceEmbedder
 
-CHECKPOINTS = SHIPPED_REGISTRY.parent
 DEFAULT_EMBEDDER = "sface"
 SOUND_SHAPE = "sound_shape"
 
@@ -153,7 +152,7 @@ def find_local_network(config: JobConfig, reporter: Reporter) -> Path | None:
 
 def find_weights(name: str, config: JobConfig, reporter: Reporter, *, download: bool) -> Path:
     """Return the file of a checkpoint, downloaded if need be. Raises CheckpointError."""
-    return find_registered(name, config.execution.checkpoints or CHECKPOINTS, reporter, download=download)
+    return find_registered(name, config.execution.checkpoints or download_folder(), reporter, download=download)
 
 
 def find_registered(name: str, folder: Path, reporter: Reporter, *, download: bool) -> Path:

@@ -15,7 +15,8 @@ LipstitchError 1
  ├─ StitchError 6            the output could not be put together
  │   └─ ContractBroken         it was, and breaks a promise: which one, where
  ├─ WorkspaceError 7         disk full, workspace locked by another run
- └─ TrainingError 8          too little footage, or a result that is worse than what training began with
+ ├─ TrainingError 8          too little footage, or a result that is worse than what training began with
+ └─ Cancelled 130            the work was called off
 
 A message says what failed, where, and what to do. Errors carry that one sentence alone, so they pickle and cross
 process borders unchanged.
@@ -102,3 +103,9 @@ class TrainingError(LipstitchError):
     """Training cannot begin with what was prepared, or its result is not worth saving."""
 
     exit_code = 8
+
+
+class Cancelled(LipstitchError):
+    """The work was called off. What was finished of it is kept."""
+
+    exit_code = 130

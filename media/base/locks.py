@@ -56,3 +56,26 @@ def _read_owner(path: Path) -> str:
     except OSError:  # Windows shows nothing of a locked file
         owner = ""
     return owner or "another process"
+
+
+@contextmanager
+def try_lock(path: Path, *, wait_seconds: float = 0.0) -> Iterator[bool]:
+    """Hold a lock file while the context lasts, and yield whether it is held: not, if another holder kept it.
+
+    Two holders in one process keep each other out as well. wait_seconds: how long to wait for another one.
+    """
+    lock = FileLock(path, mode=0o644, thread_local=False, fallback_to_soft=False, timeout=wait_seconds)
+    with disk_errors(path):
+        is_held = _acquire(lock)
+    try:
+        yield is_held
+    finally:
+        lock.release()
+
+
+def _acquire(lock: BaseFileLock) -> bool:
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
+    return True

@@ -29,7 +29,7 @@ def once_a_file(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate
             key = (path, file_state(path), arguments, *sorted(options.items()))
         except OSError:  # of which the function says what to do
             return load(path, *arguments, **options)
-        with lock:  # others that ask meanwhile wait for the same value
+        with lock:  # others who ask meanwhile wait for the same value
             if key not in kept:
                 value = load(path, *arguments, **options)
                 kept.clear()

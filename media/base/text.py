@@ -154,3 +154,8 @@ def size_text(num_bytes: int) -> str:
     if num_bytes >= 1e9:
         return f"{num_bytes / 1e9:.1f} GB"
     return f"{num_bytes / 1e6:.0f} MB" if num_bytes >= 1e7 else f"{num_bytes / 1e6:.1f} MB"
+
+
+def dump_text(value: Any) -> str:
+    """Return a value as YAML, in the order of its keys."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)

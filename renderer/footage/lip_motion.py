@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.base.errors import UnsupportedCheckpoint
+from media.base.shipped import shipped_folder
 from media.mesh import NUM_POINTS
 from renderer.footage.choice import Candidates, Indexes, Wanted, choose
 from renderer.footage.lip_shape import SHAPES, Normal, Points, Shapes
 from renderer.footage.transitions import Shown, smooth_transitions
 from renderer.weight_files import open_weights
 
-SHIPPED: Final = Path(__file__).resolve().parents[2] / "checkpoints" / "lip_motion.safetensors"
+SHIPPED: Final = shipped_folder("checkpoints") / "lip_motion.safetensors"
 RIDGE: Final = 1e-4
 """Of the mean square of a measure."""
 WANTED_SPREAD: Final = 0.9

@@ -13,13 +13,14 @@ from media.affine import Affine, Cutout, cut_out, sample
 from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
 from media.base.once import once_a_file
 from media.base.onnx_network import OnnxNetwork
+from media.base.shipped import shipped_folder
 from media.faces import FaceView
 from media.mesh import NUM_LIGHTS, NUM_POINTS, FoundMesh, head_pose, light_around
 from media.orientation import Rectangle
 from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
 from segmenter.mesh.crop import MESH_PX, square_of_mesh
 
-SHIPPED: Final = Path(__file__).resolve().parents[2] / "checkpoints" / "face_mesh.onnx"
+SHIPPED: Final = shipped_folder("checkpoints") / "face_mesh.onnx"
 NUM_DOUBTS: Final = 3
 
 Over = Callable[[Affine, Pixels], Pixels]

@@ -16,7 +16,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from demo.make_material import DUB_FILE, make_material
-from lipstitch.cli import app, resume_command
+from lipstitch.cli import app
 from lipstitch.commands import exits
 from lipstitch.workspace import Workspace
 from tests.support.commands import ROOT, run_command
@@ -150,14 +150,14 @@ def test_a_former_name_does_the_same_and_says_what_it_is_called_today(monkeypatc
 def test_help_lists_no_former_name():
     listed = run_command("--help").stdout
     commands = listed.partition("Commands:")[2].partition("Exit codes")[0]
-    assert re.findall(r"^  ([\w-]+) ", commands, re.MULTILINE) == ["people", "verify", "score", "wav2lip", "train"]
+    expected = ["people", "verify", "score", "sync", "init", "wav2lip", "serve", "work", "train"]
+    assert re.findall(r"^  ([\w-]+) ", commands, re.MULTILINE) == expected
 
 
 @pytest.mark.parametrize(("program", "expected"), [("/venv/bin/lipstitch", "lipstitch"), ("main.py", "python main.py")])
 def test_a_stopped_job_names_the_program_that_was_started(monkeypatch, program, expected):
-    monkeypatch.setattr(sys, "argv", [program])
-    again = resume_command(Path("my job.yaml"), ["renderer.batch_size=8"], ["--force"])
-    assert again == f"{expected} --config 'my job.yaml' --set renderer.batch_size=8 --force"
+    monkeypatch.setattr(sys, "argv", [program, "--config", "my job.yaml", "--force"])
+    assert exits.same_command() == f"{expected} --config 'my job.yaml' --force"
 
 
 # Input files
@@ -425,6 +425,9 @@ def test_an_interrupted_job_says_how_to_go_on_and_leaves_no_output(done):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == f"Error: stopped. Finished clips are kept; to continue, run: python main.py --config {job}\n"
+    assert (
+        err
+        == f"Error: stopped. Finished clips are kept; to continue, run: python main.py --config {job} --progress json\n"
+    )
     assert not (folder / "stopped.mp4").exists()
     assert not (folder / "stopped.mp4.part").exists()

@@ -60,7 +60,9 @@ def run_here(material, tmp_path_factory):
 
     def run(folder, **changes):
         execution = {"workspace": workspace, **changes.pop("execution", {})}
-        assert run_in_process(load_job(job_of(folder, material, execution=execution, **changes)), Silent()) == 0
+        assert (
+            run_in_process(load_job(job_of(folder, material, execution=execution, **changes)), Silent()).exit_code == 0
+        )
 
     return run
 
@@ -129,7 +131,7 @@ def test_killed_in_the_middle_only_unfinished_clips_are_rendered_again(material,
     finished = {path.stem for path in workspace.glob("clip-*.json")}
     written = {name: (workspace / f"{name}.nut").stat().st_mtime_ns for name in finished}
 
-    assert run_in_process(load_job(job), Silent()) == 0
+    assert run_in_process(load_job(job), Silent()).exit_code == 0
     report = load_report(tmp_path / "out.mp4")
     num_reused = sum(clip["reused"] for clip in report["clips"])
     assert num_reused == len(finished)
@@ -138,17 +140,19 @@ def test_killed_in_the_middle_only_unfinished_clips_are_rendered_again(material,
 
     other = tmp_path / "other"
     other.mkdir()
-    assert run_in_process(load_job(job_of(other, material, segmenter={"max_clip_seconds": 0.3})), Silent()) == 0
+    assert (
+        run_in_process(load_job(job_of(other, material, segmenter={"max_clip_seconds": 0.3})), Silent()).exit_code == 0
+    )
     assert packets(other / "out.mp4") == packets(tmp_path / "out.mp4")
 
 
 def test_a_damaged_clip_in_the_workspace_is_made_again(material, tmp_path):
     job = load_job(job_of(tmp_path, material, execution={"keep": "all"}))
-    assert run_in_process(job, Silent()) == 0
+    assert run_in_process(job, Silent()).exit_code == 0
     before = packets(tmp_path / "out.mp4")
     damaged = sorted((tmp_path / "out.mp4.lipstitch").glob("clip-*.nut"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-500])
-    assert run_in_process(job, Silent(), force=True) == 0
+    assert run_in_process(job, Silent(), force=True).exit_code == 0
     report = load_report(tmp_path / "out.mp4")
     assert sum(not clip["reused"] and clip["outcome"] == "rendered" for clip in report["clips"]) == 1
     assert packets(tmp_path / "out.mp4") == before
@@ -256,7 +260,7 @@ def test_clips_that_cannot_be_rendered_pass_through_with_exit_code_10(material, 
 
     monkeypatch.setattr(LipSyncEngine, "render", out_of_memory)
     job = load_job(job_of(tmp_path, material, renderer={"batch_size": 4}))
-    assert run_in_process(job, Silent()) == 10
+    assert run_in_process(job, Silent()).exit_code == 10
     assert sizes[:3] == [4, 2, 1]
     report = load_report(tmp_path / "out.mp4")
     assert set(report["num_clips"]) == {"fell_back", "copied"}

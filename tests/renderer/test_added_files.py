@@ -156,7 +156,7 @@ def job_of(material, folder, workspace, *, stages=DEFAULT_STAGES, **renderer):
         renderer={"device": "cpu", "method": "network", **renderer},
         execution={"workers": 1, "backend": "serial", "keep": "all", "workspace": workspace},
     )
-    assert run_job(load_job(job), Silent(), force=True, tools=Tools(face_stages=stages)) == 0
+    assert run_job(load_job(job), Silent(), force=True, tools=Tools(face_stages=stages)).exit_code == 0
     return folder / "out.face.mp4"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from media.base.errors import CheckpointError, CheckpointNotFound, ChecksumMismatch
+from renderer import checkpoints
 from renderer.checkpoints import CHUNK_BYTES, SHIPPED_REGISTRY, find_checkpoint, hash_file, load_registry
 from renderer.networks.base import load_module
 from renderer.networks.compact import CompactNetwork
@@ -233,3 +234,12 @@ def test_finding_needs_no_torch():
     code = "import sys, renderer.checkpoints; sys.exit('torch' in sys.modules or 'requests' in sys.modules)"
     root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+@pytest.mark.parametrize(("in_checkout", "writable"), [(True, True), (True, False), (False, True)])
+def test_weights_go_to_the_users_cache_where_no_checkout_can_hold_them(monkeypatch, tmp_path, in_checkout, writable):
+    monkeypatch.setattr(checkpoints, "is_checkout", lambda: in_checkout)
+    monkeypatch.setattr(checkpoints.os, "access", lambda path, mode: writable)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    expected = SHIPPED_REGISTRY.parent if in_checkout and writable else tmp_path / "lipstitch"
+    assert checkpoints.download_folder() == expected

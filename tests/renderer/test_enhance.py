@@ -138,7 +138,7 @@ def hashes(report):
 
 def test_what_is_reencoded_is_enhanced_and_what_is_copied_is_not(make_job, talk):
     config = make_job("sharpen", verify="full")
-    assert run_job(config, Silent(), tools=QUICK_TOOLS) == 0
+    assert run_job(config, Silent(), tools=QUICK_TOOLS).exit_code == 0
     report = load_report(config.output)
     assert report["enhance"].endswith("in frames that are re-encoded, 100% of what it changes")
     coded = {frame for start, stop in report["check"]["spans"] for frame in range(start, stop)}
@@ -152,7 +152,7 @@ def test_what_is_reencoded_is_enhanced_and_what_is_copied_is_not(make_job, talk)
         change = np.abs(before - after).mean()
         assert change > 1 if frame in coded else change == 0
     assert verify_job(config, Silent()) == 0
-    assert run_job(config, Silent(), tools=QUICK_TOOLS, force=True) == 0
+    assert run_job(config, Silent(), tools=QUICK_TOOLS, force=True).exit_code == 0
     again = load_report(config.output)
     assert all(clip["reused"] for clip in again["clips"] if clip["outcome"] != "copied")
     assert again["check"] == report["check"]
@@ -160,20 +160,20 @@ def test_what_is_reencoded_is_enhanced_and_what_is_copied_is_not(make_job, talk)
 
 def test_every_frame_is_enhanced_whatever_the_clips(make_job):
     config = make_job("sharpen", frames="all")
-    assert run_job(config, Silent(), tools=QUICK_TOOLS) == 0
+    assert run_job(config, Silent(), tools=QUICK_TOOLS).exit_code == 0
     report = load_report(config.output)
     assert "copied" not in report["num_clips"]
     assert report["video"]["note"].startswith("stitcher.enhance changes every frame")
     assert len(hashes(report)) == report["output"]["num_frames"]
     longer = make_job("sharpen", frames="all", seconds=2)
-    assert run_job(longer, Silent(), tools=QUICK_TOOLS, force=True) == 0
+    assert run_job(longer, Silent(), tools=QUICK_TOOLS, force=True).exit_code == 0
     assert hashes(load_report(longer.output)) == hashes(report)
     assert verify_job(longer, Silent()) == 0
 
 
 def test_clips_whose_network_fails_fall_back(make_job):
     config = make_job("frail")
-    assert run_job(config, Silent(), tools=QUICK_TOOLS) == 10
+    assert run_job(config, Silent(), tools=QUICK_TOOLS).exit_code == 10
     report = load_report(config.output)
     fallen = [clip for clip in report["clips"] if clip["outcome"] == "fell_back"]
     assert fallen

@@ -1,5 +1,7 @@
 """A head of points that turns and talks, drawn as a picture: a face whose mesh is known to the pixel."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -58,17 +60,21 @@ def seen(head, *, yaw=0.0, pitch=0.0, roll=0.0, unit=UNIT, middle=(160.0, 130.0)
     return (turned * unit + (*middle, 0)).astype(np.float32)
 
 
+@cache
+def _texture(height, width):
+    noise = np.random.default_rng(3).normal(0, 40, (height, width)).astype(np.float32)
+    return cv2.GaussianBlur(noise, (0, 0), 2)
+
+
 def picture(mesh, size=(320, 320), colour=(120, 150, 200)):
     """Return a BGR picture of a mesh: skin with some texture, lips, and a dark mouth with teeth where it is open."""
     width, height = size
-    random = np.random.default_rng(3)
     ground = np.full((height, width, 3), (90, 70, 60), np.uint8)
     points = mesh[:, :2]
     oval = cv2.convexHull(points.astype(np.float32))
     oval += 0.3 * (oval - oval.mean(axis=0))  # skin goes on at the neck
     cv2.fillPoly(ground, [np.rint(oval).astype(np.int32)], colour)
-    noise = cv2.GaussianBlur(random.normal(0, 40, (height, width)).astype(np.float32), (0, 0), 2)
-    ground = np.clip(ground + noise[..., None], 0, 255).astype(np.uint8)
+    ground = np.clip(ground + _texture(height, width)[..., None], 0, 255).astype(np.uint8)
     for name, shade in (("lips_outer", (80, 80, 170)), ("lips_inner", (20, 20, 30))):
         ring = cv2.convexHull(points[group(name)].astype(np.float32))
         cv2.fillPoly(ground, [np.rint(ring * 8).astype(np.int32)], shade, cv2.LINE_AA, 3)

@@ -38,7 +38,7 @@ class Redone:
 def run_quick(config, reporter=None, *, tools=QUICK_TOOLS, **options):
     """Run a job to its end; return what it made if it keeps all that it makes. options: of run_job."""
     before = written(config)
-    assert lipstitch.job.run_job(config, reporter or Silent(), tools=tools, **options) == 0
+    assert lipstitch.job.run_job(config, reporter or Silent(), tools=tools, **options).exit_code == 0
     if config.execution.keep != "all":
         return None
     stages = {name.partition("-")[0] for name, file in written(config).items() if file != before.get(name)}

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.notes import SoundNote, check_samples
+from lipstitch.source.checks import require_sane_length
 from media.audio.reader import SoundLength, first_sample_time, measure_sound
-from media.base.errors import ConfigError, MediaError, MissingStream, UnreadableMedia
+from media.base.errors import ConfigError, MediaError, MissingStream
 from media.info import MediaInfo
 from media.probe import probe
 from media.source_video import SourceVideo
@@ -29,8 +30,6 @@ APART_SECONDS = Fraction(1, 1000)
 """Sound and picture that begin nearer to each other than this begin together."""
 TOLD_APART_SECONDS = Fraction(2, 1000)
 """How much nearer one length must be than the other, beside half as far, to tell what a dub was made from."""
-LONGEST_SECONDS = 100 * 3600
-"""What is longer has a damaged time in it: days of nothing would be scanned, and filled with silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +188,6 @@ def check_same_length(key: str, driving: AudioInput, heard: AudioInput) -> None:
         raise ConfigError(
             f"{key} lasts {float(driving.length):.3f} s, the sound that is heard {float(heard.length):.3f} s."
             " Give two versions of the same recording."
-        )
-
-
-def require_sane_length(path: str, seconds: Fraction) -> None:
-    """Raise UnreadableMedia for a length that only damaged times explain."""
-    if seconds > LONGEST_SECONDS:
-        raise UnreadableMedia(
-            f"{path}: by its times it would last {float(seconds) / 3600:.0f} hours, so they are damaged."
-            " Remux or convert the file first."
         )
 
 

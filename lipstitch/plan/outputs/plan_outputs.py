@@ -8,13 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig
-from lipstitch.plan.audio.inputs import AudioInputs, check_same_length, require_sane_length
+from lipstitch.plan.audio.inputs import AudioInputs, check_same_length
 from lipstitch.plan.audio.notes import SoundNote, note_other_tracks
 from lipstitch.plan.output_timeline import concat_ranges, identity_timeline
 from lipstitch.plan.outputs.dialogue import Dialogue
 from lipstitch.plan.outputs.length_policy import fit_timeline
 from lipstitch.plan.outputs.ranges import JobRange, output_paths
 from lipstitch.plan.outputs.spec import DriveAudio, DriveSegment, OutputSpec, SpeakerTurns
+from lipstitch.source.checks import require_sane_length
 from media.audio.driving import DRIVING_RATE, DRIVING_STEP_SAMPLES
 from media.base.errors import ConfigError
 from media.intervals import Interval, merge

@@ -7,9 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig, RangeConfig
-from lipstitch.plan.audio.inputs import AudioInput, AudioInputs, open_audio_input, require_sane_length
+from lipstitch.plan.audio.inputs import AudioInput, AudioInputs, open_audio_input
 from lipstitch.plan.audio.notes import SoundNote
 from lipstitch.plan.outputs.length_policy import check_length
+from lipstitch.source.checks import require_sane_length
 from media.base.errors import ConfigError
 from media.intervals import Interval, merge
 from media.packets.frame_table import FrameTable

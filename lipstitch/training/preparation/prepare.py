@@ -17,7 +17,7 @@ from media.base.errors import ConfigError
 from media.base.files import write_json
 from media.base.locks import locked
 from media.base.machine import num_cores
-from renderer.checkpoints import SHIPPED_REGISTRY, find_checkpoint
+from renderer.checkpoints import download_folder, find_checkpoint
 from segmenter.detectors.base import FaceDetector
 from segmenter.find_detector import AUTO, build_detector, choose_detector, detector_names, detector_with_weights
 
@@ -54,7 +54,7 @@ class DetectorSource:
 
         def find_weights(detector: type[FaceDetector]) -> Path:
             name = self.weights if self.weights and detector is owner else str(detector.weights)
-            return find_checkpoint(name, folder=SHIPPED_REGISTRY.parent)
+            return find_checkpoint(name, folder=download_folder())
 
         return choose_detector(choice, find_weights, reporter.warning)
 

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 import lipstitch.execution.clips
 import lipstitch.execution.seals
@@ -15,6 +16,7 @@ import lipstitch.source.scan
 from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import JobConfig, load_job
 from tests.support.commands import ROOT
+from tests.support.doubles import SIZE
 from tests.support.jobs import write_job
 from tests.support.quick_jobs import FIRST, SECOND, make_talk, run_quick
 
@@ -312,6 +314,23 @@ def damage(path, harm, *, sealed):
         path.unlink()
     else:
         path.with_suffix(".json").unlink()
+
+
+# A picture
+
+
+def test_the_video_of_a_picture(job):
+    Image.new("RGB", SIZE, "gray").save(job.folder / "still.png")
+    job.content["input"]["video"] = "still.png"
+    first = job.again()
+    assert first[0]
+    assert first[1]
+    (job.folder / "still.png").rename(job.folder / "renamed.png")
+    assert job.again(input={"video": "renamed.png"}) == (False, NOTHING, False, False)
+    (job.folder / "renamed.png").rename(job.folder / "still.png")
+    scanned, clips, driving, sound = job.again(input={"still_fps": 30})
+    assert (scanned, driving, sound) == (True, False, False)
+    assert clips
 
 
 # The table itself

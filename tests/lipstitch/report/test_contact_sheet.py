@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 import pytest
 
 from lipstitch.report.contact_sheet import BestFace, ListedPerson, build_sheet
-from tests.support.commands import ROOT
 
 
 def person(number, **changes):
@@ -80,12 +79,3 @@ def test_the_name_of_a_video_cannot_add_tags():
     page = Page(build_sheet("<script>alert('&amp;')</script>.mp4", [], {}))
     assert "script" not in page.tags
     assert page.texts.count("People in <script>alert('&amp;')</script>.mp4") == 2
-
-
-def test_the_template_is_part_of_the_package():
-    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = project["tool"]["setuptools"]["package-data"]["lipstitch.report"]
-    assert [path.name for pattern in patterns for path in (ROOT / "lipstitch/report").glob(pattern)] == [
-        "contact_sheet.html"
-    ]

@@ -96,7 +96,7 @@ def demo_video(tmp_path_factory):
     folder = _shared_by_workers(tmp_path_factory) / "demo"
     with FileLock(f"{folder}.lock"):
         if not (folder / "truth.json").exists():
-            make_material(folder, seconds_scale=0.1)
+            make_material(folder, seconds_scale=0.1, size_px=(640, 360))
     return folder / "talk.mp4"
 
 

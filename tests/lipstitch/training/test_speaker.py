@@ -151,7 +151,7 @@ def test_two_networks_are_measured_in_every_respect(demo_video, demo_faces, weig
 def test_without_an_expert_the_figures_of_sync_are_null(demo_video, demo_faces, weights, tmp_path, reporter):
     shutil.copytree(demo_faces, tmp_path / "faces")
     facts = tmp_path / "faces" / "talk" / "facts.json"
-    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tracks": [[0, 25]]}))
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tracks": [[0, 12]]}))
     bright = weights / "bright.safetensors"
     content = assess_networks(bright, bright, [demo_video], tmp_path, reporter, PLAIN, speed_rounds=0)
     assert content["new"]["sync_confidence"] is None

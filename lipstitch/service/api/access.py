@@ -1,0 +1,95 @@
+"""Who may call the service: by token, and never through the browser of someone who looks at another page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+OPEN_PATHS = ("/health", "/docs", "/docs/oauth2-redirect", "/openapi.json")
+"""Paths that hold nothing of anyone's."""
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+SIGNED_PATH = re.compile(r"/v2/generate/[0-9a-f-]{36}/output/[^/]+")
+"""Paths of results, whose addresses are signed: whoever was told one may fetch it."""
+
+
+class Access:
+    """Refuses what may not be asked; everything behind it, mounted apps included, is guarded."""
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        """token: what clients have to show; None: there is no token, and only this machine calls."""
+        self._app, self._token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refusal = self._refuse(scope["path"], headers)
+        if refusal is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await refusal(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    def _refuse(self, path: str, headers: Headers) -> JSONResponse | None:
+        host = urlsplit(f"//{headers.get('host', '')}").hostname
+        if self._token is None and host not in LOCAL_NAMES:
+            # The name of another site that stands for 127.0.0.1: its pages would be taken for ours (DNS rebinding).
+            return refuse(403, "Without a token this service answers to 127.0.0.1 and localhost alone.")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            return refuse(403, "A page of another site may not call this service.")
+        if self._token is None or path in OPEN_PATHS or SIGNED_PATH.fullmatch(path):
+            return None
+        shown = _shown_token(headers)
+        if shown is None:
+            return refuse(401, "Show the token in the header x-api-key, or as a bearer.")
+        if not hmac.compare_digest(shown.encode(), self._token.encode()):
+            return refuse(401, "The token is wrong.")
+        return None
+
+
+def _shown_token(headers: Headers) -> str | None:
+    """Return the token of a request: x-api-key, a bearer, or the password that a browser asks its user for."""
+    if (key := headers.get("x-api-key")) is not None:
+        return key
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return None
+
+
+def refuse(status: int, sentence: str) -> JSONResponse:
+    """Return the answer to a request that is refused, in the shape of sync.so's errors."""
+    headers = {"WWW-Authenticate": 'Basic realm="lipstitch"'} if status == 401 else None
+    content = {"message": sentence, "error": sentence, "statusCode": status}
+    return JSONResponse(content, status_code=status, headers=headers)
+
+
+class Refused(Exception):
+    """A request that is refused with a status and one sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+async def answer_refused(_: Request, exc: Exception) -> JSONResponse:
+    """Answer a request that was refused."""
+    assert isinstance(exc, Refused)
+    return refuse(exc.status, exc.sentence)

@@ -1,0 +1,1 @@
+"""Still pictures, and the videos that are made of them."""
