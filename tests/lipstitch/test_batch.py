@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import signal
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -142,7 +144,8 @@ def test_clips_that_fell_back_make_ten_and_an_error_goes_before_it(here):
     jobs = load_jobs(path)
 
     def fall_back(job, *_, **__):
-        return run_job(job, told, plan_only=True) or 10
+        run_job(job, told, plan_only=True)
+        return SimpleNamespace(exit_code=10)
 
     with patch("lipstitch.batch.run_job", fall_back):
         assert run_jobs(jobs, told) == MEDIA
@@ -179,7 +182,8 @@ def test_ctrl_c_ends_all_jobs(here):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "Error: stopped. What is finished is kept; run the same command to continue."
+    again = ["python", "main.py", *map(str, ["--jobs", path, *QUICK, "--progress", "json"])]
+    assert err.splitlines()[-1] == f"Error: stopped. What is finished is kept; to continue, run: {shlex.join(again)}"
     assert len([*here.glob("?.mp4"), *here.glob("??.mp4")]) < 30
     assert not [*here.glob("*.part")]
 
