@@ -15,7 +15,7 @@ from lipstitch.commands import service, sync, training, wav2lip
 from lipstitch.commands.default_command import DEFAULT_COMMAND, CommandsOrFiles
 from lipstitch.commands.exits import exit_with, same_command
 from lipstitch.commands.former_names import add_former_name
-from lipstitch.commands.jobs import Jobs, run_list
+from lipstitch.commands.jobs import Jobs, from_folder, run_list
 from lipstitch.commands.options import (
     Compare,
     Debug,
@@ -209,6 +209,7 @@ def score(
 
 
 app.add_typer(sync.app)
+app.command("from")(from_folder)
 app.command()(wav2lip.wav2lip)
 app.add_typer(service.app)
 app.add_typer(training.app, name="train")

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from lipstitch.job_file.config import JobConfig
-from lipstitch.plan.audio.inputs import AudioInput
+from lipstitch.plan.audio.inputs import open_sound
 from media.base.errors import ConfigError
 from media.base.settings import check_settings, override_settings
-from media.probe import probe
 from media.source_video import scan_video
 from media.stills.picture_file import is_still
 
@@ -94,7 +93,7 @@ def build_wav2lip_job(files: Wav2LipFiles, options: Wav2LipOptions, settings: Se
     if is_picture:
         content["input"]["still_fps"] = options.fps
     else:
-        video, heard = scan_video(files.face), _open_sound(files.audio).length
+        video, heard = scan_video(files.face), open_sound(files.audio).length
         if video.table.frame_at(heard) < len(video.table):  # ends early
             content["input"]["length_policy"] = "cut"
             content |= {"mode": "extract", "extract": {"join": True}, "ranges": [{"start": 0, "end": heard}]}
@@ -119,9 +118,3 @@ def describe_ignored(options: Wav2LipOptions) -> list[str]:
         ),
     }
     return [f"Without effect: {text}." for text, is_given in ignored.items() if is_given]
-
-
-def _open_sound(path: Path) -> AudioInput:
-    info = probe(path)
-    info.require_audio()
-    return AudioInput(info, info.video.clock.start_seconds if info.video else None)
