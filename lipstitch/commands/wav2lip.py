@@ -47,7 +47,7 @@ def wav2lip(
     ] = None,
     resize_factor: Annotated[int, typer.Option("--resize_factor", min=1, help="Without effect.")] = 1,
     crop: Annotated[Sides, typer.Option("--crop", metavar=SIDES, help="Without effect.")] = WHOLE,
-    box: Annotated[Sides, typer.Option("--box", metavar=SIDES, help="Without effect.")] = NO_BOX,
+    box: Annotated[Sides, typer.Option("--box", metavar=SIDES, help="Where the face is, in all frames.")] = NO_BOX,
     settings: Settings = None,
     *,
     nosmooth: Annotated[bool, typer.Option("--nosmooth", help="Do not steady the face's box.")] = False,

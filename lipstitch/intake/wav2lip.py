@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lipstitch.job_file.config import JobConfig
+from lipstitch.job_file.segmenter import LEAST_BOX_PX, SCAN_DEFAULTS
 from lipstitch.plan.audio.inputs import open_sound
 from media.base.errors import ConfigError
 from media.base.settings import check_settings, override_settings
@@ -75,17 +76,19 @@ def build_wav2lip_job(files: Wav2LipFiles, options: Wav2LipOptions, settings: Se
     is_picture = is_still(files.face)
     if options.is_static and not is_picture:
         raise ConfigError("--static: no single frame is taken from a video. Give a picture of it as --face.")
+    box = options.frames.box
+    has_box = box[0] != -1  # as Wav2Lip tells it
     renderer: dict[str, Any] = {
         "checkpoint": files.checkpoint,
         "method": "network",
-        "pads": [*options.pads],
+        "pads": [0, 0, 0, 0] if has_box else [*options.pads],
         **({} if options.is_steadied else {"smoothing_frames": 1}),
         **({"batch_size": options.batch_size} if options.batch_size else {}),
     }
     content: dict[str, Any] = {
         "input": {"video": files.face, "audio": files.audio, "audio_start": "video", "length_policy": "loop"},
         "output": files.outfile,
-        "segmenter": {"target": "largest"},
+        "segmenter": {"target": "largest", **(_given_face(box) if has_box else {})},
         "renderer": renderer,
         "stitcher": {"report": "none"},
         "execution": {"keep": "none"},
@@ -101,11 +104,16 @@ def build_wav2lip_job(files: Wav2LipFiles, options: Wav2LipOptions, settings: Se
     return check_settings(JobConfig, content, folder=Path())
 
 
+def _given_face(box: Sides) -> dict[str, Any]:
+    """Return the keys of a face that is given; it is drawn however small it is."""
+    least = SCAN_DEFAULTS.min_face_px
+    return {"box": [*box], "min_face_px": min(max(box[1] - box[0], LEAST_BOX_PX), least)}
+
+
 def describe_ignored(options: Wav2LipOptions) -> list[str]:
     """Return a sentence for each option that was given and means nothing here."""
     frames = options.frames
     ignored = {
-        "--box: faces are found and followed, also where they move": frames.box[0] != -1,
         "--crop: the picture stays whole; with several people, --set segmenter.target says whose lips move": (
             frames.crop != WHOLE_PICTURE
         ),

@@ -81,13 +81,20 @@ def test_the_output_lasts_as_long_as_the_sound(stock, sound, mode, policy, stop)
     assert [part.end for part in job.ranges or ()] == ([stop] if stop else [])
 
 
+def test_a_box_is_where_the_face_is_and_takes_no_pads(stock):
+    options = Wav2LipOptions(pads=(1, 2, 3, 4), frames=FrameOptions(box=(10, 50, 20, 60)))
+    job = build_wav2lip_job(files(stock), options)
+    assert job.segmenter.box == (10, 50, 20, 60)
+    assert (job.segmenter.detector, job.segmenter.min_face_px) == ("given", 40)
+    assert job.renderer.pads == (0, 0, 0, 0)
+
+
 def test_what_means_nothing_here_is_named_once_each():
     options = Wav2LipOptions(
-        detection_batch_size=16, frames=FrameOptions(2, (0, -1, 0, 640), (0, 10, 0, 10), rotate=True)
+        detection_batch_size=16, frames=FrameOptions(2, (0, -1, 0, 640), (0, 90, 0, 90), rotate=True)
     )
     said = describe_ignored(options)
     assert [text.split(":")[1].strip() for text in said] == [
-        "--box",
         "--crop",
         "--resize_factor",
         "--rotate",
