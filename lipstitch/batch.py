@@ -18,7 +18,7 @@ from lipstitch.report.report import load_report, report_path
 from lipstitch.source.checks import input_files
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import job_key
-from media.base.errors import LipstitchError
+from media.base.errors import Cancelled, LipstitchError
 
 
 def run_jobs(
@@ -33,6 +33,7 @@ def run_jobs(
 
     plan_only: say what would be done in each. force: do finished jobs again, and replace what exists.
     tools: as of run_job.
+    Raises Cancelled where the reporter does.
     """
 
     def do(job: JobConfig) -> int:
@@ -60,6 +61,8 @@ def _attempt(listed: ListedJob, output: str, do: Callable[[JobConfig], int], *, 
         if finished is not None:
             return JobOutcome(listed.where, output, "finished_before", finished, 0.0)
         code = do(listed.job)
+    except Cancelled:  # which ends all jobs
+        raise
     except LipstitchError as exc:
         return JobOutcome(listed.where, output, "failed", exc.exit_code, _seconds_since(start), str(exc))
     return JobOutcome(listed.where, output, "fell_back" if code else "done", code, _seconds_since(start))

@@ -205,7 +205,7 @@ class PlainLines(Silent):
 
     def begin_job(self, number: int, total: int, job: str, output: str) -> None:
         """Print which one."""
-        self.info(f"Job {number} of {total}, {job}: {output}")
+        self.info(_heading(number, total, job, output))
 
     def end_jobs(self, outcomes: Sequence[JobOutcome], exit_code: int) -> None:
         """Print a table of them."""
@@ -255,11 +255,15 @@ class LiveLine(Silent):
 
     def begin_job(self, number: int, total: int, job: str, output: str) -> None:
         """Print which one."""
-        self.info(f"Job {number} of {total}, {job}: {output}")
+        self.info(_heading(number, total, job, output))
 
     def end_jobs(self, outcomes: Sequence[JobOutcome], exit_code: int) -> None:
         """Print a table of them."""
         self._console.print(_table_of(outcomes))
+
+
+def _heading(number: int, total: int, job: str, output: str) -> str:
+    return f"Job {number} of {total}, {job}{f': {output}' if output else ''}"
 
 
 def _table_of(outcomes: Sequence[JobOutcome]) -> Table:

@@ -18,9 +18,10 @@ from lipstitch.batch import run_jobs
 from lipstitch.execution.worker import PROCESS_CACHE
 from lipstitch.intake.job_list import load_jobs
 from lipstitch.job import run_job
+from media.base.errors import Cancelled
 from media.base.onnx_network import OnnxNetwork
 from tests.support.commands import run_command, start_command
-from tests.support.doubles import Listening
+from tests.support.doubles import QUICK_TOOLS, Listening
 from tests.support.jobs import load_report
 from tests.support.light import light_network, light_weights
 from tests.support.quick_jobs import make_talk
@@ -150,6 +151,14 @@ def test_clips_that_fell_back_make_ten_and_an_error_goes_before_it(here):
     with patch("lipstitch.batch.run_job", fall_back):
         assert run_jobs(jobs, told) == MEDIA
         assert run_jobs((jobs[0], jobs[2]), told) == 10
+
+
+def test_a_reporter_that_calls_off_ends_all_jobs(here):
+    path = write_list(here, "talk.mp4,dub.wav,a.mp4", "talk.mp4,,b.mp4")
+    jobs, told = load_jobs(path, KEYS), Listening()
+    with patch.object(told, "begin", side_effect=Cancelled("called off.")), pytest.raises(Cancelled):
+        run_jobs(jobs, told, tools=QUICK_TOOLS)
+    assert not [*here.glob("?.mp4")]
 
 
 def test_a_plan_of_many_jobs_makes_nothing(here):
