@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lipstitch.commands import service, sync, training, wav2lip
+from lipstitch.commands import service, studio, sync, training, wav2lip
 from lipstitch.commands.default_command import DEFAULT_COMMAND, CommandsOrFiles
 from lipstitch.commands.exits import exit_with, same_command
 from lipstitch.commands.former_names import add_former_name
@@ -212,6 +212,7 @@ app.add_typer(sync.app)
 app.command("from")(from_folder)
 app.command()(wav2lip.wav2lip)
 app.add_typer(service.app)
+app.add_typer(studio.app)
 app.add_typer(training.app, name="train")
 add_former_name(app, "faces", people, "people")
 add_former_name(app, "prepare", training.prepare, "train prepare")

@@ -61,7 +61,7 @@ def serve(
     """Offer generations over HTTP, in the shape of sync.so's API. With --jobs 0 other machines do the work."""
 
     def work() -> int:
-        _require_packages()
+        require_packages()
         from lipstitch.service.serve import run_server
         from lipstitch.service.settings import Addresses, Limits, ServiceSettings, check_settings
 
@@ -79,7 +79,7 @@ def serve(
                 base_job=config,
                 redis=redis,
                 public_url=public_url,
-                token=_read_token(token_file),
+                token=read_token(token_file),
             )
         )
         run_server(settings, host, port, jobs)
@@ -95,7 +95,7 @@ def work(
     """Render what a service is asked for, on this machine or on others that share its folder."""
 
     def consume() -> int:
-        _require_packages()
+        require_packages()
         from lipstitch.service.serve import run_worker
 
         run_worker(folder, max(jobs, 1), parent)
@@ -120,12 +120,14 @@ def run_generation(
     exit_with(run, stopped="stopped.", debug=False)
 
 
-def _require_packages() -> None:
+def require_packages() -> None:
+    """Raise ConfigError where the service's packages are not installed."""
     if any(find_spec(name) is None for name in PACKAGES):
         raise ConfigError("The service needs `pip install 'lipstitch[service]'`.")
 
 
-def _read_token(path: Path | None) -> str | None:
+def read_token(path: Path | None) -> str | None:
+    """Return the token in a file, or else of the environment; raise ConfigError if the file cannot be read."""
     if path is None:
         return os.environ.get("LIPSTITCH_TOKEN") or None
     try:

@@ -6,6 +6,7 @@ import io
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -68,17 +69,45 @@ class ListedPerson(Record):
     best: BestFace
 
 
+@dataclass(frozen=True, slots=True)
+class SeenPeople:
+    """The people in a video."""
+
+    people: tuple[ListedPerson, ...]
+    thumbnails: Mapping[int, bytes]
+    """JPEG files by the person's number."""
+    note: str
+    """What cannot be told of them; empty if all can."""
+
+
 def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool, tools: Tools = DEFAULT_TOOLS) -> int:
     """Write the contact sheet of a job's video as an HTML file, and the same as JSON beside it; return 0.
 
-    Of the job's files only the video is read. The scan is reused if an earlier run made it, and kept for later ones.
-    force: existing files may be replaced. Raises ConfigError where people cannot be told apart, and what scanning
-    raises.
+    force: existing files may be replaced. Raises what see_people raises.
     """
     json_path = out.with_suffix(".json")
     check_side_file(config, "--out", out, (".html", ".htm"), force=force)
     check_side_file(config, "--out", json_path, (".json",), force=force)
-    folder = _workspace_folder(config, out)
+    seen = see_people(config, _workspace_folder(config, out), reporter, tools)
+    people = seen.people
+    with atomic_file(json_path) as partial:
+        video, listed = str(config.input.video), [person.model_dump() for person in people]
+        content = {"video": video, "note": seen.note, "people": listed}
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with atomic_file(out) as partial:
+        sheet = build_sheet(config.input.video.name, people, seen.thumbnails, seen.note)
+        partial.write_text(sheet, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
+    count = "1 person" if len(people) == 1 else f"{len(people)} people"
+    reporter.info(f"{count}: {out} and {json_path}")
+    return 0
+
+
+def see_people(config: JobConfig, folder: Path, reporter: Reporter, tools: Tools = DEFAULT_TOOLS) -> SeenPeople:
+    """Return the people in a job's video.
+
+    Of the job's files only the video is read. The scan is reused if an earlier run made it, and kept for later ones.
+    folder: the workspace. Raises ConfigError where people cannot be told apart, and what scanning raises.
+    """
     video = open_source(config, folder)
     shown = frames_to_scan(config, video)
     source = identify_source(video)
@@ -96,16 +125,8 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
             spoken = {number: seconds_of(frames, source.table) for number, frames in found.items()}
     with stage(reporter, "faces", min(len(identities.people), MAX_THUMBNAILS), "people"):
         thumbnails = crop_thumbnails(source, identities.people[:MAX_THUMBNAILS], reporter)
-    people = [_listed(person, identities, source, spoken) for person in identities.people]
-    with atomic_file(json_path) as partial:
-        content = {"video": str(config.input.video), "note": note, "people": [person.model_dump() for person in people]}
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    with atomic_file(out) as partial:
-        sheet = build_sheet(config.input.video.name, people, thumbnails, note)
-        partial.write_text(sheet, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
-    count = "1 person" if len(people) == 1 else f"{len(people)} people"
-    reporter.info(f"{count}: {out} and {json_path}")
-    return 0
+    people = tuple(_listed(person, identities, source, spoken) for person in identities.people)
+    return SeenPeople(people, thumbnails, note)
 
 
 def _find_judge(config: JobConfig, source: SourceVideo, reporter: Reporter) -> tuple[Path | None, str]:

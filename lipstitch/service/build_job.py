@@ -83,7 +83,9 @@ def _add_options(job: dict[str, Any], options: Options, rate: Fraction) -> None:
         job["renderer"]["strength"] = round(options.temperature / NEUTRAL_TEMPERATURE, 6)
     if options.occlusion_detection_enabled:
         job["renderer"]["mask"] = "parsing"
-    target = _target(options.active_speaker_detection, rate)
+    if options.lipstitch.method is not None:
+        job["renderer"]["method"] = options.lipstitch.method
+    target = options.lipstitch.person or _target(options.active_speaker_detection, rate)
     if target is not None:
         job["segmenter"]["target"] = target
 

@@ -75,6 +75,17 @@ class ActiveSpeaker(_Asked):
         return self
 
 
+class OwnOptions(_Asked):
+    """What this program can do beyond sync.so's words."""
+
+    person: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Whose lips move: a person's number, as `lipstitch people` lists them."
+    )
+    method: Literal["auto", "footage", "network"] | None = Field(
+        default=None, description="Where new mouths come from (renderer.method)."
+    )
+
+
 class Options(_Asked):
     """How it is done."""
 
@@ -88,6 +99,7 @@ class Options(_Asked):
     occlusion_detection_enabled: bool | None = Field(
         default=None, description="Whether what is before a mouth, a hand say, stays there."
     )
+    lipstitch: OwnOptions = OwnOptions()
 
     @field_validator("sync_mode")
     @classmethod

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
+from fastapi import FastAPI
 
 from lipstitch.service.api.app import build_app
 from lipstitch.service.queue import Queue
@@ -28,24 +30,32 @@ END_SECONDS = 1
 """How long the server lets answers under way end."""
 
 
-def run_server(settings: ServiceSettings, host: str, port: int, num_jobs: int) -> None:
+def run_server(
+    settings: ServiceSettings,
+    host: str,
+    port: int,
+    num_jobs: int,
+    *,
+    build: Callable[[ServiceSettings], FastAPI] = build_app,
+    path: str = "",
+) -> None:
     """Serve until the process is stopped. num_jobs: rendered at a time, by a worker beside it; 0: by others alone.
+
+    build: what makes the application. path: of what it tells people to look at.
 
     Raises ConfigError if it cannot listen there, or must not.
     """
     if settings.token is None and not is_loopback(host):
         raise ConfigError(f"--host {host}: others could call it. Set a token (--token-file) first.")
     server = uvicorn.Server(
-        uvicorn.Config(
-            build_app(settings), log_level="warning", access_log=False, timeout_graceful_shutdown=END_SECONDS
-        )
+        uvicorn.Config(build(settings), log_level="warning", access_log=False, timeout_graceful_shutdown=END_SECONDS)
     )
     listening = _listen(host, port)
     save_settings(settings)
     if num_jobs:
         threading.Thread(target=_keep_worker, args=(settings, num_jobs), name="worker", daemon=True).start()
     name = f"[{host}]" if ":" in host else host
-    print(f"Serving on http://{name}:{listening.getsockname()[1]}", flush=True)  # noqa: T201
+    print(f"Serving on http://{name}:{listening.getsockname()[1]}{path}", flush=True)  # noqa: T201
     server.run(sockets=[listening])
 
 

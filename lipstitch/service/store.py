@@ -104,14 +104,21 @@ class Store:
         """Return the folder of a generation."""
         return self.folder / generation
 
-    def add(self, request: GenerationRequest, files: Sequence[Path | None], base_url: str) -> Asked:
-        """Write down a new generation, and return it; from then on it is not lost."""
+    def add(
+        self, request: GenerationRequest, files: Sequence[Path | None], base_url: str, work: Path | None = None
+    ) -> Asked:
+        """Write down a new generation, and return it; from then on it is not lost.
+
+        work: a workspace that knows its video, which becomes its own.
+        """
         asked = Asked(id=new_id(), created_at=datetime.now(UTC), request=request, files=tuple(files), base_url=base_url)
         unfinished = self.folder / f"{UNFINISHED_PREFIX}{asked.id}"
         with disk_errors(unfinished):
             unfinished.mkdir()
             write_json(unfinished / "asked.json", asked.model_dump(mode="json", by_alias=True))
             write_json(unfinished / "state.json", State().model_dump(mode="json"))
+            if work is not None and work.is_dir():
+                os.rename(work, unfinished / "work")
             os.rename(unfinished, self.place(asked.id))
         return asked
 

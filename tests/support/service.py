@@ -30,6 +30,8 @@ PATIENCE_SECONDS = 90
 class RunningService:
     """A server, with the worker that it starts, on a folder."""
 
+    command = "serve"
+
     def __init__(self, folder, *options, token=None, port=0):
         """options: of `lipstitch serve`."""
         self.folder, self._options, self._token = folder, [str(each) for each in options], token
@@ -41,7 +43,7 @@ class RunningService:
 
     def start(self):
         """Start the server, again on the same port, and wait until it says that it serves."""
-        command = [sys.executable, "-m", "lipstitch", "serve", "--folder", self.folder, "--port", self._port]
+        command = [sys.executable, "-m", "lipstitch", self.command, "--folder", self.folder, "--port", self._port]
         environment = {**os.environ, **({"LIPSTITCH_TOKEN": self._token} if self._token else {})}
         self.process = subprocess.Popen(
             [str(part) for part in [*command, *self._options]],
@@ -55,7 +57,7 @@ class RunningService:
         )
         line = self.process.stdout.readline()
         assert line.startswith("Serving on http://"), line
-        self.url = line.split()[-1]
+        self.url = line.split()[-1].removesuffix("/studio")
         self._port = int(self.url.rpartition(":")[2])
         headers = {"x-api-key": self._token} if self._token else {}
         self.client = httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
@@ -113,9 +115,9 @@ def until(check, seconds=PATIENCE_SECONDS):
 
 
 @contextmanager
-def serving(folder, *options, **more):
-    """Run a service while the context lasts."""
-    service = RunningService(folder, *options, **more)
+def serving(folder, *options, kind=RunningService, **more):
+    """Run a service while the context lasts; kind: which."""
+    service = kind(folder, *options, **more)
     try:
         yield service
     finally:

@@ -58,21 +58,28 @@ class Service:
             raise Refused(404, "There is no such generation, or it was removed since.")
         return asked, state
 
-    def submit(self, request: GenerationRequest, base_url: str) -> Generation:
-        """Take a generation on; raise Refused if it cannot be done."""
+    def submit(self, request: GenerationRequest, base_url: str, work: Path | None = None) -> Generation:
+        """Take a generation on; raise Refused if it cannot be done. work: as of Store.add."""
         waiting = sum(1 for _ in self.store.unfinished())
         if waiting >= self.settings.limits.max_waiting:
             raise Refused(429, f"{waiting} generations are waiting already. Try again later.")
+        files = self.check_inputs(request)
         try:
-            files = [self._check_input(request, number) for number in range(len(request.input))]
             if request.webhook_url is not None:
                 check_address(request.webhook_url, self.settings.addresses)
-        except (AddressRefused, InputRefused) as exc:
+        except AddressRefused as exc:
             raise Refused(400, str(exc)) from exc
-        asked = self.store.add(request, files, self.settings.public_url or base_url)
+        asked = self.store.add(request, files, self.settings.public_url or base_url, work)
         with suppress(WorkspaceError):  # it is written down: workers put it into a queue that is back
             self.queue.put(asked.id)
         return self.describe(asked, State())
+
+    def check_inputs(self, request: GenerationRequest) -> list[Path | None]:
+        """Return the files of the inputs, None for addresses; raise Refused for what this service does not read."""
+        try:
+            return [self._check_input(request, number) for number in range(len(request.input))]
+        except (AddressRefused, InputRefused) as exc:
+            raise Refused(400, str(exc)) from exc
 
     def _check_input(self, request: GenerationRequest, number: int) -> Path | None:
         """Return the file of an input, checked; None: an address, of which only that it may be called."""
@@ -273,6 +280,16 @@ def get_report(found: Found, service: Used) -> FileResponse:
     if report is None or not report.is_file():
         raise Refused(404, "There is no report of this generation.")
     return FileResponse(report, media_type=JSON)
+
+
+@router.get("/v2/generate/{generation}/page", response_class=FileResponse, tags=["generations"])
+def get_page(found: Found, service: Used) -> FileResponse:
+    """Look at the report of a completed generation, as a page."""
+    result = service.store.result(found[0].id)
+    page = result and result.with_name(f"{result.name}.report.html")
+    if page is None or not page.is_file():
+        raise Refused(404, "There is no page of this generation.")
+    return FileResponse(page, media_type="text/html")
 
 
 @router.get("/health", tags=["service"])

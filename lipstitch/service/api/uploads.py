@@ -102,12 +102,19 @@ def keep_file(part: File, store: Store) -> str:
     if part.actual_file_name is None:
         raise Refused(400, "A file that was sent is empty.")
     part.close()
-    sent = Path(os.fsdecode(part.actual_file_name))
+    return keep_upload(Path(os.fsdecode(part.actual_file_name)), part.file_name or b"", store)
+
+
+def keep_upload(sent: Path, name: bytes, store: Store) -> str:
+    """Move a file into the uploads, flushed to the disk, and return the id by which inputs name it (assetId).
+
+    name: what the client calls it.
+    """
     asset = new_id()
     folder = store.uploads / f"{UNFINISHED_PREFIX}{asset}"
     folder.mkdir()
     flush(sent)
-    sent.rename(folder / _safe_name(part.file_name or b""))
+    shutil.move(sent, folder / _safe_name(name))
     folder.rename(store.uploads / asset)
     flush(store.uploads)
     return asset
