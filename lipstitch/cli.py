@@ -15,6 +15,7 @@ from lipstitch.commands import service, studio, sync, training, wav2lip
 from lipstitch.commands.default_command import DEFAULT_COMMAND, CommandsOrFiles
 from lipstitch.commands.exits import exit_with, same_command
 from lipstitch.commands.former_names import add_former_name
+from lipstitch.commands.jobs import Jobs, from_folder, run_list
 from lipstitch.commands.options import (
     Compare,
     Debug,
@@ -30,7 +31,7 @@ from lipstitch.commands.options import (
 
 EPILOG = """Exit codes: 0 done; 2 the job file or the command line; 3 an input file; 4 network weights; 5 rendering;
 6 assembling the output; 7 the workspace or the disk; 8 training; 10 done, but some clips fall back to the
-original frames (see the report); 130 stopped by Ctrl-C or SIGTERM.
+original frames (see the report); 130 stopped by Ctrl-C or SIGTERM. --jobs: the code of the first job that failed.
 
 Start from a job file in configs/."""
 
@@ -49,6 +50,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it)
 def run(
     context: typer.Context,
     config: Annotated[Path | None, JobFile] = None,
+    jobs: Jobs = None,
     settings: Settings = None,
     *,
     plan: Plan = False,
@@ -79,6 +81,10 @@ def run(
             if source is not None and source.name != "DEFAULT":
                 context.fail(f"Put {option.opts[0]} after {'the files' if command == DEFAULT_COMMAND else command}.")
         return
+    if jobs is not None:
+        if config or spans or turns or compare:
+            context.fail("--jobs takes no --config, --spans, --turns or --compare.")
+        run_list(jobs, settings, plan=plan, force=force, progress=progress, quiet=quiet, debug=debug)
     if config is None:
         context.fail("Missing option '--config', or a video, its dub and -o.")
     if spans is not None and not plan:
@@ -203,6 +209,7 @@ def score(
 
 
 app.add_typer(sync.app)
+app.command("from")(from_folder)
 app.command()(wav2lip.wav2lip)
 app.add_typer(service.app)
 app.add_typer(studio.app)

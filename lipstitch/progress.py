@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from typing import IO, Any, Literal, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 PLAIN_LINE_SECONDS = 5.0
 """How often a stage reports when stdout is not a terminal."""
+LOG_COLUMNS = 160
+"""Width of a table where stdout is not a terminal."""
 JSON_LINE_SECONDS = 0.2
 """How often a stage reports in JSON: some stages advance thousands of times a second."""
 
@@ -37,8 +44,46 @@ class Reporter(Protocol):
         """Report something that the user should know or act on."""
 
 
+Status = Literal["done", "fell_back", "finished_before", "failed"]
+STATUS_WORDS: dict[Status, str] = {
+    "done": "done",
+    "fell_back": "done, some clips fell back",
+    "finished_before": "finished before",
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What came of one of many jobs."""
+
+    job: str
+    """Where it is listed: a line, or a file."""
+    output: str
+    """What it writes; empty where that is not known."""
+    status: Status
+    exit_code: int
+    """That of a run of this job alone."""
+    seconds: float
+    text: str = ""
+    """What failed, in one sentence."""
+
+
+class JobsReporter(Reporter, Protocol):
+    """Is told what many jobs are doing, one after another."""
+
+    def begin_job(self, number: int, total: int, job: str, output: str) -> None:
+        """Note that a job begins. number: from 1 on."""
+
+    def end_job(self, outcome: JobOutcome) -> None:
+        """Note what has come of it."""
+
+    def end_jobs(self, outcomes: Sequence[JobOutcome], exit_code: int) -> None:
+        """Note that all jobs have ended."""
+
+
 class Silent:
-    """Prints only warnings, on stderr."""
+    """Prints only warnings and errors, on stderr."""
 
     def begin(self, stage: str, total: int, unit: str) -> None:
         """Ignore it."""
@@ -55,6 +100,17 @@ class Silent:
     def warning(self, text: str) -> None:
         """Print it."""
         print(f"Warning: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def begin_job(self, number: int, total: int, job: str, output: str) -> None:
+        """Ignore it."""
+
+    def end_job(self, outcome: JobOutcome) -> None:
+        """Print what failed."""
+        if outcome.text:
+            print(f"Error: {outcome.job}: {outcome.text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def end_jobs(self, outcomes: Sequence[JobOutcome], exit_code: int) -> None:
+        """Ignore it."""
 
 
 class JsonLines(Silent):
@@ -98,6 +154,20 @@ class JsonLines(Silent):
         """Write {"event": "say", text}. Programs read this name, so it stays."""
         self._write(event="say", text=text)
 
+    def begin_job(self, number: int, total: int, job: str, output: str) -> None:
+        """Write {"event": "job", number, total, job, output}."""
+        self._write(event="job", number=number, total=total, job=job, output=output)
+
+    def end_job(self, outcome: JobOutcome) -> None:
+        """Write {"event": "job_end", job, output, status, exit_code, seconds, text}."""
+        super().end_job(outcome)
+        self._write(event="job_end", **asdict(outcome))
+
+    def end_jobs(self, outcomes: Sequence[JobOutcome], exit_code: int) -> None:
+        """Write {"event": "jobs_end", exit_code} with the number of jobs of each status."""
+        counts = Counter(outcome.status for outcome in outcomes)
+        self._write(event="jobs_end", exit_code=exit_code, **{status: counts[status] for status in STATUS_WORDS})
+
     def _write(self, **event: Any) -> None:
         print(json.dumps(event), file=self._stream, flush=True)
 
@@ -132,6 +202,14 @@ class PlainLines(Silent):
     def info(self, text: str) -> None:
         """Print it."""
         print(text, flush=True)  # noqa: T201
+
+    def begin_job(self, number: int, total: int, job: str, output: str) -> None:
+        """Print which one."""
+        self.info(_heading(number, total, job, output))
+
+    def end_jobs(self, outcomes: Sequence[JobOutcome], exit_code: int) -> None:
+        """Print a table of them."""
+        Console(width=LOG_COLUMNS).print(_table_of(outcomes))
 
 
 class LiveLine(Silent):
@@ -175,6 +253,35 @@ class LiveLine(Silent):
         """Print it above the line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def begin_job(self, number: int, total: int, job: str, output: str) -> None:
+        """Print which one."""
+        self.info(_heading(number, total, job, output))
+
+    def end_jobs(self, outcomes: Sequence[JobOutcome], exit_code: int) -> None:
+        """Print a table of them."""
+        self._console.print(_table_of(outcomes))
+
+
+def _heading(number: int, total: int, job: str, output: str) -> str:
+    return f"Job {number} of {total}, {job}{f': {output}' if output else ''}"
+
+
+def _table_of(outcomes: Sequence[JobOutcome]) -> Table:
+    table = Table(title="Jobs", title_justify="left")
+    for name in ("job", "output", "outcome"):
+        table.add_column(name, overflow="fold")
+    table.add_column("time", justify="right")
+    for outcome in outcomes:
+        said = f"{STATUS_WORDS[outcome.status]}: {outcome.text}" if outcome.text else STATUS_WORDS[outcome.status]
+        cells = (outcome.job, _seen_from_here(outcome.output), said, f"{outcome.seconds:.1f} s")
+        table.add_row(*(Text(cell) for cell in cells))  # not markup: names of files may hold brackets
+    return table
+
+
+def _seen_from_here(path: str) -> str:
+    """Return a path without the working folder, if it lies in there."""
+    return path.removeprefix(f"{os.getcwd()}{os.sep}")
+
 
 class Timings:
     """Wall time of a job's stages, in seconds by name; stages of one name add up."""
@@ -203,7 +310,7 @@ def stage(reporter: Reporter, name: str, total: int, unit: str, timings: Timings
         reporter.end()
 
 
-def choose_reporter(*, quiet: bool, progress: Literal["auto", "json"]) -> Reporter:
+def choose_reporter(*, quiet: bool, progress: Literal["auto", "json"]) -> JobsReporter:
     """Return the reporter for these options and this terminal; quiet overrides progress."""
     if quiet:
         return Silent()

@@ -23,6 +23,8 @@ class ScanSettings:
     """Frames a second in which faces are looked for."""
     min_face_px: int = MIN_FACE_PX
     """Height of the smallest face of interest; it decides how small a picture is searched."""
+    box: FaceBox | None = None
+    """Where the only face is in every frame, in upright pixels; None: faces are looked for."""
 
 
 @dataclass(frozen=True, slots=True)

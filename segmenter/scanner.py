@@ -172,12 +172,16 @@ class FaceScanner:
         return self.converter.upright_bgr(frame, _fitted(self.upright_size, CUT_PICTURE_PX))
 
     def detect_at(self, index: int, frame: VideoFrame) -> FrameDetections:
-        """Find the faces of a frame."""
+        """Find the faces of a frame, or take the one that is given."""
+        box = self.settings.box
+        faces = iter([Face(box, 1.0)]) if box else self._detect(frame)
+        return FrameDetections(index, tuple(with_quality(face, frame, self.converter.orientation) for face in faces))
+
+    def _detect(self, frame: VideoFrame) -> Iterator[Face]:
         size = detection_size(self.upright_size, self.settings.min_face_px)
         scale_x, scale_y = self.upright_size[0] / size[0], self.upright_size[1] / size[1]
         found = self.detector.detect(self.converter.upright_bgr(frame, size))
-        faces = (_rounded(face.scaled(scale_x, scale_y)) for face in found)
-        return FrameDetections(index, tuple(with_quality(face, frame, self.converter.orientation) for face in faces))
+        return (_rounded(face.scaled(scale_x, scale_y)) for face in found)
 
     def scan_shot(self, shot: Iterable[tuple[int, VideoFrame]]) -> Iterator[FrameDetections]:
         """Yield the detections in the sampled frames of one shot."""

@@ -24,7 +24,7 @@ def wav2lip(
     checkpoint: Annotated[
         str, typer.Option("--checkpoint_path", help="Weights of the network: a file, or a registered name.")
     ],
-    face: Annotated[Path, typer.Option("--face", help="The video.")],
+    face: Annotated[Path, typer.Option("--face", help="The video, or a picture.")],
     audio: Annotated[Path, typer.Option("--audio", help="The sound: any audio or video file.")],
     outfile: Annotated[
         Path, typer.Option("--outfile", help="The file to write. An existing one is replaced.")
@@ -47,7 +47,7 @@ def wav2lip(
     ] = None,
     resize_factor: Annotated[int, typer.Option("--resize_factor", min=1, help="Without effect.")] = 1,
     crop: Annotated[Sides, typer.Option("--crop", metavar=SIDES, help="Without effect.")] = WHOLE,
-    box: Annotated[Sides, typer.Option("--box", metavar=SIDES, help="Without effect.")] = NO_BOX,
+    box: Annotated[Sides, typer.Option("--box", metavar=SIDES, help="Where the face is, in all frames.")] = NO_BOX,
     settings: Settings = None,
     *,
     nosmooth: Annotated[bool, typer.Option("--nosmooth", help="Do not steady the face's box.")] = False,
@@ -65,7 +65,13 @@ def wav2lip(
     """
 
     def work() -> int:
-        from lipstitch.intake.wav2lip import Wav2LipFiles, Wav2LipOptions, build_wav2lip_job, describe_ignored
+        from lipstitch.intake.wav2lip import (
+            FrameOptions,
+            Wav2LipFiles,
+            Wav2LipOptions,
+            build_wav2lip_job,
+            describe_ignored,
+        )
         from lipstitch.job import run_job
         from lipstitch.progress import choose_reporter
 
@@ -76,10 +82,8 @@ def wav2lip(
             is_steadied=not nosmooth,
             batch_size=batch_size,
             detection_batch_size=detection_batch_size,
-            resize_factor=resize_factor,
-            crop=crop,
-            box=box,
-            rotate=rotate,
+            fps=fps,
+            frames=FrameOptions(resize_factor, crop, box, rotate),
         )
         job = build_wav2lip_job(Wav2LipFiles(checkpoint, face, audio, outfile), options, settings or ())
         for text in describe_ignored(options):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipstitch.execution.machine import arithmetic
+from lipstitch.execution.worker import PROCESS_CACHE, HashedFile
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.progress import Reporter
 from lipstitch.source.weights import FaceFinder
@@ -29,6 +30,7 @@ from media.reader import FrameReader
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
 from renderer.compositor import Compositor, Pads
+from renderer.engine import choose_device
 from renderer.face_stages.base import FaceCrop, FacePatch, seen_through
 from renderer.face_stages.blend_mask import build_mask
 from renderer.footage.lip_shape import Normal, Points, Shapes, measure
@@ -90,9 +92,9 @@ def read_shapes(network: DrawingNetwork, source: SourceVideo, tasks: Sequence[Ta
     num_frames = sum(len(task.frames) for task in tasks)
     if num_frames < LEAST_FRAMES:
         return None
-    engine = network.finder.tools.load_engine(
-        network.checkpoint, network.settings, network.settings.device, num_cores()
-    )
+    file = HashedFile(str(network.checkpoint), hash_file(network.checkpoint))
+    device = str(choose_device(network.settings.device))
+    engine = PROCESS_CACHE.shared_engine(file, network.settings, device, network.finder.tools)
     network.reporter.begin("lip shapes", num_frames, "frames")
     try:
         with _Reader(network, source, engine) as reader:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lipstitch.execution.seals import seal_clip
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.source.weights import FaceFinder
-from lipstitch.tools import DrivingMel, SharedEngine
+from lipstitch.tools import DrivingMel, SharedEngine, Tools
 from media.base.errors import OutOfMemory, RenderError
 from media.base.files import atomic_file
 from media.base.machine import num_cores
@@ -190,7 +190,9 @@ class WorkerCache:
         parts = self._parts(setup)
         device = str(choose_device(setup.renderer.device, turn))
         if device not in parts.engines:
-            parts.engines[device] = self._shared_engine(setup, device).for_worker(setup.drawing_threads)
+            network = HashedFile(setup.network.path, setup.network.hash)
+            shared = self.shared_engine(network, setup.renderer, device, setup.finder.tools)
+            parts.engines[device] = shared.for_worker(setup.drawing_threads)
         return parts.engines[device]
 
     def lips(self, setup: WorkerSetup, engine: Engine | None) -> LipSync:
@@ -245,14 +247,17 @@ class WorkerCache:
             self._banks |= {file: Bank(Path(file.path)) for file in setup.banks if file not in self._banks}
             return [self._banks.get(file) for file in setup.banks]
 
-    def _shared_engine(self, setup: WorkerSetup, device: str) -> SharedEngine:
-        settings, load = setup.renderer, setup.finder.tools.load_engine
-        network = setup.network.hash, settings.network_options, settings.precision, settings.batch_size, load
+    def shared_engine(self, file: HashedFile, settings: RendererConfig, device: str, tools: Tools) -> SharedEngine:
+        """Return the engine of a network on a device, which all threads share.
+
+        Raises CheckpointError, ConfigError, or OutOfMemory.
+        """
+        network = file.hash, settings.network_options, settings.precision, settings.batch_size, tools.load_engine
         key = *network, device
         with self._lock:
             if key not in self._engines:
                 self._engines = {kept: engine for kept, engine in self._engines.items() if kept[:-1] == network}
-                self._engines[key] = load(Path(setup.network.path), settings, device, num_cores())
+                self._engines[key] = tools.load_engine(Path(file.path), settings, device, num_cores())
             return self._engines[key]
 
 

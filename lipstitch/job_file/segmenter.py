@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
 
 from lipstitch.job_file.fields import Checkpoint, Detector, Reference, Target
 from media.base.settings import FilePath
+from media.faces import FaceBox
 from segmenter.find_detector import (
     AUTO,
     detector_names,
@@ -19,6 +20,10 @@ from segmenter.find_detector import (
 from segmenter.scan import ScanSettings
 from segmenter.spans.presence import SpanSettings
 
+GIVEN = "given"
+"""The detector of a job that says where the face is."""
+LEAST_BOX_PX = 16
+Edge = Annotated[int, Field(ge=0, le=1 << 16)]
 SCAN_DEFAULTS, SPAN_DEFAULTS = ScanSettings(), SpanSettings()
 
 
@@ -34,6 +39,11 @@ class SegmenterConfig(BaseModel, frozen=True, extra="forbid"):
         default=AUTO,
         description=f"The face detector: {', '.join(detector_names())}, or auto: the best one whose weights are here or"
         " can be downloaded.",
+    )
+    box: tuple[Edge, Edge, Edge, Edge] | None = Field(
+        default=None,
+        description="Where the only face is in every frame: top, bottom, left, right, in pixels of the upright picture."
+        " Nothing is detected then (detector given). For faces that no detector finds and that hardly move.",
     )
     detector_checkpoint: Checkpoint = Field(
         default_factory=_detector_weights,
@@ -108,8 +118,20 @@ class SegmenterConfig(BaseModel, frozen=True, extra="forbid"):
         default=10, ge=0.1, le=600, description="Longest clip that is rendered as one piece of work."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_given(cls, values: Any) -> Any:
+        """A box is given to be used: it stands for its detector unless another is named, which is refused."""
+        return {"detector": GIVEN, **values} if isinstance(values, dict) and values.get("box") is not None else values
+
     @model_validator(mode="after")
     def _check(self) -> SegmenterConfig:
+        if (self.box is None) == (self.detector == GIVEN):
+            raise ValueError(f"detector {GIVEN} and box belong together; give both, the box alone, or neither")
+        if self.box is not None and (
+            self.box[1] - self.box[0] < LEAST_BOX_PX or self.box[3] - self.box[2] < LEAST_BOX_PX
+        ):
+            raise ValueError(f"box is top, bottom, left, right, and at least {LEAST_BOX_PX} pixels wide and high")
         if self.offset > self.onset:
             raise ValueError(f"offset ({self.offset:g}) must not exceed onset ({self.onset:g})")
         if self.needs_people and self.embedder == "none":
@@ -129,7 +151,14 @@ class SegmenterConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def scan_settings(self) -> ScanSettings:
         """How closely the video is scanned."""
-        return ScanSettings(self.samples_per_second, self.min_face_px)
+        return ScanSettings(self.samples_per_second, self.min_face_px, self._face_box)
+
+    @property
+    def _face_box(self) -> FaceBox | None:
+        if self.box is None:
+            return None
+        top, bottom, left, right = map(float, self.box)
+        return FaceBox(left, top, right, bottom)
 
     @property
     def span_settings(self) -> SpanSettings:

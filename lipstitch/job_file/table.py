@@ -72,6 +72,21 @@ class UserFile:
         needed: columns that must be there; others of `columns` may be. Other columns are ignored, unless they look
         like a missing one, misspelled. Raises ConfigError.
         """
+        names: list[str] = []
+        for line, cells in self.lines(columns):
+            if names:
+                yield self.row(line, cells, names)
+            else:
+                names = column_names(cells)
+                self._check_names(line, names, columns, needed)
+        if not names:
+            self._check_names(1, names, columns, needed)
+
+    def lines(self, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+        """Yield (number of the line, cells) of each line that holds anything. Raises ConfigError.
+
+        columns: what the first of them may name, by which commas, semicolons and tabs are told apart.
+        """
         text = self.text()
         told = DELIMITER_LINE.match(text)
         begin = told.end() if told else 0
@@ -79,23 +94,17 @@ class UserFile:
         table = text[begin:]
         known = set(columns)
         delimiter = max(told[1] if told else DELIMITERS, key=lambda each: len(known.intersection(_names(table, each))))
-        names: list[str] = []
         reader = csv.reader(io.StringIO(table, newline=""), _Strict, delimiter=delimiter)
         try:
             for cells in reader:
                 if any(cell.strip() for cell in cells):
-                    if names:
-                        yield self._row(line, cells, names)
-                    else:
-                        names = [cell.strip().lower() for cell in cells]
-                        self._check_names(line, names, columns, needed)
+                    yield line, cells
                 line = reader.line_num + (2 if told else 1)
         except csv.Error as exc:
             raise self.fault(f"line {line}", f"this is not CSV ({exc}); check its quotes") from exc
-        if not names:
-            self._check_names(line, names, columns, needed)
 
-    def _row(self, line: int, cells: Sequence[str], names: Sequence[str]) -> Row:
+    def row(self, line: int, cells: Sequence[str], names: Sequence[str]) -> Row:
+        """Return a line's cells by their columns; raise ConfigError if it has more cells than there are columns."""
         if any(cell.strip() for cell in cells[len(names) :]):
             problem = f"there are {len(cells)} cells here, and {len(names)} columns"
             raise self.fault(f"line {line}", f'{problem}; put what holds the delimiter into quotes, as "1,5"')
@@ -119,6 +128,11 @@ class UserFile:
                 raise self.fault(f"line {line}", f"{allowed}; {brief(name)!r} looks like {close[0]}: rename the column")
 
 
+def column_names(cells: Sequence[str]) -> list[str]:
+    """Return the cells of a table's first line as names of columns."""
+    return [cell.strip().lower() for cell in cells]
+
+
 def _names(table: str, delimiter: str) -> list[str]:
     """Return the cells of the first row that has any, as names of columns."""
     reader = csv.reader(io.StringIO(table, newline=""), _Strict, delimiter=delimiter)
@@ -126,7 +140,7 @@ def _names(table: str, delimiter: str) -> list[str]:
         cells = next((row for row in reader if any(cell.strip() for cell in row)), [])
     except csv.Error:  # with the wrong delimiter, quotes stand inside cells
         return []
-    return [cell.strip().lower() for cell in cells]
+    return column_names(cells)
 
 
 @dataclass(frozen=True, slots=True)

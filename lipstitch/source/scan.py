@@ -14,6 +14,7 @@ from lipstitch.source.weights import FaceFinder, find_detector, find_embedder, f
 from lipstitch.tools import Tools
 from lipstitch.workspace import Workspace
 from media.base.content import content_key
+from media.base.errors import ConfigError
 from media.identity import Vector
 from media.intervals import Interval
 from renderer.checkpoints import hash_file
@@ -57,6 +58,7 @@ def choose_finder(
     def has_scan(finder: FaceFinder) -> bool:
         return workspace.load(_scan_path(config, source, intervals, finder, workspace)) is not None
 
+    _check_box(config, source)
     fallback = next((detector.name for detector in detectors_by_preference() if not detector.weights), None)
     mesh = find_mesh(config, reporter)
     has_fallback_scan = fallback is not None and has_scan(FaceFinder(fallback, None, mesh=mesh))
@@ -65,6 +67,16 @@ def choose_finder(
     has_plain = _scan_path(config, source, intervals, plain, workspace).exists()
     found = find_embedder(config, detector, reporter, has_plain=has_plain, is_needed=needs_people)
     return FaceFinder(detector, weights, *found, mesh=mesh, tools=tools) if found else plain
+
+
+def _check_box(config: JobConfig, source: Source) -> None:
+    """Raise ConfigError if the job gives a box that is not in the picture."""
+    box, (width, height) = config.segmenter.box, source.video.upright_size
+    if box is not None and (box[1] > height or box[3] > width):
+        raise ConfigError(
+            f"segmenter.box: bottom {box[1]} and right {box[3]} lie outside of the picture, which has {width}x{height}"
+            f" pixels. Give top, bottom, left and right."
+        )
 
 
 def check_photos(config: JobConfig) -> None:
@@ -125,4 +137,5 @@ def scan_key(config: JobConfig, fingerprint: str, intervals: Sequence[Interval],
         settings.min_face_px,
         *([hash_file(finder.embedder), finder.embedder_settings] if finder.embedder else []),
         *(["mesh", hash_file(finder.mesh)] if finder.mesh else []),
+        *(["box", settings.box] if settings.box else []),
     )

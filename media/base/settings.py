@@ -92,6 +92,20 @@ def override_settings(content: dict[str, Any], overrides: Sequence[str]) -> None
         set_key(content, key.split("."), parse_text(value, f"--set {brief(override)}"), f"--set {brief(override)}")
 
 
+def keys_of(model: type[BaseModel], section: str = "") -> set[str]:
+    """Return the dotted paths of all keys of a model, those of its sections and the sections themselves included.
+
+    What lists and tables of sections hold is left out. section: the path of the model itself, with a dot at its end.
+    """
+    keys = set()
+    for key, field in model.model_fields.items():
+        keys.add(f"{section}{key}")
+        holds_entries = {get_origin(each) for each in (field.annotation, *get_args(field.annotation))} & {tuple, dict}
+        for inner in () if holds_entries else _models_in(field.annotation):
+            keys |= keys_of(inner, f"{section}{key}.")
+    return keys
+
+
 def _read_settings(path: Path, what: str) -> dict[str, Any]:
     try:
         status = path.stat()

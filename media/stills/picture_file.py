@@ -37,6 +37,8 @@ STEP: Final = 2
 
 def is_still(path: Path) -> bool:
     """Tell whether a file holds a picture, not a video. False, too, for what cannot be opened, or is neither."""
+    if not path.is_file():  # opening a pipe may never end
+        return False
     try:
         with _pillow_errors(path), Image.open(path, formats=FORMATS):
             pass

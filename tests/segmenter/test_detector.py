@@ -131,14 +131,14 @@ def test_auto_takes_the_preferred_detector_whose_weights_are_found():
 def test_a_detector_that_is_named_is_not_replaced_by_another():
     with pytest.raises(CheckpointNotFound, match=r"^no retinaface_mobilenet"):
         choose_detector("retinaface", find_none, pytest.fail)
-    with pytest.raises(LookupError, match="cascade, retinaface"):
+    with pytest.raises(LookupError, match="cascade, given, retinaface"):
         choose_detector("haar", find_none, pytest.fail)
 
 
 def test_a_detector_is_known_by_the_name_of_its_file():
-    assert detector_names() == ("cascade", "retinaface")
+    assert detector_names() == ("cascade", "given", "retinaface")
     assert [detector_class(name).name for name in detector_names()] == [*detector_names()]
-    assert [detector.name for detector in detectors_by_preference()] == ["retinaface", "cascade"]
+    assert [detector.name for detector in detectors_by_preference()] == ["retinaface", "cascade", "given"]
 
 
 def test_what_takes_long_to_import_is_not_needed_to_know_the_detectors():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
 
+import lipstitch.batch
 import lipstitch.job
 import lipstitch.report.contact_sheet
 from lipstitch.progress import Silent
@@ -59,6 +60,7 @@ def written(config):
 def quick_commands(tools=QUICK_TOOLS):
     """Let the command line, in this process, run quick jobs while the context lasts."""
     with (
+        patch("lipstitch.batch.run_jobs", partial(lipstitch.batch.run_jobs, tools=tools)),
         patch("lipstitch.job.run_job", partial(lipstitch.job.run_job, tools=tools)),
         patch(
             "lipstitch.report.contact_sheet.list_people",

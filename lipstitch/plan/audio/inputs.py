@@ -139,9 +139,15 @@ def open_audio_input(key: str, path: Path) -> tuple[AudioInput, list[SoundNote]]
 
     key: of the job file, for messages about it.
     """
+    voice = open_sound(path)
+    return voice, check_samples(key, voice.info)
+
+
+def open_sound(path: Path) -> AudioInput:
+    """Probe a file for its sound, as it stands on its own clock. Raises MediaError."""
     info = probe(path)
     info.require_audio()
-    return AudioInput(info, info.video.clock.start_seconds if info.video else None), check_samples(key, info)
+    return AudioInput(info, info.video.clock.start_seconds if info.video else None)
 
 
 def open_beside(

@@ -10,12 +10,13 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 from typer.testing import CliRunner
 
 from demo.make_material import make_material
 from lipstitch.cli import app
 from lipstitch.commands import exits
-from lipstitch.intake.wav2lip import Wav2LipFiles, Wav2LipOptions, build_wav2lip_job, describe_ignored
+from lipstitch.intake.wav2lip import FrameOptions, Wav2LipFiles, Wav2LipOptions, build_wav2lip_job, describe_ignored
 from media.base.errors import ConfigError, UnreadableMedia
 from tests.support.commands import ROOT
 from tests.support.jobs import NoSignals
@@ -34,6 +35,7 @@ def stock(tmp_path_factory):
         sound = 0.5 * np.sin(np.arange(int(seconds * 16000)) / 9)
         soundfile.write(folder / f"{name}.wav", sound, 16000)
     (folder / "weights.bin").write_bytes(b"weights")
+    Image.fromarray(np.full((108, 192, 3), 90, np.uint8)).save(folder / "still.png")
     return folder
 
 
@@ -79,13 +81,20 @@ def test_the_output_lasts_as_long_as_the_sound(stock, sound, mode, policy, stop)
     assert [part.end for part in job.ranges or ()] == ([stop] if stop else [])
 
 
+def test_a_box_is_where_the_face_is_and_takes_no_pads(stock):
+    options = Wav2LipOptions(pads=(1, 2, 3, 4), frames=FrameOptions(box=(10, 50, 20, 60)))
+    job = build_wav2lip_job(files(stock), options)
+    assert job.segmenter.box == (10, 50, 20, 60)
+    assert (job.segmenter.detector, job.segmenter.min_face_px) == ("given", 40)
+    assert job.renderer.pads == (0, 0, 0, 0)
+
+
 def test_what_means_nothing_here_is_named_once_each():
     options = Wav2LipOptions(
-        detection_batch_size=16, resize_factor=2, crop=(0, -1, 0, 640), box=(0, 10, 0, 10), rotate=True
+        detection_batch_size=16, frames=FrameOptions(2, (0, -1, 0, 640), (0, 90, 0, 90), rotate=True)
     )
     said = describe_ignored(options)
     assert [text.split(":")[1].strip() for text in said] == [
-        "--box",
         "--crop",
         "--resize_factor",
         "--rotate",
@@ -93,8 +102,15 @@ def test_what_means_nothing_here_is_named_once_each():
     ]
 
 
-def test_a_single_frame_and_unusable_files_are_refused(stock):
-    with pytest.raises(ConfigError, match="--static: a single frame"):
+def test_a_picture_is_shown_at_its_frame_rate_for_as_long_as_the_sound(stock):
+    still = files(stock, "long.wav", face="still.png")
+    for is_static in (False, True):  # a picture is static anyway
+        job = build_wav2lip_job(still, Wav2LipOptions(is_static=is_static, fps=30))
+        assert (job.mode, job.ranges, job.input.still_fps) == ("patch", None, 30)
+
+
+def test_a_single_frame_of_a_video_and_unusable_files_are_refused(stock):
+    with pytest.raises(ConfigError, match="--static: no single frame"):
         build_wav2lip_job(files(stock), Wav2LipOptions(is_static=True))
     with pytest.raises(UnreadableMedia, match=r"nowhere\.mp4: no such file"):
         build_wav2lip_job(files(stock, face="nowhere.mp4"), Wav2LipOptions())
@@ -108,8 +124,8 @@ def call(stock, tmp_path, monkeypatch):
     monkeypatch.setattr(exits, "StopSignals", NoSignals)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments, sound="same.wav", checkpoint=stock / "weights.bin"):
-        given = ["--checkpoint_path", checkpoint, "--face", stock / "talk.mp4", "--audio", stock / sound]
+    def run(*arguments, sound="same.wav", face="talk.mp4", checkpoint=stock / "weights.bin"):
+        given = ["--checkpoint_path", checkpoint, "--face", stock / face, "--audio", stock / sound]
         quick = ["--set", "segmenter.detector=cascade", "--set", "execution.backend=serial"]
         with quick_commands():
             return CliRunner().invoke(app, ["wav2lip", *map(str, [*given, *quick, *arguments])])
@@ -136,6 +152,13 @@ def test_the_video_ends_with_the_sound_or_begins_again(call, tmp_path, sound, sh
     assert stamps(tmp_path / "out.mp4") == shown
 
 
+def test_a_picture_becomes_a_video(call, tmp_path):
+    result = call("--outfile", "out.mp4", "--fps", 20, sound="short.wav", face="still.png")
+    assert result.exit_code == 0, result.output
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert (container.streams.video[0].frames, container.streams.video[0].average_rate) == (50, 20)
+
+
 def test_what_means_nothing_is_said_and_does_not_stop_the_call(call, tmp_path):
     result = call("--outfile", "out.mp4", "--resize_factor", 2, "--rotate")
     assert result.exit_code == 0, result.output
@@ -147,7 +170,7 @@ def test_what_means_nothing_is_said_and_does_not_stop_the_call(call, tmp_path):
     ("arguments", "code", "expected"),
     [
         (("--outfile", "nowhere/out.mp4"), CONFIG, "output: no such folder: nowhere"),
-        (("--static", "True"), CONFIG, "--static: a single frame"),
+        (("--static", "True"), CONFIG, "--static: no single frame"),
         (("--colour",), CONFIG, "No such option: --colour"),
         (("--pads", 1, 2), CONFIG, "--pads"),
     ],

@@ -1,5 +1,7 @@
 """Squares around faces, and meshes found in them, in whichever way a picture is stored."""
 
+from unittest.mock import patch
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from av import VideoFrame
 
 from lipstitch.training.mesh.network import MeshNetwork, export
 from media.base.errors import CheckpointNotFound, UnsupportedCheckpoint
+from media.base.onnx_network import OnnxNetwork
 from media.faces import FaceBox
 from media.mesh import EYE_CORNERS, NUM_POINTS
 from media.orientation import ORIENTATIONS, UPRIGHT
@@ -114,6 +117,12 @@ def test_what_was_exported_finds_what_was_trained(network, weights):
     expected = points[0].numpy() * MESH_PX + (96 + 63.5, 64 + 63.5, 0)
     assert found.mesh == pytest.approx(expected, abs=0.01)
     assert found.doubts == pytest.approx(np.exp(doubts[0].numpy()), rel=1e-3)
+
+
+def test_a_file_is_loaded_once(weights):
+    first = OnnxMesh(weights)
+    with patch.object(OnnxNetwork, "__init__", side_effect=AssertionError("loaded again")):
+        assert OnnxMesh(weights)._network is first._network
 
 
 def test_a_network_of_other_points_is_refused(tmp_path):
