@@ -17,6 +17,8 @@ from tests.support.service import other_server, serving, until
 FULL = bool(os.environ.get("LIPSTITCH_FULL"))
 NUM_RANDOM_KILLS = 10
 SEED = 18
+SEGMENTS = [[0.4, 1.0], [1.5, 2.2]]
+"""Seconds of the video that are rendered: a face is seen there."""
 
 
 def kill_worker(service):
@@ -72,8 +74,9 @@ def test_killed_while_fetching_rendering_and_waiting_it_ends_as_if_it_never_was(
         serving(tmp_path / "service", "--inputs", talk, "--trust", client.place) as service,
     ):
         address = f"http://{client.place}"
-        first = service.ask(f"{address}/talk.mp4", talk / "dub.flac", webhookUrl=f"{address}/hook")["id"]
-        second = service.ask(talk / "talk.mp4", talk / "dub.flac")["id"]
+        files = (f"{address}/talk.mp4", talk / "dub.flac")
+        first = service.ask(*files, segments=SEGMENTS, webhookUrl=f"{address}/hook")["id"]
+        second = service.ask(talk / "talk.mp4", talk / "dub.flac", segments=SEGMENTS)["id"]
         until(lambda: begun(service, first, "scan"))
         kill_worker(service)
         until(lambda: clips_of(service, first))
@@ -113,7 +116,9 @@ def test_killed_at_ten_random_moments_every_generation_ends_once(talk, tmp_path)
         while len(kills) < NUM_RANDOM_KILLS:
             if sum(service.get(each)["status"] in ("PENDING", "PROCESSING") for each in asked) < 2:
                 hook = f"http://{client.place}/{len(asked)}"
-                asked.append(service.ask(talk / "talk.mp4", talk / "dub.flac", webhookUrl=hook)["id"])
+                asked.append(
+                    service.ask(talk / "talk.mp4", talk / "dub.flac", segments=SEGMENTS, webhookUrl=hook)["id"]
+                )
                 continue
             time.sleep(moments.uniform(0, 6))
             states = [service.get(each)["status"] for each in asked]
@@ -134,7 +139,7 @@ def test_killed_at_ten_random_moments_every_generation_ends_once(talk, tmp_path)
 
 def test_a_job_whose_process_is_killed_is_begun_again_and_given_up_after_three(talk, tmp_path):
     with serving(tmp_path / "service", "--inputs", talk) as service:
-        generation = service.ask(talk / "talk.mp4", talk / "dub.flac")["id"]
+        generation = service.ask(talk / "talk.mp4", talk / "dub.flac", segments=SEGMENTS)["id"]
         killed = set()
 
         def kill_each():

@@ -283,11 +283,12 @@ def test_a_queue_hands_each_generation_to_one_worker_in_order(tmp_path, kind):
         queue = Queue(ServiceSettings(folder=tmp_path, redis=redis))
         for number in ("one", "two"):
             queue.put(number)
-        assert queue.waiting() == {"one", "two"}
+        queue.put("begun", was_begun=True)
+        assert queue.waiting() == {"one", "two", "begun"}
         command = [sys.executable, "-c", CONSUMER, str(tmp_path), redis or ""]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
             try:
-                assert [worker.stdout.readline().strip() for _ in range(2)] == ["one", "two"]
+                assert [worker.stdout.readline().strip() for _ in range(3)] == ["begun", "one", "two"]
                 assert queue.waiting() == set()
             finally:
                 worker.kill()
