@@ -25,6 +25,8 @@ LONGEST = (
     "test_real_job",
     "test_footage_job",
     "test_crash",
+    "test_service_jobs",
+    "test_service_crash",
     "test_two_hours",
     "test_cluster",
     "test_train",

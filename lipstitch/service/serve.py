@@ -24,6 +24,8 @@ from media.base.errors import ConfigError
 
 RESTART_SECONDS = 1.0
 """Before a worker that died is started anew."""
+TOKEN_VARIABLE = "LIPSTITCH_TOKEN"  # noqa: S105 - the name of one
+"""Workers, and programs that draw for them, are not told it."""
 END_SECONDS = 1
 """How long the server lets answers under way end."""
 
@@ -63,8 +65,10 @@ def _listen(host: str, port: int) -> socket.socket:
 def _keep_worker(settings: ServiceSettings, num_jobs: int) -> NoReturn:
     """Have a worker beside the server, with which it ends."""
     command = [sys.executable, "-m", "lipstitch", "work", "--folder", str(settings.folder), "--jobs", str(num_jobs)]
+    command += ["--parent", str(os.getpid())]
+    environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     while True:
-        subprocess.run([*command, "--parent", str(os.getpid())], stdin=subprocess.DEVNULL, check=False)  # noqa: S603
+        subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, check=False)  # noqa: S603
         time.sleep(RESTART_SECONDS)
 
 

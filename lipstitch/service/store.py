@@ -96,6 +96,8 @@ class Store:
         """Use a service's folder; it is made if it is missing."""
         self.folder = folder / "generations"
         self.uploads = folder / "uploads"
+        self._finished: set[str] = set()
+        """Of those that were seen, the ones that have ended: they need not be looked at again."""
         for path in (self.folder, self.uploads):
             with disk_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
@@ -152,8 +154,12 @@ class Store:
         return try_lock(self.place(generation) / "delivery.lock")
 
     def result(self, generation: str) -> Path | None:
-        """Return the video that a generation wrote; None if there is none."""
+        """Return the video that a generation wrote; None if it wrote nothing."""
         return next((path for path in self.place(generation).glob("result.*") if path.stem == "result"), None)
+
+    def without_paths(self, text: str) -> str:
+        """Return a text for clients: where the service's files lie is no one else's concern."""
+        return text.replace(f"{self.folder.parent}{os.sep}", "")
 
     def finish(self, generation: str, status: Status, **what: Any) -> State | None:
         """Give a generation its last state; one whose end was asked for is CANCELED whatever came of it."""
@@ -178,7 +184,7 @@ class Store:
         return state
 
     def cancel(self, generation: str) -> State | None:
-        """Ask for the end of a generation; at once if no worker has it. Return its state, None if there is none."""
+        """Ask for the end of a generation; at once if no worker has it. Return its state; None if it does not exist."""
         state = self.change(
             generation, lambda was: was if was.is_finished else was.model_copy(update={"is_cancel_asked": True})
         )
@@ -190,8 +196,10 @@ class Store:
     def unfinished(self) -> Iterator[tuple[str, State]]:
         """Yield the generations that are not finished, oldest first."""
         for generation in reversed(self.ids()):
-            state = self.state(generation)
-            if state is not None and not state.is_finished:
+            state = None if generation in self._finished else self.state(generation)
+            if state is None or state.is_finished:
+                self._finished.add(generation)
+            else:
                 yield generation, state
 
     def remove_old(self, keep_seconds: float) -> None:

@@ -166,7 +166,7 @@ class Worker:
         result = self._store.result(asked.id)
         if ended.exit_code not in (0, 10) or result is None:
             refused = ended.exit_code in REFUSED_CODES
-            error = (ended.error or "The job ended without a result.").replace(f"{folder}{os.sep}", "")
+            error = self._store.without_paths(ended.error or "The job ended without a result.")
             self._store.finish(
                 asked.id, "REJECTED" if refused else "FAILED", error=error, error_code=_code(ended.exit_code)
             )

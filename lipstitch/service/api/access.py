@@ -17,7 +17,7 @@ OPEN_PATHS = ("/health", "/docs", "/docs/oauth2-redirect", "/openapi.json")
 """Paths that hold nothing of anyone's."""
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 SIGNED_PATH = re.compile(r"/v2/generate/[0-9a-f-]{36}/output/[^/]+")
-"""Paths of results, whose addresses are signed: whoever was told one may fetch it."""
+"""Paths of results, whose addresses are signed: anyone who was told one may fetch it."""
 
 
 class Access:

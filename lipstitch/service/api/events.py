@@ -30,8 +30,7 @@ async def follow(store: Store, generation: str, start: int) -> AsyncIterator[Ser
             return
         lines, at = await run_in_threadpool(_read_lines, path, at)
         for line, stop in lines:
-            # Where files of this machine lie is no one else's concern.
-            yield ServerSentEvent(event="progress", raw_data=line.replace(f"{path.parent}/", ""), id=str(stop))
+            yield ServerSentEvent(event="progress", raw_data=store.without_paths(line), id=str(stop))
         if state.status != told and not (lines and state.is_finished):  # the end is told when all else has been
             told = state.status
             content = {"status": state.status, "error": state.error}

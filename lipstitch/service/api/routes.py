@@ -51,7 +51,7 @@ class Service:
         return describe(asked, state, self.store.result(asked.id), self.secret)
 
     def find(self, generation: str) -> tuple[Asked, State]:
-        """Return a generation; raise Refused if there is none."""
+        """Return a generation; raise Refused if it does not exist."""
         asked = self.store.asked(generation)
         state = self.store.state(generation) if asked else None
         if asked is None or state is None:

@@ -72,6 +72,8 @@ async def read_form(request: Request, store: Store, limits: Limits) -> AsyncIter
     stated = request.headers.get("content-length", "0")
     if not stated.isdigit() or int(stated) > max_bytes:
         raise _too_large(limits)
+    if int(stated) > shutil.disk_usage(store.uploads).free:
+        raise Refused(507, "The disk of this service is full. Try again later.")
     folder = store.uploads / f"{UNFINISHED_PREFIX}{secrets.token_hex(8)}"
     folder.mkdir()
     form, done = Form(), 0

@@ -184,7 +184,7 @@ def test_inputs_are_fetched_and_refused_by_what_they_are(service, listener, talk
     assert "larger than 3145728 bytes" in said["big.mp4"]
     assert "larger than 3145728 bytes" in said["endless.mp4"]
     assert "answered 404" in said["missing.mp4"]
-    assert "no video in this file" in said["dub.flac"]
+    assert "this file has no video" in said["dub.flac"]
 
 
 def test_one_that_is_canceled_ends_within_seconds(service, talk):

@@ -152,7 +152,7 @@ def test_a_claim_is_for_one_and_its_end_is_for_all(tmp_path):
     with store.claim(asked.id) as is_mine, store.claim(asked.id) as is_mine_too:
         assert is_mine
         assert not is_mine_too
-        assert store.cancel(asked.id).status == "PENDING", "whoever has it ends it"
+        assert store.cancel(asked.id).status == "PENDING", "its worker ends it"
         assert store.finish(asked.id, "COMPLETED").status == "CANCELED", "its end was asked for"
     assert store.finish(asked.id, "FAILED").status == "CANCELED"
     assert store.state(asked.id).delivery.is_due

@@ -158,7 +158,7 @@ def test_a_request_of_the_wrong_shape_is_refused(service, place, changes, said):
         ("empty.mp4", "not a media file"),
         ("concat.mp4", "not a media file"),
         ("list.m3u8", "not a media file"),
-        ("dub.flac", "no video in this file"),
+        ("dub.flac", "this file has no video"),
     ],
 )
 def test_a_file_that_must_not_or_cannot_be_read_is_refused(service, place, video, said):
@@ -180,7 +180,7 @@ def test_sound_and_length_are_checked(service, place):
         inputs = [{"type": kind, "url": f"{place}/inputs/{name}"} for kind, name in files.items()]
         return service.client.post("/v2/generate", json=request(place, input=inputs))
 
-    assert "no sound in this file" in refused(ask("talk.mp4", "silent.mp4"))
+    assert "this file has no sound" in refused(ask("talk.mp4", "silent.mp4"))
     assert "101.0 s long; this service takes 100 s at most" in refused(ask("talk.mp4", "long.wav"))
     assert ask("inner.mp4", "dub.flac").status_code == 201, "a link within the folder is a file like others"
 
