@@ -24,7 +24,7 @@ from media.base.errors import ConfigError
 
 RESTART_SECONDS = 1.0
 """Before a worker that died is started anew."""
-TOKEN_VARIABLE = "LIPSTITCH_TOKEN"  # noqa: S105 - the name of one
+TOKEN_VARIABLE = "LIPSTITCH_TOKEN"
 """Workers, and programs that draw for them, are not told it."""
 END_SECONDS = 1
 """How long the server lets answers under way end."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import wave
 from contextlib import suppress
 
@@ -300,7 +301,13 @@ def test_with_a_token_all_but_health_and_docs_need_it(place, tmp_path):
     with serving(tmp_path / "service", *options, token=TOKEN) as service:
         local = service.url.replace("0.0.0.0", "127.0.0.1")
         with httpx.Client(base_url=local, trust_env=False) as stranger:
-            for path in ("/v2/generations", "/metrics", "/v2/generate/x/output/y", "/studio/output/x"):
+            for path in (
+                "/v2/generations",
+                "/metrics",
+                "/v2/generate/x/output/y",
+                "/studio/output/x",
+                "/docs/../metrics",
+            ):
                 refused(stranger.get(path), 401)
             for header in (
                 {"x-api-key": "wrong"},
@@ -308,7 +315,9 @@ def test_with_a_token_all_but_health_and_docs_need_it(place, tmp_path):
                 {"authorization": "Bearer é".encode()},
             ):
                 refused(stranger.get("/v2/generations", headers=header), 401)
-            for path in ("/health", "/docs", "/openapi.json"):
+            page = stranger.get("/docs").text
+            assert "//" not in "".join(re.findall(r'(?:src|href)="([^"]*)"', page)), "nothing is loaded from elsewhere"
+            for path in ("/health", "/openapi.json", *re.findall(r'(?:src|href)="([^"]*)"', page)):
                 assert stranger.get(path).status_code == 200
             assert stranger.get("/v2/generations", auth=("anyone", TOKEN)).json() == []
             for header in ({"x-api-key": TOKEN}, {"authorization": f"Bearer {TOKEN}"}):
