@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -162,7 +163,17 @@ def test_lists_metrics_and_health_count_them(service, two):
     metrics = service.client.get("/metrics").text
     assert f'lipstitch_generations{{status="COMPLETED"}} {float(len(done))}' in metrics
     assert "lipstitch_workers 1.0" in metrics
-    assert "/v2/generate" in service.client.get("/openapi.json").json()["paths"]
+
+
+def test_the_openapi_page_describes_what_is_taken(service):
+    text = service.client.get("/openapi.json").text
+    page = json.loads(text)
+    taken = page["paths"]["/v2/generate"]["post"]["requestBody"]["content"]
+    assert {"model", "input", "options", "webhookUrl"} <= taken["application/json"]["schema"]["properties"].keys()
+    assert {"video", "audio"} <= taken["multipart/form-data"]["schema"]["properties"].keys()
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert named <= page["components"]["schemas"].keys()
+    assert "422" not in text
 
 
 def test_inputs_are_fetched_and_refused_by_what_they_are(service, listener, talk):
