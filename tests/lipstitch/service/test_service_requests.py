@@ -30,7 +30,7 @@ def place(talk, tmp_path_factory):
     (inputs / "inner.mp4").symlink_to(inputs / "talk.mp4")
     (inputs / "text.mp4").write_text("no video at all")
     (inputs / "empty.mp4").touch()
-    (inputs / "concat.mp4").write_text(f"ffconcat version 1.0\nfile {root}/secret.mp4\n")
+    (inputs / "concat.mp4").write_text("ffconcat version 1.0\nfile talk.mp4\n")
     (inputs / "list.m3u8").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nfile://{root}/secret.mp4\n#EXT-X-ENDLIST\n"
     )
@@ -205,6 +205,9 @@ def test_bad_uploads_are_refused_and_leave_nothing(service, talk):
     refused(post("/v2/assets", files={"file": b""}))
     refused(post("/v2/assets", json={}))
     refused(post("/v2/assets", files={"file": b"x" * (4 << 20)}), 413)
+    refused(post("/v2/assets", files=[("file", b"x"), ("file", b"y")]))
+    refused(post("/v2/assets", data={"a": "x" * (2 << 20)}, files={"file": talk_bytes}), 413)
+    refused(post("/v2/generate", data={f"field{n}": "x" for n in range(30)}, files={"video": talk_bytes}))
     refused(post("/v2/generate", data={"model": "m"}, files={"picture": talk_bytes}))
     refused(post("/v2/generate", data={"model": "m", "input": "{"}, files={"video": talk_bytes}))
     refused(post("/v2/generate", data={"model": "m", "input": "3"}, files={"video": talk_bytes}))
