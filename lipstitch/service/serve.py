@@ -18,7 +18,6 @@ from lipstitch.service.queue import Queue
 from lipstitch.service.settings import ServiceSettings, is_loopback, load_saved_settings, load_secret, save_settings
 from lipstitch.service.store import Store
 from lipstitch.service.upkeep import Upkeep, announced
-from lipstitch.service.worker import Worker
 from lipstitch.stop import follow_parent
 from media.base.errors import ConfigError
 
@@ -76,6 +75,8 @@ def run_worker(folder: Path, num_jobs: int, parent: int | None) -> None:
     """Work on the generations of a service, until the process is stopped. parent: the process to end with."""
     if parent is not None:
         follow_parent(parent)
+    from lipstitch.service.worker import Worker  # which the server does without
+
     settings = load_saved_settings(folder)
     store = Store(settings.folder)
     queue = Queue(settings, Worker(settings, store, num_jobs).work_on)

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
-from lipstitch.job_file.config import load_job
 from media.base.errors import ConfigError
 from media.base.files import atomic_file, disk_errors, read_json
 from media.base.locks import try_lock
@@ -105,6 +104,8 @@ def _check_place(text: str) -> None:
 
 def _check_base_job(path: Path) -> None:
     """Raise ConfigError unless the file holds sections of a job file that mean the same in any folder."""
+    from lipstitch.job_file.config import load_job  # which imports all that a job file can name
+
     given = load_base_job(path)
     added = ["input.video=/video.mp4", "input.audio=/audio.wav", "output=/output.mp4"]
     job = load_job(path, added)

@@ -37,6 +37,7 @@ from media.base.locks import try_lock
 Status = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED", "CANCELED"]
 FINISHED: tuple[Status, ...] = ("COMPLETED", "FAILED", "REJECTED", "CANCELED")
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+EVENTS_NAME = "events.jsonl"
 CHANGE_WAIT_SECONDS = 30.0
 """How long a change of state may wait for another one, which takes milliseconds."""
 UNFINISHED_PREFIX = "."

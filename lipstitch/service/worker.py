@@ -24,13 +24,12 @@ from lipstitch.service.build_job import build_job
 from lipstitch.service.inputs import FORMATS, InputRefused, check_media, resolve_file
 from lipstitch.service.run import Ended, read_ended
 from lipstitch.service.settings import ServiceSettings
-from lipstitch.service.store import Asked, State, Store
+from lipstitch.service.store import EVENTS_NAME, Asked, State, Store
 from media.base.errors import ConfigError, LipstitchError, MediaError
 from media.base.files import atomic_file
 from media.probe import probe_stated
 from stitcher.assemble import MUXERS
 
-EVENTS_NAME = "events.jsonl"
 JOB_NAME = "job.yaml"
 WATCH_SECONDS = 0.2
 """How often it looks whether the end of a generation was asked for."""

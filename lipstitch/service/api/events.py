@@ -10,8 +10,7 @@ from pathlib import Path
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
-from lipstitch.service.store import Store
-from lipstitch.service.worker import EVENTS_NAME
+from lipstitch.service.store import EVENTS_NAME, Store
 
 POLL_SECONDS = 0.25
 MAX_CHUNK_BYTES = 1 << 16
