@@ -150,7 +150,14 @@ def test_a_former_name_does_the_same_and_says_what_it_is_called_today(monkeypatc
 def test_help_lists_no_former_name():
     listed = run_command("--help").stdout
     commands = listed.partition("Commands:")[2].partition("Exit codes")[0]
-    assert re.findall(r"^  ([\w-]+) ", commands, re.MULTILINE) == ["people", "verify", "score", "serve", "work", "train"]
+    assert re.findall(r"^  ([\w-]+) ", commands, re.MULTILINE) == [
+        "people",
+        "verify",
+        "score",
+        "serve",
+        "work",
+        "train",
+    ]
 
 
 @pytest.mark.parametrize(("program", "expected"), [("/venv/bin/lipstitch", "lipstitch"), ("main.py", "python main.py")])

@@ -27,7 +27,7 @@ from lipstitch.service.webhook import sign
 from lipstitch.service.worker import share_cores
 from media.base.errors import ConfigError, WorkspaceError
 from media.probe import Stated
-from tests.support.commands import ROOT
+from tests.support.commands import ROOT, run_command
 from tests.support.service import other_server
 
 VIDEO, AUDIO = {"type": "video", "url": "/in/talk.mp4"}, {"type": "audio", "url": "/in/dub.wav", "refId": "a"}
@@ -306,3 +306,27 @@ def test_a_redis_that_is_away_is_one_sentence(tmp_path):
     queue = Queue(ServiceSettings(folder=tmp_path, redis="redis://127.0.0.1:9"))
     with pytest.raises(WorkspaceError, match=r"queue .* cannot be used"):
         queue.put("one")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "0.0.0.0"), "Set a token"),
+        (("--inputs", "/missing"), "no such folder"),
+        (("--trust", "localhost"), "write it as host:port"),
+        (("--token-file", "/missing"), "cannot be read"),
+        (("--host", "no such host"), "cannot listen there"),
+    ],
+)
+def test_a_server_that_must_not_or_cannot_start_says_why(tmp_path, options, said):
+    done = run_command("serve", "--folder", tmp_path / "service", *options, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_worker_needs_the_folder_of_a_service(tmp_path):
+    done = run_command("work", "--folder", tmp_path, timeout=60)
+    assert done.returncode == 2
+    assert "Start `lipstitch serve`" in done.stderr
