@@ -74,7 +74,18 @@ ROOMS = {
     "lipstitch": ("*.py", "lipstitch/*.py", "lipstitch/commands/*.py"),
     **{
         f"lipstitch/{room}": (f"lipstitch/{room}/**/*.py",)
-        for room in ("evaluation", "execution", "intake", "job_file", "plan", "report", "source", "training")
+        for room in (
+            "evaluation",
+            "execution",
+            "intake",
+            "job_file",
+            "plan",
+            "report",
+            "service",
+            "source",
+            "studio",
+            "training",
+        )
     },
     "tests": ("tests/**/*.py",),
 }

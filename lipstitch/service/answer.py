@@ -28,7 +28,7 @@ class Generation(GenerationRequest):
 
 
 def describe(asked: Asked, state: State, result: Path | None, secret: str) -> Generation:
-    """Return what clients are told. result: the video that was written; None: there is none."""
+    """Return what clients are told. result: the video that was written; None: it wrote nothing."""
     ending = result.suffix if result else ""
     name = f"{asked.request.output_file_name or DEFAULT_NAME}{ending}"
     path = f"v2/generate/{asked.id}/output/{name}"

@@ -40,7 +40,7 @@ def build_job(
         "segmenter": {**base.get("segmenter", {})},
         "renderer": {**base.get("renderer", {})},
         "stitcher": {**base.get("stitcher", {})},
-        # Clips are kept until the end is written down: whoever takes over from a killed worker finds them.
+        # Clips are kept until the end is written down: a worker that takes over from a killed one finds them.
         "execution": {**base.get("execution", {}), "workspace": str(folder / "work"), "keep": "all"},
     }
     options = request.options or Options()

@@ -45,7 +45,7 @@ def resolve_file(text: str, settings: ServiceSettings) -> Path:
 
 
 def find_upload(uploads: Path, asset_id: str) -> Path:
-    """Return the file that was uploaded under an id; raise InputRefused if there is none."""
+    """Return the file that was uploaded under an id; raise InputRefused if nothing was."""
     folder = uploads / asset_id
     files = [*folder.iterdir()] if ID.fullmatch(asset_id) and folder.is_dir() else []
     if len(files) != 1 or files[0].name.startswith(UNFINISHED_PREFIX):
@@ -68,9 +68,9 @@ def check_media(path: Path, kind: Kind, limits: Limits, name: str) -> Stated:
     except (OSError, MediaError) as exc:
         raise InputRefused(f"{brief(name)}: not a media file that this service reads. Check that it is whole.") from exc
     if kind == "video" and stated.rate is None:
-        raise InputRefused(f"{brief(name)}: there is no video in this file.")
+        raise InputRefused(f"{brief(name)}: this file has no video.")
     if kind == "audio" and not stated.has_audio:
-        raise InputRefused(f"{brief(name)}: there is no sound in this file.")
+        raise InputRefused(f"{brief(name)}: this file has no sound.")
     if stated.seconds is None:
         raise InputRefused(f"{brief(name)}: does not say how long it is. Remux it first.")
     if stated.seconds > limits.max_seconds:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from huey import RedisHuey, SqliteHuey
+from huey import PriorityRedisHuey, SqliteHuey
 from huey.registry import Message
 from redis import RedisError
 
@@ -23,6 +23,8 @@ from media.base.errors import WorkspaceError
 
 NAME = "lipstitch"
 FILE_NAME = "queue.db"
+NEW, BEGUN = 0, 1
+"""Priorities."""
 LONGEST_POLL_SECONDS = 1.0
 HEALTH_SECONDS = 1.0
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -35,7 +37,7 @@ class Queue:
         """Open the queue. work: what `consume` does with a generation."""
         options: dict[str, Any] = {"results": False, "serializer": _JsonMessages()}
         if settings.redis:
-            self._huey = RedisHuey(NAME, url=settings.redis, **options)
+            self._huey = PriorityRedisHuey(NAME, url=settings.redis, **options)
         else:
             self._huey = SqliteHuey(NAME, filename=str(settings.folder / FILE_NAME), fsync=True, **options)
 
@@ -45,10 +47,10 @@ class Queue:
 
         self._task = self._huey.task(name="generation")(generation)
 
-    def put(self, generation: str) -> None:
-        """Append a generation. Raises WorkspaceError if the queue is away."""
+    def put(self, generation: str, *, was_begun: bool = False) -> None:
+        """Append a generation, before those that were not begun if it was. Raises WorkspaceError if it is away."""
         with _queue_errors():
-            self._task(generation)
+            self._task(generation, priority=BEGUN if was_begun else NEW)
 
     def waiting(self) -> set[str]:
         """Return the generations that no worker has taken yet. Raises WorkspaceError if the queue is away."""

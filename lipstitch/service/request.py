@@ -62,7 +62,7 @@ class AudioInput(_Asked):
 class ActiveSpeaker(_Asked):
     """Whose lips move."""
 
-    auto_detect: bool = Field(default=False, description="Whoever is seen to speak.")
+    auto_detect: bool = Field(default=False, description="Those who are seen to speak.")
     frame_number: Annotated[int, Field(ge=0)] | None = Field(default=None, description="A frame, and in it:")
     coordinates: tuple[Seconds, Seconds] | None = Field(default=None, description="a point [x, y] on a face.")
 

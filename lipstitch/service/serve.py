@@ -20,12 +20,13 @@ from lipstitch.service.queue import Queue
 from lipstitch.service.settings import ServiceSettings, is_loopback, load_saved_settings, load_secret, save_settings
 from lipstitch.service.store import Store
 from lipstitch.service.upkeep import Upkeep, announced
-from lipstitch.service.worker import Worker
 from lipstitch.stop import follow_parent
 from media.base.errors import ConfigError
 
 RESTART_SECONDS = 1.0
 """Before a worker that died is started anew."""
+TOKEN_VARIABLE = "LIPSTITCH_TOKEN"
+"""Workers, and programs that draw for them, are not told it."""
 END_SECONDS = 1
 """How long the server lets answers under way end."""
 
@@ -73,8 +74,10 @@ def _listen(host: str, port: int) -> socket.socket:
 def _keep_worker(settings: ServiceSettings, num_jobs: int) -> NoReturn:
     """Have a worker beside the server, with which it ends."""
     command = [sys.executable, "-m", "lipstitch", "work", "--folder", str(settings.folder), "--jobs", str(num_jobs)]
+    command += ["--parent", str(os.getpid())]
+    environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     while True:
-        subprocess.run([*command, "--parent", str(os.getpid())], stdin=subprocess.DEVNULL, check=False)  # noqa: S603
+        subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, check=False)  # noqa: S603
         time.sleep(RESTART_SECONDS)
 
 
@@ -82,6 +85,8 @@ def run_worker(folder: Path, num_jobs: int, parent: int | None) -> None:
     """Work on the generations of a service, until the process is stopped. parent: the process to end with."""
     if parent is not None:
         follow_parent(parent)
+    from lipstitch.service.worker import Worker  # which the server does without
+
     settings = load_saved_settings(folder)
     store = Store(settings.folder)
     queue = Queue(settings, Worker(settings, store, num_jobs).work_on)

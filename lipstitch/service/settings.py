@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
-from lipstitch.job_file.config import load_job
 from media.base.errors import ConfigError
-from media.base.files import atomic_file, disk_errors, read_json, write_json
+from media.base.files import atomic_file, disk_errors, read_json
 from media.base.locks import try_lock
 from media.base.text import decode_text, parse_text
 
@@ -88,7 +87,7 @@ def check_settings(settings: ServiceSettings) -> ServiceSettings:
     if base is not None:
         _check_base_job(base)
     with disk_errors(settings.folder):
-        settings.folder.mkdir(parents=True, exist_ok=True)
+        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     changes = {"folder": settings.folder.resolve(), "inputs": tuple(inputs), "base_job": base and base.resolve()}
     return settings.model_copy(update=changes)
 
@@ -105,6 +104,8 @@ def _check_place(text: str) -> None:
 
 def _check_base_job(path: Path) -> None:
     """Raise ConfigError unless the file holds sections of a job file that mean the same in any folder."""
+    from lipstitch.job_file.config import load_job  # which imports all that a job file can name
+
     given = load_base_job(path)
     added = ["input.video=/video.mp4", "input.audio=/audio.wav", "output=/output.mp4"]
     job = load_job(path, added)
@@ -128,11 +129,13 @@ def load_base_job(path: Path | None) -> dict[str, Any]:
 
 def save_settings(settings: ServiceSettings) -> None:
     """Write the settings into the service's folder, for its workers; the token is not among them."""
-    write_json(settings.folder / SETTINGS_NAME, settings.model_dump(mode="json"))
+    with atomic_file(settings.folder / SETTINGS_NAME) as partial:
+        partial.chmod(0o600)  # the address of a Redis may hold its password
+        partial.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
 
 
 def load_saved_settings(folder: Path) -> ServiceSettings:
-    """Return the settings of the service that keeps a folder; raise ConfigError if there are none."""
+    """Return the settings of the service that keeps a folder; raise ConfigError if it is not one."""
     try:
         return ServiceSettings.model_validate(read_json(folder / SETTINGS_NAME))
     except ValidationError as exc:

@@ -37,6 +37,7 @@ from media.base.locks import try_lock
 Status = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED", "CANCELED"]
 FINISHED: tuple[Status, ...] = ("COMPLETED", "FAILED", "REJECTED", "CANCELED")
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+EVENTS_NAME = "events.jsonl"
 CHANGE_WAIT_SECONDS = 30.0
 """How long a change of state may wait for another one, which takes milliseconds."""
 UNFINISHED_PREFIX = "."
@@ -96,6 +97,8 @@ class Store:
         """Use a service's folder; it is made if it is missing."""
         self.folder = folder / "generations"
         self.uploads = folder / "uploads"
+        self._finished: set[str] = set()
+        """Of those that were seen, the ones that have ended: they need not be looked at again."""
         for path in (self.folder, self.uploads):
             with disk_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
@@ -159,8 +162,12 @@ class Store:
         return try_lock(self.place(generation) / "delivery.lock")
 
     def result(self, generation: str) -> Path | None:
-        """Return the video that a generation wrote; None if there is none."""
+        """Return the video that a generation wrote; None if it wrote nothing."""
         return next((path for path in self.place(generation).glob("result.*") if path.stem == "result"), None)
+
+    def without_paths(self, text: str) -> str:
+        """Return a text for clients: where the service's files lie is no one else's concern."""
+        return text.replace(f"{self.folder.parent}{os.sep}", "")
 
     def finish(self, generation: str, status: Status, **what: Any) -> State | None:
         """Give a generation its last state; one whose end was asked for is CANCELED whatever came of it."""
@@ -185,7 +192,7 @@ class Store:
         return state
 
     def cancel(self, generation: str) -> State | None:
-        """Ask for the end of a generation; at once if no worker has it. Return its state, None if there is none."""
+        """Ask for the end of a generation; at once if no worker has it. Return its state; None if it does not exist."""
         state = self.change(
             generation, lambda was: was if was.is_finished else was.model_copy(update={"is_cancel_asked": True})
         )
@@ -197,8 +204,10 @@ class Store:
     def unfinished(self) -> Iterator[tuple[str, State]]:
         """Yield the generations that are not finished, oldest first."""
         for generation in reversed(self.ids()):
-            state = self.state(generation)
-            if state is not None and not state.is_finished:
+            state = None if generation in self._finished else self.state(generation)
+            if state is None or state.is_finished:
+                self._finished.add(generation)
+            else:
                 yield generation, state
 
     def remove_old(self, keep_seconds: float) -> None:

@@ -36,7 +36,8 @@ class Upkeep:
         """Generations that need no more looking after."""
 
     def start(self) -> None:
-        """Begin, in threads that end with the process."""
+        """Put back what was lost, and go on in threads that end with the process."""
+        self.requeue_lost()  # before anything is taken from the queue: what was begun comes first
         for name, work, seconds in (
             ("requeue", self.requeue_lost, ROUND_SECONDS),
             ("webhooks", self.deliver_due, ROUND_SECONDS),
@@ -46,11 +47,11 @@ class Upkeep:
 
     def requeue_lost(self) -> None:
         """Put generations back into the queue that are neither in it nor worked on: a killed process had them."""
-        lost = [generation for generation, _ in self._store.unfinished() if self._is_free(generation)]
+        lost = [(generation, state) for generation, state in self._store.unfinished() if self._is_free(generation)]
         waiting = self._queue.waiting() if lost else set()
-        for generation in lost:
+        for generation, state in lost:
             if generation not in waiting:
-                self._queue.put(generation)
+                self._queue.put(generation, was_begun=state.started_at is not None)
 
     def _is_free(self, generation: str) -> bool:
         with self._store.claim(generation) as is_free:

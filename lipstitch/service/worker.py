@@ -24,13 +24,12 @@ from lipstitch.service.build_job import build_job
 from lipstitch.service.inputs import FORMATS, InputRefused, check_media, resolve_file
 from lipstitch.service.run import Ended, read_ended
 from lipstitch.service.settings import ServiceSettings
-from lipstitch.service.store import Asked, State, Store
+from lipstitch.service.store import EVENTS_NAME, Asked, State, Store
 from media.base.errors import ConfigError, LipstitchError, MediaError
 from media.base.files import atomic_file
 from media.probe import probe_stated
 from stitcher.assemble import MUXERS
 
-EVENTS_NAME = "events.jsonl"
 JOB_NAME = "job.yaml"
 WATCH_SECONDS = 0.2
 """How often it looks whether the end of a generation was asked for."""
@@ -166,7 +165,7 @@ class Worker:
         result = self._store.result(asked.id)
         if ended.exit_code not in (0, 10) or result is None:
             refused = ended.exit_code in REFUSED_CODES
-            error = (ended.error or "The job ended without a result.").replace(f"{folder}{os.sep}", "")
+            error = self._store.without_paths(ended.error or "The job ended without a result.")
             self._store.finish(
                 asked.id, "REJECTED" if refused else "FAILED", error=error, error_code=_code(ended.exit_code)
             )

@@ -21,7 +21,7 @@ from PIL import Image
 
 from lipstitch.service.api.access import Refused
 from lipstitch.service.api.routes import Service
-from lipstitch.service.api.uploads import keep_upload
+from lipstitch.service.api.uploads import SentFile, keep_file
 from lipstitch.studio.choices import Choices, Source, read_ranges, request_of, write_ranges
 from lipstitch.studio.look import Look
 from lipstitch.studio.looking import Step, look, look_folder
@@ -127,10 +127,9 @@ def _look(
 def _taken(service: Service, sent: str | None, near: str | None) -> Source:
     if sent is None:
         return Source(path=near)
-    name = Path(sent).name.encode(errors="replace")
     copy = Path(sent).with_name(f"{Path(sent).name}.sent")
     os.link(sent, copy)  # the page may look at its file again
-    return Source(asset_id=keep_upload(copy, name, service.store))
+    return Source(asset_id=keep_file(SentFile(copy, Path(sent).name), service.store))
 
 
 def _look_again(service: Service, parts: Parts, chosen: Choices) -> Shown:

@@ -150,7 +150,7 @@ def test_a_former_name_does_the_same_and_says_what_it_is_called_today(monkeypatc
 def test_help_lists_no_former_name():
     listed = run_command("--help").stdout
     commands = listed.partition("Commands:")[2].partition("Exit codes")[0]
-    expected = ["people", "verify", "score", "from", "wav2lip", "sync", "init", "serve", "work", "train"]
+    expected = ["people", "verify", "score", "from", "wav2lip", "sync", "init", "serve", "work", "studio", "train"]
     assert re.findall(r"^  ([\w-]+) ", commands, re.MULTILINE) == expected
 
 

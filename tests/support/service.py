@@ -76,9 +76,11 @@ class RunningService:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
-    def ask(self, video, audio, **more):
-        """Ask for a generation of two files and return the answer."""
+    def ask(self, video, audio, *, segments=None, **more):
+        """Ask for a generation of two files and return the answer; segments: of the video, in seconds."""
         inputs = [{"type": "video", "url": str(video)}, {"type": "audio", "url": str(audio)}]
+        if segments:
+            inputs[0]["segments_secs"] = segments
         content = {"model": "lipsync-2", "input": inputs, "options": {"sync_mode": "cut_off"}, **more}
         answer = self.client.post("/v2/generate", json=content)
         assert answer.status_code == 201, answer.text

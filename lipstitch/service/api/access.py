@@ -13,11 +13,13 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-OPEN_PATHS = ("/health", "/docs", "/docs/oauth2-redirect", "/openapi.json")
+DOCS_FILES = "/docs-files"
+"""Where the scripts of the page /docs lie."""
+OPEN_PATHS = re.compile(rf"/health|/docs(/oauth2-redirect)?|/openapi\.json|{DOCS_FILES}/[\w.-]+")
 """Paths that hold nothing of anyone's."""
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 SIGNED_PATH = re.compile(r"/v2/generate/[0-9a-f-]{36}/output/[^/]+")
-"""Paths of results, whose addresses are signed: whoever was told one may fetch it."""
+"""Paths of results, whose addresses are signed: anyone who was told one may fetch it."""
 
 
 class Access:
@@ -49,7 +51,7 @@ class Access:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             return refuse(403, "A page of another site may not call this service.")
-        if self._token is None or path in OPEN_PATHS or SIGNED_PATH.fullmatch(path):
+        if self._token is None or OPEN_PATHS.fullmatch(path) or SIGNED_PATH.fullmatch(path):
             return None
         shown = _shown_token(headers)
         if shown is None:

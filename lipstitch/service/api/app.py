@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
-from lipstitch.service.api.access import Access, Refused, answer_refused, refuse
+from lipstitch.service.api.access import DOCS_FILES, Access, Refused, answer_refused, refuse
 from lipstitch.service.api.routes import Service, program_version, router
 from lipstitch.service.queue import Queue
 from lipstitch.service.request import describe_faults
@@ -26,11 +27,12 @@ def build_app(settings: ServiceSettings) -> FastAPI:
     It renders nothing itself: workers do (worker.py). Its Service is `app.state.service`. Whatever is mounted in it is
     guarded by the same token and rules (access.py).
     """
-    app = FastAPI(
+    app = FastAPIOffline(  # the page of /docs loads nothing from elsewhere
         title="lipstitch",
         version=program_version(),
         description="Re-syncs the lips of dubbed videos. Requests have the shape of sync.so's API.",
         redoc_url=None,
+        static_url=DOCS_FILES,
     )
     app.state.service = Service(settings, Store(settings.folder), Queue(settings), load_secret(settings.folder))
     app.include_router(router)

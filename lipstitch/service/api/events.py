@@ -10,8 +10,7 @@ from pathlib import Path
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
-from lipstitch.service.store import Store
-from lipstitch.service.worker import EVENTS_NAME
+from lipstitch.service.store import EVENTS_NAME, Store
 
 POLL_SECONDS = 0.25
 MAX_CHUNK_BYTES = 1 << 16
@@ -30,8 +29,7 @@ async def follow(store: Store, generation: str, start: int) -> AsyncIterator[Ser
             return
         lines, at = await run_in_threadpool(_read_lines, path, at)
         for line, stop in lines:
-            # Where files of this machine lie is no one else's concern.
-            yield ServerSentEvent(event="progress", raw_data=line.replace(f"{path.parent}/", ""), id=str(stop))
+            yield ServerSentEvent(event="progress", raw_data=store.without_paths(line), id=str(stop))
         if state.status != told and not (lines and state.is_finished):  # the end is told when all else has been
             told = state.status
             content = {"status": state.status, "error": state.error}

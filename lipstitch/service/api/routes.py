@@ -51,7 +51,7 @@ class Service:
         return describe(asked, state, self.store.result(asked.id), self.secret)
 
     def find(self, generation: str) -> tuple[Asked, State]:
-        """Return a generation; raise Refused if there is none."""
+        """Return a generation; raise Refused if it does not exist."""
         asked = self.store.asked(generation)
         state = self.store.state(generation) if asked else None
         if asked is None or state is None:
@@ -118,7 +118,19 @@ def _found(generation: str, service: Used) -> tuple[Asked, State]:
 
 Found = Annotated[tuple[Asked, State], Depends(_found)]
 """The generation that an address names; there is one."""
-router = APIRouter()
+
+
+class Fault(BaseModel):
+    """Why a request was refused, as sync.so's errors say it."""
+
+    message: str
+    """One sentence."""
+    error: str
+    """The same."""
+    statusCode: int  # noqa: N815
+
+
+router = APIRouter(responses={"4XX": {"model": Fault, "description": "Refused, with one sentence."}})
 
 
 class Upload(BaseModel):
@@ -137,11 +149,13 @@ class Health(BaseModel):
     waiting: int
 
 
+SCHEMA = GenerationRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+del SCHEMA["$defs"]  # they stand among the components, as parts of answers
 BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            JSON: {"schema": {"$ref": "#/components/schemas/GenerationRequest"}},
+            JSON: {"schema": SCHEMA},
             FORM: {
                 "schema": {
                     "type": "object",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BufferedWriter
 from pathlib import Path
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import Field, File, FormParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from lipstitch.service.api.access import Refused
 from lipstitch.service.settings import Limits
@@ -25,33 +25,108 @@ from media.base.text import brief
 MAX_TEXT_BYTES = 1 << 20
 """Of a JSON body, and of a form's text."""
 MAX_FIELDS, MAX_FILES = 20, 2
+UNREADABLE = "The form cannot be read. Send multipart/form-data with a boundary."
 UNSAFE = re.compile(r"[^\w. -]", re.ASCII)
 MAX_NAME = 100
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file as it was sent."""
+
+    path: Path
+    name: str
+    """What the client calls it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
-    """A form as it is read."""
+    """The parts of a form, by their names."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    files: dict[str, File] = field(default_factory=dict)
+    files: dict[str, SentFile] = field(default_factory=dict)
 
-    def take_text(self, part: Field) -> None:
-        """Take a text."""
-        name = (part.field_name or b"").decode(errors="replace")
-        if name in self.texts or len(self.texts) >= MAX_FIELDS:
-            raise Refused(400, f"{brief(name)}: given twice, or one of more than {MAX_FIELDS} fields.")
+
+class _Parts:
+    """Takes the parts of a form as they come: files to the disk, texts to memory, both bounded."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.form = Form()
+        self._folder, self._limits = folder, limits
+        self._header = self._value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._name, self._file_name = "", ""
+        self._text, self._num_bytes = bytearray(), 0
+        self._file: BufferedWriter | None = None
+
+    def parser(self, boundary: bytes) -> MultipartParser:
+        """Return the parser that calls this."""
+        return MultipartParser(
+            boundary,
+            {
+                "on_header_field": self._take_header,
+                "on_header_value": self._take_value,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._begin,
+                "on_part_data": self._take,
+                "on_part_end": self._end,
+            },
+        )
+
+    def close(self) -> None:
+        """Close the file of a part that was cut off."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _take_header(self, chunk: bytes, start: int, stop: int) -> None:
+        self._header += chunk[start:stop]
+
+    def _take_value(self, chunk: bytes, start: int, stop: int) -> None:
+        self._value += chunk[start:stop]
+
+    def _end_header(self) -> None:
+        self._headers[self._header.lower()] = self._value
+        self._header = self._value = b""
+
+    def _begin(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        self._headers = {}
+        self._name = options.get(b"name", b"").decode(errors="replace")
+        self._text, self._num_bytes = bytearray(), 0
+        if self._name in {*self.form.texts, *self.form.files}:
+            raise Refused(400, f"{brief(self._name)}: given twice.")
+        file_name = options.get(b"filename")
+        if file_name is None:
+            if len(self.form.texts) >= MAX_FIELDS:
+                raise Refused(400, f"More than {MAX_FIELDS} texts in a form.")
+            return
+        if len(self.form.files) >= MAX_FILES:
+            raise Refused(400, f"More than {MAX_FILES} files in a form.")
+        self._file_name = file_name.decode(errors="replace")
+        self._file = (self._folder / str(len(self.form.files))).open("wb")
+
+    def _take(self, chunk: bytes, start: int, stop: int) -> None:
+        self._num_bytes += stop - start
+        if self._num_bytes > (self._limits.max_bytes if self._file else MAX_TEXT_BYTES):
+            raise _too_large(self._limits) if self._file else Refused(413, "A text in a form is longer than 1 MiB.")
+        if self._file is not None:
+            self._file.write(chunk[start:stop])
+        else:
+            self._text += chunk[start:stop]
+
+    def _end(self) -> None:
+        if self._file is not None:
+            path = Path(self._file.name)
+            self.close()
+            if not self._num_bytes:
+                raise Refused(400, f"{brief(self._name)}: the file is empty.")
+            self.form.files[self._name] = SentFile(path, self._file_name)
+            return
         try:
-            self.texts[name] = (part.value or b"").decode()
+            self.form.texts[self._name] = self._text.decode()
         except UnicodeDecodeError as exc:
-            raise Refused(400, f"{brief(name)}: not a text in UTF-8.") from exc
-
-    def take_file(self, part: File) -> None:
-        """Take a file."""
-        name = (part.field_name or b"").decode(errors="replace")
-        if name in self.files or len(self.files) >= MAX_FILES:
-            raise Refused(400, f"{brief(name)}: a file of this name was sent before, or more than {MAX_FILES} files.")
-        self.files[name] = part
+            raise Refused(400, f"{brief(self._name)}: not a text in UTF-8.") from exc
 
 
 async def read_text(request: Request) -> bytes:
@@ -67,62 +142,48 @@ async def read_text(request: Request) -> bytes:
 @asynccontextmanager
 async def read_form(request: Request, store: Store, limits: Limits) -> AsyncIterator[Form]:
     """Read a form (multipart/form-data), and remove what of its files was not kept. Raises Refused."""
-    kind, options = parse_options_header(request.headers.get("content-type"))
+    _, options = parse_options_header(request.headers.get("content-type"))
+    boundary = options.get(b"boundary")
     max_bytes = MAX_FILES * limits.max_bytes + MAX_TEXT_BYTES
     stated = request.headers.get("content-length", "0")
+    if boundary is None:
+        raise Refused(400, UNREADABLE)
     if not stated.isdigit() or int(stated) > max_bytes:
         raise _too_large(limits)
+    if int(stated) > shutil.disk_usage(store.uploads).free:
+        raise Refused(507, "The disk of this service is full. Try again later.")
     folder = store.uploads / f"{UNFINISHED_PREFIX}{secrets.token_hex(8)}"
     folder.mkdir()
-    form, done = Form(), 0
-    config = {"UPLOAD_DIR": str(folder), "MAX_MEMORY_FILE_SIZE": 0, "UPLOAD_DELETE_TMP": False}
-    config |= {"MAX_FIELD_SIZE": MAX_TEXT_BYTES, "MAX_FIELDS": MAX_FIELDS}
+    parts = _Parts(folder, limits)
     try:
         try:
-            parser = FormParser(
-                kind.decode(), form.take_text, form.take_file, boundary=options.get(b"boundary"), config=config
-            )
+            parser = parts.parser(boundary)
             async for chunk in request.stream():
-                done += len(chunk)
-                if done > max_bytes:
-                    raise _too_large(limits)
                 await run_in_threadpool(parser.write, chunk)
-            await run_in_threadpool(parser.finalize)
+            parser.finalize()
         except FormParserError as exc:
-            raise Refused(400, "The form cannot be read. Send multipart/form-data with a boundary.") from exc
-        yield form
+            raise Refused(400, UNREADABLE) from exc
+        yield parts.form
     finally:
-        for part in form.files.values():
-            part.close()
+        parts.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep_file(part: File, store: Store) -> str:
+def keep_file(sent: SentFile, store: Store) -> str:
     """Keep a file that was sent, flushed to the disk, and return the id by which inputs name it (assetId)."""
-    if part.actual_file_name is None:
-        raise Refused(400, "A file that was sent is empty.")
-    part.close()
-    return keep_upload(Path(os.fsdecode(part.actual_file_name)), part.file_name or b"", store)
-
-
-def keep_upload(sent: Path, name: bytes, store: Store) -> str:
-    """Move a file into the uploads, flushed to the disk, and return the id by which inputs name it (assetId).
-
-    name: what the client calls it.
-    """
     asset = new_id()
     folder = store.uploads / f"{UNFINISHED_PREFIX}{asset}"
     folder.mkdir()
-    flush(sent)
-    shutil.move(sent, folder / _safe_name(name))
+    flush(sent.path)
+    shutil.move(sent.path, folder / _safe_name(sent.name))
     folder.rename(store.uploads / asset)
     flush(store.uploads)
     return asset
 
 
-def _safe_name(name: bytes) -> str:
+def _safe_name(name: str) -> str:
     """Return a name that any file may have, with the ending of the one that was given."""
-    base = name.decode(errors="replace").replace("\\", "/").rpartition("/")[2]
+    base = name.replace("\\", "/").rpartition("/")[2]
     stem, dot, ending = UNSAFE.sub("_", base).strip(" .").rpartition(".")
     return f"{(stem or ending)[:MAX_NAME]}{dot}{ending[:10]}" if stem else (ending[:MAX_NAME] or "upload")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from lipstitch.service.webhook import sign
 from lipstitch.service.worker import share_cores
 from media.base.errors import ConfigError, WorkspaceError
 from media.probe import Stated
-from tests.support.commands import ROOT
+from tests.support.commands import ROOT, run_command
 from tests.support.service import other_server
 
 VIDEO, AUDIO = {"type": "video", "url": "/in/talk.mp4"}, {"type": "audio", "url": "/in/dub.wav", "refId": "a"}
@@ -283,11 +284,12 @@ def test_a_queue_hands_each_generation_to_one_worker_in_order(tmp_path, kind):
         queue = Queue(ServiceSettings(folder=tmp_path, redis=redis))
         for number in ("one", "two"):
             queue.put(number)
-        assert queue.waiting() == {"one", "two"}
+        queue.put("begun", was_begun=True)
+        assert queue.waiting() == {"one", "two", "begun"}
         command = [sys.executable, "-c", CONSUMER, str(tmp_path), redis or ""]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
             try:
-                assert [worker.stdout.readline().strip() for _ in range(2)] == ["one", "two"]
+                assert [worker.stdout.readline().strip() for _ in range(3)] == ["begun", "one", "two"]
                 assert queue.waiting() == set()
             finally:
                 worker.kill()
@@ -305,3 +307,33 @@ def test_a_redis_that_is_away_is_one_sentence(tmp_path):
     queue = Queue(ServiceSettings(folder=tmp_path, redis="redis://127.0.0.1:9"))
     with pytest.raises(WorkspaceError, match=r"queue .* cannot be used"):
         queue.put("one")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "0.0.0.0"), "Set a token"),
+        (("--inputs", "/missing"), "no such folder"),
+        (("--trust", "localhost"), "write it as host:port"),
+        (("--token-file", "/missing"), "cannot be read"),
+    ],
+)
+def test_a_server_that_must_not_or_cannot_start_says_why(tmp_path, options, said):
+    done = run_command("serve", "--folder", tmp_path / "service", *options, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_worker_needs_the_folder_of_a_service(tmp_path):
+    done = run_command("work", "--folder", tmp_path, timeout=60)
+    assert done.returncode == 2
+    assert "Start `lipstitch serve`" in done.stderr
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run_command("serve", "--folder", tmp_path, "--port", taken.getsockname()[1], timeout=60)
+    assert done.returncode == 2
+    assert "cannot listen there (Address already in use)" in done.stderr

@@ -2,34 +2,36 @@
 
 import json
 import os
+import re
+import shutil
 import wave
 from contextlib import suppress
 
 import httpx
 import pytest
 
-from tests.support.service import TOKEN, serving
-from tests.support.synthetic import make_video
+from tests.support.service import DUB_FILE, TOKEN, serving
+from tests.support.synthetic import Sound, make_video
 
 
 @pytest.fixture(scope="module")
-def place(talk, tmp_path_factory):
+def place(tmp_path_factory):
     """Return a folder of inputs with all kinds of files, beside one that holds a secret."""
     root = tmp_path_factory.mktemp("place")
     inputs = root / "inputs"
     inputs.mkdir()
-    (root / "secret.mp4").write_bytes((talk / "talk.mp4").read_bytes())
     (root / "inputs2").mkdir()
-    (root / "inputs2" / "near.mp4").write_bytes((talk / "talk.mp4").read_bytes())
-    for name in ("talk.mp4", "dub.flac"):
-        (inputs / name).write_bytes((talk / name).read_bytes())
+    make_video(inputs / "talk.mp4", 25, sounds=[Sound()])
+    shutil.copy(DUB_FILE, inputs / "dub.flac")
+    for copy in (root / "secret.mp4", root / "inputs2" / "near.mp4"):
+        shutil.copy(inputs / "talk.mp4", copy)
     (inputs / "link.mp4").symlink_to(root / "secret.mp4")
     (inputs / "folder.mp4").symlink_to(root)
     (inputs / "circle.mp4").symlink_to(inputs / "circle.mp4")
     (inputs / "inner.mp4").symlink_to(inputs / "talk.mp4")
     (inputs / "text.mp4").write_text("no video at all")
     (inputs / "empty.mp4").touch()
-    (inputs / "concat.mp4").write_text(f"ffconcat version 1.0\nfile {root}/secret.mp4\n")
+    (inputs / "concat.mp4").write_text("ffconcat version 1.0\nfile talk.mp4\n")
     (inputs / "list.m3u8").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nfile://{root}/secret.mp4\n#EXT-X-ENDLIST\n"
     )
@@ -158,7 +160,7 @@ def test_a_request_of_the_wrong_shape_is_refused(service, place, changes, said):
         ("empty.mp4", "not a media file"),
         ("concat.mp4", "not a media file"),
         ("list.m3u8", "not a media file"),
-        ("dub.flac", "no video in this file"),
+        ("dub.flac", "this file has no video"),
     ],
 )
 def test_a_file_that_must_not_or_cannot_be_read_is_refused(service, place, video, said):
@@ -180,7 +182,7 @@ def test_sound_and_length_are_checked(service, place):
         inputs = [{"type": kind, "url": f"{place}/inputs/{name}"} for kind, name in files.items()]
         return service.client.post("/v2/generate", json=request(place, input=inputs))
 
-    assert "no sound in this file" in refused(ask("talk.mp4", "silent.mp4"))
+    assert "this file has no sound" in refused(ask("talk.mp4", "silent.mp4"))
     assert "101.0 s long; this service takes 100 s at most" in refused(ask("talk.mp4", "long.wav"))
     assert ask("inner.mp4", "dub.flac").status_code == 201, "a link within the folder is a file like others"
 
@@ -197,13 +199,16 @@ def test_bodies_that_are_no_requests_are_refused(service, place):
     refused(post("/v2/generate", content=b"no boundary", headers={"content-type": "multipart/form-data; boundary=x"}))
 
 
-def test_bad_uploads_are_refused_and_leave_nothing(service, talk):
-    post, talk_bytes = service.client.post, (talk / "talk.mp4").read_bytes()
+def test_bad_uploads_are_refused_and_leave_nothing(service, place):
+    post, talk_bytes = service.client.post, (place / "inputs" / "talk.mp4").read_bytes()
     before = {path.name for path in (service.folder / "uploads").iterdir()}
     refused(post("/v2/assets", files={"other": talk_bytes}))
     refused(post("/v2/assets", files={"file": b""}))
     refused(post("/v2/assets", json={}))
     refused(post("/v2/assets", files={"file": b"x" * (4 << 20)}), 413)
+    refused(post("/v2/assets", files=[("file", b"x"), ("file", b"y")]))
+    refused(post("/v2/assets", data={"a": "x" * (2 << 20)}, files={"file": talk_bytes}), 413)
+    refused(post("/v2/generate", data={f"field{n}": "x" for n in range(30)}, files={"video": talk_bytes}))
     refused(post("/v2/generate", data={"model": "m"}, files={"picture": talk_bytes}))
     refused(post("/v2/generate", data={"model": "m", "input": "{"}, files={"video": talk_bytes}))
     refused(post("/v2/generate", data={"model": "m", "input": "3"}, files={"video": talk_bytes}))
@@ -295,26 +300,63 @@ def test_pages_of_other_sites_may_not_call_it(service):
     assert service.client.get("/v2/generations", headers={"origin": service.url}).status_code == 200
 
 
-def test_with_a_token_all_but_health_and_docs_need_it(place, tmp_path):
-    options = ("--inputs", place / "inputs", "--jobs", 0, "--host", "0.0.0.0", "--max-waiting", 2)
-    with serving(tmp_path / "service", *options, token=TOKEN) as service:
+@pytest.fixture(scope="module")
+def guarded(place, tmp_path_factory):
+    """Return a service that anyone may reach, with a token; its address; and a client without the token."""
+    options = ("--inputs", place / "inputs", "--jobs", 0, "--host", "0.0.0.0", "--max-waiting", 4)
+    with serving(tmp_path_factory.mktemp("guarded") / "service", *options, token=TOKEN) as service:
         local = service.url.replace("0.0.0.0", "127.0.0.1")
         with httpx.Client(base_url=local, trust_env=False) as stranger:
-            for path in ("/v2/generations", "/metrics", "/v2/generate/x/output/y", "/studio/output/x"):
-                refused(stranger.get(path), 401)
-            for header in (
-                {"x-api-key": "wrong"},
-                {"authorization": "Basic ?"},
-                {"authorization": "Bearer é".encode()},
-            ):
-                refused(stranger.get("/v2/generations", headers=header), 401)
-            for path in ("/health", "/docs", "/openapi.json"):
-                assert stranger.get(path).status_code == 200
-            assert stranger.get("/v2/generations", auth=("anyone", TOKEN)).json() == []
-            for header in ({"x-api-key": TOKEN}, {"authorization": f"Bearer {TOKEN}"}):
-                assert stranger.get("/v2/generations", headers=header).json() == []
-            for _ in range(2):
-                assert stranger.post("/v2/generate", json=request(place), headers=header).status_code == 201
-            answer = stranger.post("/v2/generate", json=request(place), headers=header)
-            assert "2 generations are waiting" in refused(answer, 429)
-        assert TOKEN not in "".join(path.read_text(errors="replace") for path in service.folder.glob("*.json"))
+            yield service, local, stranger
+
+
+def test_with_a_token_all_but_health_and_docs_need_it(guarded):
+    service, _, stranger = guarded
+    for path in ("/v2/generations", "/metrics", "/v2/generate/x/output/y", "/studio/output/x", "/docs/../metrics"):
+        refused(stranger.get(path), 401)
+    for header in ({"x-api-key": "wrong"}, {"authorization": "Basic ?"}, {"authorization": "Bearer é".encode()}):
+        refused(stranger.get("/v2/generations", headers=header), 401)
+    page = stranger.get("/docs").text
+    loaded = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert "//" not in "".join(loaded), "nothing is loaded from elsewhere"
+    for path in ("/health", "/openapi.json", *loaded):
+        assert stranger.get(path).status_code == 200
+    assert stranger.get("/v2/generations", auth=("anyone", TOKEN)).json() == []
+    for header in ({"x-api-key": TOKEN}, {"authorization": f"Bearer {TOKEN}"}):
+        assert stranger.get("/v2/generations", headers=header).json() == []
+    assert TOKEN not in "".join(path.read_text(errors="replace") for path in service.folder.glob("*.json"))
+
+
+def test_sync_sos_own_client_is_served_until_too_many_wait(guarded, place):
+    """The public SDK asks, uploads, waits and lists as its documentation shows."""
+    sdk = pytest.importorskip("sync", reason="needs syncsdk, sync.so's public client")
+    from sync.common import Audio, GenerationOptions, Video
+    from sync.core.api_error import ApiError
+
+    _, url, stranger = guarded
+    client = sdk.Sync(api_key=TOKEN, base_url=url)
+    talk, dub = (place / "inputs" / name for name in ("talk.mp4", "dub.flac"))
+    inputs = [Video(url=str(talk)), Audio(url=str(dub))]
+    options = GenerationOptions(sync_mode="cut_off")
+    made = client.generations.create(input=inputs, model="lipsync-2", options=options, output_file_name="quick")
+    assert made.status == "PENDING"
+    assert client.generations.get(made.id).status == "PENDING"
+    assert [each.id for each in client.generations.list()] == [made.id]
+    with talk.open("rb") as video, dub.open("rb") as audio:
+        sent = client.generations.create_with_files(model="lipsync-2", video=video, audio=audio)
+    assert sent.status == "PENDING"
+    assert sent.input[0].asset_id
+    for wrong in ([inputs[0]], [Video(url="/etc/passwd"), inputs[1]]):
+        with pytest.raises(ApiError) as refusal:
+            client.generations.create(input=wrong, model="lipsync-2")
+        assert refusal.value.status_code == 400
+    with pytest.raises(ApiError) as refusal:
+        sdk.Sync(api_key="wrong", base_url=url).generations.get(made.id)
+    assert refusal.value.status_code == 401
+    headers = {"x-api-key": TOKEN}
+    for _ in range(2):
+        assert stranger.post("/v2/generate", json=request(place), headers=headers).status_code == 201
+    answer = stranger.post("/v2/generate", json=request(place), headers=headers)
+    assert "4 generations are waiting" in refused(answer, 429)
+    assert stranger.post(f"/v2/generate/{made.id}/cancel", headers=headers).json()["status"] == "CANCELED"
+    assert stranger.post("/v2/generate", json=request(place), headers=headers).status_code == 201
