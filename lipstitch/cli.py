@@ -38,7 +38,7 @@ def run(
     ] = False,
     spans: Annotated[
         Path | None,
-        typer.Option("--spans", metavar="CSV", help="With --plan: also write the spans to a table to edit."),
+        typer.Option("--spans", metavar="CSV", help="With --plan or --redo: also write the spans to a table to edit."),
     ] = None,
     turns: Annotated[
         Path | None,
@@ -50,6 +50,15 @@ def run(
     compare: Annotated[
         Path | None,
         typer.Option("--compare", metavar="VIDEO", help="Also write a side-by-side video of source and result."),
+    ] = None,
+    redo: Annotated[
+        str | None,
+        typer.Option(
+            "--redo",
+            metavar="CLIPS",
+            help="Make clips of the finished output again, by their numbers in the report (12,15), and keep the others."
+            " With --set renderer.method, strength or quality: in another way.",
+        ),
     ] = None,
     progress: Annotated[
         Literal["auto", "json"],
@@ -65,8 +74,8 @@ def run(
         return
     if config is None:
         context.fail("Missing option '--config'.")
-    if spans is not None and not plan:
-        context.fail("--spans needs --plan.")
+    if spans is not None and not plan and redo is None:
+        context.fail("--spans needs --plan or --redo.")
     if turns is not None and not plan:
         context.fail("--turns needs --plan.")
 
@@ -75,12 +84,18 @@ def run(
         from lipstitch.job import run_job
         from lipstitch.job_file.config import load_job
         from lipstitch.progress import choose_reporter
+        from lipstitch.redo import read_redo
 
-        job = load_job(config, settings or ())
+        wanted, others = (None, settings or ()) if redo is None else read_redo(redo, settings or ())
+        job = load_job(config, others)
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns)
+        return run_job(
+            job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns, redo=wanted
+        )
 
-    flags = [*(["--force"] if force else []), *(["--compare", str(compare)] if compare else [])]
+    given = {"--redo": redo, "--compare": compare}
+    valued = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    flags = [*(["--force"] if force else []), *valued]
     again = resume_command(config, settings, flags)
     exit_with(work, stopped=f"stopped. Finished clips are kept; to continue, run: {again}", debug=debug)
 

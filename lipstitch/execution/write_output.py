@@ -21,6 +21,7 @@ from lipstitch.programs.draw import draw_by_program
 from lipstitch.programs.program import Program
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.build_report import Made, build_report, written_codec
+from lipstitch.report.records import Hashes
 from lipstitch.report.report import page_path, report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
 from lipstitch.source.scan import Scanned
@@ -57,10 +58,11 @@ def check_renderer(config: JobConfig, weights: Weights, tools: Tools) -> None:
         Program(config.renderer.command).check()
     else:
         tools.check_network(weights.network, config.renderer)
-    if restorer := _restorer(config, weights):
-        load_restorer(restorer)
-    for masker in _maskers(config, weights):
-        load_masker(masker)
+    for quality in (None, *weights.others):
+        if restorer := _restorer(config.with_quality(quality), weights.of(quality)):
+            load_restorer(restorer)
+        for masker in _maskers(config, weights.of(quality)):
+            load_masker(masker)
     if enhancer := _enhancer(config, weights):
         load_enhancer(enhancer)
 
@@ -87,11 +89,14 @@ def write_output(
             chosen = choose_mouths(
                 plan, scanned, driving, weights.sound_shape, workspace, strength=strength, network=network
             )
-            setup = _worker_setup(config, scanned, plan, weights, driving)
+            setups = {
+                quality: _worker_setup(config.with_quality(quality), scanned, plan, weights.of(quality), driving)
+                for quality in (None, *weights.others)
+            }
             drawn = None
             if config.renderer.command:
                 drawn = draw_by_program(config.renderer.command, plan, source, driving, workspace, reporter)
-            clips = finish_clips(config, source, plan, Mouths(chosen, drawn), setup, workspace, reporter)
+            clips = finish_clips(config, source, plan, Mouths(chosen, drawn), setups, workspace, reporter)
         with stage(reporter, "sound", 1, "tracks", timings):
             soundtrack = making.result()
             reporter.advance(1)
@@ -112,7 +117,8 @@ def write_output(
         if config.stitcher.verify != "none":
             with timings.measure("verify"):
                 checks = _verify(config, scanned, plan, made, partial, reporter)
-        report = build_report(scanned, plan, made, checks, timings, hash_file(weights.network))
+        hashes = Hashes(source=source.fingerprint, checkpoint=hash_file(weights.network), job=job_key(config))
+        report = build_report(scanned, plan, made, checks, timings, hashes)
         if not weights.maskers:  # those of the word `parsing` may be missing
             report = report.model_copy(update={"masks": ()})
         # Before the output gets its name, so that an output is never there without its report, nor with another's.
@@ -215,7 +221,7 @@ def _worker_setup(
         renderer=settings,
         coding=plan.streams.coding.frames,
         banks=tuple(HashedFile(str(bank.path), bank.hash) for bank in plan.mouths.footage.banks)
-        if any(span.source.method == "footage" for _, span in plan.shown)
+        if plan.shows_footage
         else (),
         num_threads=num_cores(),
         drawing_threads=None,

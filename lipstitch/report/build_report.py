@@ -14,6 +14,7 @@ from lipstitch.plan.target import TargetSelection
 from lipstitch.progress import Timings
 from lipstitch.report.records import (
     OUTCOME_NAMES,
+    ChangeRecord,
     CheckRecord,
     ClipRecord,
     FurtherRecord,
@@ -53,9 +54,9 @@ class Made:
 
 
 def build_report(
-    scanned: Scanned, plan: Plan, made: Made, checks: Sequence[Check], timings: Timings, checkpoint_hash: str
+    scanned: Scanned, plan: Plan, made: Made, checks: Sequence[Check], timings: Timings, hashes: Hashes
 ) -> Report:
-    """Return the report of an output. checkpoint_hash: SHA-256 of the network's weights."""
+    """Return the report of an output."""
     source, spec = scanned.source, plan.spec
     timeline, clips, soundtrack, assembled = spec.timeline, made.clips, made.soundtrack, made.assembled
     return Report(
@@ -91,6 +92,7 @@ def build_report(
             for use in plan.mouths.footage.further
         ),
         spans=tuple(map(_span, plan.spans)),
+        redone=tuple(ChangeRecord.of(change) for change in plan.target.redone if not change.is_empty),
         clips=tuple(_clip(clip, timeline) for clip in clips),
         num_clips=dict(Counter(OUTCOME_NAMES[clip.outcome] for clip in clips)),
         num_rendered_frames=sum(clip.num_rendered for clip in clips),
@@ -103,7 +105,7 @@ def build_report(
         ),
         checks=tuple(CheckRecord(promise=check.promise, found=check.found) for check in checks),
         seconds={stage: round(value, 3) for stage, value in timings.seconds.items()},
-        hashes=Hashes(source=source.fingerprint, checkpoint=checkpoint_hash),
+        hashes=hashes,
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         check=ProvenanceRecord.of(clips, made.enhanced),
     )
@@ -146,8 +148,10 @@ def _span(span: Span) -> SpanRecord:
     )
     if isinstance(span, Gap):
         return record
-    strength = {} if span.source.strength is None else {"strength": span.source.strength}
-    return record.model_copy(update={"method": span.source.method, "method_reason": span.source.reason, **strength})
+    source = span.source
+    own = {"strength": source.strength, "quality": source.quality}
+    said = {name: value for name, value in own.items() if value is not None}
+    return record.model_copy(update={"method": source.method, "method_reason": source.reason, **said})
 
 
 def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> ClipRecord:

@@ -155,14 +155,14 @@ def test_a_wrong_row_is_named_by_its_line(refusal, lines, expected):
     [
         (
             "",
-            "line 1: this line must name the columns start, stop, person, kind, method, strength, reason;"
+            "line 1: this line must name the columns start, stop, person, kind, method, strength, quality, reason;"
             " it lacks start, stop, kind",
         ),
         ("1,2,,face,\n", "line 1: this line must name the columns"),
         ("start,stop\n1,2\n", "it lacks kind (now 'start, stop')"),
         ("\n\nsep=;\nstart;stop\n", "line 3: this line must name"),
         ("sep=;\nstart,stop,kind\n", "line 2: this line must name the columns"),
-        ("start,start,stop,kind\n", "stop, person, kind, method, strength, reason; start is named twice"),
+        ("start,start,stop,kind\n", "stop, person, kind, method, strength, quality, reason; start is named twice"),
         ("start,stop,kind,persn\n", "'persn' looks like person: rename the column"),
         ("start,stop,kind,Person no.\n", "'person no.' looks like person: rename the column"),
         (b"start,stop,kind\n\xff\xfe,1,face\n", "line 2: this is not UTF-8 text"),
