@@ -218,6 +218,7 @@ function changes() {
   return clipRows().map((row) => {
     const card = cardOf.get(row.dataset.clip);
     const chosen = Object.fromEntries(SETTINGS.map((setting) => [setting, row.querySelector(`[name=${setting}]`).value]));
+    if (chosen.method === "keep") chosen.strength = chosen.quality = "";  // what is kept has neither
     return { start: Number(card.dataset.start), stop: Number(card.dataset.stop), chosen };
   }).filter((change) => Object.values(change.chosen).some(Boolean));
 }
