@@ -101,6 +101,8 @@ def find_redone(redo: Redo, config: JobConfig, specs: Sequence[OutputSpec]) -> R
 
 def _report(spec: OutputSpec, config: JobConfig) -> Report:
     path = report_path(spec.output)
+    if config.stitcher.report == "none":
+        raise ConfigError("--redo needs a report. Make stitcher.report html or json, and run the job.")
     try:
         report = load_report(path)
     except OSError as exc:
@@ -108,7 +110,9 @@ def _report(spec: OutputSpec, config: JobConfig) -> Report:
     except ValueError as exc:
         raise ConfigError(f"--redo: {path} is not a report of lipstitch. {RUN_FIRST}.") from exc
     if report.hashes.job != job_key(config):
-        raise ConfigError(f"--redo: {path} is of other settings than the job has now. {RUN_FIRST}.")
+        raise ConfigError(
+            f"--redo: {path} is of other settings than the job has now, those of --set included. {RUN_FIRST}."
+        )
     return report
 
 

@@ -32,6 +32,8 @@ SCRATCH = re.compile(rf"scratch-[0-9a-f]{{{2 * KEY_BYTES}}}")
 Keep = Literal["none", "scan", "clips", "all"]
 KEPT_WITH_SCAN = ("source", "scan", "speaking", "bank")
 """Stages that depend on the video alone: another dub needs them again."""
+MADE_QUICKLY = ("driving",)
+"""Stages that take much space and little time: 64 KB a second of sound, an hour of it in seconds."""
 
 
 def require_space(folder: Path, num_bytes: int) -> None:
@@ -122,13 +124,15 @@ class Workspace:
     def tidy(self, keep: Keep) -> None:
         """Remove what is not to be kept after success; the folder too if nothing is left in it.
 
-        scan: what depends on the video alone stays. clips: also all that this run has made or used. all: everything.
+        scan: what depends on the video alone stays. clips: also what this run has made or used, but for what is made
+        quickly. all: everything.
         """
         for path, name in self._own_files():
             is_kept = {
                 "none": False,
                 "scan": name["stage"] in KEPT_WITH_SCAN,
-                "clips": name["stage"] in KEPT_WITH_SCAN or path.name.partition(".")[0] in self._asked,
+                "clips": name["stage"] in KEPT_WITH_SCAN
+                or (path.name.partition(".")[0] in self._asked and name["stage"] not in MADE_QUICKLY),
                 "all": True,
             }
             if not is_kept[keep] or name["stage"] == "output":

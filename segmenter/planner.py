@@ -14,7 +14,7 @@ from media.packets.frame_table import FrameTable
 from media.timeline import FrameRun, OutputTimeline
 from segmenter.people.identities import SAME_PLACE
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES, reach_of
-from segmenter.spans.changes import NO_CHANGES, Changes
+from segmenter.spans.changes import KEPT, NO_CHANGES, Changes
 from segmenter.spans.shown import ShownFaces, shown_faces
 from segmenter.spans.turns import Speaker
 
@@ -85,7 +85,7 @@ def plan_clips(
     clips: list[Clip] = []
     copies = _choose_copies(table, timeline, rendered, copying)
     # Clips begin and end where they would if nothing were changed, and at changes.
-    usual = _choose_copies(table, timeline, intersect(shown.wholes, driven), copying) if shown.keeps else copies
+    usual = _choose_copies(table, timeline, intersect(shown.wholes, driven), copying) if shown.kept else copies
     pieces = (part for _, part, copied in usual.pieces if not copied)
     edges = {edge for part in pieces for clip in _cut(timeline, *part, settings.max_seconds) for edge in clip}
     edges_in_order = sorted(edges | shown.edges)
@@ -106,7 +106,9 @@ def plan_clips(
                         rendered_whole=merge(inside) == [(first, last)],
                         appended=appended,
                         reencode_reason=copying.reencode_reason or copies.cause(table, source_frames, inside),
-                    ),
+                    )
+                    if inside or not intersect(shown.kept, [(first, last)])
+                    else KEPT,
                     source_frames=source_frames,
                     faces=_shortened(faces, source_frames, changes),
                     rendered=inside,

@@ -21,7 +21,7 @@ from media.intervals import Interval, complement, merge
 from media.timeline import OutputTimeline
 
 Keep = Literal["keep"]
-KEPT = "the span file keeps its frames"
+KEPT = "kept by the user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,16 @@ class Changes:
         return source, is_kept
 
     def parts(self, face: FaceSpan) -> list[tuple[Interval, MouthSource | None]]:
-        """Return the frames of a face in parts, each with where its mouths come from; None where it is kept."""
+        """Return the frames of a face in parts that differ, with where their mouths come from; None: they are kept."""
         start, stop = face.start_frame, face.stop_frame
         inner = {edge for each in self.every if each.concerns(face) for edge in each.frames if start < edge < stop}
-        found = []
-        for part in pairwise([start, *sorted(inner), stop]):
-            source, is_kept = self._source_and_kept(face, part[0])
-            found.append((part, None if is_kept else source))
+        found: list[tuple[Interval, MouthSource | None]] = []
+        for first, last in pairwise([start, *sorted(inner), stop]):
+            source, is_kept = self._source_and_kept(face, first)
+            made = None if is_kept else source
+            if found and found[-1][1] == made:
+                first = found.pop()[0][0]
+            found.append(((first, last), made))
         return found
 
     def cut(self, spans: Sequence[Span]) -> tuple[Span, ...]:

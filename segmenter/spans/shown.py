@@ -44,8 +44,8 @@ class ShownFaces:
         """The frames that show a face."""
         self.visible = [complement(parts, *whole) for (whole, _), parts in zip(faces, hidden, strict=True)]
         """Of each face, the frames that show its new mouth."""
-        self.keeps = any(hidden)
-        """Whether the user has a face keep its own mouth in some frames."""
+        self.kept = merge(part for parts in hidden for part in parts)
+        """Frames in which the user has a face keep its own mouth."""
         self.edges = {
             *(edge for parts in hidden for part in parts for edge in part),
             *(edge for whole, face in faces if face.source.quality for edge in whole),

@@ -151,7 +151,7 @@ def test_frames_that_are_kept_are_copied_and_no_other_clip_is_made(job):
     after = job.hashes()
     assert all(after[frame] == before[frame] for frame in before if not 21 <= frame < 35)
     reasons = {(span["start_frame"], span["stop_frame"]): span["reason"] for span in load_report(job.output)["spans"]}
-    assert reasons[21, 35] == "the span file keeps its frames"
+    assert reasons[21, 35] == "kept by the user"
     fading = [clip for clip in job.clips() if clip["rendered"] and 21 <= clip["start_frame"] < 35]
     again = ",".join(str(clip["index"]) for clip in fading)
     assert job.redo(again, "renderer.method=network")
