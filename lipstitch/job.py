@@ -153,7 +153,7 @@ def run_job(
             for spec, streams in zip(job.specs, job.streams, strict=True)
         ]
         if spans is not None:
-            write_spans(faces.rows_of(job.specs), source.table, spans)
+            write_spans(faces.to_rows(job.specs), source.table, spans)
             reporter.info(f"Spans: {spans}")
         if weights is None:
             for plan in plans:

@@ -471,6 +471,9 @@ def test_clips_that_are_made_again_change_and_no_other_frame_does(make_job, talk
         for _, led in json.loads(path.read_text())["value"]
     ]
     assert min(map(np.ptp, heights)) < 0.2 * max(map(np.ptp, heights)), "the mouth is closed"
+    done = run_command("--config", job, "--redo", str(drawn["index"]), "--set", "renderer.quality=fast")
+    assert done.returncode == 2
+    assert "quality fast changes nothing" in done.stderr
     # What is led to a mouth beside it that is now another one is made again; all else is not.
     run_job(job, "--redo", str(drawn["index"]), "--set", "renderer.method=network")
     second = load_report(output)

@@ -38,7 +38,7 @@ def write_pages(
         for number, (plan, clips) in enumerate(finished, start=1):
             path, json_path = page_path(plan.spec.output), report_path(plan.spec.output)
             try:
-                rows = faces.rows_of([plan.spec for plan, _ in finished])
+                rows = faces.to_rows([plan.spec for plan, _ in finished])
                 report, lanes = load_report(json_path), _lanes(config, source, plan, clips)
                 material = build_material(rows, lanes, report.spans, source.table, keeps_clips=keeps_clips)
                 files = {clip.clip.index: Path(clip.path) for clip in clips if clip.path and clip.outcome == "rendered"}

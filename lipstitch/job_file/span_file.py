@@ -36,6 +36,7 @@ from segmenter.spans.changes import KEPT, Change, Keep
 from segmenter.spans.table import SpanRow
 
 COLUMNS = ("start", "stop", "person", "kind", "method", "strength", "quality", "reason")
+MAKING = ("method", "strength", "quality")
 NEEDED = ("start", "stop", "kind")
 KINDS = ("face", "no_face")
 MOST_STRENGTH = 2.0
@@ -82,6 +83,9 @@ def read_spans(path: Path, table: FrameTable) -> tuple[SpanRow, ...]:
     for line in sorted(lines, key=lambda each: (each.row.start_frame, -each.row.stop_frame, each.row.line)):
         row, outer = line.row, around.get(line.change.person)
         if line.is_face and outer is not None and outer.kind == "face" and row.stop_frame <= outer.stop_frame:
+            if line.change.is_empty:
+                problem = f"this row lies inside that of line {outer.line}; say what it changes: {', '.join(MAKING)}"
+                raise _file(path).fault(f"line {row.line}", problem)
             changes.setdefault(outer.line, []).append(line)
             continue
         rows.append(row)

@@ -1,4 +1,4 @@
-"""PURE: whether what the user wants of some frames can be had there."""
+"""PURE: whether what the user wants of some frames is possible there."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class FaceSelection:
         shown = merge(part for spec in specs for part in spec.scanned_frames)
         return self.target.cut_spans(self.seen_spans(shown), specs)
 
-    def rows_of(self, specs: Sequence[OutputSpec]) -> list[SpanRow]:
+    def to_rows(self, specs: Sequence[OutputSpec]) -> list[SpanRow]:
         """Return the rows of a span file that says the same as the job, and what the user changed."""
         return with_changes(to_rows(self.spans_of(specs)), self.target.changes)
 

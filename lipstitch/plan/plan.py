@@ -107,7 +107,7 @@ def plan_output(
 ) -> Plan:
     """Return how one output will be made. workspace: keeps where the sounds that drive lips speak.
 
-    Raises ConfigError where something is wanted of some frames that cannot be had there.
+    Raises ConfigError where something is wanted of some frames that is not possible there.
     """
     source, coding, target = scanned.source, streams.coding, faces.target
     mouths = plan_mouths(

@@ -126,9 +126,10 @@ class Changes:
     def hidden(
         self, face: FaceSpan, shown: Interval, timeline: OutputTimeline, fade_seconds: Fraction
     ) -> list[Interval]:
-        """Return the output frames of those that show a face in which it keeps its own mouth, and nothing of a new one.
+        """Return the output frames in which nothing of a face's new mouth is seen, as the user wishes.
 
-        shown: in one run of the output. The fades lie inside the change, unless it is too short for them.
+        shown: those that show the face, in one run of the output. The fades lie inside the change, unless it is too
+        short for them.
         """
         kept = merge(_shown_part(part, shown, timeline) for part, source in self.parts(face) if source is None)
         return [_without_fades(part, shown, timeline, fade_seconds) for part in kept]

@@ -45,7 +45,7 @@ class ShownFaces:
         self.visible = [complement(parts, *whole) for (whole, _), parts in zip(faces, hidden, strict=True)]
         """Of each face, the frames that show its new mouth."""
         self.kept = merge(part for parts in hidden for part in parts)
-        """Frames in which the user has a face keep its own mouth."""
+        """Frames in which nothing of some new mouth is seen, as the user wishes."""
         self.edges = {
             *(edge for parts in hidden for part in parts for edge in part),
             *(edge for whole, face in faces if face.source.quality for edge in whole),
