@@ -167,7 +167,7 @@ def test_frames_that_are_kept_may_be_drawn_after_all(job):
 
 
 def test_a_kept_stretch_between_clean_entries_leaves_the_borders_of_others(job):
-    """A minute of one face with packets to copy inside: what is kept must not move where other clips begin."""
+    """Packets inside it can be copied: that must not move where other clips of the span begin."""
     longer = {"segmenter": {"max_clip_seconds": 0.4}}
     job.run(**longer)
     before = [(clip["start_frame"], clip["stop_frame"]) for clip in job.clips()]
