@@ -56,7 +56,7 @@ def run(
     plan: Plan = False,
     spans: Annotated[
         Path | None,
-        typer.Option("--spans", metavar="CSV", help="With --plan: also write the spans to a table to edit."),
+        typer.Option("--spans", metavar="CSV", help="With --plan or --redo: also write the spans to a table to edit."),
     ] = None,
     turns: Annotated[
         Path | None,
@@ -66,6 +66,15 @@ def run(
         bool, typer.Option("--force", help="Replace an existing output. Finished clips are reused either way.")
     ] = False,
     compare: Compare = None,
+    redo: Annotated[
+        str | None,
+        typer.Option(
+            "--redo",
+            metavar="CLIPS",
+            help="Make clips of the finished output again, by their numbers in the report (12,15), and keep the others."
+            " With --set renderer.method, strength or quality: in another way.",
+        ),
+    ] = None,
     progress: ProgressKind = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
@@ -87,8 +96,8 @@ def run(
         run_list(jobs, settings, plan=plan, force=force, progress=progress, quiet=quiet, debug=debug)
     if config is None:
         context.fail("Missing option '--config', or a video, its dub and -o.")
-    if spans is not None and not plan:
-        context.fail("--spans needs --plan.")
+    if spans is not None and not plan and redo is None:
+        context.fail("--spans needs --plan or --redo.")
     if turns is not None and not plan:
         context.fail("--turns needs --plan.")
 
@@ -97,10 +106,14 @@ def run(
         from lipstitch.job import run_job
         from lipstitch.job_file.config import load_job
         from lipstitch.progress import choose_reporter
+        from lipstitch.redo import read_redo
 
-        job = load_job(config, settings or ())
+        wanted, others = (None, settings or ()) if redo is None else read_redo(redo, settings or ())
+        job = load_job(config, others)
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        done = run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns)
+        done = run_job(
+            job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns, redo=wanted
+        )
         return done.exit_code
 
     exit_with(work, stopped=f"stopped. Finished clips are kept; to continue, run: {same_command()}", debug=debug)

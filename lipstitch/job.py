@@ -7,7 +7,7 @@ job.yaml -> open_job -> scan -> select_targets -> read_footage -> plan_output (-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from lipstitch.plan.plan import check_disk, plan_output
 from lipstitch.plan.streams import StreamPlan, check_outputs
 from lipstitch.plan.target import TargetSelection, select_targets
 from lipstitch.progress import Reporter, Timings, stage
+from lipstitch.redo import NOTHING_REDONE, Redo, Redone, find_redone
 from lipstitch.report.report import Report, page_path, report_path
 from lipstitch.source.checks import (
     check_comparison_video,
@@ -48,13 +49,14 @@ from lipstitch.source.source import (
     open_source,
     remember_source,
 )
-from lipstitch.source.weights import check_licence, find_local_network, find_rendering_weights
+from lipstitch.source.weights import Weights, check_licence, find_local_network, find_rendering_weights
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
 from media.audio.speech_network import find_speech_weights
 from media.base.files import clear_leftovers
 from media.intervals import Interval, merge
-from segmenter.spans.table import SpanRow, to_rows
+from segmenter.spans.changes import Change
+from segmenter.spans.table import SpanRow
 
 if TYPE_CHECKING:
     from lipstitch.execution.write_output import WrittenOutput  # imports torch, which takes seconds
@@ -91,6 +93,14 @@ class OpenedJob:
     """Further videos of the job's people."""
     turns_start: Fraction
     """Where second 0 of the turns lies on the clock of the video."""
+    redone: Redone = NOTHING_REDONE
+    """What of a finished output is made again."""
+
+    @property
+    def wanted(self) -> list[SpanRow | Change]:
+        """Return all that is said about how mouths of some frames are made."""
+        rows = self.rows or ()
+        return [*rows, *(change for row in rows for change in row.changes), *self.redone.changes]
 
     @property
     def shown_frames(self) -> list[Interval]:
@@ -107,17 +117,20 @@ def run_job(
     comparison: Path | None = None,
     spans: Path | None = None,
     turns: Path | None = None,
+    redo: Redo | None = None,
     tools: Tools = DEFAULT_TOOLS,
 ) -> JobResult:
     """Do a job and return what came of it. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
-    comparison video. spans, turns: where a plan writes the span file, and who speaks when. tools: what makes the
-    detector, the network and so on.
+    comparison video. spans, turns: where the span file is written, and who speaks when. redo: which clips of the
+    finished outputs are made again; these are replaced. tools: what makes the detector, the network and so on.
     """
     if turns is not None:
         check_turns_wanted(config)
-    job, timings = open_job(config, reporter, force=force or plan_only), Timings()
+    job, timings = open_job(config, reporter, force=force or plan_only or redo is not None), Timings()
+    if redo is not None:
+        job = replace(job, redone=find_redone(redo, config, job.specs))
     if comparison is not None:
         outputs = [spec.output for spec in job.specs]
         check_comparison_video(config, comparison, outputs, force=force or plan_only)
@@ -126,7 +139,7 @@ def run_job(
     if turns is not None:
         check_side_file(config, "--turns", turns, (".csv",), force=force)
     check_licence(config)  # before anything is downloaded
-    weights = None if plan_only else find_rendering_weights(config, reporter)
+    weights = None if plan_only else find_job_weights(job, reporter)
     if weights is None:
         source = identify_source(job.video)
     else:
@@ -137,6 +150,7 @@ def run_job(
         from lipstitch.execution.write_output import check_renderer, write_output
 
         check_renderer(config, weights, tools)
+    job.redone.check_source(source.fingerprint)
     network = weights.network if weights else find_local_network(config, reporter)
     capacity = measure_capacity(config, network)
     with Workspace(workspace_folder(config)) as workspace:
@@ -148,18 +162,19 @@ def run_job(
             clear_leftovers(page_path(path))
         scanned = scan_job(job, source, workspace, reporter, timings, tools)
         target = select_targets(config, scanned, job.specs, job.rows, workspace, reporter, timings)
+        target = replace(target, redone=job.redone.changes)
         footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings, job.further), target)
         faces = FaceSelection(target, footage, scanned.scan, config.renderer)
         plans = [
             plan_output(config, scanned, spec, streams, faces, capacity, workspace)
             for spec, streams in zip(job.specs, job.streams, strict=True)
         ]
+        if spans is not None:
+            write_spans(faces.to_rows(job.specs), source.table, spans)
+            reporter.info(f"Spans: {spans}")
         if weights is None:
             for plan in plans:
                 reporter.info(describe_plan(plan))
-            if spans is not None:
-                write_spans(to_rows(faces.spans_of(job.specs)), source.table, spans)
-                reporter.info(f"Spans: {spans}")
             if turns is not None and target.found is not None:
                 write_turns(target.found.listed(job.turns_start), turns)
                 reporter.info(f"Turns: {turns}")
@@ -207,6 +222,13 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     rows = read_spans(config.segmenter.spans, video.table) if config.segmenter.spans else None
     start = turns_start(config, inputs.heard)[0] if config.input.speakers else Fraction(0)
     return OpenedJob(config, video, specs, streams, rows, further, start)
+
+
+def find_job_weights(job: OpenedJob, reporter: Reporter) -> Weights:
+    """Return the weights that a job's new mouths are made with. Raises CheckpointError or ConfigError."""
+    qualities = {part.quality for part in job.wanted if part.quality}
+    may_draw = any(part.method == "network" for part in job.wanted)
+    return find_rendering_weights(job.config, reporter, qualities, may_draw=may_draw)
 
 
 def scan_job(

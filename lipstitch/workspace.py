@@ -29,9 +29,11 @@ OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<p
 """Names that Workspace.path gives. Others are never touched: the user may have named a folder that holds more."""
 SCRATCH = re.compile(rf"scratch-[0-9a-f]{{{2 * KEY_BYTES}}}")
 """Names of the folders that Workspace.scratch makes."""
-Keep = Literal["none", "scan", "all"]
+Keep = Literal["none", "scan", "clips", "all"]
 KEPT_WITH_SCAN = ("source", "scan", "speaking", "bank", "still")
 """Stages that depend on the video alone: another dub needs them again. Of a picture, the video is among them."""
+MADE_QUICKLY = ("driving",)
+"""Stages that take much space and little time: 64 KB a second of sound, an hour of it in seconds."""
 
 
 def require_space(folder: Path, num_bytes: int) -> None:
@@ -49,6 +51,8 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         """Name the folder; it is made and locked by entering."""
         self.folder = folder
+        self._asked: set[str] = set()
+        """Names of what this run has made or used; without their suffix, since seals lie beside files."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Workspace:
@@ -63,6 +67,7 @@ class Workspace:
 
     def path(self, stage: str, key: str, suffix: str) -> Path:
         """Return where the file of a stage with a content key belongs."""
+        self._asked.add(f"{stage}-{key}")
         return self.folder / f"{stage}-{key}{suffix}"
 
     def load(self, path: Path) -> Any | None:
@@ -117,9 +122,20 @@ class Workspace:
         return num_bytes
 
     def tidy(self, keep: Keep) -> None:
-        """Remove what is not to be kept after success; the folder too if nothing is left in it."""
+        """Remove what is not to be kept after success; the folder too if nothing is left in it.
+
+        scan: what depends on the video alone stays. clips: also what this run has made or used, but for what is made
+        quickly. all: everything.
+        """
         for path, name in self._own_files():
-            if keep == "none" or (keep == "scan" and name["stage"] not in KEPT_WITH_SCAN) or name["stage"] == "output":
+            is_kept = {
+                "none": False,
+                "scan": name["stage"] in KEPT_WITH_SCAN,
+                "clips": name["stage"] in KEPT_WITH_SCAN
+                or (path.name.partition(".")[0] in self._asked and name["stage"] not in MADE_QUICKLY),
+                "all": True,
+            }
+            if not is_kept[keep] or name["stage"] == "output":
                 path.unlink(missing_ok=True)
         if keep == "none":
             (self.folder / LOCK_NAME).unlink()

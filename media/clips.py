@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ Outcome = Literal["rendered", "copied", "reencoded", "fell_back"]
 
 
 Method = Literal["footage", "network"]
+Quality = Literal["fast", "improved", "enhanced"]
+QUALITY_ORDER: tuple[Quality, ...] = get_args(Quality)
+"""From the worst to the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class MouthSource:
     """Whether the user wants it so for this very span."""
     strength: float | None = None
     """How far the sound opens and moves the mouths of this very span, in [0, 2]; None: as the job says."""
+    quality: Quality | None = None
+    """With what care they are made; None: as the job says."""
 
 
 DRAWN = MouthSource("network")
@@ -198,10 +203,16 @@ class Clip:
     def __len__(self) -> int:
         return self.stop_frame - self.start_frame
 
+    @property
+    def quality(self) -> Quality | None:
+        """Return the quality that its faces ask for, the best if they differ; None: as the job says."""
+        asked = {face.source.quality for face in self.faces}
+        return next((quality for quality in reversed(QUALITY_ORDER) if quality in asked), None)
+
     def shows_part(self, face: FaceSpan, span: FaceSpan) -> bool:
-        """Tell whether a face of the clip, whose path is shortened, is that of a span."""
+        """Tell whether a face of the clip, whose path is shortened, is that of a span, however its mouths are made."""
         same = (face.start_frame, face.stop_frame, face.person) == (span.start_frame, span.stop_frame, span.person)
-        if not (same and face.drive_index == span.drive_index and face.source == span.source):
+        if not (same and face.drive_index == span.drive_index):
             return False
         inside = min(max(self.source_frames[0], face.start_frame), face.stop_frame - 1)
         return face.path.box_at(inside) == span.path.box_at(inside)

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 from media.clips import Clip, FaceSpan, Fade, Span
 from media.intervals import Interval, complement, intersect, merge
@@ -14,7 +14,9 @@ from media.packets.frame_table import FrameTable
 from media.timeline import FrameRun, OutputTimeline
 from segmenter.people.identities import SAME_PLACE
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES, reach_of
-from segmenter.spans.turns import Speaker, in_turns
+from segmenter.spans.changes import KEPT, NO_CHANGES, Changes
+from segmenter.spans.shown import ShownFaces, shown_faces
+from segmenter.spans.turns import Speaker
 
 MASK_REACH_FRAMES = 2
 """Frames around a frame that a mask of its face depends on, as the renderer makes them."""
@@ -47,6 +49,8 @@ class ClipSettings:
     """Longest clip that is not copied."""
     fade_seconds: Fraction = Fraction(0)
     """How long a new mouth takes to come or go where rendering begins or ends inside a shot."""
+    changes: Changes = NO_CHANGES
+    """What the user wants otherwise of some frames. Clips that show none of them are as if nothing were changed."""
 
 
 def plan_clips(
@@ -70,8 +74,9 @@ def plan_clips(
         clean      |         |         |        |
         clips      [copy)[render......)[copy....)
     """
-    shown = _ShownFaces(shown_faces(spans, timeline, speakers))
-    rendered = intersect(merge(interval for interval, _ in shown.faces), driven)
+    changes = settings.changes
+    shown = ShownFaces(shown_faces(spans, timeline, speakers), timeline, changes, settings.fade_seconds)
+    rendered = intersect(merge(part for parts in shown.visible for part in parts), driven)
     if speakers:  # cut wherever the set of rendered faces changes, so that it can be checked whose mouth moved
         rendered = list(_split(rendered, sorted({edge for interval, _ in shown.faces for edge in interval})))
     if copying.may_copy_whole and not rendered and timeline.is_source and len(timeline.runs) == 1:
@@ -79,8 +84,13 @@ def plan_clips(
     fades = _find_fades(shown, timeline, driven, settings.fade_seconds)
     clips: list[Clip] = []
     copies = _choose_copies(table, timeline, rendered, copying)
-    for run, (start, stop), copied in copies.pieces:
-        for first, last in [(start, stop)] if copied else _cut(timeline, start, stop, settings.max_seconds):
+    # Clips begin and end where they would if nothing were changed, and at changes.
+    usual = _choose_copies(table, timeline, intersect(shown.wholes, driven), copying) if shown.kept else copies
+    pieces = (part for _, part, copied in usual.pieces if not copied)
+    edges = {edge for part in pieces for clip in _cut(timeline, *part, settings.max_seconds) for edge in clip}
+    edges_in_order = sorted(edges | shown.edges)
+    for run, part, copied in copies.pieces:
+        for first, last in [part] if copied else _split([part], edges_in_order):
             inside = tuple(intersect(rendered, [(first, last)]))
             source_frames = run.source_frames(first, last)
             faces = shown.seen_in(inside)
@@ -96,27 +106,16 @@ def plan_clips(
                         rendered_whole=merge(inside) == [(first, last)],
                         appended=appended,
                         reencode_reason=copying.reencode_reason or copies.cause(table, source_frames, inside),
-                    ),
+                    )
+                    if inside or not intersect(shown.kept, [(first, last)])
+                    else KEPT,
                     source_frames=source_frames,
-                    faces=_shortened(faces, source_frames),
+                    faces=_shortened(faces, source_frames, changes),
                     rendered=inside,
                     fades=_fades_of(fades, faces, (first, last)),
                 )
             )
     return tuple(clips)
-
-
-def shown_faces(
-    spans: Sequence[Span], timeline: OutputTimeline, speakers: Sequence[Speaker]
-) -> list[tuple[Interval, FaceSpan]]:
-    """Return the output frames in which each face span is rendered, in order of the output.
-
-    Spans of several people that are seen at once keep their order, so that in every clip their faces lie over each
-    other the same way.
-    """
-    faces = [span for span in spans if isinstance(span, FaceSpan)]
-    shown = [pair for run in timeline.runs for face in faces for pair in in_turns(face, run, speakers)]
-    return sorted((pair for pair in shown if pair[0][0] < pair[0][1]), key=lambda pair: pair[0])
 
 
 def _split(parts: Sequence[Interval], edges: Sequence[int]) -> Iterator[Interval]:
@@ -126,33 +125,16 @@ def _split(parts: Sequence[Interval], edges: Sequence[int]) -> Iterator[Interval
         yield from pairwise([start, *inside, stop])
 
 
-class _ShownFaces:
-    """The face spans by where the output shows them, with a look-up of those that an interval shows."""
-
-    def __init__(self, faces: list[tuple[Interval, FaceSpan]]) -> None:
-        self.faces = faces
-        self._latest_stops = list(accumulate((stop for (_, stop), _ in faces), max))
-        """For each span the latest end of it and all before: spans that overlap need not end in order."""
-
-    def _overlapping(self, interval: Interval) -> Iterator[FaceSpan]:
-        index = bisect_right(self._latest_stops, interval[0])
-        while index < len(self.faces) and self.faces[index][0][0] < interval[1]:
-            if self.faces[index][0][1] > interval[0]:
-                yield self.faces[index][1]
-            index += 1
-
-    def seen_in(self, intervals: Sequence[Interval]) -> list[FaceSpan]:
-        """Return the spans that some intervals of the output show, in order, each once."""
-        return list(dict.fromkeys(face for interval in intervals for face in self._overlapping(interval)))
-
-
-def _shortened(faces: Sequence[FaceSpan], source_frames: Sequence[int]) -> tuple[FaceSpan, ...]:
-    """Return the face spans of a clip with no more of their paths than the clip needs.
+def _shortened(faces: Sequence[FaceSpan], source_frames: Sequence[int], changes: Changes) -> tuple[FaceSpan, ...]:
+    """Return the face spans of a clip as the user wants them there, with no more of their paths than the clip needs.
 
     So a clip's key does not depend on where the face is minutes away, nor its size on the length of the shot.
     """
     first, last = min(source_frames[0], source_frames[-1]), max(source_frames[0], source_frames[-1])
-    return tuple(face.shortened(first, last + 1, PATH_MARGIN_FRAMES) for face in faces)
+    return tuple(
+        replace(face, source=changes.source_from(face, first)).shortened(first, last + 1, PATH_MARGIN_FRAMES)
+        for face in faces
+    )
 
 
 _Fade = tuple[int, FaceSpan, float]
@@ -160,7 +142,7 @@ _Fade = tuple[int, FaceSpan, float]
 
 
 def _find_fades(
-    shown: _ShownFaces, timeline: OutputTimeline, driven: Sequence[Interval], seconds: Fraction
+    shown: ShownFaces, timeline: OutputTimeline, driven: Sequence[Interval], seconds: Fraction
 ) -> list[_Fade]:
     """Return the fades, by frame, wherever the new mouth of a face comes or goes.
 
@@ -176,7 +158,7 @@ def _find_fades(
     parts = [
         (number, span, timeline.runs[bisect_right(run_starts, whole[0]) - 1], whole, part)
         for number, (whole, span) in enumerate(shown.faces)
-        for part in intersect([whole], driven)
+        for part in intersect(shown.visible[number], driven)
     ]
     starting: dict[int, list[FaceSpan]] = {}
     stopping: dict[int, list[FaceSpan]] = {}

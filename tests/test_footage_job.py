@@ -446,3 +446,56 @@ def test_two_people_at_once_each_get_their_own_mouths(shared, make_job, tmp_path
     for _, _, width, height in (box for box in report["check"]["boxes"] if box):
         assert width <= SIZE[0]
         assert height < SIZE[1]
+
+
+def test_clips_that_are_made_again_change_and_no_other_frame_does(make_job, talk, tmp_path):
+    """One speaker, one span, cut into clips: what is followed and chosen beside a changed clip is as before."""
+    job, output = make_job(
+        segmenter={"max_clip_seconds": 0.8},
+        renderer={"frame_hashes": True, "fade_seconds": 0.08},
+        execution={"workspace": tmp_path / "work"},
+    )
+    run_job(job)
+    before = load_report(output)
+    hashes = rendered_hashes(before)
+    clips = [clip for clip in before["clips"] if clip["rendered"]]
+    assert len(clips) >= 4
+    closed, drawn = clips[1], clips[2]
+    run_job(job, "--redo", str(closed["index"]), "--set", "renderer.strength=0")
+    first = load_report(output)
+    assert redone(first) == [frames_of(closed)]
+    assert differing(hashes, rendered_hashes(first)) == {*range(*frames_of(closed))}
+    heights = [
+        np.array([frame[SHAPES.index("lower")] for frame in led])
+        for path in (tmp_path / "work").glob("choice-*.json")
+        for _, led in json.loads(path.read_text())["value"]
+    ]
+    assert min(map(np.ptp, heights)) < 0.2 * max(map(np.ptp, heights)), "the mouth is closed"
+    done = run_command("--config", job, "--redo", str(drawn["index"]), "--set", "renderer.quality=fast")
+    assert done.returncode == 2
+    assert "quality fast changes nothing" in done.stderr
+    # What is led to a mouth beside it that is now another one is made again; all else is not.
+    run_job(job, "--redo", str(drawn["index"]), "--set", "renderer.method=network")
+    second = load_report(output)
+    assert redone(second) in ([frames_of(drawn)], [frames_of(closed), frames_of(drawn)])
+    assert differing(rendered_hashes(first), rendered_hashes(second)) >= {*range(*frames_of(drawn))}
+    assert differing(hashes, rendered_hashes(second)) == {*range(frames_of(closed)[0], frames_of(drawn)[1])}
+    assert [span["method"] for span in second["spans"] if span["kind"] == "face"] == [
+        "footage",
+        "footage",
+        "network",
+        "footage",
+    ]
+
+
+def frames_of(clip):
+    return clip["start_frame"], clip["stop_frame"]
+
+
+def redone(report):
+    return [frames_of(clip) for clip in report["clips"] if not clip["reused"] and clip["outcome"] != "copied"]
+
+
+def differing(before, after):
+    assert before.keys() == after.keys()
+    return {frame for frame in before if before[frame] != after[frame]}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lipstitch.plan.plan import Plan
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
 from media.base.content import content_key
-from media.clips import Clip, FaceSpan
+from media.clips import DRAWN, Clip, FaceSpan
 from media.intervals import Interval
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
@@ -32,6 +32,7 @@ from renderer.footage.lip_shape import Shapes
 from renderer.footage.lips import WAY_MARGIN, Way
 from renderer.footage.log_mel import COLUMNS_PER_SECOND, is_silent, log_mel_of, normalised
 from renderer.footage.sound_shape import hear_at, load_sound_shape
+from segmenter.spans.changes import Changes
 
 CHOICE_VERSION = 5
 """Raised when the same sound and footage give another choice than before."""
@@ -42,11 +43,30 @@ _Chosen = tuple[list[int], list[list[float]]]
 
 
 @dataclass(frozen=True, slots=True)
+class FaceWays:
+    """What consecutive output frames of one face show of footage."""
+
+    span: FaceSpan
+    usual: Way | None
+    """As if the user changed nothing; None where the mouths are not from footage then."""
+    changed: Way | None
+    """With what is changed; None where nothing is."""
+
+    def of(self, face: FaceSpan) -> Way | None:
+        """Return what a clip with the face shows: with nothing changed in it, its neighbours are as if so, too.
+
+        Thus a clip stays as it is, whatever is changed beside it.
+        """
+        if face.source.method != "footage":
+            return None
+        return self.usual if face.source == self.span.source else self.changed
+
+
+@dataclass(frozen=True, slots=True)
 class MouthChoice:
     """Which mouths an output shows."""
 
-    ways: tuple[tuple[FaceSpan, Way], ...] = ()
-    """For each stretch of a face that footage is shown in."""
+    ways: tuple[FaceWays, ...] = ()
 
     def of_clip(self, clip: Clip) -> tuple[tuple[Way, ...], ...]:
         """Return for each face of a clip what it shows there, with a margin on either side."""
@@ -54,8 +74,10 @@ class MouthChoice:
         return tuple(
             tuple(
                 part
-                for span, way in self.ways
-                if clip.shows_part(face, span) and (part := way.within(*interval)).mouths
+                for each in self.ways
+                if clip.shows_part(face, each.span)
+                and (way := each.of(face))
+                and (part := way.within(*interval)).mouths
             )
             for face in clip.faces
         )
@@ -103,34 +125,69 @@ def choose_mouths(
     driving: the sound of each voice. weights: of the network that hears shapes; None where no mouth is from footage.
     strength: as in Wanted. network: whose drawn mouths tell the shapes; None: they are heard.
     """
-    footage = plan.mouths.footage
-    stretches = [*_stretches(plan, scanned)]
-    if not stretches or weights is None:
+    if weights is None:
         return MouthChoice()
+    footage, changes = plan.mouths.footage, plan.target.changes
     silence = plan.mouths.silence != "render"
-    parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
-    more = [*([strength] if strength != 1 else []), *(_drawn_key(network, stretches) if network else [])]
-    key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED), *more)
-    path = workspace.path("choice", key, ".json")
-    chosen: list[_Chosen] | None = workspace.load(path)
-    if chosen is None:
-        chosen = [([], [])] * len(stretches)
-        telling = _Telling(weights, strength, network, closes_in_silence=silence)
-        for number, way in _chosen(stretches, footage, driving, scanned.source, telling):
-            chosen[number] = way
-        workspace.store(path, chosen)
-    return MouthChoice(
-        tuple(
-            (each.span, Way(each.bank, each.frames[0], tuple(mouths), tuple(map(tuple, measures))))
-            for each, (mouths, measures) in zip(stretches, chosen, strict=True)
-        )
-    )
+    telling = _Telling(weights, strength, network, closes_in_silence=silence)
+
+    def choose(stretches: Sequence[_Stretch]) -> list[_Chosen]:
+        if not stretches:
+            return []
+        parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
+        more = [*([strength] if strength != 1 else []), *(_drawn_key(network, stretches) if network else [])]
+        key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED), *more)
+        path = workspace.path("choice", key, ".json")
+        chosen: list[_Chosen] | None = workspace.load(path)
+        if chosen is None:
+            chosen = [([], [])] * len(stretches)
+            for number, way in _chosen(stretches, footage, driving, scanned.source, telling):
+                chosen[number] = way
+            workspace.store(path, chosen)
+        return chosen
+
+    usual = [*_stretches(plan, scanned, plan.shown)]
+    others = [*_stretches(plan, scanned, [*_changed(plan)])]  # by themselves, so that the usual ones are reused
+    found: dict[tuple[Interval, FaceSpan], list[tuple[_Stretch, _Chosen]]] = {}
+    for stretch, way in zip([*usual, *others], [*choose(usual), *choose(others)], strict=True):
+        found.setdefault((stretch.frames, replace(stretch.span, source=DRAWN)), []).append((stretch, way))
+    shown = ((span, found.get((frames, replace(span, source=DRAWN)))) for frames, span in plan.shown)
+    return MouthChoice(tuple(_ways(span, chosen, changes) for span, chosen in shown if chosen))
 
 
-def _stretches(plan: Plan, scanned: Scanned) -> Iterator[_Stretch]:
+def _ways(span: FaceSpan, chosen: Sequence[tuple[_Stretch, _Chosen]], changes: Changes) -> FaceWays:
+    """Return what frames of a face show. chosen: as nothing is changed, where that is footage; and otherwise."""
+    by_strength = {stretch.span.source.strength: way for stretch, way in chosen}
+    first, (mouths, measures) = chosen[0]
+    begin = first.bank, first.frames[0]
+    plain = Way(*begin, tuple(mouths), tuple(map(tuple, measures))) if span.source.method == "footage" else None
+    if not changes.concern(span):
+        return FaceWays(span, plain, None)
+    shown, led = [*mouths], [*measures]
+    for (start, stop), source in changes.parts(span):
+        if source and source.method == "footage":
+            own = by_strength[source.strength]
+            for at in np.flatnonzero((start <= first.source_frames) & (first.source_frames < stop)):
+                shown[at], led[at] = own[0][at], own[1][at]
+    return FaceWays(span, plain, Way(*begin, tuple(shown), tuple(map(tuple, led))))
+
+
+def _changed(plan: Plan) -> Iterator[tuple[Interval, FaceSpan]]:
+    """Yield the frames of faces of which some show other footage than usual, once for each way to choose it."""
+    for frames, span in plan.shown:
+        usual = span.source.strength if span.source.method == "footage" else "none"
+        asked = {
+            source.strength: source
+            for _, source in plan.target.changes.parts(span)
+            if source and source.method == "footage" and source.strength != usual
+        }
+        yield from ((frames, replace(span, source=source)) for source in asked.values())
+
+
+def _stretches(plan: Plan, scanned: Scanned, shown: Iterable[tuple[Interval, FaceSpan]]) -> Iterator[_Stretch]:
     spec = plan.spec
     source_of = spec.timeline.source_of_each()
-    for (start, stop), span in plan.shown:
+    for (start, stop), span in shown:
         number = plan.mouths.footage.number_of(span)
         if span.source.method != "footage" or number is None:
             continue

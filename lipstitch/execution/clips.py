@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from lipstitch.programs.draw import DrawnMouths
 from lipstitch.progress import Reporter, stage
 from lipstitch.workspace import Workspace
 from media.base.content import content_key
-from media.clips import Clip, FaceSpan, RenderedClip
+from media.clips import Clip, FaceSpan, Quality, RenderedClip
 from media.intervals import Interval, intersect
 from media.source_video import SourceVideo
 from renderer.checkpoints import hash_file
@@ -50,29 +50,35 @@ def finish_clips(
     source: SourceVideo,
     plan: Plan,
     mouths: Mouths,
-    setup: WorkerSetup,
+    setups: Mapping[Quality | None, WorkerSetup],
     workspace: Workspace,
     reporter: Reporter,
 ) -> list[RenderedClip]:
-    """Return every clip of a plan, finished; those that an earlier run finished are reused."""
+    """Return every clip of a plan, finished; those that an earlier run finished are reused, unless made again.
+
+    setups: for each quality that the user wants of some clips; None: as the job says.
+    """
     clips = {clip.index: RenderedClip(clip, None, "copied", clip.reason, 0, 0.0) for clip in plan.clips}
-    todo: list[tuple[ClipJob, Path]] = []
+    todo: dict[Quality | None, list[tuple[ClipJob, Path]]] = {}
     reused = 0
     for job in _clip_jobs(config, plan, mouths):
-        target = workspace.path("clip", _clip_key(job, setup), ".nut")
-        finished = load_finished(job.clip, target)
+        quality = job.clip.quality
+        target = workspace.path("clip", _clip_key(job, setups[quality]), ".nut")
+        makes_again = plan.target.changes.makes_again(job.clip.source_frames)
+        finished = None if makes_again else load_finished(job.clip, target)
         if finished is None:
-            todo.append((job, target))
+            todo.setdefault(quality, []).append((job, target))
         else:
             clips[job.clip.index] = finished
             reused += len(job.clip)
     if reused:
         reporter.info(f"{reused} frames were rendered by an earlier run.")
     if todo:
-        PROCESS_CACHE.share_source(setup.video.hash, source)
-        with stage(reporter, "render", sum(len(job.clip) for job, _ in todo), "frames"):
+        PROCESS_CACHE.share_source(setups[None].video.hash, source)
+        with stage(reporter, "render", sum(len(job.clip) for jobs in todo.values() for job, _ in jobs), "frames"):
             done = 0
-            with closing(run_clips(setup, todo, config.execution, on_wait=lambda: reporter.advance(done))) as results:
+            results = _rendered(setups, todo, config, on_wait=lambda: reporter.advance(done))
+            with closing(results):
                 for rendered in results:
                     clips[rendered.clip.index] = rendered
                     done += len(rendered.clip)
@@ -82,6 +88,18 @@ def finish_clips(
                             f"clip {rendered.clip.index} falls back to the original frames: {rendered.reason}"
                         )
     return [clips[index] for index in sorted(clips)]
+
+
+def _rendered(
+    setups: Mapping[Quality | None, WorkerSetup],
+    todo: Mapping[Quality | None, Sequence[tuple[ClipJob, Path]]],
+    config: JobConfig,
+    on_wait: Callable[[], None],
+) -> Generator[RenderedClip, None, None]:
+    """Yield finished clips, one quality after the other, so that no worker loads its networks twice."""
+    for quality, jobs in todo.items():
+        with closing(run_clips(setups[quality], jobs, config.execution, on_wait=on_wait)) as results:
+            yield from results
 
 
 def _clip_jobs(config: JobConfig, plan: Plan, mouths: Mouths) -> Iterator[ClipJob]:

@@ -20,7 +20,6 @@ from media.base.errors import WorkspaceError
 from media.clips import RenderedClip
 from media.intervals import Interval
 from media.source_video import SourceVideo
-from segmenter.spans.table import to_rows
 
 
 def write_pages(
@@ -34,12 +33,12 @@ def write_pages(
 
     The job is done by now: what goes wrong here is a warning. A bug is one, too, and is told with its traceback.
     """
-    keeps_clips = config.execution.keep == "all"
+    keeps_clips = config.execution.keep in ("clips", "all")
     with stage(reporter, "pages", len(finished), "pages"):
         for number, (plan, clips) in enumerate(finished, start=1):
             path, json_path = page_path(plan.spec.output), report_path(plan.spec.output)
             try:
-                rows = to_rows(faces.spans_of([plan.spec for plan, _ in finished]))
+                rows = faces.to_rows([plan.spec for plan, _ in finished])
                 report, lanes = load_report(json_path), _lanes(config, source, plan, clips)
                 material = build_material(rows, lanes, report.spans, source.table, keeps_clips=keeps_clips)
                 files = {clip.clip.index: Path(clip.path) for clip in clips if clip.path and clip.outcome == "rendered"}

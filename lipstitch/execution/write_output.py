@@ -69,10 +69,11 @@ def check_renderer(config: JobConfig, weights: Weights, tools: Tools) -> None:
         Program(config.renderer.command).check()
     else:
         tools.check_network(weights.network, config.renderer)
-    if restorer := _restorer(config, weights):
-        load_restorer(restorer)
-    for masker in _maskers(config, weights):
-        load_masker(masker)
+    for quality in (None, *weights.others):
+        if restorer := _restorer(config.with_quality(quality), weights.of(quality)):
+            load_restorer(restorer)
+        for masker in _maskers(config, weights.of(quality)):
+            load_masker(masker)
     if enhancer := _enhancer(config, weights):
         load_enhancer(enhancer)
 
@@ -99,11 +100,14 @@ def write_output(
             chosen = choose_mouths(
                 plan, scanned, driving, weights.sound_shape, workspace, strength=strength, network=network
             )
-            setup = _worker_setup(config, scanned, plan, weights, driving)
+            setups = {
+                quality: _worker_setup(config.with_quality(quality), scanned, plan, weights.of(quality), driving)
+                for quality in (None, *weights.others)
+            }
             drawn = None
             if config.renderer.command:
                 drawn = draw_by_program(config.renderer.command, plan, source, driving, workspace, reporter)
-            clips = finish_clips(config, source, plan, Mouths(chosen, drawn), setup, workspace, reporter)
+            clips = finish_clips(config, source, plan, Mouths(chosen, drawn), setups, workspace, reporter)
         with stage(reporter, "sound", 1, "tracks", timings):
             soundtrack = making.result()
             reporter.advance(1)
@@ -229,7 +233,7 @@ def _worker_setup(
         renderer=settings,
         coding=plan.streams.coding.frames,
         banks=tuple(HashedFile(str(bank.path), bank.hash) for bank in plan.mouths.footage.banks)
-        if any(span.source.method == "footage" for _, span in plan.shown)
+        if plan.shows_footage
         else (),
         num_threads=num_cores(),
         drawing_threads=None,

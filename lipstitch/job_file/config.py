@@ -23,6 +23,7 @@ from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
 from media.base.errors import ConfigError
 from media.base.settings import FilePath, FilePaths, check_settings, load_settings, set_key
+from media.clips import Quality
 from segmenter.find_detector import has_landmarks, names_with_landmarks
 
 
@@ -173,6 +174,12 @@ class JobConfig(_Model):
     def needs_further_footage(self) -> bool:
         """Whether mouths of further videos may be shown."""
         return bool(self.input.footage) and self.renderer.method != "network"
+
+    def with_quality(self, word: Quality | None) -> JobConfig:
+        """Return the job as it is for frames of which the user wants another quality; None: as it is."""
+        if word is None:
+            return self
+        return self.model_copy(update={"renderer": self.renderer.with_quality(word)})
 
     @property
     def references(self) -> dict[str, Path]:

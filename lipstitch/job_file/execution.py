@@ -41,8 +41,11 @@ class ExecutionConfig(BaseModel, frozen=True, extra="forbid"):
     workspace: FilePath | None = Field(
         default=None, description="Folder for finished clips. Omitted: beside the output."
     )
-    keep: Literal["none", "scan", "all"] = Field(
-        default="scan", description="What stays in the workspace after success."
+    keep: Literal["none", "scan", "clips", "all"] = Field(
+        default="clips",
+        description="What stays in the workspace after success. scan: where faces are, and their mouths. clips: also"
+        " what this run made or used, about as large as what it re-encoded: then `--redo` and a changed setting render"
+        " only what they change. all: what earlier runs made, too.",
     )
     checkpoints: FilePath | None = Field(
         default=None,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ModelWrapValidatorHandler, model_validator
 
 from lipstitch.job_file.fields import Checkpoint, Pixels
 from lipstitch.job_file.program import CommandConfig
 from media.base.onnx_network import Provider, choose_provider
+from media.clips import Quality
 from renderer.weight_files import NetworkOptions
 from segmenter.smoothing import MOST_STEP_FRAMES, MOST_WINDOW_FRAMES
 
@@ -23,7 +24,6 @@ def _listed(value: Any) -> Any:
 
 Masks = Annotated[Literal["fixed", "parsing"] | tuple[Checkpoint, ...], BeforeValidator(_listed)]
 
-Quality = Literal["fast", "improved", "enhanced"]
 QUALITIES: dict[str, dict[str, Any]] = {
     "fast": {"detect_every_frames": 4, "align": "box"},
     "improved": {},
@@ -185,15 +185,27 @@ class RendererConfig(BaseModel, frozen=True, extra="forbid"):
         default=False, description="Write a hash of each frame given to the encoder to the report."
     )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _take_meanings(cls, values: Any) -> Any:
-        """A word for quality stands for keys; and a program is named to be used: it draws all mouths unless said."""
+    def _take_meanings(cls, values: Any, check: ModelWrapValidatorHandler[RendererConfig]) -> RendererConfig:
+        """A word for quality stands for keys; and a program is named to be used: it draws all mouths unless said.
+
+        model_fields_set holds the keys that were given themselves.
+        """
         if not isinstance(values, dict):
-            return values
+            return check(values)
         program = {"method": "network"} if values.get("command") is not None else {}
         word = values.get("quality")
-        return {**(QUALITIES.get(word, {}) if isinstance(word, str) else {}), **program, **values}
+        meant = QUALITIES.get(word, {}) if isinstance(word, str) else {}
+        config = check({**meant, **program, **values})
+        config.model_fields_set.difference_update(meant.keys() - values.keys())
+        return config
+
+    def with_quality(self, word: Quality) -> RendererConfig:
+        """Return the section as if it had another word for quality; keys that were given themselves stay."""
+        meant = RendererConfig(quality=word)
+        keys = {key for keys in QUALITIES.values() for key in keys} - self.model_fields_set
+        return self.model_copy(update={"quality": word, **{key: getattr(meant, key) for key in keys}})
 
     @model_validator(mode="after")
     def _check(self) -> RendererConfig:

@@ -18,8 +18,8 @@ def _size(plan: Plan) -> list[str]:
 
 
 def _shape(plan: Plan) -> list[str]:
-    shows_footage = any(span.source.method == "footage" for _, span in plan.shown)
-    return ["  shape    read off what the network draws"] if shows_footage and plan.mouths.shape == "network" else []
+    is_read = plan.shows_footage and plan.mouths.shape == "network"
+    return ["  shape    read off what the network draws"] if is_read else []
 
 
 def _restore(plan: Plan) -> list[str]:
@@ -102,7 +102,8 @@ def _why(span: Span) -> str:
     if isinstance(span, Gap):
         return span.reason
     strength = f" at strength {span.source.strength:g}" if span.source.strength is not None else ""
-    return f"{span.source.method}{strength}{f': {span.source.reason}' if span.source.reason else ''}"
+    quality = f" in quality {span.source.quality}" if span.source.quality else ""
+    return f"{span.source.method}{strength}{quality}{f': {span.source.reason}' if span.source.reason else ''}"
 
 
 def _mouths(rendered: Sequence[Interval]) -> str:

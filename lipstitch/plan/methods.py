@@ -16,10 +16,11 @@ from lipstitch.footage.subjects import Views, views_of
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.target import TargetSelection
-from media.clips import FaceSpan, Gap, MouthSource, Span, in_time_order
+from media.clips import FaceSpan, Gap, Span, in_time_order
 from media.intervals import Interval, complement, merge
 from renderer.footage.bank import Bank
 from segmenter.scan import Scan
+from segmenter.spans.table import SpanRow, to_rows, with_changes
 
 MOST_TURN: Final = 20.0
 """Degrees by which a head may be turned or bowed further than in all of its footage."""
@@ -53,6 +54,10 @@ class FaceSelection:
         """
         shown = merge(part for spec in specs for part in spec.scanned_frames)
         return self.target.cut_spans(self.seen_spans(shown), specs)
+
+    def to_rows(self, specs: Sequence[OutputSpec]) -> list[SpanRow]:
+        """Return the rows of a span file that says the same as the job, and what the user changed."""
+        return with_changes(to_rows(self.spans_of(specs)), self.target.changes)
 
     def _with_methods(self, spans: Sequence[Span]) -> tuple[Span, ...]:
         """Return spans with the source of their mouths; those that should keep their frames become gaps."""
@@ -88,7 +93,7 @@ def with_methods(span: Span, footage: Footage, scan: Scan, settings: RendererCon
         return [replace(span, source=replace(span.source, method="network"))]
     number = footage.number_of(span)
     if number is None:
-        return [replace(span, source=MouthSource("network", strength=span.source.strength))]
+        return [replace(span, source=replace(span.source, method="network", reason="", is_asked=False))]
     bank, views = footage.banks[number], views_of(span, scan)
     if not len(views):  # a turn of a dialogue that is shorter than the scan's step
         views = views_of(bank.subject.whole(span), scan)
@@ -111,7 +116,7 @@ def _with_source(part: FaceSpan, problem: str, settings: RendererConfig) -> Span
         return Gap(part.start_frame, part.stop_frame, problem)
     if settings.keeps_without_footage:
         return Gap(part.start_frame, part.stop_frame, f"no mouths from footage: {problem}")
-    return replace(part, source=MouthSource("network", problem, strength=part.source.strength))
+    return replace(part, source=replace(part.source, method="network", reason=problem, is_asked=False))
 
 
 def _parts(span: FaceSpan, views: Views, problems: Sequence[str]) -> Iterator[tuple[FaceSpan, str]]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import reduce
 
 from lipstitch.job_file.config import JobConfig
+from lipstitch.plan.changes import check_changes
 from lipstitch.plan.estimate import Capacity, Estimate, estimate_cost
 from lipstitch.plan.methods import FaceSelection
 from lipstitch.plan.mouths import MouthPlan, plan_mouths
@@ -23,7 +24,8 @@ from lipstitch.workspace import Workspace, require_space
 from media.clips import Clip, FaceSpan, Span
 from media.intervals import Interval, complement, intersect
 from segmenter.find_detector import has_landmarks
-from segmenter.planner import ClipSettings, CopyRule, plan_clips, shown_faces
+from segmenter.planner import ClipSettings, CopyRule, plan_clips
+from segmenter.spans.shown import shown_faces
 from stitcher.assemble import HIDING
 
 
@@ -37,7 +39,8 @@ class Plan:
     spans: tuple[Span, ...]
     """Frames of the source that the output shows: where there is a face to render, and why not elsewhere."""
     shown: tuple[tuple[Interval, FaceSpan], ...]
-    """Frames of the output in which each face is rendered, as far as there is sound that drives it."""
+    """Frames of the output in which each face is rendered, as far as there is sound that drives it, and as if the user
+    wanted nothing otherwise."""
     clips: tuple[Clip, ...]
     shares: tuple[Share, ...]
     """In a dialogue, what each speaker has of it."""
@@ -50,7 +53,7 @@ class Plan:
     @property
     def restorer(self) -> str:
         """Return in one line what restores the faces that a network draws; empty if none does, or there are no such."""
-        return self.mouths.restorer if any(span.source.method == "network" for _, span in self.shown) else ""
+        return self.mouths.restorer if self.num_network_faces else ""
 
     @property
     def enhancer(self) -> str:
@@ -65,7 +68,27 @@ class Plan:
     @property
     def num_network_faces(self) -> int:
         """How many faces a network, or a program in its place, draws: each of each frame."""
-        return sum(stop - start for (start, stop), span in self.shown if span.source.method == "network")
+        return sum(stop - start for (start, stop), _ in self.drawn)
+
+    @property
+    def drawn(self) -> list[tuple[Interval, FaceSpan]]:
+        """Return the frames of the output in which a network, or a program in its place, draws each face."""
+        changes = self.target.changes
+        usual = [(frames, span) for frames, span in self.shown if span.source.method == "network"]
+        changed = [
+            (part, span)
+            for clip in self.clips
+            for frames, span in self.shown
+            if span.source.method != "network" and changes.concern(span)
+            if any(face.source.method == "network" and clip.shows_part(face, span) for face in clip.faces)
+            for part in intersect(clip.rendered, [frames])
+        ]
+        return [*usual, *changed]
+
+    @property
+    def shows_footage(self) -> bool:
+        """Whether some mouth comes from footage."""
+        return any(face.source.method == "footage" for clip in self.clips for face in clip.faces)
 
     @property
     def whole_reason(self) -> str:
@@ -82,7 +105,10 @@ def plan_output(
     capacity: Capacity,
     workspace: Workspace,
 ) -> Plan:
-    """Return how one output will be made. workspace: keeps where the sounds that drive lips speak."""
+    """Return how one output will be made. workspace: keeps where the sounds that drive lips speak.
+
+    Raises ConfigError where something is wanted of some frames that is not possible there.
+    """
     source, coding, target = scanned.source, streams.coding, faces.target
     mouths = plan_mouths(
         config, spec, workspace, has_landmarks=has_landmarks(scanned.finder.detector), footage=faces.footage
@@ -101,16 +127,19 @@ def plan_output(
         speakers=moving,
         copying=CopyRule(coding.reason, coding.may_copy_whole, may_hide=spec.muxer in HIDING),
         settings=ClipSettings(
-            Fraction(str(config.segmenter.max_clip_seconds)), Fraction(str(config.renderer.fade_seconds))
+            Fraction(str(config.segmenter.max_clip_seconds)),
+            Fraction(str(config.renderer.fade_seconds)),
+            target.changes,
         ),
     )
+    changes = target.changes
+    shown = [(part, span) for whole, span in shown_faces(seen, timeline, moving) for part in intersect([whole], driven)]
+    check_changes(config, [span for _, span in shown], changes, faces.footage, source.table)
     return Plan(
         spec=spec,
         target=target,
-        spans=target.cut_spans(seen, [spec]),
-        shown=tuple(
-            (part, span) for whole, span in shown_faces(seen, timeline, moving) for part in intersect([whole], driven)
-        ),
+        spans=target.changes.cut(target.cut_spans(seen, [spec])),
+        shown=tuple(shown),
         clips=clips,
         shares=build_shares(timeline, spec.driven_frames, speakers, moving, seen),
         streams=streams,

@@ -32,6 +32,7 @@ from segmenter.people.targets import (
     choose_like,
     choose_main,
 )
+from segmenter.spans.changes import Change, Changes
 from segmenter.spans.find import find_target_spans
 from segmenter.spans.presence import SpanRule
 from segmenter.spans.table import SpanRow, from_rows
@@ -53,6 +54,8 @@ class TargetSelection:
     """What the user's span file says; None: the choice decides."""
     people_of_speakers: Mapping[str, tuple[int, ...]]
     """In a dialogue, the numbers of the people that each speaker is, by name; else empty."""
+    redone: tuple[Change, ...] = ()
+    """What the user wants otherwise of clips of the finished output, beside what the span file says."""
     found: Dialogue | None = None
     """Who was found to speak when, if the job leaves that to the picture and the sound."""
 
@@ -60,6 +63,11 @@ class TargetSelection:
     def choice(self) -> Choice:
         """Return whose faces are rendered."""
         return self.rule.choice
+
+    @property
+    def changes(self) -> Changes:
+        """Return what the user wants otherwise of some frames."""
+        return Changes((*(change for row in self.rows or () for change in row.changes), *self.redone))
 
     def seen_spans(self, intervals: Sequence[Interval]) -> tuple[Span, ...]:
         """Return the spans of some frames of the source; in a dialogue, wherever speakers are seen."""

@@ -60,8 +60,7 @@ def find_pieces(
     spec = plan.spec
     source_of = spec.timeline.source_of_each()
     whole = (0, 0, upright_size[0] // 2 * 2, upright_size[1] // 2 * 2)
-    drawn = [(frames, span) for frames, span in plan.shown if span.source.method == "network"]
-    for (start, stop), span in ((part, span) for frames, span in drawn for part in _heard_on(spec, *frames)):
+    for (start, stop), span in ((part, span) for frames, span in plan.drawn for part in _heard_on(spec, *frames)):
         seconds = [spec.drive_seconds(frame) for frame in range(start, stop)]
         a_frame = (seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else Fraction(1, 25)
         seconds.append(seconds[-1] + a_frame)

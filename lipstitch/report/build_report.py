@@ -15,6 +15,7 @@ from lipstitch.plan.target import TargetSelection
 from lipstitch.progress import Timings
 from lipstitch.report.records import (
     OUTCOME_NAMES,
+    ChangeRecord,
     CheckRecord,
     ClipRecord,
     FurtherRecord,
@@ -94,6 +95,7 @@ def build_report(
             for use in plan.mouths.footage.further
         ),
         spans=tuple(map(_span, plan.spans)),
+        redone=tuple(ChangeRecord.of(change) for change in plan.target.redone if not change.is_empty),
         clips=tuple(_clip(clip, timeline) for clip in clips),
         num_clips=dict(Counter(OUTCOME_NAMES[clip.outcome] for clip in clips)),
         num_rendered_frames=sum(clip.num_rendered for clip in clips),
@@ -149,8 +151,10 @@ def _span(span: Span) -> SpanRecord:
     )
     if isinstance(span, Gap):
         return record
-    strength = {} if span.source.strength is None else {"strength": span.source.strength}
-    return record.model_copy(update={"method": span.source.method, "method_reason": span.source.reason, **strength})
+    source = span.source
+    own = {"strength": source.strength, "quality": source.quality}
+    said = {name: value for name, value in own.items() if value is not None}
+    return record.model_copy(update={"method": source.method, "method_reason": source.reason, **said})
 
 
 def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> ClipRecord:

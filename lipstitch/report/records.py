@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from media.clips import Kind, Method, Outcome
+from media.clips import Kind, Method, Outcome, Quality
 from media.coding.encoder_options import CODED_PSNR
 from media.intervals import Interval
+from segmenter.spans.changes import Change, Keep
 from stitcher.verify.provenance import ReencodedSpan
 
 OutcomeName = Literal["rendered", "copied", "coded_again", "fell_back"]
@@ -121,7 +122,32 @@ class SpanRecord(Record):
     method_reason: str = ""
     """Why not from footage; empty where that needs no reason."""
     strength: float | None = None
-    """How far the sound moves the mouth, where a span file says so for these frames; missing where it does not."""
+    """How far the sound moves the mouth, where that is said for these frames; missing where it is as the job says."""
+    quality: Quality | None = None
+    """With what care the mouth is made, likewise."""
+
+
+class ChangeRecord(Record):
+    """What the user wanted otherwise of frames of the source, by --redo."""
+
+    start_frame: int
+    stop_frame: int
+    """Exclusive."""
+    person: int | None = None
+    """Of whose face; null: of every face there."""
+    method: Method | Keep | None = None
+    """Where its mouths come from; null, as of the others: as the job says."""
+    strength: float | None = None
+    quality: Quality | None = None
+
+    @classmethod
+    def of(cls, change: Change) -> ChangeRecord:
+        """Return the record of a change."""
+        return cls(**{name: getattr(change, name) for name in cls.model_fields})
+
+    def change(self) -> Change:
+        """Return the change."""
+        return Change(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class ClipRecord(Record):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lipstitch.report.records import (
     Box,
+    ChangeRecord,
     CheckRecord,
     ClipRecord,
     FurtherRecord,
@@ -108,6 +109,8 @@ class Report(Record):
     further_footage: tuple[FurtherRecord, ...] = ()
     """What mouths of further videos could be shown."""
     spans: tuple[SpanRecord, ...]
+    redone: tuple[ChangeRecord, ...] = ()
+    """What was made again in another way, by --redo; the spans say it as well."""
     clips: tuple[ClipRecord, ...]
     num_clips: dict[OutcomeName, int]
     """Clips by their outcome."""

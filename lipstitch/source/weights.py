@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from media.base.errors import CheckpointError, CheckpointNotFound, ConfigError
+from media.clips import Quality
 from media.identity import EmbedderSettings
 from media.picture import PictureConverter
 from renderer.checkpoints import download_folder, find_checkpoint, hash_file, load_registry
@@ -42,6 +43,12 @@ class Weights:
     """Of those that tell which pixels of a face may change."""
     enhancer: Path | None = None
     """Of the one that enhances whole frames, if the job says so."""
+    others: Mapping[Quality, Weights] = field(default_factory=dict)
+    """What the qualities need that the user wants of some frames."""
+
+    def of(self, quality: Quality | None) -> Weights:
+        """Return what frames of a quality need; None: as the job says."""
+        return self.others[quality] if quality else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +85,28 @@ class FaceFinder:
         return self.tools.load_embedder(self.embedder, self.embedder_settings or EmbedderSettings())
 
 
-def find_rendering_weights(config: JobConfig, reporter: Reporter) -> Weights:
-    """Return the weights that new mouths are made with, downloaded if need be. Raises CheckpointError."""
+def find_rendering_weights(
+    config: JobConfig, reporter: Reporter, qualities: Collection[Quality] = (), *, may_draw: bool = False
+) -> Weights:
+    """Return the weights that new mouths are made with, downloaded if need be. Raises CheckpointError or ConfigError.
+
+    qualities: that the user wants of some frames. may_draw: whether a network may draw mouths though
+    the job does not say so itself.
+    """
+    check_licence(config)  # before anything is downloaded
+    others = {
+        word: find_rendering_weights(config.with_quality(word), reporter, may_draw=may_draw) for word in qualities
+    }
     network = find_weights(config.renderer.checkpoint, config, reporter, download=True)
     needs_shapes, restore = config.renderer.method != "network", config.renderer.restore
     sound_shape = find_weights(SOUND_SHAPE, config, reporter, download=True) if needs_shapes else None
     restorer = None
-    if restore and (config.renderer.may_draw or config.segmenter.spans):
+    if restore and (config.renderer.may_draw or may_draw):
         restorer = find_weights(restore.model, config, reporter, download=True)
     check_licence(config, restorer)
     enhance = config.stitcher.enhance
     enhancer = find_weights(enhance.model, config, reporter, download=True) if enhance else None
-    return Weights(network, sound_shape, restorer, tuple(_find_maskers(config, reporter)), enhancer)
+    return Weights(network, sound_shape, restorer, tuple(_find_maskers(config, reporter)), enhancer, others)
 
 
 def _find_maskers(config: JobConfig, reporter: Reporter) -> Iterator[Path]:

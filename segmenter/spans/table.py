@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from media.clips import DRAWN, FaceSpan, Gap, Kind, Method, MouthSource, Span, in_time_order
+from media.clips import DRAWN, FaceSpan, Gap, Kind, Method, MouthSource, Quality, Span, in_time_order
 from media.intervals import Interval, complement, merge
 from segmenter.people.identities import SAME_PLACE, Identities, Shot
 from segmenter.people.targets import ByPlace, ChosenPeople, Everyone, joined
+from segmenter.spans.changes import Change, Changes
 from segmenter.spans.find import face_span, join_gaps, shots_within, split_track, track_spans
 from segmenter.spans.presence import SpanRule
 from segmenter.tracks import Track
@@ -41,6 +42,10 @@ class SpanRow:
     """Where the face's mouths come from; None: as the job says, and for rows without a face."""
     strength: float | None = None
     """How far the sound opens and moves them, in [0, 2]; None likewise."""
+    quality: Quality | None = None
+    """With what care they are made; None likewise."""
+    changes: tuple[Change, ...] = ()
+    """What is wanted otherwise of some of its frames, in order of the file. The spans are as if it were not."""
 
 
 def to_rows(spans: Sequence[Span]) -> list[SpanRow]:
@@ -51,6 +56,16 @@ def to_rows(spans: Sequence[Span]) -> list[SpanRow]:
     rows += _joined_overlaps(unknown)
     ordered = sorted(rows, key=lambda row: (row.start_frame, row.person or 0, row.stop_frame))
     return [replace(row, line=line) for line, row in enumerate(ordered, start=2)]
+
+
+def with_changes(rows: Sequence[SpanRow], changes: Changes) -> list[SpanRow]:
+    """Return rows with what is changed in each."""
+    return [
+        replace(row, changes=tuple(filter(None, (each.within(_frames(row), row.person) for each in changes.every))))
+        if row.kind == FaceSpan.kind
+        else row
+        for row in rows
+    ]
 
 
 def _joined_overlaps(spans: Sequence[FaceSpan]) -> list[SpanRow]:
@@ -64,6 +79,7 @@ def _joined_overlaps(spans: Sequence[FaceSpan]) -> list[SpanRow]:
                 stop_frame=max(rows[-1].stop_frame, span.stop_frame),
                 method=rows[-1].method if rows[-1].method == row.method else None,
                 strength=rows[-1].strength if rows[-1].strength == row.strength else None,
+                quality=rows[-1].quality if rows[-1].quality == row.quality else None,
             )
         else:
             rows.append(_row_of(span))
@@ -71,11 +87,12 @@ def _joined_overlaps(spans: Sequence[FaceSpan]) -> list[SpanRow]:
 
 
 def _row_of(span: Span) -> SpanRow:
-    strength = span.source.strength if isinstance(span, FaceSpan) else None
-    return SpanRow(0, *_frames(span), span.person, span.kind, _reason_of(span), _method_of(span), strength)
+    source = span.source if isinstance(span, FaceSpan) else DRAWN
+    told = _reason_of(span), _method_of(span)
+    return SpanRow(0, *_frames(span), span.person, span.kind, *told, strength=source.strength, quality=source.quality)
 
 
-def _frames(span: Span) -> Interval:
+def _frames(span: Span | SpanRow) -> Interval:
     return span.start_frame, span.stop_frame
 
 
@@ -84,7 +101,7 @@ def _reason_of(span: Span) -> str:
 
 
 def _method_of(span: Span) -> Method | None:
-    is_told = isinstance(span, FaceSpan) and replace(span.source, strength=None) != DRAWN
+    is_told = isinstance(span, FaceSpan) and replace(span.source, strength=None, quality=None) != DRAWN
     return span.source.method if isinstance(span, FaceSpan) and is_told else None
 
 
@@ -136,6 +153,7 @@ class _ShotRows:
                 source=replace(
                     MouthSource(row.method, row.reason, is_asked=True) if row.method else span.source,
                     strength=row.strength,
+                    quality=row.quality,
                 ),
             )
             for row in cut_rows

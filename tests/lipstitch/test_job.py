@@ -113,7 +113,7 @@ def test_only_the_face_is_rendered_and_the_rest_is_copied(material, finished):
         "out.mp4.report.json",
     ]
     kept_files = os.listdir(finished / "out.mp4.lipstitch")
-    assert {name.split("-")[0] for name in kept_files} == {"lock", "scan", "source"}
+    assert {name.split("-")[0] for name in kept_files} == {"lock", "scan", "source", "speech", "clip", "sound"}
 
 
 def test_killed_in_the_middle_only_unfinished_clips_are_rendered_again(material, tmp_path):

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from lipstitch.job_file.span_file import format_time
-from lipstitch.report.records import Record, SpanRecord
-from media.clips import Kind, Method
+from lipstitch.report.records import ChangeRecord, Record, SpanRecord
+from media.clips import Kind, Method, Quality
 from media.intervals import Interval
 from media.packets.frame_table import FrameTable
 from segmenter.spans.table import SpanRow
@@ -25,12 +25,16 @@ class RowRecord(Record):
     kind: Kind
     method: Method | None
     strength: float | None = None
+    quality: Quality | None = None
     reason: str
+    changes: tuple[ChangeRecord, ...] = ()
 
     @classmethod
     def of(cls, row: SpanRow) -> RowRecord:
         """Return the record of a row."""
-        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+        own = {name: getattr(row, name) for name in cls.model_fields if name != "changes"}
+        changes = (ChangeRecord.of(change) for change in row.changes if not change.is_empty)
+        return cls(**own, changes=tuple(changes))
 
 
 class TurnsRecord(Record):
@@ -75,6 +79,7 @@ def build_material(
     records = tuple(map(RowRecord.of, rows))
     parts: Iterable[Interval] = chain(
         ((row.start_frame, row.stop_frame) for row in records),
+        ((change.start_frame, change.stop_frame) for row in records for change in row.changes),
         ((span.start_frame, span.stop_frame) for span in spans),
         lanes.clips,
         lanes.shots,

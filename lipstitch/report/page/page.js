@@ -150,11 +150,11 @@ filter.querySelector("#order").addEventListener("change", applyOrder);
 filter.addEventListener("submit", (event) => event.preventDefault());
 applyFilter();
 
-// The span file: every row of the job, those of collected clips changed. Rows are cut where a collected clip begins or ends.
+// The span file: every row of the job, and inside it a row for what is changed of some frames.
 
 const basket = document.getElementById("basket");
 const basketRows = basket.querySelector("tbody");
-const SETTINGS = ["method", "strength"];
+const SETTINGS = ["method", "strength", "quality"];
 
 function basketRow(name, remove) {
   const row = document.getElementById("basket-row").content.cloneNode(true).firstElementChild;
@@ -218,38 +218,34 @@ function changes() {
   return clipRows().map((row) => {
     const card = cardOf.get(row.dataset.clip);
     const chosen = Object.fromEntries(SETTINGS.map((setting) => [setting, row.querySelector(`[name=${setting}]`).value]));
+    if (chosen.method === "keep") chosen.strength = chosen.quality = "";  // what is kept has neither
     return { start: Number(card.dataset.start), stop: Number(card.dataset.stop), chosen };
   }).filter((change) => Object.values(change.chosen).some(Boolean));
 }
 
-// Returns the parts of a row: [start, stop, what was chosen or null]; neighbours of which the same was chosen are one.
-function partsOf(row, all) {
-  if (row.kind !== "face") return [[row.start_frame, row.stop_frame, null]];
-  const inside = all.filter((change) => change.start < row.stop_frame && row.start_frame < change.stop);
-  const borders = inside.flatMap((change) => [change.start, change.stop]).filter((frame) => row.start_frame < frame && frame < row.stop_frame);
-  const frames = [...new Set([row.start_frame, ...borders, row.stop_frame])].sort((a, b) => a - b);
-  const parts = [];
-  for (let n = 0; n + 1 < frames.length; n++) {
-    const chosen = inside.find((change) => change.start <= frames[n] && frames[n + 1] <= change.stop)?.chosen ?? null;
-    const last = parts.at(-1);
-    if (last && JSON.stringify(last[2]) === JSON.stringify(chosen)) last[1] = frames[n + 1];
-    else parts.push([frames[n], frames[n + 1], chosen]);
+// Returns what is changed inside a row, earlier changes first; neighbours of which the same was chosen are one.
+function changesOf(row, all) {
+  if (row.kind !== "face") return [];
+  const chosen = [];
+  for (const change of all) {
+    const start = Math.max(change.start, row.start_frame), stop = Math.min(change.stop, row.stop_frame);
+    if (start >= stop) continue;
+    const last = chosen.at(-1);
+    if (last && last.stop_frame === start && JSON.stringify(last.chosen) === JSON.stringify(change.chosen)) last.stop_frame = stop;
+    else chosen.push({ start_frame: start, stop_frame: stop, chosen: change.chosen, ...change.chosen });
   }
-  return parts;
+  return [...row.changes, ...chosen];
 }
 
 const quoted = (cell) => /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
 
 function spanFile() {
   const all = changes();
-  const lines = [["start", "stop", "person", "kind", "method", "strength", "reason"]];
+  const lines = [["start", "stop", "person", "kind", "method", "strength", "quality", "reason"]];
   for (const row of material.rows) {
-    for (const [start, stop, chosen] of partsOf(row, all)) {
-      const method = chosen?.method || row.method || "";
-      const reason = chosen?.method ? "" : row.reason;
-      const isKept = method === "keep";
-      const strength = chosen?.strength || (isKept ? "" : String(row.strength ?? ""));
-      lines.push([material.times[start], material.times[stop], String(row.person ?? ""), row.kind, method, strength, reason]);
+    for (const part of [row, ...changesOf(row, all)]) {
+      const made = SETTINGS.map((setting) => String(part[setting] ?? ""));
+      lines.push([material.times[part.start_frame], material.times[part.stop_frame], String(row.person ?? ""), row.kind, ...made, part.reason ?? ""]);
     }
   }
   return lines.map((line) => line.map(quoted).join(",") + "\n").join("");

@@ -248,8 +248,14 @@ def _lane(name: str, blocks: Sequence[Block]) -> Lane:
 
 
 def _face_block(span: SpanRecord, material: PageMaterial) -> Block:
-    method = span.method or "network"
-    return _block(_frames(span), method, f"{method}{f': {span.method_reason}' if span.method_reason else ''}", material)
+    reason = f": {span.method_reason}" if span.method_reason else ""
+    return _block(_frames(span), span.method or "network", f"{_making(span)}{reason}", material)
+
+
+def _making(span: SpanRecord) -> str:
+    """Return how the mouths of a face are made."""
+    strength = f", strength {span.strength:g}" if span.strength is not None else ""
+    return f"{span.method or 'network'}{strength}{f', quality {span.quality}' if span.quality else ''}"
 
 
 def _block(frames: Interval, kind: str, text: str, material: PageMaterial, key: int | None = None) -> Block:
@@ -266,7 +272,7 @@ def _block(frames: Interval, kind: str, text: str, material: PageMaterial, key: 
 
 def _line(span: SpanRecord, material: PageMaterial) -> SpanLine:
     who = f"face of person {span.person}" if span.person is not None else "face"
-    what = f"{who}, {span.method or 'network'}" if span.kind == "face" else "left as it is"
+    what = f"{who}, {_making(span)}" if span.kind == "face" else "left as it is"
     begins, ends = (clock(material.seconds(frame)) for frame in _frames(span))
     return SpanLine(begins, ends, what, span.method_reason or span.reason)
 

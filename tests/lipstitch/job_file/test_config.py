@@ -193,7 +193,7 @@ def test_defaults_are_complete(job):
         "video",
     )
     assert loaded.segmenter.max_clip_seconds == 10
-    assert loaded.execution.keep == "scan"
+    assert loaded.execution.keep == "clips"
 
 
 def test_a_job_cannot_be_changed(job):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lipstitch.job_file.span_file import format_time, read_spans, write_spans
 from media.base.errors import ConfigError
+from segmenter.spans.changes import Change
 from segmenter.spans.table import SpanRow
 from tests.support.tables import table_of
 
@@ -118,6 +119,51 @@ def test_a_strength_that_makes_no_sense_is_refused(refusal, cells, expected):
     assert expected in refusal(f"start,stop,kind,strength\n1,2,{cells}\n")
 
 
+def test_rows_inside_a_row_change_some_of_its_frames(read, tmp_path):
+    """In order of the file, wherever they stand; those of another person are rows of their own."""
+    rows = read(
+        "start,stop,person,kind,method,strength,quality\n"
+        "2,3,1,face,keep,,\n"
+        "1,4,1,face,footage,0.8,\n"
+        "1,2,2,face,,,fast\n"
+        "1,4,1,face,network,,Enhanced\n"
+        "4,5,1,face,,,\n"
+    )
+    assert fields(rows) == [
+        (25, 100, 1, "face", ""),
+        (25, 50, 2, "face", ""),
+        (100, 125, 1, "face", ""),
+    ]
+    assert [row.quality for row in rows] == [None, "fast", None]
+    assert rows[0].changes == (
+        Change(50, 75, 1, "keep"),
+        Change(25, 100, 1, "network", quality="enhanced"),
+    )
+    write_spans(rows, TABLE, tmp_path / "again.csv")
+    again = read_spans(tmp_path / "again.csv", TABLE)
+    assert [(row.person, row.changes) for row in again] == [(row.person, row.changes) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            "1,3,face,,,\n2,3,face,,,",
+            "line 3: this row lies inside that of line 2; say what it changes: method",
+        ),
+        ("1,3,face,,,\n2,4,face,keep,,", "line 3: the span overlaps that of line 2"),
+        ("1,3,face,keep,,\n2,3,face,network,,", "line 3: the span overlaps that of line 2"),
+        ("1,3,no_face,,,\n2,3,face,network,,", "line 3: the span overlaps that of line 2"),
+        ("1,3,face,,,\n2,3,no_face,,,", "line 3: the span overlaps that of line 2"),
+        ("1,3,face,,,best", "line 2: quality (now 'best') is fast, improved or enhanced, or empty"),
+        ("1,3,no_face,,,fast", "line 2: only a face has a quality"),
+        ("1,3,face,keep,1,", "line 2: frames that are kept have neither strength nor quality"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(refusal, lines, expected):
+    assert expected in refusal(f"start,stop,kind,method,strength,quality\n{lines}\n")
+
+
 def test_an_empty_table_renders_nothing(read):
     assert read(HEADER) == ()
 
@@ -155,14 +201,14 @@ def test_a_wrong_row_is_named_by_its_line(refusal, lines, expected):
     [
         (
             "",
-            "line 1: this line must name the columns start, stop, person, kind, method, strength, reason;"
+            "line 1: this line must name the columns start, stop, person, kind, method, strength, quality, reason;"
             " it lacks start, stop, kind",
         ),
         ("1,2,,face,\n", "line 1: this line must name the columns"),
         ("start,stop\n1,2\n", "it lacks kind (now 'start, stop')"),
         ("\n\nsep=;\nstart;stop\n", "line 3: this line must name"),
         ("sep=;\nstart,stop,kind\n", "line 2: this line must name the columns"),
-        ("start,start,stop,kind\n", "stop, person, kind, method, strength, reason; start is named twice"),
+        ("start,start,stop,kind\n", "stop, person, kind, method, strength, quality, reason; start is named twice"),
         ("start,stop,kind,persn\n", "'persn' looks like person: rename the column"),
         ("start,stop,kind,Person no.\n", "'person no.' looks like person: rename the column"),
         (b"start,stop,kind\n\xff\xfe,1,face\n", "line 2: this is not UTF-8 text"),

@@ -282,6 +282,25 @@ def test_an_unchanged_span_file_changes_nothing(work, stock):
     assert (redone.scanned, redone.clips) == (False, set())
 
 
+def test_one_of_two_people_may_be_kept_in_some_frames(work, stock):
+    """While the other one speaks, and no clip that shows neither of these frames is made again."""
+    _, report, _ = work()
+    before = [(clip["start_frame"], clip["stop_frame"]) for clip in report["clips"]]
+    work(plan=True, table=stock / "rows.csv")
+    with (stock / "rows.csv").open("a") as file:
+        file.write("1.88,2.08,1,face,keep,,,\n")
+    redone, report, _ = work(segmenter={"spans": "rows.csv"})
+    touched = {frames for frames in before if frames[0] < 52 and frames[1] > 47}
+    assert redone.clips
+    assert min(redone.clips)[0] >= min(touched)[0]
+    assert max(redone.clips)[1] <= max(touched)[1]
+    assert painted(levels_in(stock / "out.mp4"), levels_in(stock / "talk.mp4")) == {
+        ("A", 0.2): {*range(5, 20), *range(45, 47), *range(52, 55)},
+        ("B", 0.8): {*range(35, 50)},
+    }
+    assert (50, 52, None, "kept by the user") in spans_of(report)
+
+
 def test_a_span_of_another_person_is_driven_by_the_dub(work, stock):
     (stock / "more.csv").write_text("start,stop,person,kind\n1.2,3,2,face\n0.4,1,1,face\n")
     _, report, _ = work(segmenter={"spans": "more.csv"}, cast={"anna": CAST["anna"], "ben": {}})

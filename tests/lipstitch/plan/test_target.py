@@ -263,11 +263,11 @@ def rows(path):
 def test_the_span_file_is_a_table(work, stock):
     work(plan=True, target=1, table=stock / "table.csv")
     assert rows(stock / "table.csv") == [
-        ["start", "stop", "person", "kind", "method", "strength", "reason"],
-        ["0", "1.2", "1", "face", "network", "", "no mouth in the footage is sharp, lit and sure enough"],
-        ["1.2", "2.4", "1", "face", "network", "", "no mouth in the footage is sharp, lit and sure enough"],
-        ["2.4", "3.2", "", "no_face", "", "", "another person"],
-        ["3.2", "4", "1", "face", "network", "", "no mouth in the footage is sharp, lit and sure enough"],
+        ["start", "stop", "person", "kind", "method", "strength", "quality", "reason"],
+        ["0", "1.2", "1", "face", "network", "", "", "no mouth in the footage is sharp, lit and sure enough"],
+        ["1.2", "2.4", "1", "face", "network", "", "", "no mouth in the footage is sharp, lit and sure enough"],
+        ["2.4", "3.2", "", "no_face", "", "", "", "another person"],
+        ["3.2", "4", "1", "face", "network", "", "", "no mouth in the footage is sharp, lit and sure enough"],
     ]
     with pytest.raises(ConfigError, match=r"table\.csv exists. Use --force"):
         work(plan=True, force=False, target=1, table=stock / "table.csv")
