@@ -31,6 +31,7 @@ from lipstitch.report.report import page_path, report_path
 from lipstitch.source.checks import (
     check_comparison_video,
     check_output_name,
+    check_provenance,
     check_side_file,
     check_sounds_complete,
     check_turns_wanted,
@@ -147,7 +148,7 @@ def run_job(
                 write_turns(target.found.listed(job.turns_start), turns)
                 reporter.info(f"Turns: {turns}")
             return EXIT_COMPLETE
-        check_disk(plans, workspace)
+        check_disk(plans, workspace, signs=config.stitcher.provenance == "c2pa")
         finished = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
         if config.stitcher.report == "html":
             write_pages(config, source, faces, [*zip(plans, finished, strict=True)], reporter)
@@ -172,6 +173,7 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     force: existing outputs may be replaced. Raises ConfigError or MediaError, or CheckpointNotFound without silero-vad.
     """
     check_output_name(config, force=force)
+    check_provenance(config)
     check_sounds_complete(config)
     find_speech_weights()  # which the plan needs, after the scan
     video = open_source(config)

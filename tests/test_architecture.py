@@ -29,6 +29,7 @@ OURS = {*ARROWS, "benchmarks", "demo", "tests", "tools"}
 
 HOMES = {
     "av": ("media/*", "stitcher/*"),
+    "c2pa": ("stitcher/disclosure/manifest.py",),
     "cv2": (
         "media/affine.py",
         "renderer/compositor.py",

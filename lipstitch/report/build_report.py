@@ -12,10 +12,12 @@ from lipstitch.plan.outputs.dialogue import Share
 from lipstitch.plan.plan import Plan
 from lipstitch.plan.target import TargetSelection
 from lipstitch.progress import Timings
+from lipstitch.report.disclosed import Disclosed
 from lipstitch.report.records import (
     OUTCOME_NAMES,
     CheckRecord,
     ClipRecord,
+    DisclosureRecord,
     FurtherRecord,
     Hashes,
     OutputRecord,
@@ -50,6 +52,7 @@ class Made:
     """Of the file that was written."""
     enhanced: Rectangle | None
     """The rectangle of whole frames, if those that were not copied were enhanced; else None."""
+    disclosed: Disclosed
 
 
 def build_report(
@@ -59,7 +62,7 @@ def build_report(
     source, spec = scanned.source, plan.spec
     timeline, clips, soundtrack, assembled = spec.timeline, made.clips, made.soundtrack, made.assembled
     return Report(
-        lipstitch=_version("lipstitch"),
+        lipstitch=program_version(),
         source=SourceRecord(
             path=source.info.path,
             codec=source.video.codec,
@@ -106,6 +109,7 @@ def build_report(
         hashes=Hashes(source=source.fingerprint, checkpoint=checkpoint_hash),
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         check=ProvenanceRecord.of(clips, made.enhanced),
+        disclosure=DisclosureRecord(kind=made.disclosed.kind, note=made.disclosed.note),
     )
 
 
@@ -168,6 +172,11 @@ def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> ClipRecord:
 
 def _seconds(timeline: OutputTimeline, frame: int) -> float:
     return round(float(timeline.seconds(frame)), 3)
+
+
+def program_version() -> str:
+    """Return the version of lipstitch."""
+    return _version("lipstitch")
 
 
 def _version(package: str) -> str:

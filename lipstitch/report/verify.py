@@ -9,6 +9,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.progress import Reporter, stage
+from lipstitch.report.disclosed import recorded_disclosure
 from lipstitch.report.report import Report, load_report, report_path
 from lipstitch.workspace import fingerprint
 from media.base.errors import ConfigError, ContractBroken
@@ -37,6 +38,7 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
             report.output.lost_streams,
             codec,
             quality_allowance_db(config, codec or source.video.codec),
+            recorded_disclosure(report, spec.timeline),
         )
         checks = verify_output(spec.output, promised, reporter)
         reporter.info(describe_checks(spec.output, checks))
