@@ -51,6 +51,10 @@ def run(
         Path | None,
         typer.Option("--compare", metavar="VIDEO", help="Also write a side-by-side video of source and result."),
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option("--timeline", metavar="FILE", help="Also write what was rendered for editors: .otio or .edl."),
+    ] = None,
     progress: Annotated[
         Literal["auto", "json"],
         typer.Option("--progress", help="json: one JSON object per line on stdout, for programs."),
@@ -69,6 +73,8 @@ def run(
         context.fail("--spans needs --plan.")
     if turns is not None and not plan:
         context.fail("--turns needs --plan.")
+    if timeline is not None and plan:
+        context.fail("--timeline tells what was rendered. Leave out --plan.")
 
     def work() -> int:
         # Imported here so that --help and a wrong option answer at once.
@@ -78,9 +84,19 @@ def run(
 
         job = load_job(config, settings or ())
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns)
+        return run_job(
+            job,
+            reporter,
+            plan_only=plan,
+            force=force,
+            comparison=compare,
+            spans=spans,
+            turns=turns,
+            timeline=timeline,
+        )
 
     flags = [*(["--force"] if force else []), *(["--compare", str(compare)] if compare else [])]
+    flags += ["--timeline", str(timeline)] if timeline else []
     again = resume_command(config, settings, flags)
     exit_with(work, stopped=f"stopped. Finished clips are kept; to continue, run: {again}", debug=debug)
 

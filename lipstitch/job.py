@@ -13,6 +13,8 @@ from pathlib import Path
 
 from lipstitch.execution.machine import measure_capacity
 from lipstitch.footage.read import Footage, FootageReader
+from lipstitch.interchange.read import with_ranges
+from lipstitch.interchange.write import ENDINGS, check_timeline, write_timeline
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.span_file import read_spans, write_spans
 from lipstitch.job_file.turn_file import write_turns
@@ -91,17 +93,19 @@ def run_job(
     comparison: Path | None = None,
     spans: Path | None = None,
     turns: Path | None = None,
+    timeline: Path | None = None,
     tools: Tools = DEFAULT_TOOLS,
 ) -> int:
     """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
-    comparison video. spans, turns: where a plan writes the span file, and who speaks when. tools: what makes the
-    detector, the network and so on.
+    comparison video. spans, turns: where a plan writes the span file, and who speaks when. timeline: where to write
+    what was rendered, for editing programs. tools: what makes the detector, the network and so on.
     """
     if turns is not None:
         check_turns_wanted(config)
     job, timings = open_job(config, reporter, force=force or plan_only), Timings()
+    config = job.config  # with the ranges of its timeline
     if comparison is not None:
         outputs = [spec.output for spec in job.specs]
         check_comparison_video(config, comparison, outputs, force=force or plan_only)
@@ -109,6 +113,9 @@ def run_job(
         check_side_file(config, "--spans", spans, (".csv",), force=force)
     if turns is not None:
         check_side_file(config, "--turns", turns, (".csv",), force=force)
+    timelines = check_timeline(config, timeline, job.specs, job.video) if timeline is not None else []
+    for path in timelines:
+        check_side_file(config, "--timeline", path, ENDINGS, force=force)
     check_licence(config)  # before anything is downloaded
     weights = None if plan_only else find_rendering_weights(config, reporter)
     if weights is None:
@@ -150,6 +157,9 @@ def run_job(
             return EXIT_COMPLETE
         check_disk(plans, workspace, signs=config.stitcher.provenance == "c2pa")
         finished = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
+        for path, plan, clips in zip(timelines, plans, finished, strict=False):
+            write_timeline(path, config, source, plan, clips)
+            reporter.info(f"Timeline: {path}")
         if config.stitcher.report == "html":
             write_pages(config, source, faces, [*zip(plans, finished, strict=True)], reporter)
         if comparison is not None:
@@ -172,11 +182,13 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
 
     force: existing outputs may be replaced. Raises ConfigError or MediaError, or CheckpointNotFound without silero-vad.
     """
-    check_output_name(config, force=force)
+    # An existing output may be this job's own, which is known by its ranges, too.
+    check_output_name(config, force=force or config.ranges_from is not None)
     check_provenance(config)
     check_sounds_complete(config)
     find_speech_weights()  # which the plan needs, after the scan
     video = open_source(config)
+    config = with_ranges(config, video)
     further = open_further(config, video)
     coding = choose_coding(config, video)
     require_own_sound(config, video.info)

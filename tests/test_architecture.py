@@ -46,6 +46,7 @@ HOMES = {
     "distributed": ("lipstitch/backends/dask.py",),
     "loky": ("lipstitch/backends/processes.py",),
     "moviepy": ("lipstitch/report/comparison_video.py",),
+    "opentimelineio": ("lipstitch/interchange/clock.py",),
     "PIL": ("lipstitch/report/*", "lipstitch/training/evaluation/pictures.py", "renderer/strip.py"),
     "numpy": ("*",),
     "onnxruntime": ("media/base/onnx_network.py",),

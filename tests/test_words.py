@@ -74,7 +74,7 @@ ROOMS = {
     "lipstitch": ("*.py", "lipstitch/*.py", "lipstitch/commands/*.py"),
     **{
         f"lipstitch/{room}": (f"lipstitch/{room}/**/*.py",)
-        for room in ("evaluation", "execution", "job_file", "plan", "report", "source", "training")
+        for room in ("evaluation", "execution", "interchange", "job_file", "plan", "report", "source", "training")
     },
     "tests": ("tests/**/*.py",),
 }

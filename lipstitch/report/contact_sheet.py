@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from lipstitch.interchange.read import with_ranges
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.ranges import frames_to_scan
 from lipstitch.plan.speakers import hear_speakers
@@ -80,6 +81,7 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
     check_side_file(config, "--out", json_path, (".json",), force=force)
     folder = _workspace_folder(config, out)
     video = open_source(config, folder)
+    config = with_ranges(config, video)
     shown = frames_to_scan(config, video)
     source = identify_source(video)
     with Workspace(folder) as workspace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lipstitch.interchange.read import with_ranges
 from lipstitch.job_file.coding import ORDINARY_CRF
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
@@ -25,6 +26,7 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     another video; MediaError if a file cannot be read.
     """
     source = scan_video(config.input.video)
+    config = with_ranges(config, source)
     source_hash = fingerprint(Path(source.info.path), source.table)
     broken: list[str] = []
     for spec in plan_outputs(config, source, open_audio_inputs(config, source)):
