@@ -12,6 +12,7 @@ import numpy as np
 from media.base.errors import ConfigError
 from media.packets.frame_table import FrameTable
 from media.source_video import SourceVideo
+from media.timeline import OutputTimeline
 
 INSTALL: Final = "pip install 'lipstitch[timeline]'"
 NTSC: Final = Fraction(1000, 1001)
@@ -51,7 +52,7 @@ class EditClock:
         start, is_drop = parse_timecode(text, rate, otio) if rate else (None, False)
         return cls(rate or 1 / video.table.time_base, rate is not None, start or 0, is_drop)
 
-    def count(self, table: FrameTable, frame: int) -> int:
+    def count(self, table: FrameTable | OutputTimeline, frame: int) -> int:
         """Return how many units of `rate` after the first frame a frame begins; frame == len: the video ends."""
         if self.is_constant:
             return frame

@@ -40,7 +40,7 @@ MOST_LISTED: Final = 8
 
 
 def with_ranges(config: JobConfig, video: SourceVideo) -> JobConfig:
-    """Return the job with the ranges of its timeline file, if it names one, in place of that.
+    """Return the job with the ranges of its timeline file, if it names one.
 
     Raises ConfigError for a file that cannot be read, that shows nothing of the video, or more than there is of it.
     """

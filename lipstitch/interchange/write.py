@@ -13,15 +13,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from lipstitch.interchange.clock import DROP_RATES, RATES, EditClock, load_otio, timecode_rate
+from lipstitch.interchange.clock import DROP_RATES, RATES, EditClock, load_otio, parse_timecode, timecode_rate
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.plan import Plan
 from media.base.errors import ConfigError
 from media.base.files import atomic_file
 from media.clips import FaceSpan, Gap, Method, Outcome, RenderedClip, Span
+from media.info import MediaInfo
 from media.intervals import Interval, contains, merge
-from media.source_video import SourceVideo, scan_video
+from media.packets.frame_table import FrameTable
+from media.probe import probe
+from media.source_video import SourceVideo
+from media.timeline import OutputTimeline
 
 KEY: Final = "--timeline"
 ENDINGS: Final = (".otio", ".edl")
@@ -103,7 +107,7 @@ def write_timeline(
 ) -> None:
     """Write the timeline of a finished output as the file's ending says. Raises WorkspaceError, or MediaError."""
     otio = load_otio(KEY)
-    writer = _Writer(otio, config, source, scan_video(plan.spec.output), plan)
+    writer = _Writer(otio, config, source, probe(plan.spec.output), plan)
     stretches = join_stretches(list_stretches(plan, clips))
     content = writer.edl(stretches) if path.suffix.lower() == ".edl" else writer.otio_json(stretches)
     with atomic_file(path) as partial:
@@ -132,7 +136,7 @@ def list_stretches(plan: Plan, clips: Sequence[RenderedClip]) -> Iterator[Stretc
             elif rendered.outcome == "fell_back":
                 yield replace(part, reason=rendered.reason)
             else:
-                outcome = "reencoded" if rendered.path else "copied"
+                outcome: Outcome = "reencoded" if rendered.path else "copied"
                 yield replace(part, outcome=outcome, reason=spans.why_not(first))
 
 
@@ -172,13 +176,14 @@ def join_stretches(stretches: Iterator[Stretch]) -> list[Stretch]:
 class _Writer:
     """The timeline of one output."""
 
-    def __init__(self, otio: Any, config: JobConfig, source: SourceVideo, output: SourceVideo, plan: Plan) -> None:
+    def __init__(self, otio: Any, config: JobConfig, source: SourceVideo, output: MediaInfo, plan: Plan) -> None:
         self._otio, self._config, self._plan = otio, config, plan
         self._source, self._output = source, output
         self._clock = EditClock.of(source, otio)
         # An extraction has frames of the source's rate, and a start of its own.
-        own = EditClock.of(output, otio)
-        self._out_clock = replace(self._clock, start=own.start if own.rate == self._clock.rate else 0)
+        text = output.require_video().clock.timecode
+        start = parse_timecode(text, self._clock.rate, otio)[0] if self._clock.is_constant else None
+        self._out_clock = replace(self._clock, start=start or 0)
 
     def otio_json(self, stretches: Sequence[Stretch]) -> str:
         """Return the timeline as OpenTimelineIO's JSON."""
@@ -230,10 +235,11 @@ class _Writer:
 
     def _clip(self, stretch: Stretch, rate: float, *, of_source: bool = False) -> Any:
         """Return a stretch as a clip of the output, or of the source, which it then shows as it is."""
-        video, clock = (self._source, self._clock) if of_source else (self._output, self._out_clock)
-        table, first = video.table, stretch.source_frame if of_source else stretch.start_frame
+        info, clock = (self._source.info, self._clock) if of_source else (self._output, self._out_clock)
+        table: FrameTable | OutputTimeline = self._source.table if of_source else self._plan.spec.timeline
+        first = stretch.source_frame if of_source else stretch.start_frame
         begin, end = (clock.count(table, frame) for frame in (first, first + stretch.stop_frame - stretch.start_frame))
-        path = Path(video.info.path)
+        path = Path(info.path)
         reference = self._otio.schema.ExternalReference(
             path.absolute().as_uri(), self._range(clock.start, clock.count(table, len(table)), rate)
         )
@@ -241,7 +247,7 @@ class _Writer:
         return self._otio.schema.Clip(_text(path.name), reference, self._range(clock.start + begin, end - begin, rate))
 
     def _sound(self, stretches: Sequence[Stretch], rate: float) -> Iterator[Any]:
-        if self._output.info.audio:
+        if self._output.audio:
             track = self._otio.schema.Track("sound", kind=self._otio.schema.TrackKind.Audio)
             whole = replace(stretches[0], stop_frame=len(self._plan.spec.timeline))
             track.append(self._clip(whole, rate))
@@ -267,7 +273,7 @@ class _Writer:
 
     def _placed(self, stretch: Stretch, rate: float) -> Any:
         """Return where a stretch lies in the output, whose first frame counts 0."""
-        table = self._output.table
+        table = self._plan.spec.timeline
         begin, end = (self._out_clock.count(table, frame) for frame in (stretch.start_frame, stretch.stop_frame))
         return self._range(begin, end - begin, rate)
 

@@ -193,8 +193,8 @@ class JobConfig(_Model):
         return self
 
     def with_ranges(self, ranges: tuple[RangeConfig, ...]) -> JobConfig:
-        """Return the job with these ranges in place of the file that tells them: disjoint in mode patch."""
-        return self.model_copy(update={"ranges": ranges, "ranges_from": None})
+        """Return the job with the ranges that its file tells: disjoint in mode patch."""
+        return self.model_copy(update={"ranges": ranges})
 
     def _check_speakers(self) -> None:
         if self.segmenter.target != "main":

@@ -121,6 +121,7 @@ def check_side_file(config: JobConfig, key: str, path: Path, endings: Iterable[s
     spans, speakers = config.segmenter.spans, config.input.speakers
     others = [*input_files(config), *config.references.items()]
     others += [("segmenter.spans", spans)] if spans else []
+    others += [("ranges_from.file", config.ranges_from.file)] if config.ranges_from else []
     others += [("input.speakers.turns", speakers.turns)] if speakers and isinstance(speakers.turns, Path) else []
     _check_place(key, path, others, force=force)
 

@@ -86,7 +86,6 @@ def test_ranges_may_be_the_path_alone(tmp_path, videos):
         (Fraction(10, 25), Fraction(1)),
         (Fraction(2), Fraction(80, 25)),
     ]
-    assert config.ranges_from is None
 
 
 DISSOLVE = """TITLE: Avid

@@ -135,6 +135,8 @@ def test_what_was_written_tells_ranges_of_a_further_job(finished, name, tmp_path
     patched = load_report(config.output)
     assert patched["check"]["spans"] == report["check"]["spans"]
     assert verify_job(config, Listening()) == 0
+    with pytest.raises(ConfigError, match=r"is the same file as ranges_from\.file"):
+        run_quick(config, force=True, timeline=tmp_path / name)
     with pytest.raises(ConfigError, match="exists"):
         run_quick(job_in(tmp_path, input={"video": "out.mov"}, output="again.mov", ranges=name))
 
@@ -167,7 +169,8 @@ def test_what_a_policy_appends_is_only_in_the_output(material, tmp_path):
 
 def test_a_variable_frame_rate_is_told_in_ticks(material, tmp_path):
     shutil.copytree(material, tmp_path / "job")
-    config = job_in(tmp_path / "job", input={"video": "uneven.mp4", "audio": "dub.wav", "length_policy": "cut"})
+    inputs = {"video": "uneven.mp4", "audio": "dub.wav", "length_policy": "cut"}
+    config = job_in(tmp_path / "job", input=inputs, output="out.mkv")  # whose clock is another
     run_quick(config, timeline=tmp_path / "job" / "cut.otio")
     timeline = otio.adapters.read_from_file(str(tmp_path / "job" / "cut.otio"))
     shown = [item for item in timeline.tracks[1] if isinstance(item, otio.schema.Clip)]
