@@ -1,17 +1,19 @@
 """--timeline: what a finished job hands to editing programs, read back as they would read it."""
 
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 import soundfile
 
 from demo.make_material import DUB_FILE
+from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.report.verify import verify_job
-from media.base.errors import ConfigError
+from media.base.errors import ConfigError, RenderError
 from tests.support.commands import run_command
-from tests.support.doubles import Listening
+from tests.support.doubles import QUICK_TOOLS, DarkMouths, Listening
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import make_talk, run_quick
 
@@ -165,6 +167,24 @@ def test_what_a_policy_appends_is_only_in_the_output(material, tmp_path):
     assert [track.duration().value for track in timeline.tracks] == [num_frames] * 3
     assert [type(item).__name__ for item in timeline.tracks[0]] == ["Clip", "Gap"]
     assert timeline.tracks[1][-1].trimmed_range().end_time_exclusive().value == START + num_frames
+
+
+class Failing(DarkMouths):
+    def render(self, faces, mel_windows, references=None):
+        raise RenderError("the network gave up")
+
+
+def test_what_fell_back_has_a_marker(material, tmp_path):
+    shutil.copytree(material, tmp_path / "job")
+    config = job_in(tmp_path / "job", ranges=None)
+    tools = replace(QUICK_TOOLS, load_engine=lambda *_: Failing())
+    assert run_job(config, Listening(), tools=tools, timeline=tmp_path / "job" / "cut.otio") == 10
+    timeline = otio.adapters.read_from_file(str(tmp_path / "job" / "cut.otio"))
+    assert all(isinstance(item, otio.schema.Gap) for item in timeline.tracks[1])
+    markers = [marker for item in timeline.tracks[1] for marker in item.markers]
+    assert [(marker.name, marker.color) for marker in markers] == [("fell back", "RED")] * len(markers)
+    assert markers
+    assert all("the network gave up" in marker.comment for marker in markers)
 
 
 def test_a_variable_frame_rate_is_told_in_ticks(material, tmp_path):

@@ -2,8 +2,12 @@
 
 import json
 import shutil
+import struct
+import subprocess
+import sys
 from fractions import Fraction
 
+import av
 import pytest
 import soundfile
 
@@ -13,6 +17,7 @@ from lipstitch.report.verify import verify_job
 from media.base.errors import ConfigError, ContractBroken
 from stitcher.disclosure.statement import SOURCE_TYPE
 from tests.support.certificates import make_chain
+from tests.support.commands import ROOT
 from tests.support.doubles import Listening
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import make_talk, run_quick
@@ -225,3 +230,57 @@ def test_a_certificate_that_cannot_sign_is_refused_at_once(material, tmp_path):
         said = refused(folder, signed_with(chain, **changes))
         assert said.startswith("stitcher.signing: "), case
         assert said.count("\n") == 0, case
+
+
+def test_without_the_library_it_is_said_what_to_install(material, monkeypatch):
+    folder, chain = material
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    said = refused(folder, signed_with(chain))
+    assert said == "stitcher.signing: signing needs c2pa-python (pip install 'lipstitch[provenance]')."
+
+
+# Large files
+
+SIGN = """
+import resource, sys
+from fractions import Fraction
+from pathlib import Path
+from stitcher.disclosure.manifest import Claim, Signing, sign_file, verify_manifest
+from stitcher.disclosure.statement import Disclosure
+
+unsigned, signed, certificate, key = map(Path, sys.argv[1:])
+claim = Claim(Disclosure("lipstitch 1", ((0, 10),), Fraction(1, 25)), "out.mp4", unsigned)
+sign_file(unsigned, signed, Signing(certificate, key, "es256", None), claim)
+print(verify_manifest(signed))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_of_signing(folder, chain, megabytes):
+    """Return the peak of memory, in MiB, of a process that signs a file of that size, and checks it."""
+    unsigned, signed = folder / f"{megabytes}.mp4", folder / f"{megabytes}.signed.mp4"
+    moved = folder / "moved.mp4"
+    with av.open(folder / "talk.mp4") as reader, av.open(moved, "w", options={"movflags": "+faststart"}) as writer:
+        target = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(video=0):
+            if packet.size:
+                packet.stream = target
+                writer.mux(packet)
+    content = moved.read_bytes()
+    at = content.rindex(b"mdat") - 4  # the last box, which more samples follow that nothing names
+    size = struct.pack(">I", len(content) - at + (megabytes << 20))
+    with unsigned.open("wb") as file:
+        file.write(content[:at] + size + content[at + 4 :])
+        file.truncate(len(content) + (megabytes << 20))
+    command = [sys.executable, "-c", SIGN, unsigned, signed, chain.certificate, chain.key]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True, cwd=ROOT)
+    said, peak = done.stdout.splitlines()
+    assert said == "signed by Test Studio (C2PA)"
+    assert signed.stat().st_size > megabytes << 20
+    return int(peak) / 1024
+
+
+def test_memory_does_not_grow_with_what_is_signed(material):
+    folder, chain = material
+    small, large = (peak_of_signing(folder, chain, megabytes) for megabytes in (1, 160))
+    assert large < small + 40
