@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -28,8 +30,9 @@ SOURCE: Final = "source"
 """By what the manifest calls the video that the output was made of."""
 MOST_READ_BYTES: Final = 1 << 22
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    # A hash for each MiB, in a tree; one of the whole would be computed over 256 MiB of it at a time.
-    "core": {"merkle_tree_chunk_size_in_kb": 1024},
+    # A hash for each MiB, in a tree: one of the whole is computed over 256 MiB of it at a time. And c2pa's own copies
+    # of a file lie on the disk from 16 MiB on, not from 512.
+    "core": {"merkle_tree_chunk_size_in_kb": 1024, "backing_store_memory_threshold_in_mb": 16},
     "builder": {"thumbnail": {"enabled": False}},
     # Which certificates to trust is the reader's question. Nothing is fetched. The finished file is verified anyway.
     "verify": {"verify_after_sign": False, "verify_trust": False, "remote_manifest_fetch": False},
@@ -95,7 +98,7 @@ def sign_file(unsigned: Path, signed: Path, signing: Signing, claim: Claim) -> N
         "format": media_type,
         "assertions": [_actions([opened, _edited(claim.disclosure.software, ranges)])],
     }
-    with disk_errors(signed), unsigned.open("rb") as source, signed.open("w+b") as target:
+    with disk_errors(signed), _copies_in(signed.parent), unsigned.open("rb") as source, signed.open("w+b") as target:
         _sign(signing, manifest, claim.source, media_type, source, target)
 
 
@@ -169,9 +172,24 @@ def _sign(
             signer = stack.enter_context(c2pa.Signer.from_info(info))
             builder.sign(signer, media_type, _Chunked(source), _Chunked(target))
     except c2pa.C2paError as exc:
-        raise StitchError(
-            f"{signing.certificate} and {signing.key} cannot sign with {signing.algorithm} ({_brief(exc)})."
-        ) from exc
+        raise StitchError(f"signing with {signing.certificate} ({signing.algorithm}) failed: {_brief(exc)}.") from exc
+
+
+@contextmanager
+def _copies_in(folder: Path) -> Iterator[None]:
+    """Let c2pa keep its copies of a large file, up to two at a time, in a folder.
+
+    It knows no other word for that than the environment's. The system's folder may be small, or lie in memory.
+    """
+    before = {name: os.environ.get(name) for name in ("TMPDIR", "TMP")}  # the latter on Windows
+    os.environ.update(dict.fromkeys(before, str(folder.absolute())))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _parent(path: Path) -> dict[str, Any]:
