@@ -75,6 +75,10 @@ def run(
             " With --set renderer.method, strength or quality: in another way.",
         ),
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option("--timeline", metavar="FILE", help="Also write what was rendered for editors: .otio or .edl."),
+    ] = None,
     progress: ProgressKind = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
@@ -100,6 +104,8 @@ def run(
         context.fail("--spans needs --plan or --redo.")
     if turns is not None and not plan:
         context.fail("--turns needs --plan.")
+    if timeline is not None and plan:
+        context.fail("--timeline tells what was rendered. Leave out --plan.")
 
     def work() -> int:
         # Imported here so that --help and a wrong option answer at once.
@@ -112,7 +118,15 @@ def run(
         job = load_job(config, others)
         reporter = choose_reporter(quiet=quiet, progress=progress)
         done = run_job(
-            job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns, redo=wanted
+            job,
+            reporter,
+            plan_only=plan,
+            force=force,
+            comparison=compare,
+            spans=spans,
+            turns=turns,
+            timeline=timeline,
+            redo=wanted,
         )
         return done.exit_code
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from lipstitch.execution.machine import measure_capacity
 from lipstitch.footage.read import Footage, FootageReader
+from lipstitch.interchange.read import with_ranges
+from lipstitch.interchange.write import ENDINGS, check_timeline, write_timeline
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.span_file import read_spans, write_spans
 from lipstitch.job_file.turn_file import write_turns
@@ -33,6 +35,7 @@ from lipstitch.report.report import Report, page_path, report_path
 from lipstitch.source.checks import (
     check_comparison_video,
     check_output_name,
+    check_provenance,
     check_side_file,
     check_sounds_complete,
     check_turns_wanted,
@@ -117,18 +120,21 @@ def run_job(
     comparison: Path | None = None,
     spans: Path | None = None,
     turns: Path | None = None,
+    timeline: Path | None = None,
     redo: Redo | None = None,
     tools: Tools = DEFAULT_TOOLS,
 ) -> JobResult:
     """Do a job and return what came of it. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
-    comparison video. spans, turns: where the span file is written, and who speaks when. redo: which clips of the
-    finished outputs are made again; these are replaced. tools: what makes the detector, the network and so on.
+    comparison video. spans, turns: where the span file is written, and who speaks when. timeline: where to write what
+    was rendered, for editing programs. redo: which clips of the finished outputs are made again; these are replaced.
+    tools: what makes the detector, the network and so on.
     """
     if turns is not None:
         check_turns_wanted(config)
     job, timings = open_job(config, reporter, force=force or plan_only or redo is not None), Timings()
+    config = job.config  # with the ranges of its timeline
     if redo is not None:
         job = replace(job, redone=find_redone(redo, config, job.specs))
     if comparison is not None:
@@ -138,6 +144,9 @@ def run_job(
         check_side_file(config, "--spans", spans, (".csv",), force=force)
     if turns is not None:
         check_side_file(config, "--turns", turns, (".csv",), force=force)
+    timelines = check_timeline(config, timeline, job.specs, job.video) if timeline is not None else []
+    for path in timelines:
+        check_side_file(config, "--timeline", path, ENDINGS, force=force)
     check_licence(config)  # before anything is downloaded
     weights = None if plan_only else find_job_weights(job, reporter)
     if weights is None:
@@ -179,8 +188,11 @@ def run_job(
                 write_turns(target.found.listed(job.turns_start), turns)
                 reporter.info(f"Turns: {turns}")
             return JobResult()
-        check_disk(plans, workspace)
+        check_disk(plans, workspace, signs=config.stitcher.provenance == "c2pa")
         written = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
+        for path, plan, output in zip(timelines, plans, written, strict=False):
+            write_timeline(path, config, source, plan, output.clips)
+            reporter.info(f"Timeline: {path}")
         if config.stitcher.report == "html":
             finished = [(plan, output.clips) for plan, output in zip(plans, written, strict=True)]
             write_pages(config, source, faces, finished, reporter)
@@ -206,10 +218,13 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
 
     force: existing outputs may be replaced. Raises ConfigError or MediaError, or CheckpointNotFound without silero-vad.
     """
-    check_output_name(config, force=force)
+    # An existing output may be this job's own, which is known by its ranges, too.
+    check_output_name(config, force=force or config.ranges_from is not None)
+    check_provenance(config)
     check_sounds_complete(config)
     find_speech_weights()  # which the plan needs, after the scan
     video = open_source(config)
+    config = with_ranges(config, video)
     further = open_further(config, video)
     coding = choose_coding(config, video)
     require_own_sound(config, video.info)

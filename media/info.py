@@ -52,6 +52,9 @@ class VideoClock:
     """Frames per second on average; 25 where the file does not say."""
     start_seconds: Fraction
     """Time of the first displayed frame on the container's clock; 0 where the file does not say."""
+    timecode: str = ""
+    """What the file calls its first frame, hh:mm:ss:ff, with a semicolon before the frames if some numbers are left
+    out (SMPTE ST 12); empty where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,7 @@ def _video_info(container: InputContainer, index: int) -> VideoInfo:
             time_base=_known(stream.time_base),
             average_rate=_average_rate(stream),
             start_seconds=(stream.start_time or 0) * _known(stream.time_base),
+            timecode=_timecode(container, stream),
         ),
         coded=CodedForm(
             profile=context.profile,
@@ -192,6 +193,15 @@ def _average_rate(stream: av.VideoStream) -> Fraction:
     if average and guessed and average * _known(stream.time_base) == 1:
         return guessed
     return average or guessed or Fraction(25)
+
+
+def _timecode(container: InputContainer, stream: av.VideoStream) -> str:
+    """Return the timecode of the first frame: by the video, the file, or a track beside it that holds nothing else."""
+    for tags in (stream.metadata, container.metadata, *(other.metadata for other in container.streams.data)):
+        found = next((value for key, value in tags.items() if key.lower() == "timecode"), "")
+        if found:
+            return found
+    return ""
 
 
 def _audio_info(container: InputContainer, number: int) -> AudioInfo:

@@ -25,6 +25,8 @@ from media.probe import open_input
 from media.source_video import SourceVideo
 from media.timeline import FrameRun, OutputTimeline
 from stitcher.audio.soundtrack import Soundtrack
+from stitcher.disclosure.embedded import WITH_XMP, append_xmp, container_tags
+from stitcher.disclosure.statement import Disclosure
 from stitcher.losses import DroppedStream, Loss
 from stitcher.packet_sources import AudioPacketSource, OutputVideo, VideoPacketSource
 from stitcher.streams import WITHOUT_PAST, WRITING_ERRORS, OutputStreams, explain, muxer_options, writing
@@ -54,6 +56,18 @@ EQUAL_TIMES = 0x20000
 """FFmpeg's AVFMT_TS_NONSTRICT: packets of one stream may have the same decode time."""
 MARGIN_SECONDS = Fraction(2)
 """How far apart packets of the same time may lie in a file; an extraction reads this much more on both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTags:
+    """What an output says that its source does not."""
+
+    language: str | None = None
+    """ISO 639-2 code of the soundtrack."""
+    sound_keeps_tags: bool = False
+    """Whether the soundtrack is the source's sound with patches, and so keeps its language and title."""
+    disclosure: Disclosure | None = None
+    """Which of its pictures are partly synthetic; None: nothing of that is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +102,14 @@ def assemble(
     output: Path,
     *,
     muxer: str,
-    language: str | None = None,
-    sound_keeps_tags: bool = False,
+    tags: NewTags = NewTags(),
     on_progress: Callable[[int], None] = lambda num_frames: None,
 ) -> Assembled:
     """Write the output file: clips in order, one soundtrack, everything else of the source.
 
-    soundtrack: replaces the source's first audio stream; None keeps that stream. language: ISO 639-2 code of the
-    soundtrack. sound_keeps_tags: whether the soundtrack is the source's sound with patches, and so keeps its language
-    and title. muxer: as from muxer_of. output: overwritten; the caller checks it and renames it. on_progress: called
-    with the number of frames written so far. Raises WorkspaceError where the disk is full, StitchError where muxing
-    fails.
+    soundtrack: replaces the source's first audio stream; None keeps that stream. output: overwritten; the caller checks
+    it and renames it. muxer: as from muxer_of. tags: what the source does not say. on_progress: called with the number
+    of frames written so far. Raises WorkspaceError where the disk is full, StitchError where muxing fails.
     """
     source, timeline = video.source, video.timeline
     with ExitStack() as stack:
@@ -111,11 +122,15 @@ def assemble(
         try:
             streams = OutputStreams(source.info, feed, sound, timeline, reader, writer)
             with writing(writer):
-                streams.add(language, sound_keeps_tags=sound_keeps_tags)
+                streams.add(tags.language, sound_keeps_tags=tags.sound_keeps_tags)
+                if tags.disclosure:
+                    writer.metadata.update(container_tags(muxer, tags.disclosure))
             Assembly(source, feed, sound, timeline, streams, writer).run(on_progress)
             with writing(writer):
                 writer.close()  # a full disk is reported only here
                 streams.finish()
+                if tags.disclosure and muxer in WITH_XMP:
+                    append_xmp(output, tags.disclosure.xmp())
         finally:
             with suppress(OSError, av.error.FFmpegError):  # an earlier error says more
                 writer.close()

@@ -30,6 +30,7 @@ OURS = {*ARROWS, "benchmarks", "demo", "tests", "tools"}
 
 HOMES = {
     "av": ("media/*", "stitcher/*"),
+    "c2pa": ("stitcher/disclosure/manifest.py",),
     "cv2": (
         "media/affine.py",
         "renderer/compositor.py",
@@ -55,6 +56,7 @@ HOMES = {
         "renderer/strip.py",
     ),
     "fastapi": ("lipstitch/service/api/*", "lipstitch/service/serve.py", "lipstitch/studio/app.py"),
+    "opentimelineio": ("lipstitch/interchange/clock.py",),
     "numpy": ("*",),
     "onnxruntime": ("media/base/onnx_network.py",),
     "pydantic": (

@@ -78,6 +78,7 @@ ROOMS = {
             "evaluation",
             "execution",
             "intake",
+            "interchange",
             "job_file",
             "plan",
             "report",

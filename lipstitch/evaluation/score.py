@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lipstitch.evaluation.measure import Instruments, Reference, Subject, measure_video
 from lipstitch.evaluation.tables import describe, record, to_json
+from lipstitch.interchange.read import with_ranges
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
@@ -96,6 +97,7 @@ def score_job(config: JobConfig, options: ScoreOptions, reporter: Reporter) -> i
     """
     _check_json(options)
     source = scan_video(find_video(config, workspace_folder(config)))
+    config = with_ranges(config, source)
     source_hash = fingerprint(Path(source.info.path), source.table)
     specs = plan_outputs(config, source, open_audio_inputs(config, source))
     finished = [(spec, load_finished_report(spec.output, source_hash)) for spec in specs]

@@ -13,6 +13,7 @@ from pathlib import Path
 from lipstitch.execution.choose_mouths import choose_mouths
 from lipstitch.execution.clips import Mouths, finish_clips
 from lipstitch.execution.drawn_shapes import DrawingNetwork
+from lipstitch.execution.sign import place_of
 from lipstitch.execution.sound import make_drive_audio, make_soundtrack
 from lipstitch.execution.worker import HashedFile, NetworkFile, WorkerSetup
 from lipstitch.job_file.config import JobConfig
@@ -21,7 +22,8 @@ from lipstitch.plan.plan import Plan
 from lipstitch.programs.draw import draw_by_program
 from lipstitch.programs.program import Program
 from lipstitch.progress import Reporter, Timings, stage
-from lipstitch.report.build_report import Made, build_report, written_codec
+from lipstitch.report.build_report import Made, build_report, program_version, written_codec
+from lipstitch.report.disclosed import decide_disclosure
 from lipstitch.report.records import Hashes
 from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.verify import describe_checks, quality_allowance_db, verify_output
@@ -43,7 +45,7 @@ from renderer.enhance import EnhancerFile, load_enhancer
 from renderer.masks.maskers import MaskerFile, load_masker
 from renderer.restoration.restorers import RestorerFile, load_restorer
 from renderer.weight_files import is_onnx
-from stitcher.assemble import assemble
+from stitcher.assemble import NewTags, assemble
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.packet_sources import OutputVideo
 from stitcher.verify.contract import Check, Contract, verify_packets
@@ -111,20 +113,23 @@ def write_output(
         with stage(reporter, "sound", 1, "tracks", timings):
             soundtrack = making.result()
             reporter.advance(1)
+    enhanced = (0, 0, source.video.width, source.video.height) if plan.enhancer else None
+    disclosed = decide_disclosure(config, spec, FrameProvenance.of(clips, enhanced), program_version())
+    tags = NewTags(config.stitcher.audio.language, bool(spec.patched_seconds), disclosed.statement)
     with atomic_file(spec.output) as partial:
-        with stage(reporter, "assemble", len(spec.timeline), "frames", timings):
+        with (
+            stage(reporter, "assemble", len(spec.timeline), "frames", timings),
+            place_of(config, disclosed, spec, partial) as target,
+        ):
             assembled = assemble(
                 OutputVideo(source, spec.timeline, clips, is_new=coding.is_new),
                 soundtrack,
-                partial,
+                target,
                 muxer=spec.muxer,
-                language=config.stitcher.audio.language,
-                sound_keeps_tags=bool(spec.patched_seconds),
+                tags=tags,
                 on_progress=reporter.advance,
             )
-        whole = (0, 0, source.video.width, source.video.height)
-        size_bytes, enhanced = partial.stat().st_size, whole if plan.enhancer else None
-        made = Made(config.input.video, clips, soundtrack, assembled, size_bytes, enhanced)
+        made = Made(config.input.video, clips, soundtrack, assembled, partial.stat().st_size, enhanced, disclosed)
         checks: tuple[Check, ...] = ()
         if config.stitcher.verify != "none":
             with timings.measure("verify"):
@@ -140,6 +145,8 @@ def write_output(
         else:
             write_report(report, report_path(spec.output))
         workspace.note_output(spec.output, partial, job_key(config))
+    if disclosed.is_missing:
+        reporter.warning(f"{spec.output}: {disclosed.note}.")
     if plan.whole_reason:
         (reporter.warning if coding.is_new else reporter.info)(f"{spec.output}: {plan.whole_reason}.")
     for loss in assembled.losses:
@@ -178,6 +185,7 @@ def _verify(
         made.assembled.dropped_streams,
         codec,
         quality_allowance_db(config, codec),
+        made.disclosed.statement,
     )
     if config.stitcher.verify == "packets":
         sampling = Sampling(_seams(made.clips), source.fingerprint)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from lipstitch.job_file.fields import Checkpoint
+from media.base.settings import FilePath
 from media.coding.encoder_options import CODED_PSNR
 
 
@@ -69,6 +70,24 @@ class EnhanceConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class SigningConfig(BaseModel, frozen=True, extra="forbid"):
+    """What a C2PA manifest is signed with."""
+
+    certificate: FilePath = Field(
+        description="PEM file: your certificate for signing content, then those that lead to its root."
+    )
+    key: FilePath = Field(description="PEM file (PKCS #8): its private key, without a password.")
+    algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = Field(
+        default="es256", description="The algorithm of the key, by its name in C2PA."
+    )
+    timestamp_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="Address of who certifies the time of signing (RFC 3161). Omitted: no one does, and nothing is sent"
+        " anywhere.",
+    )
+
+
 class StitcherConfig(BaseModel, frozen=True, extra="forbid"):
     """How the output is assembled and checked."""
 
@@ -91,3 +110,18 @@ class StitcherConfig(BaseModel, frozen=True, extra="forbid"):
         " for programs. html: that, and `<output>.report.html`, a page to look at. none: neither; then lipstitch verify"
         " cannot check the output later, since it needs the JSON.",
     )
+    provenance: Literal["metadata", "c2pa", "none"] = Field(
+        default="metadata",
+        description="How the output says that it is partly synthetic, where it is. metadata: IPTC's digital source"
+        " type, the program and the times of new mouths, in an XMP packet or in tags. c2pa: that, and a C2PA manifest"
+        " signed with `signing` (.mp4, .m4v, .mov). none: not at all; the report says so.",
+    )
+    signing: SigningConfig | None = Field(
+        default=None, description="With what outputs are signed, for provenance: c2pa."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> StitcherConfig:
+        if self.provenance == "c2pa" and self.signing is None:
+            raise ValueError("provenance c2pa signs the output: give signing: {certificate, key}")
+        return self

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
@@ -79,6 +79,9 @@ class InputConfig(_Model):
     )
 
 
+RANGE_NAME: Final = r"^[\w][\w .-]{0,99}$"
+
+
 class RangeConfig(_Model):
     """A time range of the video."""
 
@@ -91,7 +94,7 @@ class RangeConfig(_Model):
         default=Fraction(0), description="Where in `audio` the range begins, seconds or [hh:]mm:ss[.mmm]."
     )
     name: str | None = Field(
-        default=None, pattern=r"^[\w][\w .-]{0,99}$", description="Name of the extracted file. Omitted: its times."
+        default=None, pattern=RANGE_NAME, description="Name of the extracted file. Omitted: its times."
     )
 
     @model_validator(mode="after")
@@ -99,6 +102,37 @@ class RangeConfig(_Model):
         if self.end <= self.start:
             raise ValueError(f"end ({float(self.end):g} s) must lie after start ({float(self.start):g} s)")
         return self
+
+
+class RangesFile(_Model):
+    """A timeline of an editing program that tells the ranges: OpenTimelineIO or EDL."""
+
+    file: FilePath = Field(description="An .otio or .edl (CMX 3600) file.")
+    track: str | None = Field(default=None, description="Name of the video track that counts. Omitted: all of them.")
+    marker: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What markers with this name cover of the video is a range; `*`: any marker. Omitted: each clip"
+        " that shows the video is one.",
+    )
+    start_timecode: str | None = Field(
+        default=None,
+        pattern=r"^\d\d:\d\d:\d\d[:;]\d\d$",
+        description="What the timeline calls the first frame of the video, hh:mm:ss:ff. Omitted: what the timeline says"
+        " of the video's file, or else the video's own timecode.",
+    )
+
+    @property
+    def is_edl(self) -> bool:
+        """Whether the file is an EDL."""
+        return self.file.suffix.lower() == ".edl"
+
+    @field_validator("file")
+    @classmethod
+    def _check_ending(cls, file: Path) -> Path:
+        if file.suffix.lower() not in (".otio", ".edl"):
+            raise ValueError("give a file that ends in .otio or .edl")
+        return file
 
 
 class ExtractConfig(_Model):
@@ -118,7 +152,12 @@ class JobConfig(_Model):
         default="patch", description="patch: the whole video, re-synced inside the ranges. extract: only the ranges."
     )
     ranges: tuple[RangeConfig, ...] | None = Field(
-        default=None, description="Time ranges to re-sync or extract. Omitted: the whole video."
+        default=None,
+        description="Time ranges to re-sync or extract. Omitted: the whole video. A path instead of a list is short for"
+        " ranges_from.",
+    )
+    ranges_from: RangesFile | None = Field(
+        default=None, description="In place of `ranges`: a timeline that tells them. A path is short for {file: path}."
     )
     extract: ExtractConfig = ExtractConfig()
     segmenter: SegmenterConfig = SegmenterConfig()
@@ -126,9 +165,28 @@ class JobConfig(_Model):
     stitcher: StitcherConfig = StitcherConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out_files(cls, content: Any) -> Any:
+        """Write out the short forms of ranges_from."""
+        if not isinstance(content, dict):
+            return content
+        if isinstance(content.get("ranges"), str):
+            if content.get("ranges_from") is not None:
+                raise ValueError("ranges and ranges_from both tell the ranges: leave out one")
+            content = {
+                **{key: value for key, value in content.items() if key != "ranges"},
+                "ranges_from": content["ranges"],
+            }
+        if isinstance(content.get("ranges_from"), str):
+            content = {**content, "ranges_from": {"file": content["ranges_from"]}}
+        return content
+
     @model_validator(mode="after")
     def _check(self) -> JobConfig:
-        if self.mode == "extract" and not self.ranges:
+        if self.ranges is not None and self.ranges_from is not None:
+            raise ValueError("ranges and ranges_from both tell the ranges: leave out one")
+        if self.mode == "extract" and not self.ranges and not self.ranges_from:
             raise ValueError("mode extract needs ranges: list at least one {start, end}")
         if self.ranges == ():
             raise ValueError("ranges is empty: list at least one {start, end}, or leave it out for the whole video")
@@ -136,7 +194,7 @@ class JobConfig(_Model):
             self._check_speakers()
         if self.needs_further_footage:
             self._check_tells_people("input.footage shows people of other videos")
-        if self.ranges is not None and self.input.length_policy in ("freeze", "loop", "bounce"):
+        if (self.ranges or self.ranges_from) and self.input.length_policy in ("freeze", "loop", "bounce"):
             raise ValueError(f"length_policy {self.input.length_policy} prolongs the whole video; leave out ranges")
         if self.mode == "patch":
             ordered = sorted(self.ranges or (), key=lambda part: part.start)
@@ -144,6 +202,10 @@ class JobConfig(_Model):
                 if two.start < one.end:
                     raise ValueError(f"ranges overlap at {float(two.start):g} s; in mode patch they must not")
         return self
+
+    def with_ranges(self, ranges: tuple[RangeConfig, ...]) -> JobConfig:
+        """Return the job with the ranges that its file tells: disjoint in mode patch."""
+        return self.model_copy(update={"ranges": ranges})
 
     def _check_speakers(self) -> None:
         if self.segmenter.target != "main":

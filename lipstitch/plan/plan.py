@@ -153,14 +153,17 @@ def _without(parts: Sequence[Interval], still: Sequence[Interval]) -> tuple[Inte
     return tuple(left for start, stop in parts for left in complement(still, start, stop))
 
 
-def check_disk(plans: Sequence[Plan], workspace: Workspace) -> None:
+def check_disk(plans: Sequence[Plan], workspace: Workspace, *, signs: bool = False) -> None:
     """Raise WorkspaceError if the plans need more than the disks of workspace and outputs have.
 
-    Clips that an earlier run finished are there already. All outputs lie in one folder.
+    Clips that an earlier run finished are there already. All outputs lie in one folder. signs: for a while, the one
+    that is being signed lies there three times.
     """
     folders = (workspace.folder, plans[0].spec.output.parent)
     to_clips = max(sum(plan.estimate.workspace_bytes for plan in plans) - workspace.num_bytes("clip"), 0)
     to_outputs = sum(plan.estimate.output_bytes for plan in plans)
+    if signs:
+        to_outputs += 2 * max(plan.estimate.output_bytes for plan in plans)
     is_one_disk = os.stat(folders[0]).st_dev == os.stat(folders[1]).st_dev
     needs = (
         [(folders[0], to_clips + to_outputs)] if is_one_disk else [*zip(folders, (to_clips, to_outputs), strict=True)]

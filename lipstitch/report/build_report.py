@@ -13,11 +13,13 @@ from lipstitch.plan.outputs.dialogue import Share
 from lipstitch.plan.plan import Plan
 from lipstitch.plan.target import TargetSelection
 from lipstitch.progress import Timings
+from lipstitch.report.disclosed import Disclosed
 from lipstitch.report.records import (
     OUTCOME_NAMES,
     ChangeRecord,
     CheckRecord,
     ClipRecord,
+    DisclosureRecord,
     FurtherRecord,
     Hashes,
     OutputRecord,
@@ -54,6 +56,7 @@ class Made:
     """Of the file that was written."""
     enhanced: Rectangle | None
     """The rectangle of whole frames, if those that were not copied were enhanced; else None."""
+    disclosed: Disclosed
 
 
 def build_report(
@@ -63,7 +66,7 @@ def build_report(
     source, spec = scanned.source, plan.spec
     timeline, clips, soundtrack, assembled = spec.timeline, made.clips, made.soundtrack, made.assembled
     return Report(
-        lipstitch=_version("lipstitch"),
+        lipstitch=program_version(),
         source=SourceRecord(
             path=str(made.video),
             codec=source.video.codec,
@@ -111,6 +114,7 @@ def build_report(
         hashes=hashes,
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         check=ProvenanceRecord.of(clips, made.enhanced),
+        disclosure=DisclosureRecord(kind=made.disclosed.kind, note=made.disclosed.note),
     )
 
 
@@ -175,6 +179,11 @@ def _clip(rendered: RenderedClip, timeline: OutputTimeline) -> ClipRecord:
 
 def _seconds(timeline: OutputTimeline, frame: int) -> float:
     return round(float(timeline.seconds(frame)), 3)
+
+
+def program_version() -> str:
+    """Return the version of lipstitch."""
+    return _version("lipstitch")
 
 
 def _version(package: str) -> str:

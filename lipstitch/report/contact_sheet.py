@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from lipstitch.interchange.read import with_ranges
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.ranges import frames_to_scan
 from lipstitch.plan.speakers import hear_speakers
@@ -109,6 +110,7 @@ def see_people(config: JobConfig, folder: Path, reporter: Reporter, tools: Tools
     folder: the workspace. Raises ConfigError where people cannot be told apart, and what scanning raises.
     """
     video = open_source(config, folder)
+    config = with_ranges(config, video)
     shown = frames_to_scan(config, video)
     source = identify_source(video)
     with Workspace(folder) as workspace:

@@ -21,6 +21,7 @@ OUTCOME_NAMES: dict[Outcome, OutcomeName] = {
     "fell_back": "fell_back",
 }
 """What the report calls an outcome; its names stay the same in all versions."""
+DisclosureKind = Literal["none", "metadata", "c2pa"]
 Box = tuple[int, int, int, int]
 """A rectangle as the report holds it: x, y, width, height. Everywhere else it is left, top, right, bottom."""
 
@@ -225,6 +226,15 @@ class ReencodedRecord(Record):
             return cls(start=span.start_frame, end=span.stop_frame, reason=span.reason)
         psnr = round(span.least_psnr, 3)
         return cls(start=span.start_frame, end=span.stop_frame, reason=span.reason, psnr=psnr)
+
+
+class DisclosureRecord(Record):
+    """What the output says of its own making."""
+
+    kind: DisclosureKind
+    """Where: in its metadata, and in a signed C2PA manifest as well; or not at all."""
+    note: str
+    """In words; for none, why not."""
 
 
 class MeasuresRecord(Record):

@@ -16,6 +16,7 @@ from lipstitch.report.records import (
     ChangeRecord,
     CheckRecord,
     ClipRecord,
+    DisclosureRecord,
     FurtherRecord,
     Hashes,
     MeasuresRecord,
@@ -126,6 +127,8 @@ class Report(Record):
     versions: dict[str, str]
     """Versions of Python and of the libraries that decide what an output looks like."""
     check: ProvenanceRecord
+    disclosure: DisclosureRecord | None = None
+    """How the output says that it is partly synthetic; missing in reports of earlier versions."""
     measures: tuple[MeasuresRecord, ...] = ()
     """Of the whole output, then of its clips; empty until `score` has measured them."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lipstitch.interchange.read import with_ranges
 from lipstitch.job_file.coding import ORDINARY_CRF
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.progress import Reporter, stage
+from lipstitch.report.disclosed import recorded_disclosure
 from lipstitch.report.report import Report, load_report, report_path
 from lipstitch.source.still import find_video
 from lipstitch.workspace import fingerprint, workspace_folder
@@ -25,6 +27,7 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     another video; MediaError if a file cannot be read.
     """
     source = scan_video(find_video(config, workspace_folder(config)))
+    config = with_ranges(config, source)
     source_hash = fingerprint(Path(source.info.path), source.table)
     broken: list[str] = []
     for spec in plan_outputs(config, source, open_audio_inputs(config, source)):
@@ -38,6 +41,7 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
             report.output.lost_streams,
             codec,
             quality_allowance_db(config, codec or source.video.codec),
+            recorded_disclosure(report, spec.timeline),
         )
         checks = verify_output(spec.output, promised, reporter)
         reporter.info(describe_checks(spec.output, checks))

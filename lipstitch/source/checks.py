@@ -15,6 +15,7 @@ from media.packets.truncation import check_complete
 from media.probe import probe
 from stitcher.assemble import MUXERS, muxer_of
 from stitcher.audio.soundtrack import takes
+from stitcher.disclosure.manifest import SIGNED_FORMATS, Signing, check_signing
 
 COMPARISON_ENDINGS = (".mkv", ".mov", ".mp4")
 USE_DAMAGED = "set input.accept_damaged: true to use what is there"
@@ -92,6 +93,27 @@ def check_name(config: JobConfig, output: Path) -> None:
         raise ConfigError(f"stitcher.audio.codec: {output.suffix} files cannot hold {codec}. Choose auto.")
 
 
+def signing_of(config: JobConfig) -> Signing | None:
+    """Return what the outputs of a job are signed with; None if they are not."""
+    signing = config.stitcher.signing
+    if config.stitcher.provenance != "c2pa" or signing is None:
+        return None
+    return Signing(signing.certificate, signing.key, signing.algorithm, signing.timestamp_url)
+
+
+def check_provenance(config: JobConfig) -> None:
+    """Raise ConfigError if the outputs are to be signed and cannot be: it is tried on something small."""
+    signing, suffix = signing_of(config), config.output.suffix
+    if signing is None:
+        return
+    if suffix.lower() not in SIGNED_FORMATS:
+        raise ConfigError(
+            f"stitcher.provenance: {suffix} files cannot hold a signed manifest. Use {', '.join(SIGNED_FORMATS)}, or"
+            " provenance: metadata."
+        )
+    check_signing(signing)
+
+
 def check_comparison_video(config: JobConfig, path: Path, outputs: Iterable[Path], *, force: bool) -> None:
     """Raise ConfigError if the comparison video cannot be written, or exists. force: it may be replaced.
 
@@ -111,6 +133,7 @@ def check_side_file(config: JobConfig, key: str, path: Path, endings: Iterable[s
     spans, speakers = config.segmenter.spans, config.input.speakers
     others = [*input_files(config), *config.references.items()]
     others += [("segmenter.spans", spans)] if spans else []
+    others += [("ranges_from.file", config.ranges_from.file)] if config.ranges_from else []
     others += [("input.speakers.turns", speakers.turns)] if speakers and isinstance(speakers.turns, Path) else []
     _check_place(key, path, others, force=force)
 

@@ -12,8 +12,7 @@ import gradio as gr
 
 from lipstitch.report.report import Report, load_report, page_path, report_path
 from lipstitch.service.api.routes import Service
-from lipstitch.service.store import Asked
-from lipstitch.service.store import EVENTS_NAME
+from lipstitch.service.store import EVENTS_NAME, Asked
 from lipstitch.service.worker import JOB_NAME
 from lipstitch.studio.choices import Choices
 from lipstitch.studio.finished import preview

@@ -28,7 +28,7 @@ def atomic_file(path: Path, *, makes_folders: bool = False) -> Iterator[Path]:
     The partial file exists and is held while it is written, so that clear_leftovers can tell it from one whose writer
     died. Its writer may overwrite it, but must not replace it. makes_folders: whether missing folders are made.
     """
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}.part")
+    partial = _partial_name(path)
     handle = -1
     try:
         with disk_errors(path):
@@ -49,6 +49,21 @@ def atomic_file(path: Path, *, makes_folders: bool = False) -> Iterator[Path]:
             os.close(handle)
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_file(path: Path) -> Iterator[Path]:
+    """Yield a name beside a path whose file is removed in the end, by clear_leftovers if its writer dies."""
+    scratch = _partial_name(path)
+    try:
+        yield scratch
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+
+
+def _partial_name(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}.part")
 
 
 def clear_leftovers(path: Path) -> None:

@@ -22,6 +22,8 @@ from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
 from stitcher.assemble import Assembled
 from stitcher.audio.mix import SoundPlan
+from stitcher.disclosure.statement import Disclosure
+from stitcher.disclosure.verify import verify_disclosure
 from stitcher.verify.audio import verify_sound
 from stitcher.verify.pixels import PixelsFound, verify_pixels
 from stitcher.verify.provenance import FrameProvenance
@@ -39,6 +41,7 @@ SOUND_TOLERANCE_SAMPLES = 4096
 """An encoded track may be longer than what is heard by its last, padded packets (AAC: 1024 samples each)."""
 END_SECONDS = 10
 """How long before its end a soundtrack is read on."""
+DISCLOSED = "disclosed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Contract:
     """FFmpeg's decoder name of the video if it is transcoded; empty: the source's."""
     quality_allowance_db: float = 0.0
     """Decibels by which the user asked for a lower quality of rendered frames than the default."""
+    disclosure: Disclosure | None = None
+    """What the file has to say of its own making; None: nothing of that is checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ def verify_packets(
         first_frame = promised.timeline.pts[0] * promised.timeline.time_base
         checks.append(_check_sound(written, info, sound_seconds, first_frame))
     checks.append(_check_streams(info, promised))
+    if promised.disclosure:
+        checks.append(Check(DISCLOSED, verify_disclosure(written, promised.disclosure)))
     if sampling is not None:
         checks.append(_check_samples(file, promised, sampling))
     return tuple(checks)
@@ -190,6 +197,8 @@ def verify_full(
     check("untouched pixels", lambda: full.pixels(on_progress))
     check("the dub is whole", full.sound)
     check("streams and tags", full.streams)
+    if disclosure := promised.disclosure:
+        check(DISCLOSED, lambda: verify_disclosure(written, disclosure))
     return tuple(checks)
 
 

@@ -88,6 +88,11 @@ class FrameProvenance:
             ),
         )
 
+    @property
+    def synthetic(self) -> list[Interval]:
+        """Frames with pixels that are not the source's: sorted, disjoint."""
+        return merge(interval for interval, box in self.rendered if box)
+
     def box_of(self, frame: int) -> Rectangle | None:
         """Return the box of a rendered frame; an empty one if nothing changed, None if the frame was not rendered."""
         at = bisect_right(self.rendered, frame, key=lambda part: part[0][0]) - 1

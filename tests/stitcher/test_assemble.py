@@ -16,7 +16,7 @@ from media.bitstream.units import irap_type, length_prefix_size, split_units, un
 from media.coding.encoder_options import SPLICEABLE
 from media.orientation import Orientation
 from media.probe import probe
-from stitcher.assemble import assemble, muxer_of
+from stitcher.assemble import NewTags, assemble, muxer_of
 from stitcher.audio.soundtrack import Soundtrack
 from stitcher.packet_sources import OutputVideo
 from tests.support import zoo
@@ -274,7 +274,7 @@ def test_what_a_container_cannot_hold_is_said(rich, tmp_path):
 def test_the_soundtrack_replaces_the_first_track(rich, tmp_path):
     dub = make_video(tmp_path / "dub.mp4", NUM_FRAMES, sounds=(Sound("aac", 44100, hertz=550),))
     soundtrack = Soundtrack(str(dub), 1, Fraction(1, 4), "copied", "")
-    output = produce(rich, tmp_path / "out.mkv", soundtrack=soundtrack, language="hin")
+    output = produce(rich, tmp_path / "out.mkv", soundtrack=soundtrack, tags=NewTags(language="hin"))
     payloads = [packet.payload for packet in independent_packets(dub, "audio")]
     assert [packet.payload for packet in independent_packets(output.path, "audio", 0)][-len(payloads) :] == payloads
     assert click_times(output.path) == pytest.approx([at + 0.25 for at in click_times(dub)], abs=0.002)

@@ -27,7 +27,7 @@ from media.probe import probe
 from media.reader import FrameReader
 from media.source_video import SourceVideo
 from segmenter.planner import ClipSettings, CopyRule, plan_clips
-from stitcher.assemble import HIDING, Assembled, assemble, muxer_of
+from stitcher.assemble import HIDING, Assembled, NewTags, assemble, muxer_of
 from stitcher.container import check_container
 from stitcher.packet_sources import OutputVideo
 from stitcher.verify.contract import Contract, verify_packets
@@ -373,7 +373,10 @@ class Output:
         return Contract(self.source, self.timeline, None, marks, dropped, codec)
 
 
-def produce(path, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=None, language=None, driven=None):
+NO_TAGS = NewTags()
+
+
+def produce(path, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=None, tags=NO_TAGS, driven=None):
     """Go from a source to an output as a job does, but paint instead of rendering."""
     info = probe(path)
     source = SourceVideo(info, table := scan_packets(info))
@@ -400,7 +403,7 @@ def produce(path, output, faces=FACES, *, lay_out=identity_timeline, soundtrack=
         for clip in clips
     ]
     video = OutputVideo(source, timeline, finished, is_new=coding.is_new)
-    assembled = assemble(video, soundtrack, output, muxer=muxer, language=language)
+    assembled = assemble(video, soundtrack, output, muxer=muxer, tags=tags)
     return Output(output, source, timeline, finished, assembled, damaged, coding.codec)
 
 

@@ -138,6 +138,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "align", report.align
     yield "masks", ", ".join(report.masks)
     yield "restored by", report.restore
+    yield "says of itself", report.disclosure.note if report.disclosure else ""
     yield "drawn by", report.program
     for further in report.further_footage:
         yield "footage", f"{further.seconds:g} s of person {further.person} from {further.path}"

@@ -22,7 +22,7 @@ from lipstitch.progress import Silent
 from lipstitch.source.checks import check_output
 from lipstitch.workspace import Workspace
 from media.base.errors import ConfigError
-from media.base.files import atomic_file, clear_leftovers
+from media.base.files import atomic_file, clear_leftovers, scratch_file
 from stitcher.audio.soundtrack import sound_file
 from tests.support.commands import ROOT, run_command, start_command, start_python
 from tests.support.jobs import run_job, start_job, write_job
@@ -231,6 +231,17 @@ def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path):
         living.write_text("half")
         clear_leftovers(path)
         assert set(os.listdir(tmp_path)) == {*foreign, living.name}
+
+
+def test_what_is_beside_a_file_goes_in_any_case(tmp_path):
+    path = tmp_path / "a.mp4"
+    with pytest.raises(ZeroDivisionError), scratch_file(path) as scratch:
+        scratch.write_text(f"unsigned {1 / 0}")
+    assert not any(tmp_path.iterdir())
+    with scratch_file(path) as scratch:
+        scratch.write_text("as a killed run leaves it")
+        clear_leftovers(path)
+        assert not scratch.exists()
 
 
 def test_a_full_folder_of_locks_is_no_hindrance(tmp_path, monkeypatch):

@@ -99,7 +99,7 @@ def test_the_output(job, output):
     "changes",
     [
         {"execution": {"backend": "threads", "workers": 2}},
-        {"stitcher": {"verify": "none", "report": "json"}},
+        {"stitcher": {"verify": "none", "report": "json", "provenance": "none"}},
         {"stitcher": {"audio": {"language": "hin"}}},
         {"renderer": {"on_failure": "stop", "allow_torchscript": True}},
         {"renderer": {"batch_size": 4}},

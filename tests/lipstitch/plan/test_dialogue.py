@@ -64,7 +64,17 @@ def stock(tmp_path_factory):
 def work(stock):
     """Return a function that runs a job and returns what it redid, its report, and what it said."""
 
-    def run(*, turns="turns.csv", cast=CAST, plan=False, table=None, segmenter=None, name="out.mp4", **sections):
+    def run(
+        *,
+        turns="turns.csv",
+        cast=CAST,
+        plan=False,
+        table=None,
+        timeline=None,
+        segmenter=None,
+        name="out.mp4",
+        **sections,
+    ):
         content = {
             "input": {"video": "talk.mp4", "audio": "dub.wav", "speakers": {"turns": turns, "cast": cast}},
             "output": "out.mp4",
@@ -83,7 +93,8 @@ def work(stock):
             content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
         said = Listening()
         job = load_job(write_job(stock, **content))
-        redone = run_quick(job, said, tools=DIALOGUE_TOOLS, plan_only=plan, force=True, spans=table)
+        files = {"spans": table, "timeline": timeline}
+        redone = run_quick(job, said, tools=DIALOGUE_TOOLS, plan_only=plan, force=True, **files)
         return redone, None if plan else load_report(stock / name), said
 
     return run
@@ -141,6 +152,20 @@ def test_the_report_tells_whose_mouth_moved_in_which_frames(work):
         for (start, stop), box in zip(report["check"]["spans"], report["check"]["boxes"], strict=True)
     ]
     assert sides == [(5, 20, True, False), (35, 45, False, True), (45, 50, True, True), (50, 55, True, False)]
+
+
+def test_a_timeline_names_the_speakers_of_each_stretch(work, stock):
+    otio = pytest.importorskip("opentimelineio", reason="opentimelineio is an optional extra")
+    work(timeline=stock / "talk.otio")
+    timeline = otio.adapters.read_from_file(str(stock / "talk.otio"))
+    told = [item.metadata["lipstitch"] for item in timeline.tracks[1]]
+    faces = [
+        (*part["frames"], [(face["person"], face["speaker"]) for face in part["faces"]])
+        for part in told
+        if part["faces"]
+    ]
+    anna, ben = (1, "anna"), (2, "ben")
+    assert faces == [(5, 20, [anna]), (35, 45, [ben]), (45, 50, [anna, ben]), (50, 55, [anna])]
 
 
 def test_turns_of_one_speaker_that_overlap_count_as_one(work, stock):

@@ -75,7 +75,7 @@ def verify(folder, *arguments):
     return done
 
 
-ROWS = ["same frames", "untouched packets", "untouched pixels", "the dub is whole", "streams and tags"]
+ROWS = ["same frames", "untouched packets", "untouched pixels", "the dub is whole", "streams and tags", "disclosed"]
 
 
 def rows(text):
@@ -126,6 +126,7 @@ def test_a_broken_promise_is_exit_code_6_and_the_table_is_whole(folder):
         "BROKEN",
         "kept",
         "kept",
+        "BROKEN",
     ]
 
 
@@ -198,6 +199,7 @@ def test_the_report_of_a_job_has_the_keys_it_always_had(finished):
     assert report["source"].pop("size_bytes") == (finished[0] / "talk.mp4").stat().st_size
     assert report.pop("restore") == ""
     assert report.pop("program") == ""
+    assert report.pop("disclosure")["kind"] == "metadata"
     assert report.pop("enhance") == ""
     assert report.pop("masks") == []
     assert report.pop("further_footage") == []

@@ -1,0 +1,55 @@
+"""What an output says of its own making: decided when it is known what became of its frames, and read from reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lipstitch.job_file.config import JobConfig
+from lipstitch.plan.outputs.spec import OutputSpec
+from lipstitch.report.records import DisclosureKind
+from lipstitch.report.report import Report
+from media.timeline import OutputTimeline
+from stitcher.disclosure.embedded import can_hold
+from stitcher.disclosure.statement import Disclosure
+from stitcher.verify.provenance import FrameProvenance
+
+PROGRAM = "lipstitch"
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosed:
+    """What an output says, and how."""
+
+    kind: DisclosureKind
+    note: str
+    """In words; where nothing is said, why not."""
+    statement: Disclosure | None
+    """None where nothing is said."""
+    is_missing: bool = False
+    """Whether something would have to be said that the file cannot hold."""
+
+
+def decide_disclosure(config: JobConfig, spec: OutputSpec, provenance: FrameProvenance, version: str) -> Disclosed:
+    """Return what an output says of its frames. version: of lipstitch."""
+    kind = config.stitcher.provenance
+    statement = Disclosure.of(f"{PROGRAM} {version}", provenance.synthetic, spec.timeline)
+    if statement is None:
+        return Disclosed("none", "nothing in it is synthetic", None)
+    count = len(statement.ranges)
+    ranges = f"partly synthetic in {count} range{'' if count == 1 else 's'}"
+    if kind == "none":
+        return Disclosed("none", f"{ranges}, which it does not say, as stitcher.provenance asks", None)
+    if not can_hold(spec.muxer):
+        why = f"{spec.output.suffix} files have no place for that"
+        return Disclosed("none", f"{ranges}, which it does not say: {why}", None, is_missing=True)
+    if kind == "metadata":
+        return Disclosed(kind, f"{ranges}, as its metadata says", statement)
+    return Disclosed(kind, f"{ranges}, as a signed C2PA manifest says", replace(statement, is_signed=True))
+
+
+def recorded_disclosure(report: Report, timeline: OutputTimeline) -> Disclosure | None:
+    """Return what a finished output has to say, as its report records it; None if it need not say anything."""
+    if report.disclosure is None or report.disclosure.kind == "none":
+        return None
+    statement = Disclosure.of(f"{PROGRAM} {report.lipstitch}", report.check.provenance().synthetic, timeline)
+    return statement and replace(statement, is_signed=report.disclosure.kind == "c2pa")
