@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,6 +52,16 @@ def run(
         Path | None,
         typer.Option("--compare", metavar="VIDEO", help="Also write a side-by-side video of source and result."),
     ] = None,
+    preview: Annotated[
+        float | None,
+        typer.Option(
+            "--preview",
+            metavar="SECONDS",
+            min=1,
+            max=600,
+            help="Render only the seconds in which most is said, beside the output, with a comparison video.",
+        ),
+    ] = None,
     progress: Annotated[
         Literal["auto", "json"],
         typer.Option("--progress", help="json: one JSON object per line on stdout, for programs."),
@@ -70,6 +81,9 @@ def run(
     if turns is not None and not plan:
         context.fail("--turns needs --plan.")
 
+    if preview is not None and plan:
+        context.fail("--preview renders. Leave out --plan.")
+
     def work() -> int:
         # Imported here so that --help and a wrong option answer at once.
         from lipstitch.job import run_job
@@ -78,9 +92,13 @@ def run(
 
         job = load_job(config, settings or ())
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare, spans=spans, turns=turns)
+        shown = None if preview is None else Fraction(str(preview))
+        return run_job(
+            job, reporter, plan_only=plan, force=force, comparison=compare, preview=shown, spans=spans, turns=turns
+        )
 
     flags = [*(["--force"] if force else []), *(["--compare", str(compare)] if compare else [])]
+    flags += ["--preview", f"{preview:g}"] if preview else []
     again = resume_command(config, settings, flags)
     exit_with(work, stopped=f"stopped. Finished clips are kept; to continue, run: {again}", debug=debug)
 

@@ -1,13 +1,13 @@
 """run_job(): the story on one page.
 
 job.yaml -> open_job -> scan -> select_targets -> read_footage -> plan_output (--plan stops here) -> write_output
--> output and report
+-> output and report. A preview is planned as a job of its own (build_preview), and is written instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from lipstitch.plan.methods import FaceSelection
 from lipstitch.plan.outputs.dialogue import Dialogue, open_dialogue
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.plan.outputs.spec import OutputSpec
-from lipstitch.plan.plan import check_disk, plan_output
+from lipstitch.plan.plan import Plan, check_disk, plan_output
+from lipstitch.plan.preview import build_preview, check_preview, describe_preview, preview_path
 from lipstitch.plan.streams import StreamPlan, check_outputs
 from lipstitch.plan.target import TargetSelection, select_targets
 from lipstitch.progress import Reporter, Timings, stage
@@ -88,6 +89,7 @@ def run_job(
     plan_only: bool = False,
     force: bool = False,
     comparison: Path | None = None,
+    preview: Fraction | None = None,
     spans: Path | None = None,
     turns: Path | None = None,
     tools: Tools = DEFAULT_TOOLS,
@@ -95,13 +97,15 @@ def run_job(
     """Do a job and return the exit code: 0, or 10 if some clips fell back. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
-    comparison video. spans, turns: where a plan writes the span file, and who speaks when. tools: what makes the
-    detector, the network and so on.
+    comparison video. preview: write only so many seconds, and a comparison video of them, beside the output. spans,
+    turns: where a plan writes the span file, and who speaks when. tools: what makes the detector, network and so on.
     """
     if turns is not None:
         check_turns_wanted(config)
-    job, timings = open_job(config, reporter, force=force or plan_only), Timings()
-    if comparison is not None:
+    if preview is not None:
+        comparison = check_preview(config, comparison, force=force)
+    job, timings = open_job(config, reporter, force=force or plan_only or preview is not None), Timings()
+    if comparison is not None and preview is None:
         outputs = [spec.output for spec in job.specs]
         check_comparison_video(config, comparison, outputs, force=force or plan_only)
     if spans is not None:
@@ -133,10 +137,20 @@ def run_job(
         target = select_targets(config, scanned, job.specs, job.rows, workspace, reporter, timings)
         footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings, job.further), target)
         faces = FaceSelection(target, footage, scanned.scan, config.renderer)
-        plans = [
-            plan_output(config, scanned, spec, streams, faces, capacity, workspace)
-            for spec, streams in zip(job.specs, job.streams, strict=True)
-        ]
+
+        def plan_all(job: OpenedJob) -> list[Plan]:
+            return [
+                plan_output(job.config, scanned, spec, streams, faces, capacity, workspace)
+                for spec, streams in zip(job.specs, job.streams, strict=True)
+            ]
+
+        plans = plan_all(job)
+        if preview is not None:
+            clear_leftovers(preview_path(config))
+            config = build_preview(config, source.table, plans, workspace, preview)
+            reporter.info(f"Preview: {describe_preview(config)}")
+            job = open_preview(job, config)
+            plans = plan_all(job)
         if weights is None:
             for plan in plans:
                 reporter.info(describe_plan(plan))
@@ -155,14 +169,16 @@ def run_job(
             from lipstitch.report.comparison_video import write_comparison_video
 
             with stage(reporter, "comparison", 1, "videos"):
-                is_written = write_comparison_video(comparison, source, list(zip(job.specs, finished, strict=True)))
+                shown = list(zip(job.specs, finished, strict=True))
+                is_written = write_comparison_video(comparison, source, shown, excerpt_seconds=preview)
                 reporter.advance(1)
             reporter.info(
                 f"Comparison video: {comparison}"
                 if is_written
                 else "No comparison video was written, since nothing was rendered."
             )
-        workspace.tidy(config.execution.keep)
+        if preview is None:  # whose job goes on with all that is there
+            workspace.tidy(config.execution.keep)
     return _exit_code(config, finished, reporter)
 
 
@@ -187,6 +203,15 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     rows = read_spans(config.segmenter.spans, video.table) if config.segmenter.spans else None
     start = turns_start(config, inputs.heard)[0] if config.input.speakers else Fraction(0)
     return OpenedJob(config, video, specs, streams, rows, further, start)
+
+
+def open_preview(job: OpenedJob, config: JobConfig) -> OpenedJob:
+    """Return the preview of a job as an opened job of its own, on the same video. config: from build_preview."""
+    coding = choose_coding(config, job.video)
+    inputs = open_audio_inputs(config, job.video)
+    specs = plan_outputs(config, job.video, inputs, open_dialogue(config, job.video, inputs))
+    streams = check_outputs(config, job.video, specs, coding, force=True)
+    return replace(job, config=config, specs=specs, streams=streams)
 
 
 def scan_job(
