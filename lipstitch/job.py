@@ -36,6 +36,7 @@ from lipstitch.source.checks import (
     check_sounds_complete,
     check_turns_wanted,
 )
+from lipstitch.source.fetch import fetch_inputs, local_inputs
 from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.judge import find_judge, require_own_sound
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
@@ -103,8 +104,9 @@ def run_job(
     if turns is not None:
         check_turns_wanted(config)
     if preview is not None:
-        comparison = check_preview(config, comparison, force=force)
+        comparison = check_preview(local_inputs(config, workspace_folder(config)), comparison, force=force)
     job, timings = open_job(config, reporter, force=force or plan_only or preview is not None), Timings()
+    config = job.config
     if comparison is not None and preview is None:
         outputs = [spec.output for spec in job.specs]
         check_comparison_video(config, comparison, outputs, force=force or plan_only)
@@ -187,7 +189,9 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
 
     force: existing outputs may be replaced. Raises ConfigError or MediaError, or CheckpointNotFound without silero-vad.
     """
-    check_output_name(config, force=force)
+    folder = workspace_folder(config)
+    check_output_name(local_inputs(config, folder), force=force)
+    config = fetch_inputs(config, folder, reporter)
     check_sounds_complete(config)
     find_speech_weights()  # which the plan needs, after the scan
     video = open_source(config)

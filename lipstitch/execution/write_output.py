@@ -108,7 +108,7 @@ def write_output(
             )
         whole = (0, 0, source.video.width, source.video.height)
         size_bytes, enhanced = partial.stat().st_size, whole if plan.enhancer else None
-        made = Made(config.input.video, clips, soundtrack, assembled, size_bytes, enhanced)
+        made = Made(config.input.video_file, clips, soundtrack, assembled, size_bytes, enhanced)
         checks: tuple[Check, ...] = ()
         if config.stitcher.verify != "none":
             with timings.measure("verify"):

@@ -19,6 +19,7 @@ from lipstitch.plan.target import people_of
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.records import Record
 from lipstitch.source.checks import check_side_file
+from lipstitch.source.fetch import fetch_inputs, local_inputs
 from lipstitch.source.scan import Scanned, choose_finder, scan_source
 from lipstitch.source.source import identify_source, open_source, remember_source
 from lipstitch.source.weights import find_weights
@@ -75,10 +76,11 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
     force: existing files may be replaced. Raises ConfigError where people cannot be told apart, and what scanning
     raises.
     """
-    json_path = out.with_suffix(".json")
-    check_side_file(config, "--out", out, (".html", ".htm"), force=force)
-    check_side_file(config, "--out", json_path, (".json",), force=force)
-    folder = _workspace_folder(config, out)
+    json_path, folder = out.with_suffix(".json"), _workspace_folder(config, out)
+    local = local_inputs(config, folder)
+    check_side_file(local, "--out", out, (".html", ".htm"), force=force)
+    check_side_file(local, "--out", json_path, (".json",), force=force)
+    config = fetch_inputs(config, folder, reporter)
     video = open_source(config, folder)
     shown = frames_to_scan(config, video)
     source = identify_source(video)
@@ -98,10 +100,14 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
         thumbnails = crop_thumbnails(source, identities.people[:MAX_THUMBNAILS], reporter)
     people = [_listed(person, identities, source, spoken) for person in identities.people]
     with atomic_file(json_path) as partial:
-        content = {"video": str(config.input.video), "note": note, "people": [person.model_dump() for person in people]}
+        content = {
+            "video": str(config.input.video_file),
+            "note": note,
+            "people": [person.model_dump() for person in people],
+        }
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with atomic_file(out) as partial:
-        sheet = build_sheet(config.input.video.name, people, thumbnails, note)
+        sheet = build_sheet(config.input.video_file.name, people, thumbnails, note)
         partial.write_text(sheet, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
     reporter.info(f"{count}: {out} and {json_path}")
