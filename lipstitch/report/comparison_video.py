@@ -29,7 +29,7 @@ from media.reader import FrameReader
 from media.source_video import SourceVideo, scan_video
 from stitcher.assemble import muxer_of
 
-EXCERPT_SECONDS, MAX_SECONDS = 6, 75
+LONGEST_SECONDS, MAX_SECONDS = Fraction(6), 75
 """Longest excerpt of one clip, and longest comparison video."""
 PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 640, 720
 """Each picture is scaled to fit into this size."""
@@ -73,7 +73,7 @@ def write_comparison_video(
     video. Raises StitchError or WorkspaceError if the comparison video cannot be written.
     """
     rate = min(max(round(source.video.clock.average_rate), SLOWEST_RATE), FASTEST_RATE)
-    longest = excerpt_seconds or Fraction(EXCERPT_SECONDS)
+    longest = excerpt_seconds or LONGEST_SECONDS
     excerpts = [_excerpt(spec, clip, rate, longest) for spec, clips in finished for clip in clips]
     excerpts = choose_excerpts(excerpts, max_frames=MAX_SECONDS * rate)
     if not excerpts:
@@ -93,7 +93,7 @@ def write_comparison_video(
     return True
 
 
-def _excerpt(spec: OutputSpec, rendered: RenderedClip, rate: int, longest: Fraction) -> Excerpt:
+def _excerpt(spec: OutputSpec, rendered: RenderedClip, rate: int, longest: Fraction = LONGEST_SECONDS) -> Excerpt:
     """Return the first seconds of a clip's new mouths; an excerpt without frames if the clip has no new mouths."""
     timeline = spec.timeline
     if rendered.outcome != "rendered" or not rendered.clip.rendered:

@@ -44,8 +44,8 @@ def local_inputs(config: JobConfig, folder: Path) -> JobConfig:
 def fetch_inputs(config: JobConfig, folder: Path, reporter: Reporter) -> JobConfig:
     """Fetch the inputs that are not here yet, and return the job with their files; see local_inputs.
 
-    Raises MediaError for what cannot be downloaded, ConfigError where a library is missing for it, WorkspaceError if the disk
-    is full or another run is at work.
+    Raises MediaError for what cannot be downloaded, ConfigError where a library is missing for it, WorkspaceError if
+    the disk is full or another run is at work.
     """
     for wanted in _wanted(config, folder):
         if Workspace(folder).sealed(wanted.path) is None:
