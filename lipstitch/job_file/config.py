@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
-from lipstitch.job_file.fields import AudioStart, FrameRate, Media, Rate, Reference, Time
+from lipstitch.job_file.fields import Address, AudioStart, FrameRate, Media, Rate, Reference, Time
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
@@ -34,6 +34,11 @@ class InputConfig(_Model):
     video: Media = Field(
         description="The video. Any file FFmpeg reads; its address (http, https), or that of a page that shows it; or a"
         " picture (PNG, JPEG, WebP, TIFF, BMP), of which a video as long as the dub is made."
+    )
+    video_range: tuple[Time, Time] | None = Field(
+        default=None,
+        description="Of a video on the web: [start, end], seconds or [hh:]mm:ss[.mmm]. Only this part is downloaded and"
+        " is the job's video: its first frame is second 0. Needs the extra `download`.",
     )
     audio: Media | None = Field(
         default=None, description="The dub: any audio or video file, or its address. Omitted: the video's own sound."
@@ -74,6 +79,16 @@ class InputConfig(_Model):
         " the rest is silent. cut: a longer dub is always trimmed. error: more than one frame is an error. freeze,"
         " loop, bounce: the video is prolonged.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> InputConfig:
+        if self.video_range is not None:
+            start, end = self.video_range
+            if not isinstance(self.video, Address):
+                raise ValueError("video_range is for addresses; of a file, list ranges, with mode: extract")
+            if end <= start:
+                raise ValueError(f"video_range ends ({float(end):g} s) before it starts ({float(start):g} s)")
+        return self
 
     @property
     def video_file(self) -> Path:

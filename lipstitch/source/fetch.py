@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.fields import Address
 from lipstitch.progress import Reporter
 from lipstitch.source.web_file import WebFile
-from lipstitch.source.web_page import fetch_page
+from lipstitch.source.web_page import WebPage
 from lipstitch.workspace import Workspace
 from media.base.content import content_key
 from media.base.errors import MediaError, UnreadableMedia
@@ -31,13 +32,17 @@ class _Wanted:
     name: str
     """Of the input: video or audio."""
     address: str
+    part: tuple[Fraction, Fraction] | None
+    """Seconds of it that are wanted; None: all."""
     path: Path
     """Where it lies once it is fetched."""
 
 
 def local_inputs(config: JobConfig, folder: Path) -> JobConfig:
     """Return a job with the files in place of addresses; they need not be there yet. folder: of the workspace."""
-    files = {wanted.name: wanted.path for wanted in _wanted(config, folder)}
+    files: dict[str, Path | None] = {wanted.name: wanted.path for wanted in _wanted(config, folder)}
+    if "video" in files:
+        files["video_range"] = None
     return config.model_copy(update={"input": config.input.model_copy(update=files)}) if files else config
 
 
@@ -59,9 +64,10 @@ def _wanted(config: JobConfig, folder: Path) -> Iterator[_Wanted]:
     for name, given in (("video", config.input.video), ("audio", config.input.audio)):
         if isinstance(given, Address):
             ending = PurePosixPath(urlsplit(given.text).path).suffix
-            suffix = ending if ENDING.fullmatch(ending) else UNKNOWN_ENDING
-            key = content_key(FETCH_VERSION, given.text, name)
-            yield _Wanted(name, given.text, Workspace(folder).path("fetched", key, suffix))
+            part = config.input.video_range if name == "video" else None
+            suffix = ending if part is None and ENDING.fullmatch(ending) else UNKNOWN_ENDING
+            key = content_key(FETCH_VERSION, given.text, name, *(part or ()))
+            yield _Wanted(name, given.text, part, Workspace(folder).path("fetched", key, suffix))
 
 
 def _fetch(wanted: _Wanted, reporter: Reporter) -> None:
@@ -75,8 +81,9 @@ def _fetch(wanted: _Wanted, reporter: Reporter) -> None:
         reporter.advance(done)
 
     try:
-        if not WebFile(key, wanted.address, wanted.path).fetch(show):
-            fetch_page(key, wanted.address, wanted.path, show, is_sound=wanted.name == "audio")
+        if wanted.part or not WebFile(key, wanted.address, wanted.path).fetch(show):
+            page = WebPage(key, wanted.address, is_sound=wanted.name == "audio", part=wanted.part)
+            page.fetch(wanted.path, show)
     finally:
         if shown:
             reporter.end()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,52 +15,70 @@ from media.base.files import disk_errors, flush
 
 VIDEO_FORMATS: Final = "bestvideo*+bestaudio/best"
 SOUND_FORMATS: Final = "bestaudio/best"
+PART_CODING: Final = ("-c:v", "libx264", "-crf", "14", "-preset", "veryfast")
+"""How FFmpeg codes a part whose borders lie between keyframes."""
 MOST_TEXT: Final = 200
 """Characters of what yt-dlp says that a message repeats."""
 
 
-def fetch_page(key: str, address: str, path: Path, on_progress: Progress, *, is_sound: bool) -> None:
-    """Fetch what a page shows into a file; what an interrupted run has got of it is used.
+@dataclass(frozen=True, slots=True)
+class WebPage:
+    """A page that shows a video, or a video of which a part is wanted."""
 
-    key: of the job file. is_sound: the sound alone is wanted. Raises ConfigError where yt-dlp is not installed,
-    UnreadableMedia where it finds nothing, or cannot get it.
-    """
-    try:
-        from imageio_ffmpeg import get_ffmpeg_exe
-        from yt_dlp import YoutubeDL
-        from yt_dlp.utils import YoutubeDLError
-    except ImportError as exc:
-        raise ConfigError(
-            f"{key}: {address} is a page, not a media file. Give the file's own address, or install what gets videos"
-            " from pages: pip install 'lipstitch[download]'."
-        ) from exc
-    folder = path.with_name(f"{path.stem}.pieces")
-    options: dict[str, Any] = {
-        "format": SOUND_FORMATS if is_sound else VIDEO_FORMATS,
-        "outtmpl": {"default": str(folder / "media.%(ext)s")},
-        "merge_output_format": "mkv",
-        "ffmpeg_location": get_ffmpeg_exe(),
-        "noplaylist": True,
-        "playlist_items": "1",
-        "socket_timeout": CONNECT_SECONDS,
-        "progress_hooks": [lambda told: on_progress(told.get("downloaded_bytes") or 0, _total(told))],
-        "logger": _NoLog(),
-        "noprogress": True,
-        "color": "no_color",
-        "cachedir": False,
-    }
-    with disk_errors(path):
-        folder.mkdir(exist_ok=True)
-    try:
-        with YoutubeDL(options) as program:
-            found = program.extract_info(address)
-            got = Path(found.get("entries", [found])[0]["requested_downloads"][0]["filepath"])
-    except (YoutubeDLError, IndexError, KeyError) as exc:
-        raise UnreadableMedia(f"{key}: yt-dlp gets no video from {address} ({_brief(exc)}).") from exc
-    with disk_errors(path):
-        flush(got)
-        got.replace(path)
-    shutil.rmtree(folder, ignore_errors=True)
+    key: str
+    """Of the job file, for messages."""
+    address: str
+    is_sound: bool
+    """Whether the sound alone is wanted."""
+    part: tuple[Fraction, Fraction] | None = None
+    """Seconds to fetch, to the frame; None: all. FFmpeg then reads what lies around them alone, and re-encodes it."""
+
+    def fetch(self, path: Path, on_progress: Progress) -> None:
+        """Fetch what the page shows into a file; what an interrupted run has got of it is used.
+
+        Raises ConfigError where yt-dlp is not installed, UnreadableMedia where it finds nothing, or cannot get it.
+        """
+        try:
+            from imageio_ffmpeg import get_ffmpeg_exe
+            from yt_dlp import YoutubeDL
+            from yt_dlp.utils import YoutubeDLError, download_range_func
+        except ImportError as exc:
+            what = "input.video_range is cut by yt-dlp" if self.part else f"{self.address} is a page, not a media file"
+            raise ConfigError(
+                f"{self.key}: {what}. Install it with pip install 'lipstitch[download]', or give the address of a whole"
+                " file."
+            ) from exc
+        folder = path.with_name(f"{path.stem}.pieces")
+        options: dict[str, Any] = {
+            "format": SOUND_FORMATS if self.is_sound else VIDEO_FORMATS,
+            "outtmpl": {"default": str(folder / "media.%(ext)s")},
+            "merge_output_format": "mkv",
+            "ffmpeg_location": get_ffmpeg_exe(),
+            "noplaylist": True,
+            "playlist_items": "1",
+            "socket_timeout": CONNECT_SECONDS,
+            "progress_hooks": [lambda told: on_progress(told.get("downloaded_bytes") or 0, _total(told))],
+            "logger": _NoLog(),
+            "noprogress": True,
+            "color": "no_color",
+            "cachedir": False,
+        }
+        if self.part:
+            options["download_ranges"] = download_range_func(None, [tuple(map(float, self.part))])
+            options["force_keyframes_at_cuts"] = True
+            options["external_downloader_args"] = {"ffmpeg_o": list(PART_CODING)}
+        with disk_errors(path):
+            folder.mkdir(exist_ok=True)
+        try:
+            with YoutubeDL(options) as program:
+                found = program.extract_info(self.address)
+                got = Path(found.get("entries", [found])[0]["requested_downloads"][0]["filepath"])
+        except (YoutubeDLError, IndexError, KeyError) as exc:
+            raise UnreadableMedia(f"{self.key}: yt-dlp gets no video from {self.address} ({_brief(exc)}).") from exc
+        with disk_errors(path):
+            flush(got)
+            got.replace(path)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _total(told: dict[str, Any]) -> int:

@@ -14,8 +14,10 @@ from lipstitch.progress import Silent
 from lipstitch.report.verify import verify_job
 from lipstitch.source.web_file import CHUNK_BYTES
 from media.base.errors import ConfigError, MediaError, UnreadableMedia
+from media.reader import FrameReader
 from tests.support.jobs import load_report, write_job
 from tests.support.quick_jobs import NUM_FRAMES, make_talk, run_quick, written
+from tests.support.synthetic import read_stamp
 from tests.support.web import serve
 
 VIDEO = "video/mp4"
@@ -39,19 +41,18 @@ def site(media):
         yield offered
 
 
-def job_in(folder, video, audio="dub.wav", **changes):
+def job_in(folder, video, audio="dub.wav", **more):
     (folder / "weights.bin").write_bytes(b"weights")
     content = {
         "segmenter": {"detector": "cascade", "embedder": "none"},
         "renderer": {"checkpoint": "weights.bin", "device": "cpu", "method": "network"},
         "execution": {"backend": "serial", "workspace": "work", "keep": "all"},
-        **changes,
     }
-    return load_job(write_job(folder, input={"video": video, "audio": audio}, output="out.mp4", **content))
+    return load_job(write_job(folder, input={"video": video, "audio": audio, **more}, output="out.mp4", **content))
 
 
-def opened(folder, *arguments):
-    return open_job(job_in(folder, *arguments), Silent(), force=False)
+def opened(folder, *arguments, **more):
+    return open_job(job_in(folder, *arguments, **more), Silent(), force=False)
 
 
 def fetched(folder):
@@ -194,6 +195,21 @@ def test_a_page_without_a_video(tmp_path, site):
     site.add("/empty", b"<html><body>Nothing here.</body></html>", "text/html")
     with pytest.raises(UnreadableMedia, match=r"input\.video: yt-dlp gets no video from \S+/empty \(.*\)\."):
         opened(tmp_path, f"{site.address}/empty", f"{site.address}/dub.wav")
+
+
+def test_a_part_of_a_video(tmp_path, site):
+    """Frames 25 to 74, to the frame, though packets begin anew at every twelfth."""
+    pytest.importorskip("yt_dlp", reason="the extra `download` is not installed")
+    for address in (f"{site.address}/talk.mp4", page(site)):
+        dub = f"{site.address}/dub.wav"
+        job = opened(tmp_path, address, dub, video_range=[1, "00:00:03"], length_policy="cut")
+        with FrameReader(job.video) as reader:
+            assert [read_stamp(frame) for _, frame in reader.read(range(50))] == [*range(25, 75)]
+        assert len(job.video.table) == 50
+    with pytest.raises(ConfigError, match=r"input: video_range is for addresses"):
+        opened(tmp_path, "talk.mp4", video_range=[1, 3])
+    with pytest.raises(ConfigError, match=r"input: video_range ends \(1 s\) before it starts \(3 s\)"):
+        opened(tmp_path, page(site), video_range=[3, 1])
 
 
 def test_without_the_library(tmp_path, site, monkeypatch):
