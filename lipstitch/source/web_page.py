@@ -15,8 +15,9 @@ from media.base.files import disk_errors, flush
 
 VIDEO_FORMATS: Final = "bestvideo*+bestaudio/best"
 SOUND_FORMATS: Final = "bestaudio/best"
-PART_CODING: Final = ("-c:v", "libx264", "-crf", "14", "-preset", "veryfast")
+PART_CODING: Final = ["-c:v", "libx264", "-crf", "14", "-preset", "veryfast"]
 """How FFmpeg codes a part whose borders lie between keyframes."""
+QUIETLY: Final = ["-loglevel", "error", "-nostats"]
 MOST_TEXT: Final = 200
 """Characters of what yt-dlp says that a message repeats."""
 
@@ -66,7 +67,7 @@ class WebPage:
         if self.part:
             options["download_ranges"] = download_range_func(None, [tuple(map(float, self.part))])
             options["force_keyframes_at_cuts"] = True
-            options["external_downloader_args"] = {"ffmpeg_o": list(PART_CODING)}
+            options["external_downloader_args"] = {"ffmpeg_i": QUIETLY, "ffmpeg_o": PART_CODING}
         with disk_errors(path):
             folder.mkdir(exist_ok=True)
         try:

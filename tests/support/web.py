@@ -54,19 +54,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         kind, content = site.files[path]
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        start = 0
+        start, is_part = 0, False
         if site.resumes and wanted and self.headers.get("If-Range", tag) == tag:
-            start = int(re.match(r"bytes=(\d+)-", wanted)[1])
+            start, is_part = int(re.match(r"bytes=(\d+)-", wanted)[1]), True
         if start > len(content):
             self.send_error(416)
             return
-        self.send_response(206 if start else 200)
+        self.send_response(206 if is_part else 200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content) - start))
         if site.resumes:
             self.send_header("ETag", tag)
             self.send_header("Accept-Ranges", "bytes")
-        if start:
+        if is_part:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()
         if not sends:
