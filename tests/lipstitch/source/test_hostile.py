@@ -70,7 +70,8 @@ def stock(tmp_path_factory):
         (folder / name).symlink_to("nothing")
     (folder / "loop.mp4").symlink_to("loop.mp4")
     Image.new("RGB", (96, 64)).save(folder / "picture.png", "PNG")
-    (folder / "cut.png").write_bytes((folder / "picture.png").read_bytes()[:-20])
+    Image.effect_noise((96, 64), 50).save(folder / "whole.png")
+    (folder / "cut.png").write_bytes((folder / "whole.png").read_bytes()[:1000])
     if shutil.which("ffmpeg"):
         scheme = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "76" * 16, "-encryption_kid", "a7" * 16]
         target = folder / "locked.mp4"
