@@ -6,6 +6,7 @@ holds the further commands.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,16 @@ def run(
         Path | None,
         typer.Option("--timeline", metavar="FILE", help="Also write what was rendered for editors: .otio or .edl."),
     ] = None,
+    preview: Annotated[
+        float | None,
+        typer.Option(
+            "--preview",
+            metavar="SECONDS",
+            min=1,
+            max=600,
+            help="Render only the seconds in which most is said, beside the output, with a comparison video.",
+        ),
+    ] = None,
     progress: ProgressKind = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
@@ -107,6 +118,9 @@ def run(
     if timeline is not None and plan:
         context.fail("--timeline tells what was rendered. Leave out --plan.")
 
+    if preview is not None and (plan or redo or spans or timeline):
+        context.fail("--preview renders a sample. Leave out --plan, --redo, --spans and --timeline.")
+
     def work() -> int:
         # Imported here so that --help and a wrong option answer at once.
         from lipstitch.job import run_job
@@ -123,6 +137,7 @@ def run(
             plan_only=plan,
             force=force,
             comparison=compare,
+            preview=None if preview is None else Fraction(str(preview)),
             spans=spans,
             turns=turns,
             timeline=timeline,

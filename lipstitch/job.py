@@ -1,7 +1,7 @@
 """run_job(): the story on one page.
 
 job.yaml -> open_job -> scan -> select_targets -> read_footage -> plan_output (--plan stops here) -> write_output
--> output and report
+-> output and report. A preview is planned as a job of its own (build_preview), and is written instead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from lipstitch.plan.methods import FaceSelection
 from lipstitch.plan.outputs.dialogue import Dialogue, open_dialogue
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.plan.outputs.spec import OutputSpec
-from lipstitch.plan.plan import check_disk, plan_output
+from lipstitch.plan.plan import Plan, check_disk, plan_output
+from lipstitch.plan.preview import build_preview, check_preview, describe_preview, preview_path
 from lipstitch.plan.streams import StreamPlan, check_outputs
 from lipstitch.plan.target import TargetSelection, select_targets
 from lipstitch.progress import Reporter, Timings, stage
@@ -40,6 +41,7 @@ from lipstitch.source.checks import (
     check_sounds_complete,
     check_turns_wanted,
 )
+from lipstitch.source.fetch import fetch_inputs, local_inputs
 from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.judge import find_judge, require_own_sound
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
@@ -118,6 +120,7 @@ def run_job(
     plan_only: bool = False,
     force: bool = False,
     comparison: Path | None = None,
+    preview: Fraction | None = None,
     spans: Path | None = None,
     turns: Path | None = None,
     timeline: Path | None = None,
@@ -127,17 +130,21 @@ def run_job(
     """Do a job and return what came of it. Raises LipstitchError.
 
     plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
-    comparison video. spans, turns: where the span file is written, and who speaks when. timeline: where to write what
-    was rendered, for editing programs. redo: which clips of the finished outputs are made again; these are replaced.
-    tools: what makes the detector, the network and so on.
+    comparison video. preview: write only so many seconds, and a comparison video of them, beside the output. spans,
+    turns: where the span file is written, and who speaks when. timeline: where to write what was rendered, for editing
+    programs. redo: which clips of the finished outputs are made again; these are replaced. tools: what makes the
+    detector, the network and so on.
     """
     if turns is not None:
         check_turns_wanted(config)
-    job, timings = open_job(config, reporter, force=force or plan_only or redo is not None), Timings()
-    config = job.config  # with the ranges of its timeline
+    if preview is not None:
+        comparison = check_preview(local_inputs(config, workspace_folder(config)), comparison, force=force)
+    may_replace = force or plan_only or preview is not None or redo is not None
+    job, timings = open_job(config, reporter, force=may_replace), Timings()
+    config = job.config  # with what was fetched, and with the ranges of its timeline
     if redo is not None:
         job = replace(job, redone=find_redone(redo, config, job.specs))
-    if comparison is not None:
+    if comparison is not None and preview is None:
         outputs = [spec.output for spec in job.specs]
         check_comparison_video(config, comparison, outputs, force=force or plan_only)
     if spans is not None:
@@ -174,13 +181,23 @@ def run_job(
         target = replace(target, redone=job.redone.changes)
         footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings, job.further), target)
         faces = FaceSelection(target, footage, scanned.scan, config.renderer)
-        plans = [
-            plan_output(config, scanned, spec, streams, faces, capacity, workspace)
-            for spec, streams in zip(job.specs, job.streams, strict=True)
-        ]
+
+        def plan_all(job: OpenedJob) -> list[Plan]:
+            return [
+                plan_output(job.config, scanned, spec, streams, faces, capacity, workspace)
+                for spec, streams in zip(job.specs, job.streams, strict=True)
+            ]
+
+        plans = plan_all(job)
         if spans is not None:
             write_spans(faces.to_rows(job.specs), source.table, spans)
             reporter.info(f"Spans: {spans}")
+        if preview is not None:
+            clear_leftovers(preview_path(config))
+            config = build_preview(config, source.table, plans, workspace, preview)
+            reporter.info(f"Preview: {describe_preview(config)}")
+            job = open_preview(job, config)
+            plans = plan_all(job)
         if weights is None:
             for plan in plans:
                 reporter.info(describe_plan(plan))
@@ -201,14 +218,15 @@ def run_job(
 
             with stage(reporter, "comparison", 1, "videos"):
                 shown = [(spec, output.clips) for spec, output in zip(job.specs, written, strict=True)]
-                is_written = write_comparison_video(comparison, source, shown)
+                is_written = write_comparison_video(comparison, source, shown, excerpt_seconds=preview)
                 reporter.advance(1)
             reporter.info(
                 f"Comparison video: {comparison}"
                 if is_written
                 else "No comparison video was written, since nothing was rendered."
             )
-        workspace.tidy(config.execution.keep)
+        if preview is None:  # whose job goes on with all that is there
+            workspace.tidy(config.execution.keep)
     _warn_of_fallbacks(config, written, reporter)
     return JobResult(tuple(output.report for output in written))
 
@@ -218,9 +236,11 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
 
     force: existing outputs may be replaced. Raises ConfigError or MediaError, or CheckpointNotFound without silero-vad.
     """
+    folder = workspace_folder(config)
     # An existing output may be this job's own, which is known by its ranges, too.
-    check_output_name(config, force=force or config.ranges_from is not None)
+    check_output_name(local_inputs(config, folder), force=force or config.ranges_from is not None)
     check_provenance(config)
+    config = fetch_inputs(config, folder, reporter)
     check_sounds_complete(config)
     find_speech_weights()  # which the plan needs, after the scan
     video = open_source(config)
@@ -244,6 +264,15 @@ def find_job_weights(job: OpenedJob, reporter: Reporter) -> Weights:
     qualities = {part.quality for part in job.wanted if part.quality}
     may_draw = any(part.method == "network" for part in job.wanted)
     return find_rendering_weights(job.config, reporter, qualities, may_draw=may_draw)
+
+
+def open_preview(job: OpenedJob, config: JobConfig) -> OpenedJob:
+    """Return the preview of a job as an opened job of its own, on the same video. config: from build_preview."""
+    coding = choose_coding(config, job.video)
+    inputs = open_audio_inputs(config, job.video)
+    specs = plan_outputs(config, job.video, inputs, open_dialogue(config, job.video, inputs))
+    streams = check_outputs(config, job.video, specs, coding, force=True)
+    return replace(job, config=config, specs=specs, streams=streams)
 
 
 def scan_job(

@@ -59,6 +59,15 @@ def complement(intervals: Sequence[Interval], start: int, stop: int) -> list[Int
     return out
 
 
+def subtract(a: Sequence[Interval], b: Sequence[Interval]) -> list[Interval]:
+    """Return what is left of a list of intervals without those of another.
+
+    [--------)   [----)
+        [----------)       ->  [---)        [--)
+    """
+    return [left for start, stop in a for left in complement(b, start, stop)]
+
+
 def contains(intervals: Sequence[Interval], value: int) -> bool:
     """Tell whether a value lies in one of the intervals."""
     at = bisect_right(intervals, value, key=lambda interval: interval[0]) - 1

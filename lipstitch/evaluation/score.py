@@ -19,6 +19,7 @@ from lipstitch.progress import Reporter
 from lipstitch.report.page.page import rewrite_page
 from lipstitch.report.report import Report, page_path, report_path, write_report
 from lipstitch.report.verify import load_finished_report
+from lipstitch.source.fetch import fetch_inputs
 from lipstitch.source.still import find_video
 from lipstitch.source.weights import find_detector, find_registered
 from lipstitch.training.preparation.prepare import DetectorSource
@@ -96,6 +97,7 @@ def score_job(config: JobConfig, options: ScoreOptions, reporter: Reporter) -> i
     Raises ConfigError if a report is missing or belongs to another video; MediaError or CheckpointError.
     """
     _check_json(options)
+    config = fetch_inputs(config, workspace_folder(config), reporter)
     source = scan_video(find_video(config, workspace_folder(config)))
     config = with_ranges(config, source)
     source_hash = fingerprint(Path(source.info.path), source.table)

@@ -26,5 +26,5 @@ def place_of(config: JobConfig, disclosed: Disclosed, spec: OutputSpec, partial:
         return
     with scratch_file(spec.output) as unsigned:
         yield unsigned
-        claim = Claim(disclosed.statement, spec.output.name, config.input.video)
+        claim = Claim(disclosed.statement, spec.output.name, config.input.video_file)
         sign_file(unsigned, partial, signing, claim)

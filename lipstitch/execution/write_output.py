@@ -129,7 +129,7 @@ def write_output(
                 tags=tags,
                 on_progress=reporter.advance,
             )
-        made = Made(config.input.video, clips, soundtrack, assembled, partial.stat().st_size, enhanced, disclosed)
+        made = Made(config.input.video_file, clips, soundtrack, assembled, partial.stat().st_size, enhanced, disclosed)
         checks: tuple[Check, ...] = ()
         if config.stitcher.verify != "none":
             with timings.measure("verify"):

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
-from lipstitch.job_file.fields import AudioStart, FrameRate, Rate, Reference, Time
+from lipstitch.job_file.fields import Address, AudioStart, FrameRate, Media, Rate, Reference, Time
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
@@ -34,12 +34,17 @@ class _Model(BaseModel):
 class InputConfig(_Model):
     """The video and its sound."""
 
-    video: FilePath = Field(
-        description="The video. Any file FFmpeg reads; or a picture (PNG, JPEG, WebP, TIFF, BMP), of which a video as"
-        " long as the dub is made."
+    video: Media = Field(
+        description="The video. Any file FFmpeg reads; its address (http, https), or that of a page that shows it; or a"
+        " picture (PNG, JPEG, WebP, TIFF, BMP), of which a video as long as the dub is made."
     )
-    audio: FilePath | None = Field(
-        default=None, description="The dub: any audio or video file. Omitted: the video's own sound."
+    video_range: tuple[Time, Time] | None = Field(
+        default=None,
+        description="Of a video on the web: [start, end], seconds or [hh:]mm:ss[.mmm]. Only this part is downloaded and"
+        " is the job's video: its first frame is second 0. Needs the extra `download`.",
+    )
+    audio: Media | None = Field(
+        default=None, description="The dub: any audio or video file, or its address. Omitted: the video's own sound."
     )
     footage: FilePaths = Field(
         default=(),
@@ -77,6 +82,28 @@ class InputConfig(_Model):
         " the rest is silent. cut: a longer dub is always trimmed. error: more than one frame is an error. freeze,"
         " loop, bounce: the video is prolonged.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> InputConfig:
+        if self.video_range is not None:
+            start, end = self.video_range
+            if not isinstance(self.video, Address):
+                raise ValueError("video_range is for addresses; of a file, list ranges, with mode: extract")
+            if end <= start:
+                raise ValueError(f"video_range ends ({float(end):g} s) before it starts ({float(start):g} s)")
+        return self
+
+    @property
+    def video_file(self) -> Path:
+        """The file of the video; that of an address once it was fetched (lipstitch.source.fetch)."""
+        assert isinstance(self.video, Path), "addresses are fetched before files are opened"
+        return self.video
+
+    @property
+    def audio_file(self) -> Path | None:
+        """The file of the dub, likewise."""
+        assert self.audio is None or isinstance(self.audio, Path), "addresses are fetched before files are opened"
+        return self.audio
 
 
 RANGE_NAME: Final = r"^[\w][\w .-]{0,99}$"

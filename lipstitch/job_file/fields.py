@@ -10,6 +10,7 @@ from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo
 
@@ -22,6 +23,7 @@ EXPONENT_TEXT = re.compile(r"-?\d+(?:\.\d+)?e-\d{1,2}", re.IGNORECASE)
 MAX_TIME_TEXT = 40
 """Characters of a time: Python refuses to read numbers of thousands of digits."""
 MAX_TIME_SECONDS = 1_000 * 3600
+ADDRESS_TEXT = re.compile(r"https?://", re.IGNORECASE)
 RATE_TEXT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?|\d{1,6}/(\d{1,4}))", re.ASCII)
 LEAST_RATE, MOST_RATE = 1, 120
 """Frames a second."""
@@ -40,6 +42,16 @@ class Reference:
     """A person, by a photo."""
 
     reference: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A file or a page on the web."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,21 @@ def _parse_rate(value: Any) -> FrameRate:
         raise ValueError(f"give frames a second, {LEAST_RATE} to {MOST_RATE}, as 25, 29.97 or 30000/1001")
     ntsc = Fraction(ceil(rate) * 1000, 1001)
     return FrameRate(ntsc if abs(rate - ntsc) < NEAR_NTSC else rate)
+
+
+def _parse_media(value: Any, info: ValidationInfo) -> Path | Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str) or not ADDRESS_TEXT.match(value):
+        return resolve_path(value, info)
+    try:
+        parts = urlsplit(value)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port in letters
+        is_whole = False
+    if not is_whole or not value.isprintable() or " " in value:
+        raise ValueError("give a path, or an address such as https://host/talk.mp4")
+    return Address(value)
 
 
 def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
@@ -166,6 +193,7 @@ Target = Annotated[
 Turns = Annotated[Literal["auto"] | Path, PlainValidator(_parse_turns), PlainSerializer(str)]
 Person = Annotated[int | Reference | PointedAt, PlainValidator(_parse_person), PlainSerializer(_plain_target)]
 Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
+Media = Annotated[Path | Address, PlainValidator(_parse_media), PlainSerializer(str)]
 Rate = Annotated[FrameRate, PlainValidator(_parse_rate), PlainSerializer(str)]
 AudioStart = Annotated[
     Literal["auto", "video", "sound"] | Fraction, PlainValidator(_parse_audio_start), PlainSerializer(str)

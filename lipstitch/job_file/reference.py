@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lipstitch.job_file.config import JobConfig
-from lipstitch.job_file.fields import FrameRate, PointedAt, Reference
+from lipstitch.job_file.fields import Address, FrameRate, PointedAt, Reference
 
 HEAD = """# Job file
 
@@ -36,6 +36,7 @@ WORDS: dict[object, str] = {
     float: "number",
     str: "text",
     Path: "path",
+    Address: "address",
     Fraction: "time",
     FrameRate: "number, fraction",
     Reference: "`{reference: photo.jpg}`",

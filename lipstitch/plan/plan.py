@@ -22,7 +22,7 @@ from lipstitch.plan.target import TargetSelection
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace, require_space
 from media.clips import Clip, FaceSpan, Span
-from media.intervals import Interval, complement, intersect
+from media.intervals import Interval, intersect, subtract
 from segmenter.find_detector import has_landmarks
 from segmenter.planner import ClipSettings, CopyRule, plan_clips
 from segmenter.spans.shown import shown_faces
@@ -114,9 +114,9 @@ def plan_output(
         config, spec, workspace, has_landmarks=has_landmarks(scanned.finder.detector), footage=faces.footage
     )
     still = [frames_hearing(spec, each) if mouths.silence == "original" else [] for each in mouths.hearing.pauses]
-    driven = _without(spec.driven_frames, reduce(intersect, still))
+    driven = subtract(spec.driven_frames, reduce(intersect, still))
     speakers = target.speakers(spec)
-    moving = [replace(speaker, turns=_without(speaker.turns, still[speaker.drive_index])) for speaker in speakers]
+    moving = [replace(each, turns=tuple(subtract(each.turns, still[each.drive_index]))) for each in speakers]
     timeline = split_at_turns(spec.timeline, [*speakers, *moving])
     seen = faces.seen_spans(spec.scanned_frames)
     clips = plan_clips(
@@ -147,10 +147,6 @@ def plan_output(
         mouths=mouths,
         estimate=estimate_cost(spec, source, coding.frames, clips, capacity),
     )
-
-
-def _without(parts: Sequence[Interval], still: Sequence[Interval]) -> tuple[Interval, ...]:
-    return tuple(left for start, stop in parts for left in complement(still, start, stop))
 
 
 def check_disk(plans: Sequence[Plan], workspace: Workspace, *, signs: bool = False) -> None:

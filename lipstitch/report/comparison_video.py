@@ -29,7 +29,7 @@ from media.reader import FrameReader
 from media.source_video import SourceVideo, scan_video
 from stitcher.assemble import muxer_of
 
-EXCERPT_SECONDS, MAX_SECONDS = 6, 75
+LONGEST_SECONDS, MAX_SECONDS = Fraction(6), 75
 """Longest excerpt of one clip, and longest comparison video."""
 PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 640, 720
 """Each picture is scaled to fit into this size."""
@@ -59,20 +59,23 @@ def write_comparison_video(
     path: Path,
     source: SourceVideo,
     finished: Sequence[tuple[OutputSpec, Sequence[RenderedClip]]],
+    *,
+    excerpt_seconds: Fraction | None = None,
 ) -> bool:
     """Write a comparison video of the rendered clips; return False and write nothing if no clip was rendered.
 
     The source is on the left, the result on the right, together at most 1280 pixels wide. Above them stand the number
-    of the clip, as in the report, and the time in the output. The sound is the result's. Of each clip the first 6 s
-    with new mouths are shown. The video lasts 75 s at most: a long job is represented by clips at even distances.
+    of the clip, as in the report, and the time in the output. The sound is the result's. Of each clip the first seconds
+    with new mouths are shown: excerpt_seconds, or 6. The video lasts 75 s at most: a long job is represented by clips
+    at even distances.
 
     finished: each output, complete under its own name, with its clips. Memory does not grow with the length of the
     video. Raises StitchError or WorkspaceError if the comparison video cannot be written.
     """
     rate = min(max(round(source.video.clock.average_rate), SLOWEST_RATE), FASTEST_RATE)
-    excerpts = choose_excerpts(
-        [_excerpt(spec, clip, rate) for spec, clips in finished for clip in clips], max_frames=MAX_SECONDS * rate
-    )
+    longest = excerpt_seconds or LONGEST_SECONDS
+    excerpts = [_excerpt(spec, clip, rate, longest) for spec, clips in finished for clip in clips]
+    excerpts = choose_excerpts(excerpts, max_frames=MAX_SECONDS * rate)
     if not excerpts:
         return False
     num_frames = sum(len(excerpt.ticks) for excerpt in excerpts)
@@ -90,14 +93,14 @@ def write_comparison_video(
     return True
 
 
-def _excerpt(spec: OutputSpec, rendered: RenderedClip, rate: int) -> Excerpt:
+def _excerpt(spec: OutputSpec, rendered: RenderedClip, rate: int, longest: Fraction = LONGEST_SECONDS) -> Excerpt:
     """Return the first seconds of a clip's new mouths; an excerpt without frames if the clip has no new mouths."""
     timeline = spec.timeline
     if rendered.outcome != "rendered" or not rendered.clip.rendered:
         return Excerpt(spec, rendered, (), Fraction(0))
     start, stop = rendered.clip.rendered[0][0], rendered.clip.rendered[-1][1]
     begin = timeline.seconds(start)
-    seconds = min(timeline.seconds(stop) - begin, Fraction(EXCERPT_SECONDS))
+    seconds = min(timeline.seconds(stop) - begin, longest)
     # Each frame shows what the output shows at the middle of that frame's time: the last frame that has begun by then.
     middles = (begin + Fraction(2 * tick + 1, 2 * rate) for tick in range(max(round(seconds * rate), 1)))
     shown = tuple(min(max(timeline.frame_at(middle) - 1, start), stop - 1) for middle in middles)

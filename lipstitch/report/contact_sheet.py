@@ -21,6 +21,7 @@ from lipstitch.plan.target import people_of
 from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.records import Record
 from lipstitch.source.checks import check_side_file
+from lipstitch.source.fetch import fetch_inputs, local_inputs
 from lipstitch.source.scan import Scanned, choose_finder, scan_source
 from lipstitch.source.source import identify_source, open_source, remember_source
 from lipstitch.source.weights import find_weights
@@ -86,17 +87,19 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
 
     force: existing files may be replaced. Raises what see_people raises.
     """
-    json_path = out.with_suffix(".json")
-    check_side_file(config, "--out", out, (".html", ".htm"), force=force)
-    check_side_file(config, "--out", json_path, (".json",), force=force)
-    seen = see_people(config, _workspace_folder(config, out), reporter, tools)
+    json_path, folder = out.with_suffix(".json"), _workspace_folder(config, out)
+    local = local_inputs(config, folder)
+    check_side_file(local, "--out", out, (".html", ".htm"), force=force)
+    check_side_file(local, "--out", json_path, (".json",), force=force)
+    config = fetch_inputs(config, folder, reporter)
+    seen = see_people(config, folder, reporter, tools)
     people = seen.people
     with atomic_file(json_path) as partial:
-        video, listed = str(config.input.video), [person.model_dump() for person in people]
+        video, listed = str(config.input.video_file), [person.model_dump() for person in people]
         content = {"video": video, "note": seen.note, "people": listed}
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with atomic_file(out) as partial:
-        sheet = build_sheet(config.input.video.name, people, seen.thumbnails, seen.note)
+        sheet = build_sheet(config.input.video_file.name, people, seen.thumbnails, seen.note)
         partial.write_text(sheet, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
     reporter.info(f"{count}: {out} and {json_path}")
@@ -104,7 +107,7 @@ def list_people(config: JobConfig, out: Path, reporter: Reporter, *, force: bool
 
 
 def see_people(config: JobConfig, folder: Path, reporter: Reporter, tools: Tools = DEFAULT_TOOLS) -> SeenPeople:
-    """Return the people in a job's video.
+    """Return the people in a job's video, which is a file.
 
     Of the job's files only the video is read. The scan is reused if an earlier run made it, and kept for later ones.
     folder: the workspace. Raises ConfigError where people cannot be told apart, and what scanning raises.

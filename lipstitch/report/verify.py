@@ -12,6 +12,7 @@ from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.progress import Reporter, stage
 from lipstitch.report.disclosed import recorded_disclosure
 from lipstitch.report.report import Report, load_report, report_path
+from lipstitch.source.fetch import fetch_inputs
 from lipstitch.source.still import find_video
 from lipstitch.workspace import fingerprint, workspace_folder
 from media.base.errors import ConfigError, ContractBroken
@@ -26,7 +27,9 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     Raises ContractBroken, naming the promise, if one is broken; ConfigError if a report is missing or belongs to
     another video; MediaError if a file cannot be read.
     """
-    source = scan_video(find_video(config, workspace_folder(config)))
+    folder = workspace_folder(config)
+    config = fetch_inputs(config, folder, reporter)
+    source = scan_video(find_video(config, folder))
     config = with_ranges(config, source)
     source_hash = fingerprint(Path(source.info.path), source.table)
     broken: list[str] = []

@@ -30,7 +30,7 @@ LONGEST_ENDING = ".report.json.01234567.part"
 
 def input_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
     """Yield (key path, path) of every media file that the job reads."""
-    yield "input.video", config.input.video
+    yield "input.video", config.input.video_file
     for number, path in enumerate(config.input.footage):
         yield f"input.footage.{number}", path
     yield from sound_files(config)
@@ -38,8 +38,8 @@ def input_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
 
 def sound_files(config: JobConfig) -> Iterable[tuple[str, Path]]:
     """Yield (key path, path) of every file beside the video that the job takes sound from."""
-    if config.input.audio:
-        yield "input.audio", config.input.audio
+    if config.input.audio_file:
+        yield "input.audio", config.input.audio_file
     if config.input.drive_audio:
         yield "input.drive_audio", config.input.drive_audio
     for name, speaker in config.input.speakers.cast.items() if config.input.speakers else ():

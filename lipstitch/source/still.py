@@ -30,7 +30,7 @@ def find_video(config: JobConfig, folder: Path) -> Path:
     folder: of the workspace, for that video, which is as long as the dub; without a dub it reaches to the end of the
     ranges. Raises MediaError for a picture or a dub that cannot be used, WorkspaceError if another run is at work.
     """
-    picture = config.input.video
+    picture = config.input.video_file
     if not is_still(picture):
         return picture
     seconds, rate = _seconds(config), config.input.still_fps
@@ -48,9 +48,10 @@ def find_video(config: JobConfig, folder: Path) -> Path:
 
 def _seconds(config: JobConfig) -> Fraction:
     """Return when the dub ends, on the clock of the picture."""
-    if config.input.audio is None:
+    audio = config.input.audio_file
+    if audio is None:
         return max((part.end for part in config.ranges or ()), default=SECONDS_ALONE)
-    info = probe(config.input.audio)
+    info = probe(audio)
     stream, setting = info.require_audio(), config.input.audio_start
     end = measure_sound(info.path, stream.index).seconds
     if info.video is not None:  # whose first frame is the dub's second 0

@@ -118,8 +118,8 @@ def open_audio_inputs(config: JobConfig, video: SourceVideo) -> AudioInputs:
     own = AudioInput(source, table.pts[0] * table.time_base) if source.audio else None
     picture, notes = table.seconds(len(table)), []
     dub = drive = None
-    if config.input.audio:
-        dub, found = open_audio_input("input.audio", config.input.audio)
+    if config.input.audio_file:
+        dub, found = open_audio_input("input.audio", config.input.audio_file)
         dub, start = _placed(config, "input.audio", dub, own, picture)
         notes += [*start, *found]
     is_mixed = config.mode == "patch" and config.ranges is not None
