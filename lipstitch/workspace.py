@@ -30,7 +30,7 @@ OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<p
 SCRATCH = re.compile(rf"scratch-[0-9a-f]{{{2 * KEY_BYTES}}}")
 """Names of the folders that Workspace.scratch makes."""
 Keep = Literal["none", "scan", "all"]
-KEPT_WITH_SCAN = ("source", "scan", "speaking", "bank")
+KEPT_WITH_SCAN = ("source", "scan", "offset", "speaking", "bank")
 """Stages that depend on the video alone: another dub needs them again."""
 
 

@@ -107,15 +107,16 @@ def choose_mouths(
     stretches = [*_stretches(plan, scanned)]
     if not stretches or weights is None:
         return MouthChoice()
-    silence = plan.mouths.silence != "render"
+    silence, offset = plan.mouths.silence != "render", scanned.offset.seconds
     parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
     more = [*([strength] if strength != 1 else []), *(_drawn_key(network, stretches) if network else [])]
+    more += [["own sound", offset]] if offset else []
     key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED), *more)
     path = workspace.path("choice", key, ".json")
     chosen: list[_Chosen] | None = workspace.load(path)
     if chosen is None:
         chosen = [([], [])] * len(stretches)
-        telling = _Telling(weights, strength, network, closes_in_silence=silence)
+        telling = _Telling(weights, strength, network, offset, closes_in_silence=silence)
         for number, way in _chosen(stretches, footage, driving, scanned.source, telling):
             chosen[number] = way
         workspace.store(path, chosen)
@@ -158,6 +159,8 @@ class _Telling:
     """As in Wanted."""
     network: DrawingNetwork | None
     """Whose drawn mouths tell the shapes, wherever there are enough of them."""
+    offset: Fraction
+    """Seconds by which the source's own sound, which adapts it, is heard later."""
     closes_in_silence: bool
 
 
@@ -170,7 +173,7 @@ def _chosen(
     """
     network, motion = load_sound_shape(telling.weights), load_lip_motion()
     banks = {each.bank: Bank(footage.banks[each.bank].path) for each in stretches}
-    networks = {number: adapt_to(network, bank, source).network for number, bank in banks.items()}
+    networks = {number: adapt_to(network, bank, source, telling.offset).network for number, bank in banks.items()}
     drawn = _drawn_shapes(telling.network, stretches, banks, source) if telling.network else {}
     for voice in sorted({each.span.drive_index for each in stretches}):
         columns = log_mel_of(driving[voice])

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
-from lipstitch.job_file.fields import AudioStart, Reference, Time
+from lipstitch.job_file.fields import AudioOffset, AudioStart, Reference, Time
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
@@ -55,6 +55,12 @@ class InputConfig(_Model):
         " sound: where the video's own sound begins, as in a dub made from extracted sound. A time: seconds after the"
         " first frame, negative for before it. auto: decided by the dub's length, with a warning if that is ambiguous."
         " Sound in a video file always counts from that video's first frame.",
+    )
+    audio_offset: AudioOffset = Field(
+        default=0.0,
+        description="Milliseconds by which the dub (with drive_audio, stems and turns) is heard later than it lies;"
+        " negative: earlier. The video's own sound is moved alike where it teaches, and where it tells who"
+        " speaks; in the output it stays. auto: measured by the video's own lips and sound, applied only if certain.",
     )
     accept_damaged: bool = Field(
         default=False,

@@ -21,6 +21,8 @@ EXPONENT_TEXT = re.compile(r"-?\d+(?:\.\d+)?e-\d{1,2}", re.IGNORECASE)
 MAX_TIME_TEXT = 40
 """Characters of a time: Python refuses to read numbers of thousands of digits."""
 MAX_TIME_SECONDS = 1_000 * 3600
+MAX_OFFSET_MS = 10_000
+"""A dub that lies further away is another take, or begins elsewhere: input.audio_start."""
 MAX_PEOPLE = 1_000_000
 PEOPLE = "the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
 
@@ -79,6 +81,18 @@ def _parse_audio_start(value: Any) -> str | Fraction:
         return -parse_time(text[1:]) if is_before else parse_time(value)
     except ValueError as exc:
         raise ValueError("give auto, video, sound, or seconds (or [hh:]mm:ss[.mmm]), negative for before it") from exc
+
+
+def _parse_audio_offset(value: Any) -> str | float:
+    if value == "auto":
+        return "auto"
+    try:
+        milliseconds = float("nan" if isinstance(value, bool) else value)
+    except (TypeError, ValueError, OverflowError):
+        milliseconds = math.nan
+    if not abs(milliseconds) <= MAX_OFFSET_MS:
+        raise ValueError(f"give auto, or milliseconds from -{MAX_OFFSET_MS} to {MAX_OFFSET_MS}")
+    return round(milliseconds, 6)
 
 
 def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
@@ -149,6 +163,7 @@ Time = Annotated[Fraction, PlainValidator(parse_time), PlainSerializer(str)]
 AudioStart = Annotated[
     Literal["auto", "video", "sound"] | Fraction, PlainValidator(_parse_audio_start), PlainSerializer(str)
 ]
+AudioOffset = Annotated[Literal["auto"] | float, PlainValidator(_parse_audio_offset)]
 Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
 Detector = Annotated[str, PlainValidator(_parse_detector)]
 Pixels = Annotated[int, Field(ge=-4096, le=4096)]

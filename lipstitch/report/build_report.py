@@ -18,6 +18,7 @@ from lipstitch.report.records import (
     ClipRecord,
     FurtherRecord,
     Hashes,
+    OffsetRecord,
     OutputRecord,
     SoundtrackRecord,
     SourceRecord,
@@ -27,6 +28,7 @@ from lipstitch.report.records import (
     VideoRecord,
 )
 from lipstitch.report.report import ProvenanceRecord, Report
+from lipstitch.source.offset import SoundOffset
 from lipstitch.source.scan import Scanned
 from media.clips import Gap, RenderedClip, Span
 from media.orientation import Rectangle
@@ -101,6 +103,7 @@ def build_report(
             note=soundtrack.note if soundtrack else "the source's own sound, as it is",
             notes=tuple(note.text for note in spec.sound_notes),
         ),
+        audio_offset=_offset(scanned.offset),
         checks=tuple(CheckRecord(promise=check.promise, found=check.found) for check in checks),
         seconds={stage: round(value, 3) for stage, value in timings.seconds.items()},
         hashes=Hashes(source=source.fingerprint, checkpoint=checkpoint_hash),
@@ -112,6 +115,16 @@ def build_report(
 def written_codec(scanned: Scanned, plan: Plan, clips: Sequence[RenderedClip]) -> str:
     """Return FFmpeg's decoder name of an output's video, which is the source's unless some clip was encoded."""
     return plan.streams.coding.codec if any(clip.path for clip in clips) else scanned.source.video.codec
+
+
+def _offset(offset: SoundOffset) -> OffsetRecord | None:
+    if not offset.text:
+        return None
+    moved, found = float(1000 * offset.seconds), offset.found
+    if found is None:
+        return OffsetRecord(moved_ms=moved)
+    certainty = round(found.certainty, 2)
+    return OffsetRecord(moved_ms=moved, found_ms=found.milliseconds, certainty=certainty, seconds=found.seconds)
 
 
 def _target(selection: TargetSelection) -> TargetRecord:
