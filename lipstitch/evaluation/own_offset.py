@@ -142,7 +142,7 @@ def measure_offset(
     num_frames = sum(stop - start for start, stop in stretches)
     with stage(reporter, "offset", num_frames, "frames"), FrameReader(source) as reader:
         for stretch in stretches:
-            with _heard_around(source, voice, stretch) as mel:
+            with heard_around(source, voice, stretch) as mel:
                 judge = ExpertJudge(SHIPPED_EXPERT, mel, video.orientation, torch.device("cpu"))
                 faces = _Faces(judge, source.table)
                 for item in FaceFollower(scanner, mesher).follow(reader.read(range(*stretch))):
@@ -150,14 +150,19 @@ def measure_offset(
                     done += 1
                     reporter.advance(done)
                 sums.add(faces.finish())
-            found = FoundOffset(
-                milliseconds=round(1000 * sums.finer_offset / STEPS_PER_SECOND),
-                lead=round(sums.lead, 4),
-                seconds=round(sums.count / STEPS_PER_SECOND, 2),
-            )
+            found = offset_of(sums)
             if found.certainty >= ENOUGH:
                 break
     return found
+
+
+def offset_of(sums: ShiftSums) -> FoundOffset:
+    """Return what distances of lips and sound say of the sound."""
+    return FoundOffset(
+        milliseconds=round(1000 * sums.finer_offset / STEPS_PER_SECOND),
+        lead=round(sums.lead, 4),
+        seconds=round(sums.count / STEPS_PER_SECOND, 2),
+    )
 
 
 class _Faces:
@@ -205,7 +210,7 @@ class _PartOfMel:
 
 
 @contextmanager
-def _heard_around(source: SourceVideo, voice: AudioInput, frames: Interval) -> Iterator[Mel]:
+def heard_around(source: SourceVideo, voice: AudioInput, frames: Interval) -> Iterator[Mel]:
     """Yield the sound of some frames as the judge hears it, asked for by seconds since the video's first frame."""
     first, stop = (round(source.table.seconds(frame) * STEPS_PER_SECOND) for frame in frames)
     start = (first - MARGIN_STEPS) // GRID_STEPS * GRID_STEPS
