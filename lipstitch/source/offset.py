@@ -25,7 +25,7 @@ LEAST_SECONDS: Final = 5.0
 """Of faces, below which nothing is certain."""
 IN_TIME_MS: Final = 40
 """A smaller offset, of less than a frame of 25 a second, is left alone: viewers notice sound from 45 ms early or 125 ms
-late on (ITU-R BT.1359), and of recordings that are thought to be in time 90 % are found within 38 ms."""
+late on (ITU-R BT.1359), and of recordings that are thought to be in time 90 % are found within 42 ms."""
 FARTHEST_MS: Final = 600
 """Sound is compared with lips up to this far away; what fits best there may fit better beyond."""
 
