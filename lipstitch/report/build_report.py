@@ -60,7 +60,7 @@ def build_report(
     """Return the report of an output. checkpoint_hash: SHA-256 of the network's weights."""
     source, spec = scanned.source, plan.spec
     timeline, clips, soundtrack, assembled = spec.timeline, made.clips, made.soundtrack, made.assembled
-    return Report(
+    report = Report(
         lipstitch=_version("lipstitch"),
         source=SourceRecord(
             path=source.info.path,
@@ -103,13 +103,14 @@ def build_report(
             note=soundtrack.note if soundtrack else "the source's own sound, as it is",
             notes=tuple(note.text for note in spec.sound_notes),
         ),
-        audio_offset=_offset(scanned.offset),
         checks=tuple(CheckRecord(promise=check.promise, found=check.found) for check in checks),
         seconds={stage: round(value, 3) for stage, value in timings.seconds.items()},
         hashes=Hashes(source=source.fingerprint, checkpoint=checkpoint_hash),
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         check=ProvenanceRecord.of(clips, made.enhanced),
     )
+    offset = scanned.offset
+    return report.model_copy(update={"audio_offset": _offset(offset)}) if offset.text else report
 
 
 def written_codec(scanned: Scanned, plan: Plan, clips: Sequence[RenderedClip]) -> str:
@@ -117,9 +118,7 @@ def written_codec(scanned: Scanned, plan: Plan, clips: Sequence[RenderedClip]) -
     return plan.streams.coding.codec if any(clip.path for clip in clips) else scanned.source.video.codec
 
 
-def _offset(offset: SoundOffset) -> OffsetRecord | None:
-    if not offset.text:
-        return None
+def _offset(offset: SoundOffset) -> OffsetRecord:
     moved, found = float(1000 * offset.seconds), offset.found
     if found is None:
         return OffsetRecord(moved_ms=moved)
