@@ -1,7 +1,7 @@
 """run_job(): the story on one page.
 
-job.yaml -> open_job -> scan -> select_targets -> read_footage -> plan_output (--plan stops here) -> write_output
--> output and report. A preview is planned as a job of its own (build_preview), and is written instead.
+job.yaml -> open_job -> scan (-> measure_own_sound) -> select_targets -> read_footage -> plan_output (--plan stops here)
+-> write_output -> output and report. A preview is planned as a job of its own (build_preview), and is written instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lipstitch.interchange.write import ENDINGS, check_timeline, write_timeline
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.span_file import read_spans, write_spans
 from lipstitch.job_file.turn_file import write_turns
-from lipstitch.plan.audio.inputs import open_audio_inputs, turns_start
+from lipstitch.plan.audio.inputs import AudioInputs, open_audio_inputs, turns_start
 from lipstitch.plan.audio.notes import SoundNote
 from lipstitch.plan.describe import describe_plan
 from lipstitch.plan.methods import FaceSelection
@@ -44,6 +44,7 @@ from lipstitch.source.checks import (
 from lipstitch.source.fetch import fetch_inputs, local_inputs
 from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.judge import find_judge, require_own_sound
+from lipstitch.source.offset import SoundOffset, given_offset, measured_offset
 from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
 from lipstitch.source.source import (
     OpenedVideo,
@@ -96,10 +97,18 @@ class OpenedJob:
     """What the job's span file says; None if it has none."""
     further: tuple[OpenedVideo, ...]
     """Further videos of the job's people."""
-    turns_start: Fraction
-    """Where second 0 of the turns lies on the clock of the video."""
+    inputs: AudioInputs
+    """The sounds, where they lie before they are moved."""
+    dialogue: Dialogue | None
+    offset: SoundOffset
+    """By how much sounds are moved against the picture."""
     redone: Redone = NOTHING_REDONE
     """What of a finished output is made again."""
+
+    @property
+    def turns_start(self) -> Fraction:
+        """Return where second 0 of the turns lies on the clock of the video."""
+        return turns_start(self.config, self.inputs.later(self.offset.seconds).heard)[0]
 
     @property
     def wanted(self) -> list[SpanRow | Change]:
@@ -177,6 +186,8 @@ def run_job(
             clear_leftovers(report_path(path))
             clear_leftovers(page_path(path))
         scanned = scan_job(job, source, workspace, reporter, timings, tools)
+        if config.input.audio_offset == "auto":
+            job, scanned = measure_own_sound(job, scanned, workspace, reporter, timings)
         target = select_targets(config, scanned, job.specs, job.rows, workspace, reporter, timings)
         target = replace(target, redone=job.redone.changes)
         footage = read_footage(job, FootageReader(config, scanned, workspace, reporter, timings, job.further), target)
@@ -250,13 +261,13 @@ def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob
     require_own_sound(config, video.info)
     inputs = open_audio_inputs(config, video)
     dialogue = open_dialogue(config, video, inputs)
-    specs = plan_outputs(config, video, inputs, dialogue)
+    offset = given_offset(config)
+    specs = plan_outputs(config, video, inputs, dialogue, offset)
     _warn_of_sounds(config, specs, dialogue, reporter)
     streams = check_outputs(config, video, specs, coding, force=force)
     check_photos(config)
     rows = read_spans(config.segmenter.spans, video.table) if config.segmenter.spans else None
-    start = turns_start(config, inputs.heard)[0] if config.input.speakers else Fraction(0)
-    return OpenedJob(config, video, specs, streams, rows, further, start)
+    return OpenedJob(config, video, specs, streams, rows, further, inputs, dialogue, offset)
 
 
 def find_job_weights(job: OpenedJob, reporter: Reporter) -> Weights:
@@ -270,7 +281,7 @@ def open_preview(job: OpenedJob, config: JobConfig) -> OpenedJob:
     """Return the preview of a job as an opened job of its own, on the same video. config: from build_preview."""
     coding = choose_coding(config, job.video)
     inputs = open_audio_inputs(config, job.video)
-    specs = plan_outputs(config, job.video, inputs, open_dialogue(config, job.video, inputs))
+    specs = plan_outputs(config, job.video, inputs, open_dialogue(config, job.video, inputs), job.offset)
     streams = check_outputs(config, job.video, specs, coding, force=True)
     return replace(job, config=config, specs=specs, streams=streams)
 
@@ -286,7 +297,20 @@ def scan_job(
     finder = choose_finder(config, source, shown, workspace, reporter, needs_people=needs_people, tools=tools)
     references = embed_references(config, finder)
     scan = scan_source(config, source, finder, shown, workspace, reporter, timings)
-    return Scanned(source, finder, scan, references, judge)
+    return Scanned(source, finder, scan, references, judge, job.offset)
+
+
+def measure_own_sound(
+    job: OpenedJob, scanned: Scanned, workspace: Workspace, reporter: Reporter, timings: Timings
+) -> tuple[OpenedJob, Scanned]:
+    """Measure how the source's own sound lies against its lips; return the job and its scan with sounds moved so."""
+    from lipstitch.evaluation.own_offset import find_offset  # imports torch, which takes seconds
+
+    offset = measured_offset(job.config, find_offset(scanned, workspace, reporter, timings))
+    reporter.info(f"Sound: {offset.text}.")
+    specs = plan_outputs(job.config, job.video, job.inputs, job.dialogue, offset)
+    streams = check_outputs(job.config, job.video, specs, job.streams[0].coding, force=True)
+    return replace(job, specs=specs, streams=streams, offset=offset), replace(scanned, offset=offset)
 
 
 def read_footage(job: OpenedJob, reader: FootageReader, target: TargetSelection) -> Footage:

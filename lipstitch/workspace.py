@@ -30,7 +30,7 @@ OWN_FILE = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{2 * KEY_BYTES}}}\.\w+(?P<p
 SCRATCH = re.compile(rf"scratch-[0-9a-f]{{{2 * KEY_BYTES}}}")
 """Names of the folders that Workspace.scratch makes."""
 Keep = Literal["none", "scan", "clips", "all"]
-KEPT_WITH_SCAN = ("source", "scan", "speaking", "bank", "still", "fetched")
+KEPT_WITH_SCAN = ("source", "scan", "offset", "speaking", "bank", "still", "fetched")
 """Stages that depend on the video alone, which another dub needs again, and what would have to be fetched again."""
 MADE_QUICKLY = ("driving",)
 """Stages that take much space and little time: 64 KB a second of sound, an hour of it in seconds."""

@@ -22,6 +22,7 @@ from media.base.shipped import shipped_folder
 from media.orientation import Orientation
 from media.picture import PictureConverter, Pixels, VideoFrame, snap_to_chroma
 from renderer.compositor import Compositor, Pads
+from renderer.mel import Mel
 
 PASS_WINDOWS: Final = 16
 CROP_SCALE: Final = 0.40
@@ -80,10 +81,10 @@ class ExpertJudge:
     least_windows = STEPS_PER_SECOND
     is_cut = False
 
-    def __init__(self, weights: Path, sound: HeardSound, orientation: Orientation, device: torch.device) -> None:
+    def __init__(self, weights: Path, mel: Mel, orientation: Orientation, device: torch.device) -> None:
         """Load the network. Raises CheckpointError."""
         self._network = load_expert(weights).to(device)
-        self._sound, self._device = sound, device
+        self._mel, self._device = mel, device
         self._compositor = Compositor(orientation, pads=Pads())
 
     def crop(self, frame: VideoFrame, face: SeenFace) -> Pixels | None:
@@ -100,7 +101,7 @@ class ExpertJudge:
     @torch.inference_mode()
     def embed_sound(self, steps: Sequence[int]) -> Vectors:
         """Return vectors (n, 256) of length 1."""
-        windows = np.stack([self._sound.mel.window(Fraction(step, STEPS_PER_SECOND)) for step in steps])
+        windows = np.stack([self._mel.window(Fraction(step, STEPS_PER_SECOND)) for step in steps])
         return self._network.embed_sound(torch.from_numpy(windows[:, None]).to(self._device)).cpu().numpy()
 
 

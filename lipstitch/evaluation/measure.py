@@ -111,7 +111,7 @@ def measure_video(subject: Subject, instruments: Instruments, reporter: Reporter
 
 def _judges(subject: Subject, instruments: Instruments, sound: HeardSound) -> list[FaceJudge]:
     orientation, device = subject.video.video.orientation, instruments.device
-    judges: list[FaceJudge] = [ExpertJudge(SHIPPED_EXPERT, sound, orientation, device)]
+    judges: list[FaceJudge] = [ExpertJudge(SHIPPED_EXPERT, sound.mel, orientation, device)]
     if instruments.syncnet is not None:
         judges.append(SyncNetJudge(instruments.syncnet, sound, orientation, device))
     return judges

@@ -12,18 +12,16 @@ from lipstitch.evaluation.measure import Instruments, Reference, Subject, measur
 from lipstitch.evaluation.tables import describe, record, to_json
 from lipstitch.interchange.read import with_ranges
 from lipstitch.job_file.config import JobConfig
-from lipstitch.plan.audio.inputs import open_audio_inputs
-from lipstitch.plan.outputs.plan_outputs import plan_outputs
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.progress import Reporter
 from lipstitch.report.page.page import rewrite_page
 from lipstitch.report.report import Report, page_path, report_path, write_report
-from lipstitch.report.verify import load_finished_report
+from lipstitch.report.verify import load_finished
 from lipstitch.source.fetch import fetch_inputs
 from lipstitch.source.still import find_video
 from lipstitch.source.weights import find_detector, find_registered
 from lipstitch.training.preparation.prepare import DetectorSource
-from lipstitch.workspace import fingerprint, workspace_folder
+from lipstitch.workspace import workspace_folder
 from media.base.errors import CheckpointError, ConfigError, WorkspaceError
 from media.base.files import write_json
 from media.intervals import merge
@@ -100,9 +98,7 @@ def score_job(config: JobConfig, options: ScoreOptions, reporter: Reporter) -> i
     config = fetch_inputs(config, workspace_folder(config), reporter)
     source = scan_video(find_video(config, workspace_folder(config)))
     config = with_ranges(config, source)
-    source_hash = fingerprint(Path(source.info.path), source.table)
-    specs = plan_outputs(config, source, open_audio_inputs(config, source))
-    finished = [(spec, load_finished_report(spec.output, source_hash)) for spec in specs]
+    finished = load_finished(config, source)
     name, weights = find_detector(config, reporter, has_fallback_scan=False)
     chosen = ScoreOptions(options.syncnet, options.device or config.renderer.device, options.json)
     folder = config.execution.checkpoints or download_folder()

@@ -24,6 +24,8 @@ STEPS_PER_SECOND: Final = 25
 FARTHEST_STEPS: Final = 15
 NUM_SHIFTS: Final = 2 * FARTHEST_STEPS + 1
 WINDOW_STEPS: Final = 5
+NEAR_STEPS: Final = 2
+"""That share most of a window with a step, and so are near wherever it is."""
 BATCH_WINDOWS: Final = 64
 """Windows that are embedded at a time."""
 _ROUNDING: Final = 1e-6
@@ -80,9 +82,25 @@ class ShiftSums:
         return float(np.median(self.curve) - self.curve.min())
 
     @property
+    def lead(self) -> float:
+        """How far the least mean distance lies below every one that is more than two steps away."""
+        curve, places = self.curve, np.arange(NUM_SHIFTS)
+        return float(curve[np.abs(places - curve.argmin()) > NEAR_STEPS].min() - curve.min())
+
+    @property
     def offset(self) -> int:
         """Steps by which the lips come after the sound that they fit best; negative: before it."""
         return FARTHEST_STEPS - int(self.curve.argmin())
+
+    @property
+    def finer_offset(self) -> float:
+        """The offset to a part of a step: where the parabola through the least distance and its neighbours is least."""
+        curve, least = self.curve, int(self.curve.argmin())
+        if not 0 < least < NUM_SHIFTS - 1:
+            return float(self.offset)
+        before, here, after = curve[least - 1 : least + 2]
+        bend = before - 2 * here + after
+        return float(self.offset - (before - after) / (2 * bend) if bend > 0 else self.offset)
 
 
 def shifted_distances(lips: Vectors, sound: Vectors) -> NDArray[np.float64]:

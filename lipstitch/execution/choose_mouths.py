@@ -128,14 +128,15 @@ def choose_mouths(
     if weights is None:
         return MouthChoice()
     footage, changes = plan.mouths.footage, plan.target.changes
-    silence = plan.mouths.silence != "render"
-    telling = _Telling(weights, strength, network, closes_in_silence=silence)
+    silence, offset = plan.mouths.silence != "render", scanned.offset.seconds
+    telling = _Telling(weights, strength, network, offset, closes_in_silence=silence)
 
     def choose(stretches: Sequence[_Stretch]) -> list[_Chosen]:
         if not stretches:
             return []
         parts = [each.key(footage.banks[each.bank].hash, driving[each.span.drive_index]) for each in stretches]
         more = [*([strength] if strength != 1 else []), *(_drawn_key(network, stretches) if network else [])]
+        more += [["own sound", offset]] if offset else []
         key = content_key(CHOICE_VERSION, parts, silence, hash_file(weights), hash_file(lip_motion.SHIPPED), *more)
         path = workspace.path("choice", key, ".json")
         chosen: list[_Chosen] | None = workspace.load(path)
@@ -215,6 +216,8 @@ class _Telling:
     """As in Wanted."""
     network: DrawingNetwork | None
     """Whose drawn mouths tell the shapes, wherever there are enough of them."""
+    offset: Fraction
+    """Seconds by which the source's own sound, which adapts it, is heard later."""
     closes_in_silence: bool
 
 
@@ -227,7 +230,7 @@ def _chosen(
     """
     network, motion = load_sound_shape(telling.weights), load_lip_motion()
     banks = {each.bank: Bank(footage.banks[each.bank].path) for each in stretches}
-    networks = {number: adapt_to(network, bank, source).network for number, bank in banks.items()}
+    networks = {number: adapt_to(network, bank, source, telling.offset).network for number, bank in banks.items()}
     drawn = _drawn_shapes(telling.network, stretches, banks, source) if telling.network else {}
     for voice in sorted({each.span.drive_index for each in stretches}):
         columns = log_mel_of(driving[voice])

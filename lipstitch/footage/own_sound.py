@@ -21,10 +21,11 @@ MARGIN: Final = Fraction(6, 10)
 """Seconds of sound around footage: as far as a shape depends on it."""
 
 
-def adapt_to(network: SoundShapeNetwork, bank: Bank, source: SourceVideo) -> Adapted:
+def adapt_to(network: SoundShapeNetwork, bank: Bank, source: SourceVideo, offset: Fraction) -> Adapted:
     """Return the network for the speaker of a bank; as it is where the source has no sound, or none that fits.
 
-    Raises MediaError if the sound cannot be read.
+    offset: seconds by which the source's own sound is heard later than its file says. Raises MediaError if it cannot be
+    read.
     """
     if not source.info.audio or not len(bank):
         return Adapted(network, float("nan"), float("nan"), is_kept=False)
@@ -40,7 +41,7 @@ def adapt_to(network: SoundShapeNetwork, bank: Bank, source: SourceVideo) -> Ada
         start = Fraction(str(round(float(run[0]), 3))) - MARGIN
         stop = Fraction(str(round(float(run[-1]), 3))) + MARGIN
         num_columns = ceil((stop - start) * COLUMNS_PER_SECOND)
-        samples.append(_sound(source, start, num_columns * HOP))
+        samples.append(_sound(source, start - offset, num_columns * HOP))
         places.append((run - float(start)) * COLUMNS_PER_SECOND + column)
         column += num_columns
     columns = normalised(log_mel(np.concatenate(samples))[:column])

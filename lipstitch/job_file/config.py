@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from lipstitch.job_file.coding import StitcherConfig
 from lipstitch.job_file.execution import ExecutionConfig
-from lipstitch.job_file.fields import Address, AudioStart, FrameRate, Media, Rate, Reference, Time
+from lipstitch.job_file.fields import Address, AudioOffset, AudioStart, FrameRate, Media, Rate, Reference, Time
 from lipstitch.job_file.renderer import RendererConfig
 from lipstitch.job_file.segmenter import SegmenterConfig
 from lipstitch.job_file.speakers import SpeakersConfig
@@ -71,6 +71,12 @@ class InputConfig(_Model):
         default=FrameRate(25),
         description="Frames a second of the video that is made of a picture, 1 to 120: a number, or text like"
         " 30000/1001.",
+    )
+    audio_offset: AudioOffset = Field(
+        default=0.0,
+        description="Milliseconds by which the dub (with drive_audio, stems and turns) is heard later than it lies;"
+        " negative: earlier. The video's own sound is moved alike where it teaches, and where it tells who"
+        " speaks; in the output it stays. auto: measured by the video's own lips and sound, applied only if certain.",
     )
     accept_damaged: bool = Field(
         default=False,

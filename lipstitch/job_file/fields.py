@@ -29,6 +29,8 @@ LEAST_RATE, MOST_RATE = 1, 120
 """Frames a second."""
 NEAR_NTSC = Fraction(2, 1000)
 """23.976, 29.97 and 59.94 are short for n * 1000 / 1001."""
+MAX_OFFSET_MS = 10_000
+"""A dub that lies further away is another take, or begins elsewhere: input.audio_start."""
 MAX_PEOPLE = 1_000_000
 PEOPLE = "the number of a person, {reference: photo.jpg} or {at: time, point: [x, y]}"
 
@@ -128,6 +130,18 @@ def _parse_media(value: Any, info: ValidationInfo) -> Path | Address:
     return Address(value)
 
 
+def _parse_audio_offset(value: Any) -> str | float:
+    if value == "auto":
+        return "auto"
+    try:
+        milliseconds = float("nan" if isinstance(value, bool) else value)
+    except (TypeError, ValueError, OverflowError):
+        milliseconds = math.nan
+    if not abs(milliseconds) <= MAX_OFFSET_MS:
+        raise ValueError(f"give auto, or milliseconds from -{MAX_OFFSET_MS} to {MAX_OFFSET_MS}")
+    return round(milliseconds, 6)
+
+
 def _resolve_checkpoint(value: Any, info: ValidationInfo) -> str:
     """Names of the registry stay as they are; what looks like a path is resolved."""
     if not isinstance(value, str) or not value:
@@ -198,6 +212,7 @@ Rate = Annotated[FrameRate, PlainValidator(_parse_rate), PlainSerializer(str)]
 AudioStart = Annotated[
     Literal["auto", "video", "sound"] | Fraction, PlainValidator(_parse_audio_start), PlainSerializer(str)
 ]
+AudioOffset = Annotated[Literal["auto"] | float, PlainValidator(_parse_audio_offset)]
 Checkpoint = Annotated[str, PlainValidator(_resolve_checkpoint)]
 Detector = Annotated[str, PlainValidator(_parse_detector)]
 Pixels = Annotated[int, Field(ge=-4096, le=4096)]

@@ -12,7 +12,6 @@ from lipstitch.plan.speech import listen
 from lipstitch.progress import Reporter, Timings
 from lipstitch.source.judge import judge_speakers
 from lipstitch.source.scan import Scanned
-from lipstitch.source.source import Source
 from lipstitch.workspace import Workspace
 from media.audio.driving import DRIVING_RATE
 from media.faces import FaceBox
@@ -37,23 +36,24 @@ def hear_speakers(
     scanned: Scanned, identities: Identities, workspace: Workspace, reporter: Reporter, timings: Timings
 ) -> FoundSpeakers:
     """Return which faces of a scan speak when, in the video's own sound. What an earlier run found is reused."""
-    assert scanned.judge is not None
-    speech = _own_speech(scanned.source, identities, workspace)
-    return judge_speakers(scanned.source, identities, speech, scanned.judge, workspace, reporter, timings)
+    speech = _own_speech(scanned, identities, workspace)
+    return judge_speakers(scanned, identities, speech, workspace, reporter, timings)
 
 
-def _own_speech(source: Source, identities: Identities, workspace: Workspace) -> list[TimeRange]:
-    """Return when the video's own sound speaks, from the first frame that was scanned to the last.
+def _own_speech(scanned: Scanned, identities: Identities, workspace: Workspace) -> list[TimeRange]:
+    """Return when the video's own sound, as far as it is moved, speaks, from the first frame scanned to the last.
 
     Times are seconds since the first frame of the video.
     """
-    table, shots = source.table, identities.shots
+    source, shots = scanned.source, identities.shots
+    table = source.table
     if not shots:
         return []
     start = max(table.seconds(shots[0].start) - HEARD_AROUND_SECONDS, Fraction(0))
     length = table.seconds(shots[-1].stop) - start + HEARD_AROUND_SECONDS
-    own = AudioInput(source.info, table.pts[0] * table.time_base).piece(start, Fraction(0), length)
-    spoken = listen(SoundPlan((own,), length, Fraction(0)), workspace).spoken
+    own = AudioInput(source.info, table.pts[0] * table.time_base).later(scanned.offset.seconds)
+    heard = SoundPlan((own.piece(start, Fraction(0), length),), length, Fraction(0))
+    spoken = listen(heard, workspace).spoken
     return [(start + Fraction(first, DRIVING_RATE), start + Fraction(last, DRIVING_RATE)) for first, last in spoken]
 
 

@@ -22,6 +22,7 @@ from lipstitch.report.records import (
     DisclosureRecord,
     FurtherRecord,
     Hashes,
+    OffsetRecord,
     OutputRecord,
     SoundtrackRecord,
     SourceRecord,
@@ -31,6 +32,7 @@ from lipstitch.report.records import (
     VideoRecord,
 )
 from lipstitch.report.report import ProvenanceRecord, Report
+from lipstitch.source.offset import SoundOffset
 from lipstitch.source.scan import Scanned
 from media.clips import Gap, RenderedClip, Span
 from media.orientation import Rectangle
@@ -65,7 +67,7 @@ def build_report(
     """Return the report of an output. hashes: of its inputs."""
     source, spec = scanned.source, plan.spec
     timeline, clips, soundtrack, assembled = spec.timeline, made.clips, made.soundtrack, made.assembled
-    return Report(
+    report = Report(
         lipstitch=program_version(),
         source=SourceRecord(
             path=str(made.video),
@@ -116,11 +118,21 @@ def build_report(
         check=ProvenanceRecord.of(clips, made.enhanced),
         disclosure=DisclosureRecord(kind=made.disclosed.kind, note=made.disclosed.note),
     )
+    offset = scanned.offset
+    return report.model_copy(update={"audio_offset": _offset(offset)}) if offset.text else report
 
 
 def written_codec(scanned: Scanned, plan: Plan, clips: Sequence[RenderedClip]) -> str:
     """Return FFmpeg's decoder name of an output's video, which is the source's unless some clip was encoded."""
     return plan.streams.coding.codec if any(clip.path for clip in clips) else scanned.source.video.codec
+
+
+def _offset(offset: SoundOffset) -> OffsetRecord:
+    moved, found = float(1000 * offset.seconds), offset.found
+    if found is None:
+        return OffsetRecord(moved_ms=moved)
+    certainty = round(found.certainty, 2)
+    return OffsetRecord(moved_ms=moved, found_ms=found.milliseconds, certainty=certainty, seconds=found.seconds)
 
 
 def _target(selection: TargetSelection) -> TargetRecord:

@@ -22,6 +22,7 @@ from lipstitch.progress import Reporter, Timings, stage
 from lipstitch.report.records import Record
 from lipstitch.source.checks import check_side_file
 from lipstitch.source.fetch import fetch_inputs, local_inputs
+from lipstitch.source.offset import given_offset
 from lipstitch.source.scan import Scanned, choose_finder, scan_source
 from lipstitch.source.source import identify_source, open_source, remember_source
 from lipstitch.source.weights import find_weights
@@ -122,7 +123,7 @@ def see_people(config: JobConfig, folder: Path, reporter: Reporter, tools: Tools
         judge, note = _find_judge(config, source, reporter)
         finder = choose_finder(config, source, shown, workspace, reporter, needs_people=True, tools=tools)
         scan = scan_source(config, source, finder, shown, workspace, reporter, Timings())
-        scanned = Scanned(source, finder, scan, references={}, judge=judge)
+        scanned = Scanned(source, finder, scan, references={}, judge=judge, offset=given_offset(config))
         identities = people_of(scanned, shown)
         spoken: dict[int, float] | None = None
         if judge is not None:

@@ -70,6 +70,19 @@ class OutputRecord(Record):
         return tuple(int(match[1]) for match in found if match)
 
 
+class OffsetRecord(Record):
+    """How the source's own sound lies against its picture, and what was done about it."""
+
+    moved_ms: float
+    """By how many milliseconds later the dub, and the own sound where it is learned from, were taken."""
+    found_ms: int | None = None
+    """By how many the own sound would have to be heard later to fit its lips best; null if that was not measured."""
+    certainty: float | None = None
+    """How sure that is: from 1 on, the sound is moved."""
+    seconds: float | None = None
+    """Of faces that were looked at."""
+
+
 class TargetRecord(Record):
     """Whose lips were re-synced."""
 

@@ -20,6 +20,7 @@ from lipstitch.report.records import (
     FurtherRecord,
     Hashes,
     MeasuresRecord,
+    OffsetRecord,
     OutcomeName,
     OutputRecord,
     Record,
@@ -120,6 +121,8 @@ class Report(Record):
     """Frames of the source that could not be decoded, or not without guessing."""
     video: VideoRecord | None = None
     soundtrack: SoundtrackRecord
+    audio_offset: OffsetRecord | None = None
+    """None unless the job asks for it."""
     checks: tuple[CheckRecord, ...]
     seconds: dict[str, float]
     """Wall time by stage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 from lipstitch.interchange.read import with_ranges
@@ -9,15 +10,17 @@ from lipstitch.job_file.coding import ORDINARY_CRF
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
+from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.progress import Reporter, stage
 from lipstitch.report.disclosed import recorded_disclosure
 from lipstitch.report.report import Report, load_report, report_path
 from lipstitch.source.fetch import fetch_inputs
+from lipstitch.source.offset import SoundOffset, given_offset
 from lipstitch.source.still import find_video
 from lipstitch.workspace import fingerprint, workspace_folder
 from media.base.errors import ConfigError, ContractBroken
 from media.coding.encoder_options import CODED_PSNR
-from media.source_video import scan_video
+from media.source_video import SourceVideo, scan_video
 from stitcher.verify.contract import Check, Contract, verify_full
 
 
@@ -31,10 +34,8 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
     config = fetch_inputs(config, folder, reporter)
     source = scan_video(find_video(config, folder))
     config = with_ranges(config, source)
-    source_hash = fingerprint(Path(source.info.path), source.table)
     broken: list[str] = []
-    for spec in plan_outputs(config, source, open_audio_inputs(config, source)):
-        report = load_finished_report(spec.output, source_hash)
+    for spec, report in load_finished(config, source):
         codec = report.video.codec if report.video else ""
         promised = Contract(
             source,
@@ -77,6 +78,19 @@ def describe_checks(output: Path, checks: tuple[Check, ...]) -> str:
     lines = [f"Contract of {output}"]
     lines += [f"  {'kept' if check.is_kept else 'BROKEN':8}{check.promise:20}{check.found}" for check in checks]
     return "\n".join(lines)
+
+
+def load_finished(config: JobConfig, source: SourceVideo) -> list[tuple[OutputSpec, Report]]:
+    """Return every output of a finished job, its sounds where they were put, with its report.
+
+    Raises ConfigError if a report is missing or belongs to another video; what plan_outputs raises.
+    """
+    source_hash, inputs = fingerprint(Path(source.info.path), source.table), open_audio_inputs(config, source)
+    specs = plan_outputs(config, source, inputs, offset=given_offset(config))
+    reports = [load_finished_report(spec.output, source_hash) for spec in specs]
+    if config.input.audio_offset == "auto" and (found := reports[0].audio_offset):
+        specs = plan_outputs(config, source, inputs, offset=SoundOffset(Fraction(str(found.moved_ms)) / 1000))
+    return list(zip(specs, reports, strict=True))
 
 
 def load_finished_report(output: Path, source_hash: str) -> Report:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings, stage
-from lipstitch.source.source import Source
+from lipstitch.source.scan import Scanned
 from lipstitch.source.weights import find_weights
 from lipstitch.workspace import Workspace
 from media.audio.mfcc import MFCC_HOP, MFCC_RATE, mfcc
@@ -62,24 +62,26 @@ def find_judge(config: JobConfig, reporter: Reporter) -> Path | None:
 
 
 def judge_speakers(
-    source: Source,
+    scanned: Scanned,
     identities: Identities,
     speech: Sequence[tuple[Fraction, Fraction]],
-    judge: Path,
     workspace: Workspace,
     reporter: Reporter,
     timings: Timings,
 ) -> FoundSpeakers:
     """Return who speaks when; the scores are those of an earlier run, if there was one.
 
-    speech: when the video's own sound speaks, in seconds since the first frame. judge: weights of the network.
+    speech: when the video's own sound speaks, as far as it is moved, in seconds since the first frame.
     """
+    source, judge, offset = scanned.source, scanned.judge, scanned.offset.seconds
+    assert judge is not None
     passages = plan_passages(identities, source.table, speech)
-    key = content_key(JUDGE_VERSION, source.fingerprint, source.info.audio[0].index, hash_file(judge), passages)
+    heard_stream = [source.info.audio[0].index, *([offset] if offset else [])]
+    key = content_key(JUDGE_VERSION, source.fingerprint, *heard_stream, hash_file(judge), passages)
     path = workspace.path("speaking", key, ".json")
     stored = cast(list[list[list[float]]] | None, workspace.load(path))
     if stored is None:
-        scores = _judge_in_parts(source, passages, judge, reporter, timings)
+        scores = _judge_in_parts(scanned, passages, judge, reporter, timings)
         stored = [[_rounded(each) for each in passage] for passage in scores]
         workspace.store(path, stored)
     heard = [(int(start * STEPS_PER_SECOND), ceil(stop * STEPS_PER_SECOND)) for start, stop in speech]
@@ -97,7 +99,7 @@ def _rounded(scores: NDArray[np.float32]) -> list[float]:
 
 
 def _judge_in_parts(
-    source: SourceVideo, passages: Sequence[Passage], judge: Path, reporter: Reporter, timings: Timings
+    scanned: Scanned, passages: Sequence[Passage], judge: Path, reporter: Reporter, timings: Timings
 ) -> list[Scores]:
     """Return the scores of each face of each passage; they do not depend on the number of cores."""
     from segmenter.speaking.network import SpeakerNetwork, load_speaker_network  # imports torch, which takes seconds
@@ -119,10 +121,10 @@ def _judge_in_parts(
             reporter.advance(num_done // STEPS_PER_SECOND)
 
     def work() -> None:
-        with FrameReader(source, num_threads=1, roughly=True) as reader:
+        with FrameReader(scanned.source, num_threads=1, roughly=True) as reader:
             while taken := take():
                 number, passage = taken
-                found[number] = _judge(source, passage, network, reader)
+                found[number] = _judge(scanned, passage, network, reader)
                 count(passage)
 
     seconds = sum(passage.steps[1] - passage.steps[0] for passage in passages) // STEPS_PER_SECOND
@@ -136,9 +138,9 @@ def _judge_in_parts(
     return [found[number] for number in range(len(passages))]
 
 
-def _judge(source: SourceVideo, passage: Passage, network: Any, reader: FrameReader) -> Scores:
+def _judge(scanned: Scanned, passage: Passage, network: Any, reader: FrameReader) -> Scores:
     """Return the scores of the faces of a passage; decodes it once, and holds a pass of faces each."""
-    start, stop = passage.steps
+    source, (start, stop) = scanned.source, passage.steps
     orientation = source.video.orientation
     sights = [network.watch() for _ in passage.faces]
     steps_at: dict[int, list[int]] = {}
@@ -151,19 +153,19 @@ def _judge(source: SourceVideo, passage: Passage, network: Any, reader: FrameRea
                 crop = cut_face(frame, face.path.box_at(index), orientation)
                 for _ in seen:  # a low frame rate shows one frame at several steps
                     sight.push(crop)
-    heard = network.hear(_coefficients(source, start, stop))
+    heard = network.hear(_coefficients(source, start, stop, scanned.offset.seconds))
     return [
         network.score_in_windows(sight.finish(), heard[face.steps[0] - start : face.steps[1] - start])
         for face, sight in zip(passage.faces, sights, strict=True)
     ]
 
 
-def _coefficients(source: SourceVideo, start: int, stop: int) -> NDArray[np.float32]:
-    """Return what the network hears from one step to another."""
+def _coefficients(source: SourceVideo, start: int, stop: int, offset: Fraction) -> NDArray[np.float32]:
+    """Return what the network hears from one step to another. offset: seconds by which the sound is heard later."""
     blocks = read_samples(
         source.info.path,
         stream_index=source.info.audio[0].index,
-        zero=source.table.pts[0] * source.table.time_base,
+        zero=source.table.pts[0] * source.table.time_base - offset,
         start=Fraction(start, STEPS_PER_SECOND),
         stop=Fraction(stop, STEPS_PER_SECOND) + LAST_WINDOW,
         rate=MFCC_RATE,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter, Timings
+from lipstitch.source.offset import IN_PLACE, SoundOffset
 from lipstitch.source.parallel_scan import scan_in_parts
 from lipstitch.source.source import Source
 from lipstitch.source.weights import FaceFinder, find_detector, find_embedder, find_mesh
@@ -38,6 +39,8 @@ class Scanned:
     """The embedding of each photo by which the job names a person; empty where people are not told apart."""
     judge: Path | None = None
     """Weights of the network that tells who speaks; None where no one asks."""
+    offset: SoundOffset = IN_PLACE
+    """By how much the video's own sound is moved wherever its picture is learned from or judged."""
 
 
 def choose_finder(

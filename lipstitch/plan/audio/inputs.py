@@ -108,6 +108,12 @@ class AudioInputs:
         """Return what drives the lips where no range has a dub of its own."""
         return self.drive or self.heard
 
+    def later(self, seconds: Fraction) -> AudioInputs:
+        """Return the same with the dub, and what drives in its place, that much later; earlier if negative."""
+        if self.dub is None or not seconds:
+            return self
+        return replace(self, dub=self.dub.later(seconds), drive=self.drive.later(seconds) if self.drive else None)
+
 
 def open_audio_inputs(config: JobConfig, video: SourceVideo) -> AudioInputs:
     """Return the sounds of a job, without those of its ranges and speakers.

@@ -56,6 +56,11 @@ class Dialogue:
             (begin - start, end - start, speaker.name) for speaker in self.speakers for begin, end in speaker.stretches
         ]
 
+    def later(self, seconds: Fraction) -> Dialogue:
+        """Return the same with turns and stems that much later; earlier if negative."""
+        speakers = (replace(each, stretches=tuple(_moved(each.stretches, seconds))) for each in self.speakers)
+        return replace(self, speakers=tuple(speakers), stems=tuple(stem.later(seconds) for stem in self.stems))
+
     def lay_stems(self, drive: SoundPlan) -> tuple[SoundPlan, ...]:
         """Return the sound of each stem at the very times at which the dub drives."""
         return tuple(_laid_like(drive, stem) for stem in self.stems)
@@ -93,7 +98,12 @@ def _stretches(name: str, turns: Sequence[Turn], start: Fraction) -> list[TimeRa
     """Return a speaker's turns on the clock of the video. start: second of it at which second 0 of the turns lies."""
     own = [(turn.start, turn.stop) for turn in turns if turn.speaker == name]
     joined = join_turns(own, [(turn.start, turn.stop) for turn in turns if turn.speaker != name])
-    moved = ((max(begin + start, Fraction(0)), end + start) for begin, end in joined)
+    return _moved(joined, start)
+
+
+def _moved(stretches: Sequence[TimeRange], seconds: Fraction) -> list[TimeRange]:
+    """Return times that much later, as far as they lie in the video."""
+    moved = ((max(begin + seconds, Fraction(0)), end + seconds) for begin, end in stretches)
     return [(begin, end) for begin, end in moved if begin < end]
 
 

@@ -16,6 +16,7 @@ from lipstitch.plan.outputs.length_policy import fit_timeline
 from lipstitch.plan.outputs.ranges import JobRange, output_paths
 from lipstitch.plan.outputs.spec import DriveAudio, DriveSegment, OutputSpec, SpeakerTurns
 from lipstitch.source.checks import require_sane_length
+from lipstitch.source.offset import IN_PLACE, SoundOffset
 from media.audio.driving import DRIVING_RATE, DRIVING_STEP_SAMPLES
 from media.base.errors import ConfigError
 from media.intervals import Interval, merge
@@ -32,21 +33,30 @@ MEL_COLUMN_SECONDS = Fraction(DRIVING_STEP_SAMPLES, DRIVING_RATE)
 
 
 def plan_outputs(
-    config: JobConfig, video: SourceVideo, inputs: AudioInputs, dialogue: Dialogue | None = None
+    config: JobConfig,
+    video: SourceVideo,
+    inputs: AudioInputs,
+    dialogue: Dialogue | None = None,
+    offset: SoundOffset = IN_PLACE,
 ) -> tuple[OutputSpec, ...]:
     """Return the outputs of a job, in the order of its ranges.
 
-    dialogue: None also where only pictures and soundtracks matter. Raises ConfigError for ranges and sounds that do not
-    fit the video, MissingStream where no sound drives the lips, MediaError for a sound that cannot be used.
+    dialogue: None also where only pictures and soundtracks matter. offset: by how much the dub is moved, with what
+    drives in its place, stems and turns; a range's own file lies where the range says. Raises ConfigError for ranges
+    and sounds that do not fit the video, MissingStream where no sound drives the lips, MediaError for a sound that
+    cannot be used.
     """
     table = video.table
     require_sane_length(video.info.path, table.seconds(len(table)))
     if inputs.drive is not None:
         check_same_length("input.drive_audio", inputs.drive, inputs.heard)
+    if inputs.dub is not None:
+        inputs, dialogue = inputs.later(offset.seconds), dialogue.later(offset.seconds) if dialogue else None
     ranges = [JobRange.of(number, part, table, inputs) for number, part in enumerate(config.ranges or ())]
     for part in ranges:
         part.check_length(config, table)
-    planner = _Planner(config, table, inputs, dialogue, tuple(_notes(video, inputs, dialogue, ranges)))
+    notes = [*_notes(video, inputs, dialogue, ranges), *([SoundNote(offset.text)] if offset.text else [])]
+    planner = _Planner(config, table, inputs, dialogue, tuple(notes))
     if not ranges:
         return (planner.whole(),)
     if config.mode == "patch":

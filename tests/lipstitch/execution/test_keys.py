@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -241,6 +242,37 @@ def test_another_start_of_the_dub(job):
     assert (scanned, driving, sound) == (False, True, True)
     assert clips
     assert job.again(input={"audio_start": 0.2}) == (False, NOTHING, False, False)
+
+
+def test_another_offset_of_the_sound(job):
+    scanned, clips, driving, sound = job.again(input={"audio_offset": 200})
+    assert (scanned, driving, sound) == (False, True, True)
+    assert clips
+    assert job.again(input={"audio_offset": 200}) == (False, NOTHING, False, False)
+
+
+def test_other_weights_of_what_tells_who_speaks(job, monkeypatch):
+    """With the first ones every face speaks all the while, with the others no one does from 1.2 to 2.4 s."""
+
+    def judge(_, passages, weights, *__):
+        quiet = range(30, 60) if weights.read_bytes() == b"some" else ()
+        return [
+            [np.array([-9 if step in quiet else 3 for step in range(*face.steps)], np.float32) for face in each.faces]
+            for each in passages
+        ]
+
+    monkeypatch.setattr("lipstitch.source.judge._judge_in_parts", judge)
+    monkeypatch.setattr("lipstitch.plan.speakers._own_speech", lambda *_: [(Fraction(0), Fraction(4))])
+    (job.folder / "judge.bin").write_bytes(b"all")
+    job.again(segmenter={"target": "speaker", "speaking": "judge.bin"})
+    (job.folder / "judge.bin").rename(job.folder / "moved.bin")
+    moved = {"target": "speaker", "speaking": "moved.bin"}
+    assert job.again(segmenter=moved) == (False, NOTHING, False, False)
+    (job.folder / "moved.bin").write_bytes(b"some")
+    scanned, clips, driving, sound = job.again(segmenter=moved)
+    assert (scanned, driving, sound) == (False, False, False)
+    assert clips
+    assert max(stop for _, stop in clips) <= 48
 
 
 def test_ranges(job):
