@@ -51,8 +51,8 @@ class VideoConfig(BaseModel, frozen=True, extra="forbid"):
     )
     preset: Literal["auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
         default="auto",
-        description="Preset of x264 and x265: slower ones make smaller files. auto: veryfast for H.264, ultrafast for"
-        " HEVC, which cost about the same.",
+        description="Preset of x264 and x265: slower ones make smaller files. auto: veryfast for H.264, with less"
+        " search, and ultrafast for HEVC.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from collections import deque
 from contextlib import suppress
@@ -15,11 +16,12 @@ import av
 import numpy as np
 from av import VideoFrame
 from av.video.codeccontext import VideoCodecContext
+from av.video.format import VideoFormat
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from media.coding.encoder_options import ENCODER_THREADS, VideoCoding, coded_rate
-from media.coding.quality import BLOCK_PSNR, block_errors
+from media.coding.quality import BLOCK_PSNR, block_errors, keeps_blocks
 from media.info import VideoInfo
 from media.picture import plane_views, unranged
 
@@ -33,7 +35,7 @@ class Nearness(NamedTuple):
     psnr: float
     """Of its worst plane."""
     block_psnr: float
-    """Of the worst block of luma."""
+    """Of the worst block of luma; BEST_PSNR where the quantiser alone keeps what blocks have to."""
 
     def above(self, least_psnr: float) -> float:
         """Return by how many decibels a frame is above what it has to keep: negative if it falls short.
@@ -52,7 +54,11 @@ class Coded:
 
 
 class Encoder:
-    """Codes frames without reordering, and measures them."""
+    """Codes frames without reordering, and measures them.
+
+    What x264 says of its own errors is what a decoder shows, to the last sample. Where its quantiser also keeps each
+    block near enough, nothing is decoded; all else is, and compared.
+    """
 
     def __init__(self, video: VideoInfo, coding: VideoCoding, context: VideoCodecContext) -> None:
         """Open the encoder. context: of coding.encoder and with its options, not open yet."""
@@ -67,7 +73,7 @@ class Encoder:
         context.color_primaries, context.color_trc = video.colour.primaries, video.colour.transfer
         context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS
         _open(context)
-        self._mirror = _Mirror(coding.codec, context)
+        self._gauge = _Stats(context) if keeps_blocks(coding) else _Mirror(coding.codec, context)
         self._packets: deque[av.Packet[VideoStream]] = deque()
         """Those that are not measured yet."""
         self._is_first, self._is_finished = True, False
@@ -85,7 +91,7 @@ class Encoder:
         frame.pts, frame.time_base = number, self._context.time_base
         frame.pict_type = PictureType.I if is_key or self._is_first else PictureType.P
         self._is_first = False
-        self._mirror.expect(frame)
+        self._gauge.expect(frame)
         same = frame.format.name == self._context.pix_fmt
         return self._measured(frame if same else frame.reformat(format=self._context.pix_fmt))
 
@@ -102,10 +108,10 @@ class Encoder:
     def _measured(self, frame: VideoFrame | None) -> list[Coded]:
         for packet in self._context.encode(frame):
             self._packets.append(packet)
-            self._mirror.compare(packet)
+            self._gauge.compare(packet)
         if frame is None:
-            self._mirror.finish()
-        return [Coded(self._packets.popleft(), nearness) for nearness in self._mirror.measured()]
+            self._gauge.finish()
+        return [Coded(self._packets.popleft(), nearness) for nearness in self._gauge.measured()]
 
 
 def _open(context: VideoCodecContext) -> None:
@@ -123,6 +129,35 @@ def _open(context: VideoCodecContext) -> None:
         with suppress(ProcessLookupError):  # it may have ended
             if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO:
                 os.sched_setscheduler(thread, policy, priority)
+
+
+class _Stats:
+    """Reads from its packets what x264 says of the errors of its frames."""
+
+    def __init__(self, encoder: VideoCodecContext) -> None:
+        known = VideoFormat(str(encoder.pix_fmt))
+        chroma = known.chroma_width(encoder.width) * known.chroma_height(encoder.height)
+        self._samples = (encoder.width * encoder.height, chroma, chroma)
+        self._peak = float((1 << max(component.bits for component in known.components)) - 1)
+        self._measured: list[Nearness] = []
+
+    def expect(self, frame: VideoFrame) -> None:
+        """Keep nothing: the encoder compares with what it was given."""
+
+    def compare(self, packet: av.Packet[VideoStream]) -> None:
+        """Read AV_PKT_DATA_QUALITY_STATS: u32 quality, u8 type, u8 count, u16 unused, u64 squared error a plane."""
+        stats = bytes(packet.get_sidedata("quality_stats"))
+        errors = struct.unpack_from(f"<{stats[5]}Q", stats, 8)
+        worst = max(error / samples for error, samples in zip(errors, self._samples, strict=False))
+        self._measured.append(Nearness(min(_decibels(worst, self._peak), BEST_PSNR), BEST_PSNR))
+
+    def finish(self) -> None:
+        """Do nothing: a packet's frame is measured when it comes."""
+
+    def measured(self) -> list[Nearness]:
+        """Return how near each frame comes that was measured since the last call."""
+        new, self._measured = self._measured, []
+        return new
 
 
 class _Mirror:
