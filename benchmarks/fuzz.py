@@ -32,8 +32,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.fuzz_cases import ROOT, SCALARS, SNIPPETS, break_archive, break_bytes, break_job, make_stock
-from lipstitch.job import open_job
 from lipstitch.job_file.config import JobConfig, load_job
+from lipstitch.opened import open_job
 from lipstitch.progress import Silent
 from media.audio.reader import read_samples
 from media.base.errors import LipstitchError

@@ -14,55 +14,41 @@ from typing import TYPE_CHECKING
 
 from lipstitch.execution.machine import measure_capacity
 from lipstitch.footage.read import Footage, FootageReader
-from lipstitch.interchange.read import with_ranges
 from lipstitch.interchange.write import ENDINGS, check_timeline, write_timeline
 from lipstitch.job_file.config import JobConfig
-from lipstitch.job_file.span_file import read_spans, write_spans
+from lipstitch.job_file.span_file import write_spans
 from lipstitch.job_file.turn_file import write_turns
-from lipstitch.plan.audio.inputs import AudioInputs, open_audio_inputs, turns_start
-from lipstitch.plan.audio.notes import SoundNote
+from lipstitch.opened import OpenedJob, find_job_weights, mention_sounds, open_job, open_preview
 from lipstitch.plan.describe import describe_plan
 from lipstitch.plan.methods import FaceSelection
-from lipstitch.plan.outputs.dialogue import Dialogue, open_dialogue
 from lipstitch.plan.outputs.plan_outputs import plan_outputs
-from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.plan.plan import Plan, check_disk, plan_output
 from lipstitch.plan.preview import build_preview, check_preview, describe_preview, preview_path
-from lipstitch.plan.streams import StreamPlan, check_outputs
+from lipstitch.plan.streams import check_outputs
 from lipstitch.plan.target import TargetSelection, select_targets
 from lipstitch.progress import Reporter, Timings, stage
-from lipstitch.redo import NOTHING_REDONE, Redo, Redone, find_redone
+from lipstitch.redo import Redo, find_redone
 from lipstitch.report.report import Report, page_path, report_path
 from lipstitch.source.checks import (
     check_comparison_video,
-    check_output_name,
-    check_provenance,
     check_side_file,
-    check_sounds_complete,
     check_turns_wanted,
 )
-from lipstitch.source.fetch import fetch_inputs, local_inputs
+from lipstitch.source.fetch import local_inputs
 from lipstitch.source.import_ahead import import_ahead
-from lipstitch.source.judge import find_judge, require_own_sound
-from lipstitch.source.offset import SoundOffset, given_offset, measured_offset
-from lipstitch.source.scan import Scanned, check_photos, choose_finder, embed_references, scan_source
+from lipstitch.source.judge import find_judge
+from lipstitch.source.offset import measured_offset
+from lipstitch.source.scan import Scanned, choose_finder, embed_references, scan_source
 from lipstitch.source.source import (
-    OpenedVideo,
     Source,
-    choose_coding,
     identify_source,
-    open_further,
-    open_source,
     remember_source,
 )
-from lipstitch.source.weights import Weights, check_licence, find_local_network, find_rendering_weights
+from lipstitch.source.weights import check_licence, find_local_network
 from lipstitch.tools import DEFAULT_TOOLS, Tools
 from lipstitch.workspace import Workspace, workspace_folder
-from media.audio.speech_network import find_speech_weights
 from media.base.files import clear_leftovers
-from media.intervals import Interval, merge
-from segmenter.spans.changes import Change
-from segmenter.spans.table import SpanRow
+from media.intervals import merge
 
 if TYPE_CHECKING:
     from lipstitch.execution.write_output import WrittenOutput  # imports torch, which takes seconds
@@ -82,44 +68,6 @@ class JobResult:
         """0, or 10 if some clips fell back to the original frames."""
         fell_back = any(report.num_clips.get("fell_back") for report in self.reports)
         return EXIT_FELL_BACK if fell_back else EXIT_COMPLETE
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedJob:
-    """A job whose files were all opened and checked."""
-
-    config: JobConfig
-    video: OpenedVideo
-    specs: tuple[OutputSpec, ...]
-    streams: tuple[StreamPlan, ...]
-    """Of each output, what becomes of the source's own streams."""
-    rows: tuple[SpanRow, ...] | None
-    """What the job's span file says; None if it has none."""
-    further: tuple[OpenedVideo, ...]
-    """Further videos of the job's people."""
-    inputs: AudioInputs
-    """The sounds, where they lie before they are moved."""
-    dialogue: Dialogue | None
-    offset: SoundOffset
-    """By how much sounds are moved against the picture."""
-    redone: Redone = NOTHING_REDONE
-    """What of a finished output is made again."""
-
-    @property
-    def turns_start(self) -> Fraction:
-        """Return where second 0 of the turns lies on the clock of the video."""
-        return turns_start(self.config, self.inputs.later(self.offset.seconds).heard)[0]
-
-    @property
-    def wanted(self) -> list[SpanRow | Change]:
-        """Return all that is said about how mouths of some frames are made."""
-        rows = self.rows or ()
-        return [*rows, *(change for row in rows for change in row.changes), *self.redone.changes]
-
-    @property
-    def shown_frames(self) -> list[Interval]:
-        """Return the source frames in which the outputs may show a new mouth."""
-        return merge(part for spec in self.specs for part in spec.scanned_frames)
 
 
 def run_job(
@@ -168,7 +116,7 @@ def run_job(
     if weights is None:
         source = identify_source(job.video)
     else:
-        _mention_sounds(job.specs, reporter)
+        mention_sounds(job.specs, reporter)
         with import_ahead():
             source = identify_source(job.video)
         from lipstitch.execution.pages import write_pages
@@ -242,50 +190,6 @@ def run_job(
     return JobResult(tuple(output.report for output in written))
 
 
-def open_job(config: JobConfig, reporter: Reporter, *, force: bool) -> OpenedJob:
-    """Open the files of a job and check all that can be checked before the work, cheapest first.
-
-    force: existing outputs may be replaced. Raises ConfigError or MediaError, or CheckpointNotFound without silero-vad.
-    """
-    folder = workspace_folder(config)
-    # An existing output may be this job's own, which is known by its ranges, too.
-    check_output_name(local_inputs(config, folder), force=force or config.ranges_from is not None)
-    check_provenance(config)
-    config = fetch_inputs(config, folder, reporter)
-    check_sounds_complete(config)
-    find_speech_weights()  # which the plan needs, after the scan
-    video = open_source(config)
-    config = with_ranges(config, video)
-    further = open_further(config, video)
-    coding = choose_coding(config, video)
-    require_own_sound(config, video.info)
-    inputs = open_audio_inputs(config, video)
-    dialogue = open_dialogue(config, video, inputs)
-    offset = given_offset(config)
-    specs = plan_outputs(config, video, inputs, dialogue, offset)
-    _warn_of_sounds(config, specs, dialogue, reporter)
-    streams = check_outputs(config, video, specs, coding, force=force)
-    check_photos(config)
-    rows = read_spans(config.segmenter.spans, video.table) if config.segmenter.spans else None
-    return OpenedJob(config, video, specs, streams, rows, further, inputs, dialogue, offset)
-
-
-def find_job_weights(job: OpenedJob, reporter: Reporter) -> Weights:
-    """Return the weights that a job's new mouths are made with. Raises CheckpointError or ConfigError."""
-    qualities = {part.quality for part in job.wanted if part.quality}
-    may_draw = any(part.method == "network" for part in job.wanted)
-    return find_rendering_weights(job.config, reporter, qualities, may_draw=may_draw)
-
-
-def open_preview(job: OpenedJob, config: JobConfig) -> OpenedJob:
-    """Return the preview of a job as an opened job of its own, on the same video. config: from build_preview."""
-    coding = choose_coding(config, job.video)
-    inputs = open_audio_inputs(config, job.video)
-    specs = plan_outputs(config, job.video, inputs, open_dialogue(config, job.video, inputs), job.offset)
-    streams = check_outputs(config, job.video, specs, coding, force=True)
-    return replace(job, config=config, specs=specs, streams=streams)
-
-
 def scan_job(
     job: OpenedJob, source: Source, workspace: Workspace, reporter: Reporter, timings: Timings, tools: Tools
 ) -> Scanned:
@@ -318,32 +222,6 @@ def read_footage(job: OpenedJob, reader: FootageReader, target: TargetSelection)
     driven = merge(part for spec in job.specs for part in spec.timeline.source_intervals(spec.driven_frames))
     shown = job.shown_frames
     return reader.read(target.identities, target.seen_spans(shown), shown, driven, target.rule)
-
-
-def _warn_of_sounds(
-    config: JobConfig, specs: Sequence[OutputSpec], dialogue: Dialogue | None, reporter: Reporter
-) -> None:
-    for speaker in dialogue.speakers if dialogue else ():
-        if not speaker.stretches:
-            assert config.input.speakers is not None
-            reporter.warning(
-                f"input.speakers.cast.{speaker.name}: {config.input.speakers.turns} holds no turn of this speaker."
-            )
-    for note in _sound_notes(specs):
-        if note.is_warning:
-            reporter.warning(f"{note.text}.")
-
-
-def _mention_sounds(specs: Sequence[OutputSpec], reporter: Reporter) -> None:
-    """Say what is worth knowing of the sounds; a plan holds it anyway."""
-    for note in _sound_notes(specs):
-        if not note.is_warning:
-            reporter.info(f"Sound: {note.text}.")
-
-
-def _sound_notes(specs: Sequence[OutputSpec]) -> dict[SoundNote, None]:
-    """Return each note once, in order: outputs of one job share their sounds."""
-    return dict.fromkeys(note for spec in specs for note in spec.sound_notes)
 
 
 def _warn_of_fallbacks(config: JobConfig, written: Sequence[WrittenOutput], reporter: Reporter) -> None:

@@ -10,8 +10,9 @@ import soundfile
 
 import lipstitch.footage.own_sound
 from lipstitch.evaluation import own_offset
-from lipstitch.job import open_job, run_job
+from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
+from lipstitch.opened import open_job
 from lipstitch.report.verify import verify_job
 from lipstitch.source.judge import _coefficients
 from lipstitch.source.offset import FoundOffset

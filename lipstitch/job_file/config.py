@@ -35,13 +35,9 @@ class InputConfig(_Model):
     """The video and its sound."""
 
     video: Media = Field(
-        description="The video. Any file FFmpeg reads; its address (http, https), or that of a page that shows it; or a"
+        description="The video. Any file FFmpeg reads; its address (http, https), or that of a page that shows it, with"
+        " #t=start,end behind it for a part, whose first frame is then second 0; or a"
         " picture (PNG, JPEG, WebP, TIFF, BMP), of which a video as long as the dub is made."
-    )
-    video_range: tuple[Time, Time] | None = Field(
-        default=None,
-        description="Of a video on the web: [start, end], seconds or [hh:]mm:ss[.mmm]. Only this part is downloaded and"
-        " is the job's video: its first frame is second 0. Needs the extra `download`.",
     )
     audio: Media | None = Field(
         default=None, description="The dub: any audio or video file, or its address. Omitted: the video's own sound."
@@ -91,12 +87,8 @@ class InputConfig(_Model):
 
     @model_validator(mode="after")
     def _check(self) -> InputConfig:
-        if self.video_range is not None:
-            start, end = self.video_range
-            if not isinstance(self.video, Address):
-                raise ValueError("video_range is for addresses; of a file, list ranges, with mode: extract")
-            if end <= start:
-                raise ValueError(f"video_range ends ({float(end):g} s) before it starts ({float(start):g} s)")
+        if isinstance(self.audio, Address) and self.audio.part is not None:
+            raise ValueError("audio: a part (#t=) can only be taken of a video; leave it out, and give audio_start")
         return self
 
     @property

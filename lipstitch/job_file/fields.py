@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo
 
@@ -48,12 +48,36 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A file or a page on the web."""
+    """A file or a page on the web, or a part of it: https://host/talk.mp4#t=12:30,14:00.
+
+    Parts are written as in W3C's Media Fragments URI 1.0, 4.2.1, as normal play time.
+    """
 
     text: str
+    """As it was written."""
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def url(self) -> str:
+        """Return what a server is asked for."""
+        return urldefrag(self.text).url
+
+    @property
+    def part(self) -> tuple[Fraction, Fraction] | None:
+        """Return start and end of the part that is meant, in seconds; None: all. Raises ValueError for other words."""
+        name, found, times = urldefrag(self.text).fragment.partition("=")
+        if name != "t" or not found:
+            return None
+        start, comma, end = times.removeprefix("npt:").partition(",")
+        try:
+            part = parse_time(start or 0), parse_time(end)
+        except ValueError as exc:
+            raise ValueError("write a part as #t=start,end, seconds or [hh:]mm:ss[.mmm]") from exc
+        if not comma or part[1] <= part[0]:
+            raise ValueError(f"#t={times} ends before it starts; write a part as #t=start,end")
+        return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +151,9 @@ def _parse_media(value: Any, info: ValidationInfo) -> Path | Address:
         is_whole = False
     if not is_whole or not value.isprintable() or " " in value:
         raise ValueError("give a path, or an address such as https://host/talk.mp4")
-    return Address(value)
+    address = Address(value)
+    _ = address.part  # which may be written wrongly
+    return address
 
 
 def _parse_audio_offset(value: Any) -> str | float:

@@ -77,7 +77,7 @@ def describe_preview(preview: JobConfig) -> str:
     return ", ".join(f"{format_clock(part.start)} to {format_clock(part.end)}" for part in preview.ranges or ())
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Candidate:
     """Frames of the source, one behind the other in an output, of which the preview may show some."""
 

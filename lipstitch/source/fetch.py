@@ -40,9 +40,7 @@ class _Wanted:
 
 def local_inputs(config: JobConfig, folder: Path) -> JobConfig:
     """Return a job with the files in place of addresses; they need not be there yet. folder: of the workspace."""
-    files: dict[str, Path | None] = {wanted.name: wanted.path for wanted in _wanted(config, folder)}
-    if "video" in files:
-        files["video_range"] = None
+    files = {wanted.name: wanted.path for wanted in _wanted(config, folder)}
     return config.model_copy(update={"input": config.input.model_copy(update=files)}) if files else config
 
 
@@ -63,11 +61,11 @@ def fetch_inputs(config: JobConfig, folder: Path, reporter: Reporter) -> JobConf
 def _wanted(config: JobConfig, folder: Path) -> Iterator[_Wanted]:
     for name, given in (("video", config.input.video), ("audio", config.input.audio)):
         if isinstance(given, Address):
-            ending = PurePosixPath(urlsplit(given.text).path).suffix
-            part = config.input.video_range if name == "video" else None
+            ending = PurePosixPath(urlsplit(given.url).path).suffix
+            part = given.part
             suffix = ending if part is None and ENDING.fullmatch(ending) else UNKNOWN_ENDING
-            key = content_key(FETCH_VERSION, given.text, name, *(part or ()))
-            yield _Wanted(name, given.text, part, Workspace(folder).path("fetched", key, suffix))
+            key = content_key(FETCH_VERSION, given.url, name, *(part or ()))
+            yield _Wanted(name, given.url, part, Workspace(folder).path("fetched", key, suffix))
 
 
 def _fetch(wanted: _Wanted, reporter: Reporter) -> None:

@@ -44,7 +44,7 @@ class WebPage:
             from yt_dlp import YoutubeDL
             from yt_dlp.utils import YoutubeDLError, download_range_func
         except ImportError as exc:
-            what = "input.video_range is cut by yt-dlp" if self.part else f"{self.address} is a page, not a media file"
+            what = "a part (#t=) is cut by yt-dlp" if self.part else f"{self.address} is a page, not a media file"
             raise ConfigError(
                 f"{self.key}: {what}. Install it with pip install 'lipstitch[download]', or give the address of a whole"
                 " file."

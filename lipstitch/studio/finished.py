@@ -15,7 +15,7 @@ MOST_CLIPS = 3
 
 
 def preview(folder: Path, video: Path, dub: Path) -> Path | None:
-    """Return a small video of the first finished clips with new mouths; None while there are none.
+    """Return a small video of the first finished clips with new mouths; None before the first.
 
     folder: of a generation. It is made again as long as it holds fewer clips than MOST_CLIPS.
     """

@@ -44,9 +44,9 @@ class ShownSpan(Record):
     """face or no_face."""
     person: int | None
     method: str
-    """Where new mouths come from; empty where there are none."""
+    """Where new mouths come from; empty where nothing is rendered."""
     reason: str
-    """Why there are none, or why not from footage."""
+    """Why nothing is rendered, or why mouths are not from footage."""
 
 
 class Look(Record):

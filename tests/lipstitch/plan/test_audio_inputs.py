@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lipstitch.job import open_job
 from lipstitch.job_file.config import JobConfig
+from lipstitch.opened import open_job
 from lipstitch.plan.audio.inputs import open_audio_inputs
 from lipstitch.plan.audio.notes import note_other_tracks
 from lipstitch.plan.outputs.dialogue import open_dialogue

@@ -20,7 +20,7 @@ MOST_FIELDS = 10
 
 def values():
     """Return every dataclass of the rooms that make values, by its name."""
-    modules = ["lipstitch.job"]
+    modules = ["lipstitch.job", "lipstitch.opened"]
     for room in (lipstitch.source, lipstitch.plan):
         modules += [module.name for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")]
     for module in map(importlib.import_module, modules):
@@ -62,8 +62,8 @@ def test_each_decision_is_made_once(tmp_path, monkeypatch, plan_only):
         monkeypatch.setattr(module, name, call)
 
     counting("lipstitch.plan.soundtrack", "can_copy")
-    counting("lipstitch.job", "open_audio_inputs")
-    counting("lipstitch.job", "plan_outputs")
-    counting("lipstitch.job", "choose_coding")
+    counting("lipstitch.opened", "open_audio_inputs")
+    counting("lipstitch.opened", "plan_outputs")
+    counting("lipstitch.opened", "choose_coding")
     run_quick(load_job(job), plan_only=plan_only)
     assert sorted(called) == ["can_copy", "choose_coding", "open_audio_inputs", "plan_outputs"]

@@ -8,8 +8,8 @@ import soundfile
 
 from demo.make_material import DUB_FILE
 from demo.talking import PORTRAIT_FILE
-from lipstitch.job import open_job
 from lipstitch.job_file.config import load_job
+from lipstitch.opened import open_job
 from lipstitch.progress import Silent
 from lipstitch.report.verify import verify_job
 from lipstitch.source.web_file import CHUNK_BYTES
@@ -202,14 +202,16 @@ def test_a_part_of_a_video(tmp_path, site):
     pytest.importorskip("yt_dlp", reason="the extra `download` is not installed")
     for address in (f"{site.address}/talk.mp4", page(site)):
         dub = f"{site.address}/dub.wav"
-        job = opened(tmp_path, address, dub, video_range=[1, "00:00:03"], length_policy="cut")
+        job = opened(tmp_path, f"{address}#t=1,00:00:03", dub, length_policy="cut")
         with FrameReader(job.video) as reader:
             assert [read_stamp(frame) for _, frame in reader.read(range(50))] == [*range(25, 75)]
         assert len(job.video.table) == 50
-    with pytest.raises(ConfigError, match=r"input: video_range is for addresses"):
-        opened(tmp_path, "talk.mp4", video_range=[1, 3])
-    with pytest.raises(ConfigError, match=r"input: video_range ends \(1 s\) before it starts \(3 s\)"):
-        opened(tmp_path, page(site), video_range=[3, 1])
+    with pytest.raises(ConfigError, match=r"#t=3,1 ends before it starts"):
+        opened(tmp_path, f"{page(site)}#t=3,1")
+    with pytest.raises(ConfigError, match=r"write a part as #t=start,end"):
+        opened(tmp_path, f"{page(site)}#t=a")
+    with pytest.raises(ConfigError, match=r"a part \(#t=\) can only be taken of a video"):
+        opened(tmp_path, page(site), f"{site.address}/dub.wav#t=1,2")
 
 
 def test_without_the_library(tmp_path, site, monkeypatch):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lipstitch.job import open_job
 from lipstitch.job_file.config import load_job
+from lipstitch.opened import open_job
 from lipstitch.progress import Silent
 from media.base.errors import ConfigError
 from tests.support.jobs import write_job

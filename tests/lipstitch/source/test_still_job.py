@@ -10,8 +10,9 @@ from PIL import Image
 
 from demo.make_material import DUB_FILE
 from demo.talking import PORTRAIT_FILE
-from lipstitch.job import open_job, run_job
+from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
+from lipstitch.opened import open_job
 from lipstitch.progress import Silent
 from lipstitch.report.contact_sheet import list_people
 from lipstitch.report.verify import verify_job
