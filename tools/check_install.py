@@ -19,9 +19,11 @@ from collections.abc import Iterable
 from enum import Enum
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-MODULE_NAMES = {"Jinja2": "jinja2", "opencv-python": "cv2", "pillow": "PIL", "PyYAML": "yaml"}
-"""Import names of distributions whose name is not the import name; elsewhere dashes become underscores."""
+MODULE_NAMES = {"opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+"""Import names of distributions, by their normalised names, that differ from these; elsewhere dashes become
+underscores. Build backends write names in either way."""
 
 SYSTEM_LIBRARY = re.compile(r"\blib[\w.+-]*\.so[\w.]*")
 """The loader's complaint about libGL.so.1, libgthread-2.0.so.0 and the like."""
@@ -54,7 +56,7 @@ def required_modules(requirements: Iterable[str]) -> list[str]:
     """Return the import names of the requirements that no extra asks for and that this Python needs."""
     parsed = [Requirement(line) for line in requirements]
     names = [one.name for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})]
-    return [MODULE_NAMES.get(name, name.replace("-", "_")) for name in names]
+    return [MODULE_NAMES.get(canonicalize_name(name), canonicalize_name(name).replace("-", "_")) for name in names]
 
 
 def find_broken_import(modules: Iterable[str]) -> str | None:

@@ -52,7 +52,7 @@ def run_job(job, *arguments, expected=0, start=start_command):
 def run_in_processes(job):
     """Run a job here whose workers are processes, which begin anew; they end with it."""
     try:
-        assert lipstitch.job.run_job(load_job(job), Silent()) == 0
+        assert lipstitch.job.run_job(load_job(job), Silent()).exit_code == 0
     finally:
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 

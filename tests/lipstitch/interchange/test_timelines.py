@@ -178,7 +178,7 @@ def test_what_fell_back_has_a_marker(material, tmp_path):
     shutil.copytree(material, tmp_path / "job")
     config = job_in(tmp_path / "job", ranges=None)
     tools = replace(QUICK_TOOLS, load_engine=lambda *_: Failing())
-    assert run_job(config, Listening(), tools=tools, timeline=tmp_path / "job" / "cut.otio") == 10
+    assert run_job(config, Listening(), tools=tools, timeline=tmp_path / "job" / "cut.otio").exit_code == 10
     timeline = otio.adapters.read_from_file(str(tmp_path / "job" / "cut.otio"))
     assert all(isinstance(item, otio.schema.Gap) for item in timeline.tracks[1])
     markers = [marker for item in timeline.tracks[1] for marker in item.markers]
