@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -37,10 +39,11 @@ class StopSignals:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupt)
         # Python runs handlers between two steps of its main thread, which may be inside a long call. A thread of its
-        # own hears of the signal at once, through a pipe that Python's part in C writes to.
-        self._heard, heard = os.pipe()
-        os.set_blocking(heard, False)
-        signal.set_wakeup_fd(heard, warn_on_full_buffer=False)
+        # own hears of the signal at once, through a socket that Python's part in C writes to: Windows
+        # knows no pipe that does not block.
+        self._heard, self._hearing = socket.socketpair()
+        self._hearing.setblocking(False)  # noqa: FBT003
+        signal.set_wakeup_fd(self._hearing.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._wait, name="stop-signals", daemon=True).start()
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
@@ -49,7 +52,7 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def _wait(self) -> None:
-        while not {signal.SIGINT, signal.SIGTERM} & {*os.read(self._heard, 16)}:
+        while not {signal.SIGINT, signal.SIGTERM} & {*self._heard.recv(16)}:
             pass
         time.sleep(GRACE_SECONDS)
         self.end()
@@ -62,11 +65,31 @@ class StopSignals:
         os._exit(EXIT_STOPPED)
 
 
+if sys.platform == "win32":
+    import ctypes
+
+    SYNCHRONIZE = 0x00100000
+    STILL_RUNS = 0x102
+    """WAIT_TIMEOUT of WaitForSingleObject."""
+
+    def _presence(parent: int) -> Callable[[], bool]:
+        """Return what tells whether a process is there, which another one of its number would not be."""
+        handle = ctypes.windll.kernel32.OpenProcess(SYNCHRONIZE, False, parent)  # noqa: FBT003
+        return lambda: ctypes.windll.kernel32.WaitForSingleObject(handle, 0) == STILL_RUNS
+
+else:
+
+    def _presence(parent: int) -> Callable[[], bool]:
+        """Return what tells whether this process's parent is there: orphans get another one."""
+        return lambda: os.getppid() == parent
+
+
 def follow_parent(parent: int) -> None:
     """End this worker process as soon as the process that started it is gone, killed or not."""
+    is_there = _presence(parent)
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while is_there():
             time.sleep(WATCH_SECONDS)
         os._exit(EXIT_STOPPED)
 

@@ -35,7 +35,7 @@ FACES_A_THREAD = 8
 
 
 def choose_device(wanted: str = "auto", turn: int = 0) -> torch.device:
-    """Choose the device: `auto` is CUDA if there is a GPU, else the CPU; otherwise a torch name such as `cuda:1`.
+    """Choose the device: `auto` is CUDA, else MPS if there is such a GPU, else the CPU; or a torch name: `cuda:1`.
 
     If no GPU is named, several take turns, clip by clip. Raises ConfigError for a name that torch does not know, or a
     device that this machine lacks.
@@ -43,7 +43,7 @@ def choose_device(wanted: str = "auto", turn: int = 0) -> torch.device:
     if wanted in ("auto", "cuda") and torch.cuda.is_available():
         return torch.device("cuda", turn % torch.cuda.device_count())
     if wanted == "auto":
-        return torch.device("cpu")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
@@ -207,6 +207,7 @@ def _compute_on_one_thread() -> None:
     torch.set_num_threads(1)
 
 
+_GPU_MEMORY = ("ALLOC_FAILED", "MPS backend out of memory")
 _LIBRARY_FAILURES = ("CUDA", "CUBLAS", "CUDNN", "could not create a primitive")
 """What the messages of the libraries below torch contain; any other RuntimeError is a bug and stays one."""
 
@@ -217,7 +218,7 @@ def _failures_translated(batch_size: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        on_gpu = isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
+        on_gpu = isinstance(error, torch.OutOfMemoryError) or any(mark in str(error) for mark in _GPU_MEMORY)
         if on_gpu or isinstance(error, MemoryError) or "allocate memory" in str(error):
             memory = "GPU memory" if on_gpu else "memory"
             remedy = f"Lower renderer.batch_size (now {batch_size})" if on_gpu else "Lower execution.workers"

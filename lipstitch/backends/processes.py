@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -64,6 +65,9 @@ def _quiet_children() -> Iterator[None]:
 
     If this process is killed, the trackers of semaphores tidy up behind it without complaining.
     """
+    if sys.platform == "win32":  # where Ctrl-C is held back in no other way, and nothing is to be tracked
+        yield
+        return
     warnings = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (warnings, "ignore:resource_tracker")))
     resource_tracker.ensure_running()  # before Python 3.12 starting it later would unblock the signal again

@@ -29,7 +29,7 @@ def main() -> int:
             code = program.wait(WATCH_SECONDS)
             return code if code >= 0 else 128 - code
         except subprocess.TimeoutExpired:
-            if os.getppid() != parent:
+            if sys.platform != "win32" and os.getppid() != parent:
                 os.killpg(0, signal.SIGKILL)
 
 

@@ -232,6 +232,9 @@ def test_choose_device(monkeypatch):
         monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
         monkeypatch.setattr("torch.cuda.device_count", lambda there=there: int(there))
         assert choose_device("auto").type == kind
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert choose_device("auto").type == "mps"
+    assert choose_precision("auto", choose_device("auto")) == torch.float32
 
 
 def test_gpus_take_turns(monkeypatch):
