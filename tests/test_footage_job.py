@@ -451,7 +451,7 @@ def test_two_people_at_once_each_get_their_own_mouths(shared, make_job, tmp_path
 def test_clips_that_are_made_again_change_and_no_other_frame_does(make_job, talk, tmp_path):
     """One speaker, one span, cut into clips: what is followed and chosen beside a changed clip is as before."""
     job, output = make_job(
-        segmenter={"max_clip_seconds": 0.8},
+        segmenter={"max_clip_seconds": 0.6},
         renderer={"frame_hashes": True, "fade_seconds": 0.08},
         execution={"workspace": tmp_path / "work"},
     )

@@ -231,6 +231,6 @@ def test_the_speaker_was_rendered_at_the_start_and_at_the_end(finished):
 
 def test_the_full_check_finds_the_same_in_little_memory(job, finished):
     said, megabytes = run_main("verify", "--config", job)
-    assert said.count("kept") == 5
+    assert said.count("kept") == 6
     assert "+0.00 ms off at most, drift +0.00 ms" in said
     assert megabytes < 400  # two decoders, and some bytes a frame

@@ -52,10 +52,14 @@ class Queue:
         with _queue_errors():
             self._task(generation, priority=BEGUN if was_begun else NEW)
 
-    def waiting(self) -> set[str]:
-        """Return the generations that no worker has taken yet. Raises WorkspaceError if the queue is away."""
+    def waiting(self) -> dict[str, bool]:
+        """Return the generations that no worker has taken yet, and whether they come before those that were not begun.
+
+        Raises WorkspaceError if the queue is away.
+        """
         with _queue_errors():
-            return {task.args[0] for task in self._huey.pending()}
+            tasks = sorted(self._huey.pending(), key=lambda task: task.priority or NEW)
+            return {task.args[0]: task.priority == BEGUN for task in tasks}
 
     def consume(self, num_threads: int) -> NoReturn:
         """Work on generations, so many at a time, for ever; the main thread's KeyboardInterrupt leaves it."""

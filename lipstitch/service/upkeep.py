@@ -46,12 +46,17 @@ class Upkeep:
             threading.Thread(target=_repeat, args=(work, seconds), name=name, daemon=True).start()
 
     def requeue_lost(self) -> None:
-        """Put generations back into the queue that are neither in it nor worked on: a killed process had them."""
+        """Put generations back into the queue that are neither in it nor worked on: a killed process had them.
+
+        One that is taken from the queue this moment, and not yet worked on, is put back too, behind the others. If its
+        worker is then killed, it is put back once more, before them.
+        """
         lost = [(generation, state) for generation, state in self._store.unfinished() if self._is_free(generation)]
-        waiting = self._queue.waiting() if lost else set()
+        waiting = self._queue.waiting() if lost else {}
         for generation, state in lost:
-            if generation not in waiting:
-                self._queue.put(generation, was_begun=state.started_at is not None)
+            was_begun = state.started_at is not None
+            if generation not in waiting or was_begun > waiting[generation]:
+                self._queue.put(generation, was_begun=was_begun)
 
     def _is_free(self, generation: str) -> bool:
         with self._store.claim(generation) as is_free:

@@ -216,7 +216,8 @@ def test_a_clip_is_as_coarse_as_its_worst_frame_allows(noisy, tmp_path, codec):
     psnr, keys, _ = write_frames(tmp_path / "a", video, choose_coding(video, crf=None, preset="auto"), frames)
     assert len(psnr) == len(frames)
     assert min(psnr) >= (44 if codec.startswith("mpeg") else 45)  # the quantiser of 1 is the finest
-    assert np.median(psnr[:30]) < (50 if codec.startswith("mpeg") else 47.5)
+    # SVT-AV1 writes other bytes with other instruction sets: 47.0 with AVX-512, 48.3 with AVX2.
+    assert np.median(psnr[:30]) < {"mpeg2video": 50, "mpeg4": 50, "av1": 49}.get(codec, 47.5)
     assert [read_stamp(frame) for frame in decode(tmp_path / "a")] == list(range(60))
     if codec in ("h264", "hevc"):
         assert any(keys[number] for number in NOISY)

@@ -365,7 +365,7 @@ def task(serial, tmp_path, monkeypatch):
     talk, _ = serial
     asked = []
 
-    def take(setup, jobs, _config):
+    def take(setup, jobs, _config, on_wait):
         asked.append((setup, *jobs[0]))
         raise RenderError("taken")
         yield

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -300,8 +301,7 @@ def test_a_job_that_is_stopped_ends_at_once_with_its_children(material, tmp_path
     seconds = time.monotonic() - begun
     err = process.stderr.read()
     assert err == (
-        "Error: stopped. Finished clips are kept; to continue, run:"
-        f" python main.py --config {job} --set renderer.feather=0.2\n"
+        f"Error: stopped. Finished clips are kept; to continue, run: python main.py {shlex.join(map(str, arguments))}\n"
     )
     assert process.returncode == 130
     assert seconds < ENDED_SECONDS

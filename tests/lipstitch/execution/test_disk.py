@@ -141,11 +141,11 @@ def test_clips_that_are_there_need_no_space(disk, job, monkeypatch):
     needed = []
     original = lipstitch.job.check_disk
 
-    def check(plans, workspace):
+    def check(plans, workspace, *, signs):
         needed.append(sum(plan.estimate.disk_bytes for plan in plans))
         with (disk / "filler").open("wb") as file:
             file.write(bytes(shutil.disk_usage(disk).free - needed[0] + held // 2))
-        original(plans, workspace)
+        original(plans, workspace, signs=signs)
 
     monkeypatch.setattr(lipstitch.job, "check_disk", check)
     run_quick(config)

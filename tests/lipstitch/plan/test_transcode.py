@@ -95,7 +95,7 @@ def test_plan_report_and_table_say_so(start, name, output, codec, note):
     table = Listening()
     assert verify_job(job, table) == 0
     rows = table.said[-1].splitlines()[1:]
-    assert [row.split()[0] for row in rows] == ["kept"] * 5
+    assert [row.split()[0] for row in rows] == ["kept"] * 6
     transcoded = f": transcoded to {codec}" if note != ORDER else ""
     frames = report["output"]["num_frames"]
     assert rows[1].endswith(f"0 of {frames} frames are the source's own packets{transcoded}")

@@ -199,6 +199,8 @@ def test_the_report_of_a_job_has_the_keys_it_always_had(finished):
     assert report["source"].pop("size_bytes") == (finished[0] / "talk.mp4").stat().st_size
     assert report.pop("restore") == ""
     assert report.pop("program") == ""
+    assert report.pop("redone") == []
+    assert report["hashes"].pop("job")
     assert report.pop("disclosure")["kind"] == "metadata"
     assert report.pop("enhance") == ""
     assert report.pop("masks") == []

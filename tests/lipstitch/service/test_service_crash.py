@@ -35,6 +35,13 @@ def kill_server(service):
     service.start()
 
 
+def kill_all(service):
+    """Kill the server, its worker and the job in one moment, as a power cut does, and start the server again."""
+    os.killpg(service.process.pid, signal.SIGKILL)
+    service.process.wait()
+    service.start()
+
+
 def begun(service, generation, stage):
     """Tell whether a generation's job has begun a stage."""
     path = service.place(generation) / "events.jsonl"
@@ -81,10 +88,11 @@ def test_killed_while_scanning_and_rendering_it_ends_as_if_it_never_was(talk, tm
         kill_worker(service)
         until(lambda: clips_of(service, first))
         before = clips_of(service, first)
-        kill_server(service)
+        kill_all(service)
         assert [service.get(each)["status"] for each in (first, second)] == ["PROCESSING", "PENDING"]
         assert service.wait(first)["status"] == "COMPLETED"
         check_reused(service, first, before)
+        kill_server(service)
         assert service.wait(second)["status"] == "COMPLETED"
         until(lambda: heard)
         fetched = [path for command, path, *_ in client.received if command == "GET"]

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from contextlib import closing, contextmanager, nullcontext
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from lipstitch.service.queue import Queue
 from lipstitch.service.request import GenerationRequest
 from lipstitch.service.settings import Addresses, ServiceSettings, check_settings, load_saved_settings, save_settings
 from lipstitch.service.store import Delivery, Store, new_id
+from lipstitch.service.upkeep import Upkeep
 from lipstitch.service.webhook import sign
 from lipstitch.service.worker import share_cores
 from media.base.errors import ConfigError, WorkspaceError
@@ -285,14 +287,29 @@ def test_a_queue_hands_each_generation_to_one_worker_in_order(tmp_path, kind):
         for number in ("one", "two"):
             queue.put(number)
         queue.put("begun", was_begun=True)
-        assert queue.waiting() == {"one", "two", "begun"}
+        assert queue.waiting() == {"one": False, "two": False, "begun": True}
         command = [sys.executable, "-c", CONSUMER, str(tmp_path), redis or ""]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
             try:
                 assert [worker.stdout.readline().strip() for _ in range(3)] == ["begun", "one", "two"]
-                assert queue.waiting() == set()
+                assert queue.waiting() == {}
             finally:
                 worker.kill()
+
+
+def test_what_was_begun_and_lost_comes_before_what_was_not(tmp_path):
+    """Also if it was put back once already, in the moment between the queue and the worker."""
+    settings = ServiceSettings(folder=tmp_path)
+    store, queue = Store(tmp_path), Queue(settings)
+    lost, new, held = (store.add(request(), [None, None], "http://localhost/").id for _ in range(3))
+    upkeep = Upkeep(settings, store, queue, "secret")
+    with store.claim(held):
+        upkeep.requeue_lost()
+        assert queue.waiting() == {lost: False, new: False}
+        store.change(lost, lambda was: was.model_copy(update={"started_at": datetime.now(UTC)}))
+        for _ in range(2):
+            upkeep.requeue_lost()
+            assert queue.waiting() == {lost: True, new: False}
 
 
 def test_what_lies_in_the_queue_is_no_code(tmp_path):

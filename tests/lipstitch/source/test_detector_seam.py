@@ -95,7 +95,7 @@ def test_what_a_detector_cannot_do_is_said_of_one_from_outside(middle, tmp_path)
 
 def test_an_unknown_detector_is_refused_with_the_names_of_all(middle, tmp_path):
     with pytest.raises(
-        ConfigError, match=r"segmenter.detector \(now 'edge'\): give auto, cascade, middle or retinaface"
+        ConfigError, match=r"segmenter.detector \(now 'edge'\): give auto, cascade, given, middle or retinaface"
     ):
         load_job(job(tmp_path, detector="edge"))
 
