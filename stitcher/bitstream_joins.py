@@ -98,11 +98,9 @@ class Bitstream:
         self._renumbered: RenumberedSets | None = None
         self._repeated_sets: list[bytes] = []
         """What stands in front of H.264 keyframes that are no IDR pictures."""
-        if is_annex_b and video.codec == "h264" and self._prefix_size:
-            self._repeated_sets = parameter_sets("h264", video.coded.extradata)
         if coded_extradata is None:
-            return
-        if video.codec == "h264":
+            pass
+        elif video.codec == "h264":
             self._coded_sets = parameter_sets("h264", coded_extradata)
             if self._prefix_size:
                 self.extradata = add_h264_sets(video.coded.extradata, self._coded_sets)
@@ -116,6 +114,9 @@ class Bitstream:
             self._coded_sets = parameter_sets("hevc", coded_extradata)
         elif not any_copied:
             self.extradata = coded_extradata
+        if is_annex_b and video.codec == "h264" and self._prefix_size:
+            # All of them: the muxer repeats the last sets that it saw in the stream in front of the next IDR picture.
+            self._repeated_sets = parameter_sets("h264", self.extradata)
 
     def coded(self, packet: bytes, beside: Beside | None = None, *, keyframe: bool) -> bytes:
         """Return a coded clip's packet (Annex B, no sets) in the form of the output.

@@ -112,8 +112,9 @@ def test_only_the_face_is_rendered_and_the_rest_is_copied(material, finished):
         "out.mp4.report.html",
         "out.mp4.report.json",
     ]
-    kept_files = os.listdir(finished / "out.mp4.lipstitch")
-    assert {name.split("-")[0] for name in kept_files} == {"lock", "scan", "source", "speech", "clip", "sound"}
+    kinds = {name.split("-")[0] for name in os.listdir(finished / "out.mp4.lipstitch")}
+    # "source" is there too, unless the file was written so shortly before that it may change within its time stamp.
+    assert kinds - {"source"} == {"lock", "scan", "speech", "clip", "sound"}
 
 
 def test_killed_in_the_middle_only_unfinished_clips_are_rendered_again(material, tmp_path):

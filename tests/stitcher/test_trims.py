@@ -24,6 +24,8 @@ FRAME = Fraction(1, 25)
 EDITS = [((5, 17), (29, 39)), ((0, 11), (14, 40)), ((20, 39), (3, 15)), ((None, 10), (7, 31))]
 """Parts in frames; None: a pause."""
 
+NO_IDR = {"face": (0, 1), "codec": "libx264", "is_open": True, "ending": ".ts", "has_face": False}
+"""Keyframes that are no IDR pictures, in front of a coded one that is: the muxer must know the sets of both."""
 TWO_FRAMES = {"face": (0, 1), "codec": "libx264", "is_open": False, "ending": ".mp4", "has_face": False}
 """Frames that refer to a picture which is hidden, decoded before them, and shown behind them."""
 
@@ -46,6 +48,7 @@ def check(source, output):
 @settings(max_examples=25)
 @example(gop=4, b_frames=2, start=1, shown=2, **TWO_FRAMES)
 @example(gop=5, b_frames=3, start=6, shown=2, **TWO_FRAMES)
+@example(gop=3, b_frames=1, start=3, shown=8, **NO_IDR)
 @given(
     gop=st.integers(1, 20),
     b_frames=st.integers(0, 4),
