@@ -25,6 +25,7 @@ from benchmarks.people import clips_folder, print_table, segmenter_settings
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
+from lipstitch.side_files import SideFiles
 from tests.support.interview import RATE, SIDE, Interview, Turn, make_interview
 from tests.support.jobs import write_job
 
@@ -102,7 +103,7 @@ def measure(case: str, pair: tuple[str, str], folder: Path) -> Row:
         "segmenter": {**segmenter_settings(), "speaking": weights},
     }
     timed = _Timed()
-    run_job(load_job(write_job(folder, **content)), timed, plan_only=True, spans=folder / "spans.csv")
+    run_job(load_job(write_job(folder, **content)), timed, plan_only=True, beside=SideFiles(spans=folder / "spans.csv"))
     return _row(case, interview, _rendered(folder / "spans.csv"), _numbers(folder, pair, case), timed)
 
 

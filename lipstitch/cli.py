@@ -127,6 +127,7 @@ def run(
         from lipstitch.job_file.config import load_job
         from lipstitch.progress import choose_reporter
         from lipstitch.redo import read_redo
+        from lipstitch.side_files import SideFiles
 
         wanted, others = (None, settings or ()) if redo is None else read_redo(redo, settings or ())
         job = load_job(config, others)
@@ -136,12 +137,9 @@ def run(
             reporter,
             plan_only=plan,
             force=force,
-            comparison=compare,
             preview=None if preview is None else Fraction(str(preview)),
-            spans=spans,
-            turns=turns,
-            timeline=timeline,
             redo=wanted,
+            beside=SideFiles(compare, spans, turns, timeline),
         )
         return done.exit_code
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipstitch.execution.machine import measure_capacity
 from lipstitch.footage.read import Footage, FootageReader
-from lipstitch.interchange.write import ENDINGS, check_timeline, write_timeline
 from lipstitch.job_file.config import JobConfig
 from lipstitch.job_file.span_file import write_spans
 from lipstitch.job_file.turn_file import write_turns
@@ -26,14 +24,10 @@ from lipstitch.plan.plan import Plan, check_disk, plan_output
 from lipstitch.plan.preview import build_preview, check_preview, describe_preview, preview_path
 from lipstitch.plan.streams import check_outputs
 from lipstitch.plan.target import TargetSelection, select_targets
-from lipstitch.progress import Reporter, Timings, stage
+from lipstitch.progress import Reporter, Timings
 from lipstitch.redo import Redo, find_redone
 from lipstitch.report.report import Report, page_path, report_path
-from lipstitch.source.checks import (
-    check_comparison_video,
-    check_side_file,
-    check_turns_wanted,
-)
+from lipstitch.side_files import NO_SIDE_FILES, SideFiles, write_comparison, write_timelines
 from lipstitch.source.fetch import local_inputs
 from lipstitch.source.import_ahead import import_ahead
 from lipstitch.source.judge import find_judge
@@ -76,41 +70,29 @@ def run_job(
     *,
     plan_only: bool = False,
     force: bool = False,
-    comparison: Path | None = None,
     preview: Fraction | None = None,
-    spans: Path | None = None,
-    turns: Path | None = None,
-    timeline: Path | None = None,
     redo: Redo | None = None,
+    beside: SideFiles = NO_SIDE_FILES,
     tools: Tools = DEFAULT_TOOLS,
 ) -> JobResult:
     """Do a job and return what came of it. Raises LipstitchError.
 
-    plan_only: say what would be done and stop. force: existing outputs are replaced. comparison: where to write a
-    comparison video. preview: write only so many seconds, and a comparison video of them, beside the output. spans,
-    turns: where the span file is written, and who speaks when. timeline: where to write what was rendered, for editing
-    programs. redo: which clips of the finished outputs are made again; these are replaced. tools: what makes the
-    detector, the network and so on.
+    plan_only: say what would be done and stop. force: existing outputs are replaced. preview: write only so many
+    seconds, and a comparison video of them, beside the output. redo: which clips of the finished outputs are made
+    again; these are replaced. beside: what else is written. tools: what makes the detector, the network and so on.
     """
-    if turns is not None:
-        check_turns_wanted(config)
+    beside.check_wanted(config)
     if preview is not None:
-        comparison = check_preview(local_inputs(config, workspace_folder(config)), comparison, force=force)
+        local = local_inputs(config, workspace_folder(config))
+        beside = replace(beside, comparison=check_preview(local, beside.comparison, force=force))
     may_replace = force or plan_only or preview is not None or redo is not None
     job, timings = open_job(config, reporter, force=may_replace), Timings()
     config = job.config  # with what was fetched, and with the ranges of its timeline
     if redo is not None:
         job = replace(job, redone=find_redone(redo, config, job.specs))
-    if comparison is not None and preview is None:
-        outputs = [spec.output for spec in job.specs]
-        check_comparison_video(config, comparison, outputs, force=force or plan_only)
-    if spans is not None:
-        check_side_file(config, "--spans", spans, (".csv",), force=force)
-    if turns is not None:
-        check_side_file(config, "--turns", turns, (".csv",), force=force)
-    timelines = check_timeline(config, timeline, job.specs, job.video) if timeline is not None else []
-    for path in timelines:
-        check_side_file(config, "--timeline", path, ENDINGS, force=force)
+    if preview is None:
+        beside.check_comparison(job, force=force or plan_only)
+    timelines = beside.check(job, force=force)
     check_licence(config)  # before anything is downloaded
     weights = None if plan_only else find_job_weights(job, reporter)
     if weights is None:
@@ -129,7 +111,7 @@ def run_job(
     with Workspace(workspace_folder(config)) as workspace:
         workspace.clear_partial()
         remember_source(workspace, job.video, source)
-        for path in [*(spec.output for spec in job.specs), *([comparison] if comparison else [])]:
+        for path in [*(spec.output for spec in job.specs), *([beside.comparison] if beside.comparison else [])]:
             clear_leftovers(path)
             clear_leftovers(report_path(path))
             clear_leftovers(page_path(path))
@@ -148,9 +130,9 @@ def run_job(
             ]
 
         plans = plan_all(job)
-        if spans is not None:
-            write_spans(faces.to_rows(job.specs), source.table, spans)
-            reporter.info(f"Spans: {spans}")
+        if beside.spans is not None:
+            write_spans(faces.to_rows(job.specs), source.table, beside.spans)
+            reporter.info(f"Spans: {beside.spans}")
         if preview is not None:
             clear_leftovers(preview_path(config))
             config = build_preview(config, source.table, plans, workspace, preview)
@@ -160,30 +142,18 @@ def run_job(
         if weights is None:
             for plan in plans:
                 reporter.info(describe_plan(plan))
-            if turns is not None and target.found is not None:
-                write_turns(target.found.listed(job.turns_start), turns)
-                reporter.info(f"Turns: {turns}")
+            if beside.turns is not None and target.found is not None:
+                write_turns(target.found.listed(job.turns_start), beside.turns)
+                reporter.info(f"Turns: {beside.turns}")
             return JobResult()
         check_disk(plans, workspace, signs=config.stitcher.provenance == "c2pa")
         written = [write_output(config, scanned, plan, weights, workspace, reporter, timings) for plan in plans]
-        for path, plan, output in zip(timelines, plans, written, strict=False):
-            write_timeline(path, config, source, plan, output.clips)
-            reporter.info(f"Timeline: {path}")
+        finished = [*zip(plans, written, strict=True)]
+        write_timelines(timelines, config, source, finished, reporter)
         if config.stitcher.report == "html":
-            finished = [(plan, output.clips) for plan, output in zip(plans, written, strict=True)]
-            write_pages(config, source, faces, finished, reporter)
-        if comparison is not None:
-            from lipstitch.report.comparison_video import write_comparison_video
-
-            with stage(reporter, "comparison", 1, "videos"):
-                shown = [(spec, output.clips) for spec, output in zip(job.specs, written, strict=True)]
-                is_written = write_comparison_video(comparison, source, shown, excerpt_seconds=preview)
-                reporter.advance(1)
-            reporter.info(
-                f"Comparison video: {comparison}"
-                if is_written
-                else "No comparison video was written, since nothing was rendered."
-            )
+            write_pages(config, source, faces, [(plan, output.clips) for plan, output in finished], reporter)
+        if beside.comparison is not None:
+            write_comparison(beside.comparison, source, finished, preview, reporter)
         if preview is None:  # whose job goes on with all that is there
             workspace.tidy(config.execution.keep)
     _warn_of_fallbacks(config, written, reporter)

@@ -10,6 +10,7 @@ from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent, Timings
 from lipstitch.report.contact_sheet import list_people
+from lipstitch.side_files import SideFiles
 from lipstitch.source.weights import FaceFinder
 from media.source_video import scan_video
 from segmenter import scanner
@@ -88,7 +89,9 @@ def planned(work, folder):
 
     def plan(**segmenter):
         table = folder / "plan.csv"
-        assert run_job(work(segmenter), Silent(), plan_only=True, force=True, spans=table).exit_code == 0
+        assert (
+            run_job(work(segmenter), Silent(), plan_only=True, force=True, beside=SideFiles(spans=table)).exit_code == 0
+        )
         rows = [line.split(",") for line in table.read_text().splitlines()[1:]]
         return [
             (round(float(start) * 25), round(float(stop) * 25), int(person) if person else None)

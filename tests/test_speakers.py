@@ -9,6 +9,7 @@ from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.report.contact_sheet import list_people
+from lipstitch.side_files import SideFiles
 from media.base.errors import CheckpointNotFound, ConfigError
 from tests.support.crowd import watching_changes
 from tests.support.doubles import Listening
@@ -73,7 +74,7 @@ def test_turns_are_proposed_and_what_the_user_corrects_counts(interview, write):
     folder = interview.path.parent
     turns = folder / "turns.csv"
     job = write(input={"speakers": "auto"})
-    assert run_job(job, Silent(), plan_only=True, force=True, turns=turns).exit_code == 0
+    assert run_job(job, Silent(), plan_only=True, force=True, beside=SideFiles(turns=turns)).exit_code == 0
     rows = [line.split(",") for line in turns.read_text().splitlines()]
     assert rows[0] == ["start", "stop", "speaker"]
     assert [name for *_, name in rows[1:]] in (
@@ -149,4 +150,4 @@ def test_what_is_missing_is_said_before_any_work(write, shared, interview, tmp_p
     with pytest.raises(ConfigError, match="turns auto names people by their numbers"):
         write(input={"speakers": {"turns": "auto", "cast": {"anna": {"person": 1}}}})
     with pytest.raises(ConfigError, match="--turns writes who is found to speak"):
-        run_job(write(), Silent(), plan_only=True, turns=tmp_path / "turns.csv")
+        run_job(write(), Silent(), plan_only=True, beside=SideFiles(turns=tmp_path / "turns.csv"))

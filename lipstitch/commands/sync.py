@@ -43,11 +43,12 @@ def sync(
         from lipstitch.commands.job_files import FilesOfJob, build_job_of
         from lipstitch.job import run_job
         from lipstitch.progress import choose_reporter
+        from lipstitch.side_files import SideFiles
 
         files = FilesOfJob(video, audio, output, tuple(ranges or ()))
         job = build_job_of(files, settings or (), save_job, force=force)
         reporter = choose_reporter(quiet=quiet, progress=progress)
-        return run_job(job, reporter, plan_only=plan, force=force, comparison=compare).exit_code
+        return run_job(job, reporter, plan_only=plan, force=force, beside=SideFiles(compare)).exit_code
 
     exit_with(work, stopped=f"stopped. Finished clips are kept; to continue, run: {same_command()}", debug=debug)
 

@@ -138,12 +138,6 @@ def check_side_file(config: JobConfig, key: str, path: Path, endings: Iterable[s
     _check_place(key, path, others, force=force)
 
 
-def check_turns_wanted(config: JobConfig) -> None:
-    """Raise ConfigError if a plan has no turns to write, because the job gives them itself."""
-    if config.input.speakers is None or not config.input.speakers.is_auto:
-        raise ConfigError("--turns writes who is found to speak when. Set input.speakers: auto.")
-
-
 def _check_ending(key: str, path: Path, known: Iterable[str]) -> None:
     if path.suffix.lower() not in known:
         shown = f"the ending {path.suffix!r} of {path.name} is unknown" if path.suffix else f"{path.name} has no ending"

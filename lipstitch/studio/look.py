@@ -15,6 +15,7 @@ from lipstitch.job_file.config import JobConfig
 from lipstitch.progress import Reporter
 from lipstitch.report.contact_sheet import see_people
 from lipstitch.report.records import Record
+from lipstitch.side_files import SideFiles
 from lipstitch.workspace import workspace_folder
 from media.base.errors import CheckpointError, ConfigError
 from media.base.files import write_json
@@ -82,7 +83,7 @@ def look_at(config: JobConfig, folder: Path, reporter: Reporter) -> Path:
     """
     people, note = _people(config, reporter)
     words, spans = _Words(reporter), folder / SPANS_NAME
-    run_job(config, words, plan_only=True, force=True, spans=spans)
+    run_job(config, words, plan_only=True, force=True, beside=SideFiles(spans=spans))
     rows = _read_spans(spans)
     look = Look(
         seconds=max((row.stop for row in rows), default=0.0),

@@ -9,6 +9,7 @@ import lipstitch.batch
 import lipstitch.job
 import lipstitch.report.contact_sheet
 from lipstitch.progress import Silent
+from lipstitch.side_files import SideFiles
 from lipstitch.workspace import workspace_folder
 from tests.support.doubles import QUICK_TOOLS, SIZE
 from tests.support.jobs import load_report
@@ -36,9 +37,11 @@ class Redone:
 
 
 def run_quick(config, reporter=None, *, tools=QUICK_TOOLS, **options):
-    """Run a job to its end; return what it made if it keeps all that it makes. options: of run_job."""
+    """Run a job to its end; return what it made if it keeps all that it makes. options: of run_job, and SideFiles."""
     before = written(config)
-    assert lipstitch.job.run_job(config, reporter or Silent(), tools=tools, **options).exit_code == 0
+    named = {key: options.pop(key) for key in SideFiles.__dataclass_fields__ if key in options}
+    done = lipstitch.job.run_job(config, reporter or Silent(), tools=tools, beside=SideFiles(**named), **options)
+    assert done.exit_code == 0
     if config.execution.keep != "all":
         return None
     stages = {name.partition("-")[0] for name, file in written(config).items() if file != before.get(name)}

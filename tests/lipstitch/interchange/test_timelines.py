@@ -11,6 +11,7 @@ from demo.make_material import DUB_FILE
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from lipstitch.report.verify import verify_job
+from lipstitch.side_files import SideFiles
 from media.base.errors import ConfigError, RenderError
 from tests.support.commands import run_command
 from tests.support.doubles import QUICK_TOOLS, DarkMouths, Listening
@@ -178,7 +179,10 @@ def test_what_fell_back_has_a_marker(material, tmp_path):
     shutil.copytree(material, tmp_path / "job")
     config = job_in(tmp_path / "job", ranges=None)
     tools = replace(QUICK_TOOLS, load_engine=lambda *_: Failing())
-    assert run_job(config, Listening(), tools=tools, timeline=tmp_path / "job" / "cut.otio").exit_code == 10
+    assert (
+        run_job(config, Listening(), tools=tools, beside=SideFiles(timeline=tmp_path / "job" / "cut.otio")).exit_code
+        == 10
+    )
     timeline = otio.adapters.read_from_file(str(tmp_path / "job" / "cut.otio"))
     assert all(isinstance(item, otio.schema.Gap) for item in timeline.tracks[1])
     markers = [marker for item in timeline.tracks[1] for marker in item.markers]
