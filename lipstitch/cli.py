@@ -106,8 +106,11 @@ def run(
                 context.fail(f"Put {option.opts[0]} after {'the files' if command == DEFAULT_COMMAND else command}.")
         return
     if jobs is not None:
-        if config or spans or turns or compare:
-            context.fail("--jobs takes no --config, --spans, --turns or --compare.")
+        of_one_job = {"config": config, "spans": spans, "turns": turns, "compare": compare, "timeline": timeline}
+        of_one_job |= {"preview": preview, "redo": redo}
+        for name, value in of_one_job.items():
+            if value is not None:
+                context.fail(f"--{name} is for a single job. Leave out --jobs, or --{name}.")
         run_list(jobs, settings, plan=plan, force=force, progress=progress, quiet=quiet, debug=debug)
     if config is None:
         context.fail("Missing option '--config', or a video, its dub and -o.")
@@ -117,7 +120,6 @@ def run(
         context.fail("--turns needs --plan.")
     if timeline is not None and plan:
         context.fail("--timeline tells what was rendered. Leave out --plan.")
-
     if preview is not None and (plan or redo or spans or timeline):
         context.fail("--preview renders a sample. Leave out --plan, --redo, --spans and --timeline.")
 
