@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lipstitch.intake.job_list import ListedJob
+from lipstitch.interchange.read import with_ranges
 from lipstitch.job import EXIT_COMPLETE, EXIT_FELL_BACK, run_job
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.ranges import output_paths
 from lipstitch.progress import JobOutcome, JobsReporter
 from lipstitch.report.report import load_report, report_path
 from lipstitch.source.checks import input_files
+from lipstitch.source.fetch import local_inputs
+from lipstitch.source.source import open_source
 from lipstitch.tools import DEFAULT_TOOLS, Tools
-from lipstitch.workspace import job_key
+from lipstitch.workspace import job_key, workspace_folder
 from media.base.errors import Cancelled, LipstitchError
 
 
@@ -75,8 +78,10 @@ def _seconds_since(start: float) -> float:
 def find_finished(config: JobConfig) -> int | None:
     """Return the exit code of an earlier run that finished the same job; None where none has.
 
-    Outputs and reports must be there as they were written, and no input may have been written to since.
+    Outputs and reports must be there as they were written, and no input may have been written to since. Raises
+    LipstitchError if the timeline that tells its ranges cannot be read.
     """
+    config = _as_reported(config)
     key, code = job_key(config), EXIT_COMPLETE
     for output in output_paths(config):
         path = report_path(output)
@@ -90,6 +95,12 @@ def find_finished(config: JobConfig) -> int | None:
         if report.num_clips.get("fell_back"):
             code = EXIT_FELL_BACK
     return code
+
+
+def _as_reported(config: JobConfig) -> JobConfig:
+    """Return a job as its report knows it: with files in place of addresses, and with the ranges of its timeline."""
+    config = local_inputs(config, workspace_folder(config))
+    return with_ranges(config, open_source(config)) if config.ranges_from is not None else config
 
 
 def _changes(config: JobConfig) -> Iterator[int]:

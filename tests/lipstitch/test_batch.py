@@ -10,6 +10,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 import renderer.engine
 import renderer.networks.base
@@ -25,6 +26,7 @@ from tests.support.doubles import QUICK_TOOLS, Listening
 from tests.support.jobs import load_report
 from tests.support.light import light_network, light_weights
 from tests.support.quick_jobs import make_talk
+from tests.support.web import serve
 
 CONFIG, MEDIA = 2, 3
 KEYS = ["segmenter.detector=cascade", "segmenter.embedder=none", "renderer.checkpoint=weights.bin"]
@@ -107,6 +109,55 @@ def test_a_second_run_skips_what_is_finished_and_tells_programs(here):
     again = events_of(run(path, "--force", "--progress", "json"))
     assert [event["status"] for event in again if event["event"] == "job_end"] == ["done", "done"]
     assert (here / "a.mp4").stat().st_mtime_ns > written
+
+
+EDL = """TITLE: cut
+FCM: NON-DROP FRAME
+
+001  AX       V     C        00:00:00:10 00:00:01:00 00:00:00:00 00:00:00:15
+* FROM CLIP NAME: talk.mp4
+"""
+
+
+@pytest.mark.parametrize("mode", ["patch", "extract"])
+def test_a_job_whose_ranges_a_timeline_tells_is_skipped_until_that_changes(here, mode):
+    pytest.importorskip("opentimelineio", reason="opentimelineio is an optional extra")
+    (here / "cut.edl").write_text(EDL)
+    job = {"input": {"video": "talk.mp4", "audio": "dub.wav"}, "output": "a.mp4", "mode": mode, "ranges": "cut.edl"}
+    (here / "job.yaml").write_text(yaml.safe_dump(job))
+    assert statuses(here) == ["done"]
+    assert statuses(here) == ["finished_before"]
+    (here / "cut.edl").write_text(EDL.replace("00:00:01:00", "00:00:01:05"))
+    assert statuses(here, force=True) == ["done"]
+    assert statuses(here) == ["finished_before"]
+
+
+def test_a_job_whose_video_is_elsewhere_is_skipped_and_nothing_is_fetched_again(here):
+    with serve() as site:
+        address = site.add("/talk.mp4", (here / "talk.mp4").read_bytes(), "video/mp4")
+        path = write_list(here, f"{address},dub.wav,a.mp4")
+        assert statuses(path) == ["done"]
+        asked = len(site.asked)
+        assert statuses(path) == ["finished_before"]
+        assert len(site.asked) == asked
+
+
+class Outcomes(Listening):
+    """Keeps what came of each job."""
+
+    def __init__(self):
+        super().__init__()
+        self.statuses = []
+
+    def end_job(self, outcome):
+        self.statuses.append(outcome.status)
+
+
+def statuses(path, **options):
+    """Run jobs and return what came of each."""
+    told = Outcomes()
+    run_jobs(load_jobs(path, KEYS), told, tools=QUICK_TOOLS, **options)
+    return told.statuses
 
 
 @pytest.mark.parametrize("change", ["key", "input", "output", "report"])
