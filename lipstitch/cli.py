@@ -106,7 +106,13 @@ def run(
                 context.fail(f"Put {option.opts[0]} after {'the files' if command == DEFAULT_COMMAND else command}.")
         return
     if jobs is not None:
-        of_one_job = {"config": config, "spans": spans, "turns": turns, "compare": compare, "timeline": timeline}
+        of_one_job: dict[str, object] = {
+            "config": config,
+            "spans": spans,
+            "turns": turns,
+            "compare": compare,
+            "timeline": timeline,
+        }
         of_one_job |= {"preview": preview, "redo": redo}
         for name, value in of_one_job.items():
             if value is not None:
