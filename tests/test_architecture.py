@@ -86,6 +86,7 @@ HOMES = {
     ),
     "torchmetrics": ("lipstitch/training/evaluation/measures.py",),
     "typer": ("lipstitch/cli.py", "lipstitch/commands/*"),
+    "xxhash": ("media/base/content.py",),
 }
 """Where each third-party library may be imported. One that is not listed may have two homes."""
 
