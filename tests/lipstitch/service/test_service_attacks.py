@@ -1,10 +1,17 @@
 """What a client, a page of another site, or a server that is called could do to the service, and must not."""
 
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
 import pytest
 from starlette.testclient import TestClient
 
+from lipstitch.service import addresses
+from lipstitch.service.addresses import AddressRefused, AddressUnreachable, check_address, fetch, post
 from lipstitch.service.api.app import build_app
-from lipstitch.service.settings import ServiceSettings, check_settings
+from lipstitch.service.settings import Addresses, ServiceSettings, check_settings
 from tests.support.service import TOKEN
 
 LOCAL = "http://127.0.0.1:8765"
@@ -37,3 +44,81 @@ def test_pages_of_other_sites_cannot_embed_it(tmp_path, headers, status):
     unknown = "01a2302e-8ef3-7a13-8f6e-e532b0bdfb9f"
     answer = client.get(f"/v2/generate/{unknown}/output/result.mp4", headers=headers)
     assert "it is signed" in answer.json()["message"], "anyone who was told the address of a result may embed it"
+
+
+@pytest.mark.parametrize(
+    "number", ["::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::127.0.0.1", "fec0::1", "100::1", "4000::1", "fe80::1"]
+)
+def test_only_the_numbers_of_public_servers_are_called(number):
+    """Among the others are IPv4 in further disguises, and what a site's own translator leads to."""
+    with pytest.raises(AddressRefused, match="private network"):
+        check_address(f"http://[{number}]/a.mp4", Addresses(allowed=True))
+    check_address("http://[2606:4700::1111]/a.mp4", Addresses(allowed=True))
+
+
+@contextmanager
+def dripping(head, drop, pause):
+    """Yield the place of a server that answers each call with `head`, and then with `drop` again and again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer(connection):
+            try:
+                connection.recv(1 << 16)
+                connection.sendall(head)
+                while not time.sleep(pause):
+                    connection.sendall(drop)
+            except OSError:
+                connection.close()
+
+        def accept():
+            try:
+                while True:
+                    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+            except OSError:
+                return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+
+
+@pytest.mark.parametrize("head", [OK_HEAD, b"HTTP/1.1 200 OK\r\n"])
+def test_a_server_that_only_drips_is_given_up(tmp_path, monkeypatch, head):
+    """Each byte would come in time; all of them would come in years, and hold a worker so long."""
+    monkeypatch.setattr(addresses, "PATIENCE_SECONDS", 1.0)
+    with dripping(head, b"x", 0.05) as place:
+        rules, begin = Addresses(trusted=(place,)), time.monotonic()
+        with pytest.raises(AddressUnreachable, match="too slow"):
+            fetch(f"http://{place}/a", tmp_path / "a", rules, 1 << 20, lambda _: None)
+        if head != OK_HEAD:
+            with pytest.raises(AddressUnreachable, match="too slow"):
+                post(f"http://{place}/a", b"{}", {}, rules)
+        assert time.monotonic() - begin < 4
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_server_that_sends_steadily_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(addresses, "PATIENCE_SECONDS", 1.0)
+    drop = b"x" * 2500  # 40 of them: 2 s
+    with dripping(OK_HEAD, drop, 0.05) as place:
+        fetch(f"http://{place}/a", tmp_path / "a", Addresses(trusted=(place,)), 1 << 20, lambda _: None)
+    assert (tmp_path / "a").stat().st_size == 100_000
+
+
+@pytest.mark.parametrize("head", [OK_HEAD, b""])
+def test_a_fetch_ends_within_a_second_while_nothing_comes(tmp_path, head):
+    class Canceled(Exception):
+        pass
+
+    begin = time.monotonic()
+
+    def advance(_):
+        if time.monotonic() - begin > 0.3:
+            raise Canceled
+
+    with dripping(head, b"", 60) as place, pytest.raises(Canceled):
+        fetch(f"http://{place}/a", tmp_path / "a", Addresses(trusted=(place,)), 1 << 20, advance)
+    assert time.monotonic() - begin < 2
