@@ -9,13 +9,14 @@ from fastapi.responses import RedirectResponse
 
 from lipstitch.service.api.app import build_app
 from lipstitch.service.settings import ServiceSettings
+from lipstitch.service.store import Store
 
 PATH = "/studio"
 
 
 def build_studio(settings: ServiceSettings) -> FastAPI:
     """Return the application of a service, with the studio at PATH. See build_app."""
-    sent = settings.folder / "sent"
+    sent = Store(settings.folder).sent
     sent.mkdir(exist_ok=True)
     os.environ["GRADIO_TEMP_DIR"] = str(sent)  # on the disk of the uploads, which its files are moved to
     import gradio as gr

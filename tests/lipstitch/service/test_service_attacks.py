@@ -1,5 +1,6 @@
 """What a client, a page of another site, or a server that is called could do to the service, and must not."""
 
+import os
 import socket
 import threading
 import time
@@ -11,9 +12,15 @@ from starlette.testclient import TestClient
 from lipstitch.service import addresses
 from lipstitch.service.addresses import AddressRefused, AddressUnreachable, check_address, fetch, post
 from lipstitch.service.api.app import build_app
+from lipstitch.service.queue import Queue
+from lipstitch.service.request import GenerationRequest
 from lipstitch.service.settings import Addresses, ServiceSettings, check_settings
+from lipstitch.service.store import Store
+from lipstitch.service.upkeep import Upkeep
 from tests.support.service import TOKEN
 
+INPUTS = [{"type": "video", "url": "https://example.com/a.mp4"}, {"type": "audio", "url": "https://example.com/a.wav"}]
+REQUEST = GenerationRequest.model_validate({"model": "m", "input": INPUTS})
 LOCAL = "http://127.0.0.1:8765"
 FRAME = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
 PICTURE = {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
@@ -122,3 +129,70 @@ def test_a_fetch_ends_within_a_second_while_nothing_comes(tmp_path, head):
     with dripping(head, b"", 60) as place, pytest.raises(Canceled):
         fetch(f"http://{place}/a", tmp_path / "a", Addresses(trusted=(place,)), 1 << 20, advance)
     assert time.monotonic() - begin < 2
+
+
+def ended(store, files=(), status="FAILED", **what):
+    """Return a generation that has ended, with files in its folder: it was rendered, and an input was fetched."""
+    asked = store.add(REQUEST, [None, None], LOCAL)
+    for name in ("input0.mp4", "work/clip-0.nut", "result.mp4", "result.mp4.report.json", *files):
+        path = store.place(asked.id) / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    store.finish(asked.id, status, **what)
+    return asked.id
+
+
+def test_what_has_ended_keeps_its_result_alone(tmp_path):
+    """What was fetched may be gigabytes; so may be what a process that was killed in between has left."""
+    store = Store(tmp_path)
+    done, failed = ended(store, status="COMPLETED"), ended(store)
+    for _ in range(2):
+        assert sorted(path.name for path in store.place(done).glob("[!.]*[!k]")) == [
+            *("asked.json", "result.mp4", "result.mp4.report.json", "state.json")
+        ]
+        assert sorted(path.name for path in store.place(failed).glob("[!.]*[!k]")) == ["asked.json", "state.json"]
+        for left in (store.place(done) / "work", store.place(failed) / "work"):
+            left.mkdir()
+            (left / "clip-0.nut").touch()
+        store.remove_old(3600)
+
+
+def test_clients_are_not_told_where_the_service_lies(tmp_path):
+    store = Store(tmp_path)
+    failed = ended(store, error=f"{store.folder}/x/input0: cannot be written (No space left on device).")
+    assert store.state(failed).error == "generations/x/input0: cannot be written (No space left on device)."
+
+
+def test_an_upload_that_lasts_hours_is_not_taken_for_a_killed_one(tmp_path):
+    store = Store(tmp_path)
+    for name, age in ((".slow", 60), (".killed", 7200)):
+        (store.uploads / name).mkdir()
+        (store.uploads / name / "0").touch()
+        os.utime(store.uploads / name / "0", (time.time() - age,) * 2)
+        os.utime(store.uploads / name, (0, 0))  # a folder's time is that of the last file that came into it
+    store.remove_old(1e9)
+    assert [path.name for path in store.uploads.iterdir()] == [".slow"]
+
+
+def test_what_the_studio_was_sent_is_removed_too(tmp_path):
+    store = Store(tmp_path)
+    for folder in (store.sent, store.looks):
+        for name in ("old/a.mp4", "new/a.mp4", "cut-off"):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            if name != "new/a.mp4":
+                os.utime(path, (0, 0))
+        os.utime(folder / "old", (0, 0))
+    store.remove_old(3600)
+    assert [path.name for path in (*store.sent.iterdir(), *store.looks.iterdir())] == ["new", "new"]
+
+
+def test_an_end_that_was_asked_for_in_a_bad_moment_comes(tmp_path):
+    """While another process looked at it, or was killed: it waits in the queue, behind hours of work perhaps."""
+    settings, store = ServiceSettings(folder=tmp_path), Store(tmp_path)
+    asked = store.add(REQUEST, [None, None], LOCAL)
+    with store.claim(asked.id):
+        assert store.cancel(asked.id).status == "PENDING"
+    Upkeep(settings, store, Queue(settings), "secret").requeue_lost()
+    assert store.state(asked.id).status == "CANCELED"
