@@ -16,6 +16,8 @@ that has locks.
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 import secrets
@@ -170,8 +172,11 @@ class Store:
         return next((path for path in self.place(generation).glob("result.*") if path.stem == "result"), None)
 
     def without_paths(self, text: str) -> str:
-        """Return a text for clients: where the service's files lie is no one else's concern."""
-        return text.replace(f"{self.folder.parent}{os.sep}", "")
+        """Return a text for clients, be it JSON or HTML: where the service's files lie is no one else's concern."""
+        start = f"{self.folder.parent}{os.sep}"
+        for written in (start, json.dumps(start)[1:-1], html.escape(start)):
+            text = text.replace(written, "")
+        return text
 
     def finish(self, generation: str, status: Status, **what: Any) -> State | None:
         """Give a generation its last state; one whose end was asked for is CANCELED whatever came of it."""
@@ -193,7 +198,7 @@ class Store:
         return state
 
     def _remove_unneeded(self, generation: str, state: State) -> None:
-        """Remove what a generation that has ended needs no more: clips, what was fetched, and what is left of a failure."""
+        """Remove what a generation that has ended needs no more: clips, what was fetched, what a failure has left."""
         folder = self.place(generation)
         shutil.rmtree(folder / "work", ignore_errors=True)
         unneeded = ("input*",) if state.status == "COMPLETED" else ("input*", "result.*")

@@ -26,6 +26,7 @@ MAX_TEXT_BYTES = 1 << 20
 """Of a JSON body, and of a form's text."""
 MAX_FIELDS, MAX_FILES = 20, 2
 UNREADABLE = "The form cannot be read. Send multipart/form-data with a boundary."
+FULL = "The disk of this service is full. Try again later."
 UNSAFE = re.compile(r"[^\w. -]", re.ASCII)
 MAX_NAME = 100
 
@@ -151,7 +152,7 @@ async def read_form(request: Request, store: Store, limits: Limits) -> AsyncIter
     if not stated.isdigit() or int(stated) > max_bytes:
         raise _too_large(limits)
     if int(stated) > shutil.disk_usage(store.uploads).free:
-        raise Refused(507, "The disk of this service is full. Try again later.")
+        raise Refused(507, FULL)
     folder = store.uploads / f"{UNFINISHED_PREFIX}{secrets.token_hex(8)}"
     folder.mkdir()
     parts = _Parts(folder, limits)
@@ -163,6 +164,8 @@ async def read_form(request: Request, store: Store, limits: Limits) -> AsyncIter
             parser.finalize()
         except FormParserError as exc:
             raise Refused(400, UNREADABLE) from exc
+        except OSError as exc:
+            raise Refused(507, FULL) from exc
         yield parts.form
     finally:
         parts.close()

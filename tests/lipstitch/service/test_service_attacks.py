@@ -1,5 +1,8 @@
 """What a client, a page of another site, or a server that is called could do to the service, and must not."""
 
+import errno
+import html
+import json
 import os
 import socket
 import threading
@@ -11,13 +14,15 @@ from starlette.testclient import TestClient
 
 from lipstitch.service import addresses
 from lipstitch.service.addresses import AddressRefused, AddressUnreachable, check_address, fetch, post
+from lipstitch.service.api import uploads
 from lipstitch.service.api.app import build_app
 from lipstitch.service.queue import Queue
 from lipstitch.service.request import GenerationRequest
-from lipstitch.service.settings import Addresses, ServiceSettings, check_settings
+from lipstitch.service.settings import Addresses, Limits, ServiceSettings, check_settings
 from lipstitch.service.store import Store
 from lipstitch.service.upkeep import Upkeep
 from tests.support.service import TOKEN
+from tests.support.synthetic import Sound, make_video
 
 INPUTS = [{"type": "video", "url": "https://example.com/a.mp4"}, {"type": "audio", "url": "https://example.com/a.wav"}]
 REQUEST = GenerationRequest.model_validate({"model": "m", "input": INPUTS})
@@ -27,6 +32,14 @@ PICTURE = {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors", "sec-fetc
 LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 OWN = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}
 TYPED = {"sec-fetch-site": "none", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+
+
+@pytest.fixture(scope="module")
+def small_talk(tmp_path_factory):
+    """Return a video of a second, with sound."""
+    path = tmp_path_factory.mktemp("small") / "talk.mp4"
+    make_video(path, 25, sounds=[Sound()])
+    return path
 
 
 def client_of(tmp_path, **settings):
@@ -196,3 +209,69 @@ def test_an_end_that_was_asked_for_in_a_bad_moment_comes(tmp_path):
         assert store.cancel(asked.id).status == "PENDING"
     Upkeep(settings, store, Queue(settings), "secret").requeue_lost()
     assert store.state(asked.id).status == "CANCELED"
+
+
+def test_files_of_a_form_that_is_refused_are_not_kept(tmp_path, small_talk):
+    """A client that is told to come later (429) sends its gigabytes each time."""
+    limits = Limits(max_waiting=1)
+    client = client_of(tmp_path, limits=limits)
+    kept_in = tmp_path / "service" / "uploads"
+
+    def send(**texts):
+        with small_talk.open("rb") as video, small_talk.open("rb") as audio:
+            return client.post("/v2/generate", data={"model": "m", **texts}, files={"video": video, "audio": audio})
+
+    assert send(surprise="1").status_code == 400
+    assert send(input='[{"type": "audio", "url": "/etc/passwd", "refId": "a"}]').status_code == 400
+    assert [*kept_in.iterdir()] == []
+    assert send().status_code == 201
+    kept = sorted(kept_in.iterdir())
+    assert len(kept) == 2
+    assert send().status_code == 429
+    assert sorted(kept_in.iterdir()) == kept
+
+
+def test_a_disk_that_fills_up_meanwhile_is_said(tmp_path, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client = client_of(tmp_path)
+    monkeypatch.setattr(uploads._Parts, "_take", write)
+    answer = client.post("/v2/assets", files={"file": b"x"})
+    assert (answer.status_code, answer.json()["message"]) == (507, uploads.FULL)
+    assert [*(tmp_path / "service" / "uploads").iterdir()] == []
+
+
+def test_a_report_does_not_say_where_the_service_lies(tmp_path, small_talk):
+    client = client_of(tmp_path / 'a "häm" & <b>')
+    with small_talk.open("rb") as video, small_talk.open("rb") as audio:
+        made = client.post("/v2/generate", data={"model": "m"}, files={"video": video, "audio": audio}).json()
+    store = client.app.state.service.store
+    place = store.place(made["id"])
+    result = place / "result.mp4"
+    for path in (result, store.uploads):
+        assert store.without_paths(json.dumps(str(path))) == json.dumps(str(path.relative_to(store.folder.parent)))
+    result.touch()
+    (place / "result.mp4.report.json").write_text(json.dumps({"output": {"path": str(result)}}), encoding="utf-8")
+    (place / "result.mp4.report.html").write_text(f"<p>{html.escape(str(result))}</p>", encoding="utf-8")
+    relative = f"generations/{made['id']}/result.mp4"
+    assert client.get(f"/v2/generate/{made['id']}/report").json() == {"output": {"path": relative}}
+    page = client.get(f"/v2/generate/{made['id']}/page")
+    assert (page.text, page.headers["content-type"]) == (f"<p>{relative}</p>", "text/html; charset=utf-8")
+
+
+def test_numbers_without_bounds_are_refused(tmp_path, small_talk):
+    """They would be too large for what is made of them: hours later, or in the midst of an answer."""
+    client = client_of(tmp_path, inputs=(small_talk.parent,))
+    inputs = [{"type": kind, "url": str(small_talk)} for kind in ("video", "audio")]
+    speaker = {"frame_number": 10**400, "coordinates": [1, 2]}
+    content = {"model": "m", "input": inputs, "options": {"active_speaker_detection": speaker}}
+    answer = client.post("/v2/generate", json=content)
+    assert (answer.status_code, "frame_number" in answer.text) == (400, True)
+    made = client.post("/v2/generate", json={"model": "m", "input": inputs}).json()
+    place = client.app.state.service.store.place(made["id"])
+    (place / "events.jsonl").write_text("{}\n")
+    assert client.get(f"/v2/generate/{made['id']}/events", headers={"last-event-id": str(10**25)}).status_code == 400
+    client.post(f"/v2/generate/{made['id']}/cancel")
+    answer = client.get(f"/v2/generate/{made['id']}/events", headers={"last-event-id": str(1 << 62)})
+    assert (answer.status_code, "CANCELED" in answer.text) == (200, True)
