@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from fastapi import FastAPI
+from fastapi.middleware import Middleware
 from fastapi.responses import RedirectResponse
 
 from lipstitch.service.api.app import build_app
 from lipstitch.service.settings import ServiceSettings
 from lipstitch.service.store import Store
+from lipstitch.studio.sent import SentFilesOnly
 
 PATH = "/studio"
 
@@ -37,5 +39,7 @@ def build_studio(settings: ServiceSettings) -> FastAPI:
         footer_links=[],
         theme=theme,
         show_error=False,
+        run_history=False,
+        app_kwargs={"middleware": [Middleware(SentFilesOnly, folder=sent)]},
     )
     return mounted
