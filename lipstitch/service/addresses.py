@@ -34,6 +34,8 @@ UNICAST = ipaddress.IPv6Network("2000::/3")
 PATIENCE_SECONDS, LEAST_BYTES_A_SECOND = 60.0, 1 << 14
 """How long a server may take that sends little, and how much more it has to send in each second after that: one that
 sends a byte a minute would hold a worker for ever."""
+ANSWER_SECONDS = 10.0
+"""How long the answer to a message may take: others wait to be told meanwhile."""
 POLL_SECONDS = 0.5
 TIMEOUTS = {"connect": CONNECT_SECONDS, "read": READ_SECONDS, "write": READ_SECONDS, "pool": CONNECT_SECONDS}
 
@@ -98,19 +100,23 @@ def fetch(address: str, target: Path, rules: Addresses, max_bytes: int, advance:
 def post(address: str, body: bytes, headers: Mapping[str, str], rules: Addresses) -> int:
     """Send a message and return the status of the answer. Raises AddressRefused. Redirections are not followed."""
     _allowed(address, rules)
-    with _Caller(rules) as caller, caller.call("POST", address, body, headers) as response:
+    with _Caller(rules, patience=ANSWER_SECONDS) as caller, caller.call("POST", address, body, headers) as response:
         return response.status
 
 
 class _Caller:
     """Calls addresses, one connection each."""
 
-    def __init__(self, rules: Addresses, on_wait: Callable[[], None] = lambda: None) -> None:
-        """on_wait: is called again and again while it waits for a server, and may raise to stop."""
+    def __init__(
+        self, rules: Addresses, on_wait: Callable[[], None] = lambda: None, patience: float | None = None
+    ) -> None:
+        """on_wait: is called again and again while it waits for a server, and may raise to stop.
+
+        patience: seconds that a server may take that sends little; None: PATIENCE_SECONDS.
+        """
         self._rules = rules
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(), network_backend=_CheckedNetwork(rules, on_wait)
-        )
+        network = _CheckedNetwork(rules, on_wait, PATIENCE_SECONDS if patience is None else patience)
+        self._pool = httpcore.ConnectionPool(ssl_context=ssl.create_default_context(), network_backend=network)
 
     def __enter__(self) -> _Caller:
         return self
@@ -157,8 +163,8 @@ class _Caller:
 class _CheckedNetwork(httpcore.NetworkBackend):
     """Connects to public addresses alone, and to what the operator trusts."""
 
-    def __init__(self, rules: Addresses, on_wait: Callable[[], None]) -> None:
-        self._rules, self._on_wait = rules, on_wait
+    def __init__(self, rules: Addresses, on_wait: Callable[[], None], patience: float) -> None:
+        self._rules, self._on_wait, self._patience = rules, on_wait, patience
         self._network = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -172,19 +178,19 @@ class _CheckedNetwork(httpcore.NetworkBackend):
         """Connect to what a name stands for."""
         number = _resolve(host, port, self._rules)
         stream = self._network.connect_tcp(number, port, timeout, local_address, socket_options)
-        return _PacedStream(stream, self._on_wait)
+        return _PacedStream(stream, self._on_wait, self._patience)
 
 
 class _PacedStream(httpcore.NetworkStream):
     """A connection whose other end has to send at a least pace, and may not answer for longer than it is waited for."""
 
-    def __init__(self, stream: httpcore.NetworkStream, on_wait: Callable[[], None]) -> None:
-        self._stream, self._on_wait = stream, on_wait
-        self._end = time.monotonic() + PATIENCE_SECONDS
+    def __init__(self, stream: httpcore.NetworkStream, on_wait: Callable[[], None], patience: float) -> None:
+        self._stream, self._on_wait, self._patience = stream, on_wait, patience
+        self._end = time.monotonic() + patience
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what comes next, of at most so many bytes."""
-        end = min(self._end, time.monotonic() + (PATIENCE_SECONDS if timeout is None else timeout))
+        end = min(self._end, time.monotonic() + timeout) if timeout is not None else self._end
         while (left := end - time.monotonic()) > 0:
             try:
                 chunk = self._stream.read(max_bytes, min(left, POLL_SECONDS))
@@ -207,7 +213,8 @@ class _PacedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """Return the same connection, from now on encrypted."""
-        return _PacedStream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._on_wait)
+        stream = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return _PacedStream(stream, self._on_wait, self._patience)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what the connection itself knows."""

@@ -146,7 +146,7 @@ class Store:
     def change(self, generation: str, change: Callable[[State], State]) -> State | None:
         """Replace a generation's state by what `change` makes of it; return it, or None if there is no such one."""
         folder = self.place(generation)
-        if not folder.is_dir():
+        if not ID.fullmatch(generation) or not folder.is_dir():
             return None
         with try_lock(folder / "change.lock", wait_seconds=CHANGE_WAIT_SECONDS) as is_held:
             if not is_held:
