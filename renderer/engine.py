@@ -11,6 +11,7 @@ convolutions on two give other last bits than on one), so neither is ever left t
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -192,14 +193,43 @@ def load_engine(
     )
 
 
+class _ThreadsBefore:
+    """The number of torch's threads before anyone of those who are inside has changed it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_inside, self._number = 0, 0
+
+    def enter(self) -> None:
+        """Note the number, or take it over if another one is inside."""
+        with self._lock:
+            if self._num_inside:
+                torch.set_num_threads(self._number)
+            else:
+                self._number = torch.get_num_threads()
+            self._num_inside += 1
+
+    def leave(self) -> None:
+        """Give the number back to the calling thread, and to those that have not computed yet."""
+        with self._lock:
+            self._num_inside -= 1
+            torch.set_num_threads(self._number)
+
+
+_BEFORE = _ThreadsBefore()
+
+
 @contextmanager
 def own_threads() -> Iterator[None]:
-    """Give the caller back the number of torch's threads, which engines set for theirs and torch keeps for all."""
-    before = torch.get_num_threads()
+    """Give the caller back the number of torch's threads, which engines set for theirs and torch keeps for all.
+
+    Also where jobs overlap: what the second one finds may be the number of the first one's engine.
+    """
+    _BEFORE.enter()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _BEFORE.leave()
 
 
 def _compute_on_one_thread() -> None:

@@ -55,6 +55,8 @@ HOMES = {
         "media/stills/picture_file.py",  # it knows Exif, ICC profiles and transparency
         "renderer/strip.py",
     ),
+    # What requests pass through before an application sees them.
+    "starlette": ("lipstitch/service/api/*", "lipstitch/studio/sent.py"),
     "fastapi": ("lipstitch/service/api/*", "lipstitch/service/serve.py", "lipstitch/studio/app.py"),
     "opentimelineio": ("lipstitch/interchange/clock.py",),
     "numpy": ("*",),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,14 @@ PORTS = {"http": 80, "https": 443}
 REDIRECTIONS = (301, 302, 303, 307, 308)
 TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """Through which networks that translate reach IPv4 (RFC 6052)."""
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""What the public servers of IPv6 are among (RFC 4291); elsewhere lie translators and networks of sites (fec0::/10)."""
+PATIENCE_SECONDS, LEAST_BYTES_A_SECOND = 60.0, 1 << 14
+"""How long a server may take that sends little, and how much more it has to send in each second after that: one that
+sends a byte a minute would hold a worker for ever."""
+ANSWER_SECONDS = 10.0
+"""How long the answer to a message may take: others wait to be told meanwhile."""
+POLL_SECONDS = 0.5
 TIMEOUTS = {"connect": CONNECT_SECONDS, "read": READ_SECONDS, "write": READ_SECONDS, "pool": CONNECT_SECONDS}
 
 
@@ -68,13 +77,15 @@ def _resolve(host: str, port: int, rules: Addresses) -> str:
 def fetch(address: str, target: Path, rules: Addresses, max_bytes: int, advance: Callable[[int], None]) -> None:
     """Write what an address holds to a file, which appears when it is complete.
 
-    advance: is called with the bytes so far, and may raise to stop. Raises AddressRefused.
+    advance: is called with the bytes so far, at least about once a second while it waits for a server, and may raise to
+    stop. Raises AddressRefused.
     """
-    with _Caller(rules) as caller, caller.get(address) as response, atomic_file(target) as partial:
+    done = 0
+    caller = _Caller(rules, lambda: advance(done))
+    with caller, caller.get(address) as response, atomic_file(target) as partial:
         total = _length(response)
         if total > max_bytes:
             raise _too_large(address, max_bytes)
-        done = 0
         with partial.open("wb") as file:
             for part in response.iter_stream():
                 done += len(part)
@@ -89,18 +100,23 @@ def fetch(address: str, target: Path, rules: Addresses, max_bytes: int, advance:
 def post(address: str, body: bytes, headers: Mapping[str, str], rules: Addresses) -> int:
     """Send a message and return the status of the answer. Raises AddressRefused. Redirections are not followed."""
     _allowed(address, rules)
-    with _Caller(rules) as caller, caller.call("POST", address, body, headers) as response:
+    with _Caller(rules, patience=ANSWER_SECONDS) as caller, caller.call("POST", address, body, headers) as response:
         return response.status
 
 
 class _Caller:
     """Calls addresses, one connection each."""
 
-    def __init__(self, rules: Addresses) -> None:
+    def __init__(
+        self, rules: Addresses, on_wait: Callable[[], None] = lambda: None, patience: float | None = None
+    ) -> None:
+        """on_wait: is called again and again while it waits for a server, and may raise to stop.
+
+        patience: seconds that a server may take that sends little; None: PATIENCE_SECONDS.
+        """
         self._rules = rules
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(), network_backend=_CheckedNetwork(rules)
-        )
+        network = _CheckedNetwork(rules, on_wait, PATIENCE_SECONDS if patience is None else patience)
+        self._pool = httpcore.ConnectionPool(ssl_context=ssl.create_default_context(), network_backend=network)
 
     def __enter__(self) -> _Caller:
         return self
@@ -147,8 +163,8 @@ class _Caller:
 class _CheckedNetwork(httpcore.NetworkBackend):
     """Connects to public addresses alone, and to what the operator trusts."""
 
-    def __init__(self, rules: Addresses) -> None:
-        self._rules = rules
+    def __init__(self, rules: Addresses, on_wait: Callable[[], None], patience: float) -> None:
+        self._rules, self._on_wait, self._patience = rules, on_wait, patience
         self._network = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -161,7 +177,48 @@ class _CheckedNetwork(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to what a name stands for."""
         number = _resolve(host, port, self._rules)
-        return self._network.connect_tcp(number, port, timeout, local_address, socket_options)
+        stream = self._network.connect_tcp(number, port, timeout, local_address, socket_options)
+        return _PacedStream(stream, self._on_wait, self._patience)
+
+
+class _PacedStream(httpcore.NetworkStream):
+    """A connection whose other end has to send at a least pace, and may not answer for longer than it is waited for."""
+
+    def __init__(self, stream: httpcore.NetworkStream, on_wait: Callable[[], None], patience: float) -> None:
+        self._stream, self._on_wait, self._patience = stream, on_wait, patience
+        self._end = time.monotonic() + patience
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return what comes next, of at most so many bytes."""
+        end = min(self._end, time.monotonic() + timeout) if timeout is not None else self._end
+        while (left := end - time.monotonic()) > 0:
+            try:
+                chunk = self._stream.read(max_bytes, min(left, POLL_SECONDS))
+            except httpcore.ReadTimeout:
+                self._on_wait()
+                continue
+            self._end += len(chunk) / LEAST_BYTES_A_SECOND
+            return chunk
+        raise httpcore.ReadTimeout("too slow")
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes."""
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """Return the same connection, from now on encrypted."""
+        stream = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return _PacedStream(stream, self._on_wait, self._patience)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what the connection itself knows."""
+        return self._stream.get_extra_info(info)
 
 
 def _is_public(text: str) -> bool:
@@ -172,6 +229,8 @@ def _is_public(text: str) -> bool:
             inner = ipaddress.IPv4Address(int(number) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(str(inner))
+        if number not in UNICAST:
+            return False
     return number.is_global and not number.is_multicast
 
 

@@ -17,6 +17,7 @@ MAX_ADDRESS = 2048
 """Characters of an address."""
 MAX_SEGMENTS = 1000
 MAX_AUDIOS = 100
+MAX_FRAME = 10**9
 MAX_FAULTS = 3
 """Faults that one answer names."""
 
@@ -63,7 +64,9 @@ class ActiveSpeaker(_Asked):
     """Whose lips move."""
 
     auto_detect: bool = Field(default=False, description="Those who are seen to speak.")
-    frame_number: Annotated[int, Field(ge=0)] | None = Field(default=None, description="A frame, and in it:")
+    frame_number: Annotated[int, Field(ge=0, le=MAX_FRAME)] | None = Field(
+        default=None, description="A frame, and in it:"
+    )
     coordinates: tuple[Seconds, Seconds] | None = Field(default=None, description="a point [x, y] on a face.")
 
     @model_validator(mode="after")

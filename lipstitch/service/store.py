@@ -3,6 +3,7 @@
 generations/<id>/asked.json   what was asked, written once
                  state.json   how far it is; changed under a lock, replaced atomically
                  claim.lock   held by the worker that works on it: the system drops the lock of a dead process
+                 input*       inputs that were fetched from addresses
                  job.yaml     the job that it is
                  events.jsonl progress, as the job prints it
                  ended.json   how the job ended, written by the job itself
@@ -15,6 +16,8 @@ that has locks.
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 import secrets
@@ -31,7 +34,7 @@ from pydantic import BaseModel, ValidationError
 
 from lipstitch.service.request import GenerationRequest
 from media.base.errors import WorkspaceError
-from media.base.files import clear_all_leftovers, disk_errors, read_json, write_json
+from media.base.files import clear_all_leftovers, disk_errors, flush, read_json, write_json
 from media.base.locks import try_lock
 
 Status = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED", "CANCELED"]
@@ -97,6 +100,8 @@ class Store:
         """Use a service's folder; it is made if it is missing."""
         self.folder = folder / "generations"
         self.uploads = folder / "uploads"
+        self.sent, self.looks = folder / "sent", folder / "looks"
+        """What the studio's page was sent and shows, and what it found out about videos; made by the studio."""
         self._finished: set[str] = set()
         """Of those that were seen, the ones that have ended: they need not be looked at again."""
         for path in (self.folder, self.uploads):
@@ -123,6 +128,7 @@ class Store:
             if work is not None and work.is_dir():
                 os.rename(work, unfinished / "work")
             os.rename(unfinished, self.place(asked.id))
+            flush(self.folder)
         return asked
 
     def ids(self) -> list[str]:
@@ -140,7 +146,7 @@ class Store:
     def change(self, generation: str, change: Callable[[State], State]) -> State | None:
         """Replace a generation's state by what `change` makes of it; return it, or None if there is no such one."""
         folder = self.place(generation)
-        if not folder.is_dir():
+        if not ID.fullmatch(generation) or not folder.is_dir():
             return None
         with try_lock(folder / "change.lock", wait_seconds=CHANGE_WAIT_SECONDS) as is_held:
             if not is_held:
@@ -166,8 +172,11 @@ class Store:
         return next((path for path in self.place(generation).glob("result.*") if path.stem == "result"), None)
 
     def without_paths(self, text: str) -> str:
-        """Return a text for clients: where the service's files lie is no one else's concern."""
-        return text.replace(f"{self.folder.parent}{os.sep}", "")
+        """Return a text for clients, be it JSON or HTML: where the service's files lie is no one else's concern."""
+        start = f"{self.folder.parent}{os.sep}"
+        for written in (start, json.dumps(start)[1:-1], html.escape(start)):
+            text = text.replace(written, "")
+        return text
 
     def finish(self, generation: str, status: Status, **what: Any) -> State | None:
         """Give a generation its last state; one whose end was asked for is CANCELED whatever came of it."""
@@ -181,15 +190,22 @@ class Store:
             changes = canceled or {"status": status, **what}
             return state.model_copy(update={**changes, "finished_at": datetime.now(UTC), "delivery": delivery})
 
+        if what.get("error"):
+            what["error"] = self.without_paths(what["error"])
         state = self.change(generation, end)
+        if state is not None:
+            self._remove_unneeded(generation, state)
+        return state
+
+    def _remove_unneeded(self, generation: str, state: State) -> None:
+        """Remove what a generation that has ended needs no more: clips, what was fetched, what a failure has left."""
         folder = self.place(generation)
         shutil.rmtree(folder / "work", ignore_errors=True)
-        if state is not None and state.status != "COMPLETED":
-            for path in [*folder.glob("result.*")]:
-                path.unlink(missing_ok=True)
+        unneeded = ("input*",) if state.status == "COMPLETED" else ("input*", "result.*")
         with suppress(OSError):
+            for path in [each for pattern in unneeded for each in folder.glob(pattern)]:
+                path.unlink(missing_ok=True)
             clear_all_leftovers(folder)
-        return state
 
     def cancel(self, generation: str) -> State | None:
         """Ask for the end of a generation; at once if no worker has it. Return its state; None if it does not exist."""
@@ -211,23 +227,28 @@ class Store:
                 yield generation, state
 
     def remove_old(self, keep_seconds: float) -> None:
-        """Remove what finished longer ago than that, uploads that no one needs, and what killed servers left."""
+        """Remove what finished longer ago than that, uploads that no one needs, and what killed processes left.
+
+        What the studio was sent, and found out about videos, is kept as long.
+        """
         now, read = time.time(), set()
         for generation in self.ids():
             state, asked = self.state(generation), self.asked(generation)
             if state is None or asked is None:
                 continue
-            if state.finished_at is not None and now - state.finished_at.timestamp() > keep_seconds:
-                if not state.delivery.is_due:
-                    shutil.rmtree(self.place(generation), ignore_errors=True)
-            elif not state.is_finished:
+            if not state.is_finished:
                 read |= {path.parent for path in asked.files if path is not None}
-        for folder in (self.folder, self.uploads):
+                continue
+            self._remove_unneeded(generation, state)  # of which a process that was killed may have left some
+            is_old = state.finished_at is not None and now - state.finished_at.timestamp() > keep_seconds
+            if is_old and not state.delivery.is_due:
+                shutil.rmtree(self.place(generation), ignore_errors=True)
+        for folder in (self.folder, self.uploads, *filter(Path.is_dir, (self.sent, self.looks))):
             for path in [*folder.iterdir()]:
                 kept = STALE_SECONDS if path.name.startswith(UNFINISHED_PREFIX) else keep_seconds
                 is_generation = folder == self.folder and not path.name.startswith(UNFINISHED_PREFIX)
                 if not is_generation and path not in read and now - _modified(path) > kept:
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove(path)
 
 
 def new_id() -> str:
@@ -237,10 +258,19 @@ def new_id() -> str:
     return str(uuid.UUID(int=number & ~(0b11 << 62) | (0b10 << 62)))  # the variant
 
 
-def _modified(path: Path) -> float:
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _modified(folder: Path) -> float:
+    """Return when a folder, or anything in it, was written to last: of an upload that lasts hours, a moment ago."""
     try:
-        return path.stat().st_mtime
-    except OSError:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:  # it is gone, or something in it is
         return time.time()
 
 

@@ -49,11 +49,14 @@ class Upkeep:
         """Put generations back into the queue that are neither in it nor worked on: a killed process had them.
 
         One that is taken from the queue this moment, and not yet worked on, is put back too, behind the others. If its
-        worker is then killed, it is put back once more, before them.
+        worker is then killed, it is put back once more, before them. One whose end was asked for is ended instead.
         """
         lost = [(generation, state) for generation, state in self._store.unfinished() if self._is_free(generation)]
         waiting = self._queue.waiting() if lost else {}
         for generation, state in lost:
+            if state.is_cancel_asked:  # while another process held it for a moment, or by one that was killed then
+                self._store.cancel(generation)
+                continue
             was_begun = state.started_at is not None
             if generation not in waiting or was_begun > waiting[generation]:
                 self._queue.put(generation, was_begun=was_begun)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 
 from fastapi import FastAPI
+from fastapi.middleware import Middleware
 from fastapi.responses import RedirectResponse
 
 from lipstitch.service.api.app import build_app
 from lipstitch.service.settings import ServiceSettings
+from lipstitch.service.store import Store
+from lipstitch.studio.sent import SentFilesOnly
 
 PATH = "/studio"
 
 
 def build_studio(settings: ServiceSettings) -> FastAPI:
     """Return the application of a service, with the studio at PATH. See build_app."""
-    sent = settings.folder / "sent"
+    sent = Store(settings.folder).sent
     sent.mkdir(exist_ok=True)
     os.environ["GRADIO_TEMP_DIR"] = str(sent)  # on the disk of the uploads, which its files are moved to
     import gradio as gr
@@ -36,5 +39,7 @@ def build_studio(settings: ServiceSettings) -> FastAPI:
         footer_links=[],
         theme=theme,
         show_error=False,
+        run_history=False,
+        app_kwargs={"middleware": [Middleware(SentFilesOnly, folder=sent)]},
     )
     return mounted

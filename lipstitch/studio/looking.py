@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -25,7 +24,6 @@ from media.base.errors import MediaError
 from media.base.files import read_json, write_json
 
 POLL_SECONDS = 0.3
-LOOKS = "looks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +36,9 @@ class Step:
 
 
 def look_folder(service: Service) -> Path:
-    """Return a new folder for a look; those that are older than results are kept for are removed."""
-    looks = service.settings.folder / LOOKS
-    looks.mkdir(exist_ok=True)
-    for path in [*looks.iterdir()]:
-        if time.time() - path.stat().st_mtime > service.settings.limits.keep_hours * 3600:
-            shutil.rmtree(path, ignore_errors=True)
-    folder = looks / new_id()
-    folder.mkdir()
+    """Return a new folder for a look; it is kept as long as results are (Store.remove_old)."""
+    folder = service.store.looks / new_id()
+    folder.mkdir(parents=True)
     return folder
 
 

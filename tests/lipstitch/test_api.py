@@ -13,6 +13,7 @@ from demo.make_material import DUB_FILE
 from lipstitch import api
 from media.base.errors import ConfigError, MissingStream, UnreadableMedia
 from media.probe import probe
+from renderer.engine import own_threads
 from tests.support.doubles import QUICK_TOOLS
 from tests.support.quick_jobs import make_talk
 
@@ -80,6 +81,36 @@ def test_torch_keeps_the_number_of_threads_of_the_caller(talk, dub, tmp_path):
         torch.set_num_threads(before + 3)
         lipstitch.sync(talk, dub, tmp_path / "out.mp4", settings=SETTINGS)
         assert torch.get_num_threads() == before + 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_calls_that_overlap_leave_torch_its_threads_too():
+    """The second begins while the first has changed the number, and ends after it."""
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+    before, after = torch.get_num_threads(), {}
+
+    def work(waits_for, says, waits_on, ended):
+        waits_for.wait()
+        with own_threads():
+            torch.set_num_threads(1)
+            says.set()
+            waits_on.wait()
+        ended.set()
+        after[says] = torch.get_num_threads()
+
+    begin, last_out = threading.Event(), threading.Event()
+    begin.set()
+    try:
+        torch.set_num_threads(before + 3)
+        calls = ((begin, first_in, second_in, first_out), (first_in, second_in, first_out, last_out))
+        threads = [threading.Thread(target=work, args=call) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert torch.get_num_threads() == before + 3
+        assert {*after.values()} == {before + 3}
     finally:
         torch.set_num_threads(before)
 

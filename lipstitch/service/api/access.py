@@ -44,14 +44,18 @@ class Access:
             await send({"type": "websocket.close", "code": 1008})
 
     def _refuse(self, path: str, headers: Headers) -> JSONResponse | None:
-        host = urlsplit(f"//{headers.get('host', '')}").hostname
+        own = headers.get("host", "")
+        try:
+            host, origin = urlsplit(f"//{own}").hostname, urlsplit(headers.get("origin", f"//{own}")).netloc
+        except ValueError:  # half of an IPv6 address, say
+            return refuse(400, "The header Host or Origin is not an address.")
         if self._token is None and host not in LOCAL_NAMES:
             # The name of another site that stands for 127.0.0.1: its pages would be taken for ours (DNS rebinding).
             return refuse(403, "Without a token this service answers to 127.0.0.1 and localhost alone.")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        is_signed = SIGNED_PATH.fullmatch(path) is not None
+        if origin != own or (_is_embedded(headers) and not is_signed):
             return refuse(403, "A page of another site may not call this service.")
-        if self._token is None or OPEN_PATHS.fullmatch(path) or SIGNED_PATH.fullmatch(path):
+        if self._token is None or OPEN_PATHS.fullmatch(path) or is_signed:
             return None
         shown = _shown_token(headers)
         if shown is None:
@@ -59,6 +63,15 @@ class Access:
         if not hmac.compare_digest(shown.encode(), self._token.encode()):
             return refuse(401, "The token is wrong.")
         return None
+
+
+def _is_embedded(headers: Headers) -> bool:
+    """Tell whether a page of another site shows or loads it, as a frame or a picture: browsers give no origin then.
+
+    They say where it comes from in headers of their own (Fetch Metadata). A link that is followed is neither.
+    """
+    is_elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    return is_elsewhere and headers.get("sec-fetch-dest") != "document"
 
 
 def _shown_token(headers: Headers) -> str | None:

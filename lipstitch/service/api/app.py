@@ -58,5 +58,5 @@ async def _answer_http(_: Request, exc: Exception) -> JSONResponse:
     return refuse(exc.status_code, SENTENCES.get(exc.status_code, str(exc.detail)))
 
 
-async def _answer_failure(_: Request, exc: Exception) -> JSONResponse:
-    return refuse(500, str(exc))
+async def _answer_failure(request: Request, exc: Exception) -> JSONResponse:
+    return refuse(500, request.app.state.service.store.without_paths(str(exc)))

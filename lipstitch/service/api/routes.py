@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -22,16 +23,18 @@ from lipstitch.service.answer import DEFAULT_NAME, Generation, describe, sign_ou
 from lipstitch.service.api.access import Refused
 from lipstitch.service.api.events import follow
 from lipstitch.service.api.metrics import ServiceCollector, write_metrics
-from lipstitch.service.api.uploads import keep_file, read_form, read_text
+from lipstitch.service.api.uploads import SentFile, keep_file, read_form, read_text
 from lipstitch.service.inputs import InputRefused, check_media, find_upload, is_address, resolve_file
 from lipstitch.service.queue import Queue
 from lipstitch.service.request import GenerationRequest, describe_faults
 from lipstitch.service.settings import ServiceSettings
 from lipstitch.service.store import Asked, State, Status, Store
 from lipstitch.service.upkeep import count_workers
-from media.base.errors import WorkspaceError
+from media.base.errors import LipstitchError, WorkspaceError
 
 MAX_LISTED = 1000
+MAX_PLACE = 1 << 62
+"""In a file: the greatest that systems know is the double of it."""
 FORM, JSON = "multipart/form-data", "application/json"
 JSON_FIELDS = ("input", "options", "segments")
 """Of a form: texts in JSON."""
@@ -180,17 +183,26 @@ async def generate(request: Request, service: Used) -> Generation:
     if kind == FORM:
         async with read_form(request, service.store, service.settings.limits) as form:
             content = _read_texts(form.texts)
-            unknown = {*form.files} - {"video", "audio"}
-            if unknown:
+            if not {*form.files} <= {"video", "audio"}:
                 raise Refused(400, "A form's files are called video and audio.")
-            for name in form.files:
-                _add_upload(content, name, await run_in_threadpool(keep_file, form.files[name], service.store))
-            asked = _parse(json.dumps(content).encode())
-    elif kind == JSON:
-        asked = _parse(await read_text(request))
-    else:
+            return await run_in_threadpool(_submit_form, service, content, form.files, base_url)
+    if kind != JSON:
         raise Refused(415, f"Send {JSON} or {FORM}.")
-    return await run_in_threadpool(service.submit, asked, base_url)
+    return await run_in_threadpool(service.submit, _parse(await read_text(request)), base_url)
+
+
+def _submit_form(service: Service, content: dict[str, Any], files: Mapping[str, SentFile], base_url: str) -> Generation:
+    """Take a generation on with the files that were sent; of one that is refused they are not kept."""
+    assets: list[str] = []
+    try:
+        for name, file in files.items():
+            assets.append(keep_file(file, service.store))
+            _add_upload(content, name, assets[-1])
+        return service.submit(_parse(json.dumps(content).encode()), base_url)
+    except (Refused, LipstitchError, OSError):
+        for asset in assets:
+            shutil.rmtree(service.store.uploads / asset, ignore_errors=True)
+        raise
 
 
 def _parse(body: bytes) -> GenerationRequest:
@@ -267,7 +279,7 @@ def cancel_generation(found: Found, service: Used) -> Generation:
 
 @router.get("/v2/generate/{generation}/events", response_class=EventSourceResponse, tags=["generations"])
 async def follow_generation(
-    found: Found, service: Used, last_event_id: Annotated[int, Header(ge=0)] = 0
+    found: Found, service: Used, last_event_id: Annotated[int, Header(ge=0, le=MAX_PLACE)] = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow a generation: events `progress` as --progress json writes them, and `status`, until it has ended."""
     async for event in follow(service.store, found[0].id, last_event_id):
@@ -286,24 +298,28 @@ def get_output(generation: str, service: Used, signature: str = "") -> FileRespo
     return FileResponse(result, filename=f"{asked.request.output_file_name or DEFAULT_NAME}{result.suffix}")
 
 
-@router.get("/v2/generate/{generation}/report", response_class=FileResponse, tags=["generations"])
-def get_report(found: Found, service: Used) -> FileResponse:
+@router.get("/v2/generate/{generation}/report", response_class=Response, tags=["generations"])
+def get_report(found: Found, service: Used) -> Response:
     """Fetch the report of a completed generation."""
     result = service.store.result(found[0].id)
     report = result and result.with_name(f"{result.name}.report.json")
     if report is None or not report.is_file():
         raise Refused(404, "There is no report of this generation.")
-    return FileResponse(report, media_type=JSON)
+    return _without_paths(report, JSON, service)
 
 
-@router.get("/v2/generate/{generation}/page", response_class=FileResponse, tags=["generations"])
-def get_page(found: Found, service: Used) -> FileResponse:
+@router.get("/v2/generate/{generation}/page", response_class=Response, tags=["generations"])
+def get_page(found: Found, service: Used) -> Response:
     """Look at the report of a completed generation, as a page."""
     result = service.store.result(found[0].id)
     page = result and result.with_name(f"{result.name}.report.html")
     if page is None or not page.is_file():
         raise Refused(404, "There is no page of this generation.")
-    return FileResponse(page, media_type="text/html")
+    return _without_paths(page, "text/html", service)
+
+
+def _without_paths(file: Path, kind: str, service: Service) -> Response:
+    return Response(service.store.without_paths(file.read_text(encoding="utf-8")), media_type=kind)
 
 
 @router.get("/health", tags=["service"])

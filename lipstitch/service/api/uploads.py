@@ -26,6 +26,11 @@ MAX_TEXT_BYTES = 1 << 20
 """Of a JSON body, and of a form's text."""
 MAX_FIELDS, MAX_FILES = 20, 2
 UNREADABLE = "The form cannot be read. Send multipart/form-data with a boundary."
+RESERVE_BYTES = 1 << 28
+"""Of the disk that uploads leave free: a generation's state has to be written, too."""
+CHECK_BYTES = 1 << 26
+"""After how many bytes an upload looks at the disk again, which others fill meanwhile."""
+FULL = "The disk of this service is full. Try again later."
 UNSAFE = re.compile(r"[^\w. -]", re.ASCII)
 MAX_NAME = 100
 
@@ -56,7 +61,7 @@ class _Parts:
         self._header = self._value = b""
         self._headers: dict[bytes, bytes] = {}
         self._name, self._file_name = "", ""
-        self._text, self._num_bytes = bytearray(), 0
+        self._text, self._num_bytes, self._unchecked = bytearray(), 0, 0
         self._file: BufferedWriter | None = None
 
     def parser(self, boundary: bytes) -> MultipartParser:
@@ -111,6 +116,10 @@ class _Parts:
         if self._num_bytes > (self._limits.max_bytes if self._file else MAX_TEXT_BYTES):
             raise _too_large(self._limits) if self._file else Refused(413, "A text in a form is longer than 1 MiB.")
         if self._file is not None:
+            self._unchecked += stop - start
+            if self._unchecked > CHECK_BYTES:
+                self._unchecked = 0
+                _require_space(self._folder, 0)
             self._file.write(chunk[start:stop])
         else:
             self._text += chunk[start:stop]
@@ -150,8 +159,7 @@ async def read_form(request: Request, store: Store, limits: Limits) -> AsyncIter
         raise Refused(400, UNREADABLE)
     if not stated.isdigit() or int(stated) > max_bytes:
         raise _too_large(limits)
-    if int(stated) > shutil.disk_usage(store.uploads).free:
-        raise Refused(507, "The disk of this service is full. Try again later.")
+    _require_space(store.uploads, int(stated))
     folder = store.uploads / f"{UNFINISHED_PREFIX}{secrets.token_hex(8)}"
     folder.mkdir()
     parts = _Parts(folder, limits)
@@ -163,6 +171,8 @@ async def read_form(request: Request, store: Store, limits: Limits) -> AsyncIter
             parser.finalize()
         except FormParserError as exc:
             raise Refused(400, UNREADABLE) from exc
+        except OSError as exc:
+            raise Refused(507, FULL) from exc
         yield parts.form
     finally:
         parts.close()
@@ -186,6 +196,11 @@ def _safe_name(name: str) -> str:
     base = name.replace("\\", "/").rpartition("/")[2]
     stem, dot, ending = UNSAFE.sub("_", base).strip(" .").rpartition(".")
     return f"{(stem or ending)[:MAX_NAME]}{dot}{ending[:10]}" if stem else (ending[:MAX_NAME] or "upload")
+
+
+def _require_space(folder: Path, num_bytes: int) -> None:
+    if num_bytes + RESERVE_BYTES > shutil.disk_usage(folder).free:
+        raise Refused(507, FULL)
 
 
 def _too_large(limits: Limits) -> Refused:

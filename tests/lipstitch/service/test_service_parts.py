@@ -173,7 +173,8 @@ def test_old_results_and_uploads_are_removed_and_what_is_needed_stays(tmp_path):
         path = store.uploads / name / "a.mp4"
         path.parent.mkdir()
         path.touch()
-        os.utime(path.parent, (0, 0))
+        for each in (path, path.parent):
+            os.utime(each, (0, 0))
         return path
 
     unread, read = put_upload(new_id()), put_upload(new_id())
