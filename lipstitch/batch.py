@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lipstitch.intake.job_list import ListedJob
+from lipstitch.interchange.read import with_ranges
 from lipstitch.job import EXIT_COMPLETE, EXIT_FELL_BACK, run_job
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.ranges import output_paths
 from lipstitch.progress import JobOutcome, JobsReporter
 from lipstitch.report.report import load_report, report_path
 from lipstitch.source.checks import input_files
+from lipstitch.source.fetch import local_inputs
+from lipstitch.source.source import open_source
 from lipstitch.tools import DEFAULT_TOOLS, Tools
-from lipstitch.workspace import job_key
+from lipstitch.workspace import job_key, workspace_folder
 from media.base.errors import Cancelled, LipstitchError
 
 
@@ -75,8 +78,14 @@ def _seconds_since(start: float) -> float:
 def find_finished(config: JobConfig) -> int | None:
     """Return the exit code of an earlier run that finished the same job; None where none has.
 
-    Outputs and reports must be there as they were written, and no input may have been written to since.
+    Outputs and reports must be there as they were written, and no input may have been written to since. Raises
+    ConfigError or MediaError where the ranges of a timeline cannot be told.
     """
+    config = local_inputs(config, workspace_folder(config))
+    if config.ranges_from is not None:  # by which outputs are named, and jobs told apart
+        if not config.input.video_file.exists():
+            return None
+        config = with_ranges(config, open_source(config))
     key, code = job_key(config), EXIT_COMPLETE
     for output in output_paths(config):
         path = report_path(output)

@@ -139,6 +139,18 @@ def test_names_of_extracted_ranges_are_known_before_they_are_made(here):
     assert "finished before" in run(path).stdout
 
 
+@pytest.mark.parametrize("mode", ["patch", "extract"])
+def test_ranges_of_a_timeline_are_known_before_they_are_made(here, mode):
+    (here / "cut.edl").write_text(
+        "TITLE: cut\n\n001  AX  V  C  00:00:00:00 00:00:02:00 00:00:00:00 00:00:02:00\n* FROM CLIP NAME: talk.mp4\n"
+    )
+    path = write_list(here, f"talk.mp4,dub.wav,a.mp4,{mode},cut.edl", columns="video,audio,output,mode,ranges_from")
+    first, second = (run(path, "--progress", "json") for _ in range(2))
+    assert [event["status"] for event in events_of(first) if event["event"] == "job_end"] == ["done"]
+    assert [event["status"] for event in events_of(second) if event["event"] == "job_end"] == ["finished_before"]
+    assert [*here.glob("a*.mp4")]
+
+
 def test_clips_that_fell_back_make_ten_and_an_error_goes_before_it(here):
     path = write_list(here, "talk.mp4,dub.wav,a.mp4", "text.mp4,,b.mp4", "talk.mp4,,c.mp4")
     told = Listening()
@@ -173,7 +185,10 @@ def test_a_plan_of_many_jobs_makes_nothing(here):
     ("arguments", "expected"),
     [
         (["--config", "x.yaml"], "--jobs takes no --config"),
-        (["--compare", "x.mp4"], "--jobs takes no --config, --spans, --turns or --compare"),
+        (["--compare", "x.mp4"], "--jobs takes no --config, --spans, --turns, --compare, --redo"),
+        (["--redo", "3"], "--timeline or --preview"),
+        (["--timeline", "x.otio"], "--timeline or --preview"),
+        (["--preview", "5"], "--timeline or --preview"),
     ],
 )
 def test_options_of_a_single_job_are_refused(here, arguments, expected):
