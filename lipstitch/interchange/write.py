@@ -130,7 +130,7 @@ def list_stretches(plan: Plan, clips: Sequence[RenderedClip]) -> Iterator[Stretc
             first = clip.source_frames[start - clip.start_frame]
             part = Stretch(start, stop, first, step == 1, rendered.outcome, "")
             if any(a <= start < b for a, b in new):
-                # Faces of the clip are as the user wants them there; those of the plan tell which frames they are seen in.
+                # Faces of the clip are as the user wants them there; those of the plan tell where they are seen.
                 faces = {
                     _face(face, frames, speakers, start)
                     for frames, span in plan.shown
