@@ -79,9 +79,13 @@ def find_finished(config: JobConfig) -> int | None:
     """Return the exit code of an earlier run that finished the same job; None where none has.
 
     Outputs and reports must be there as they were written, and no input may have been written to since. Raises
-    LipstitchError if the timeline that tells its ranges cannot be read.
+    ConfigError or MediaError where the ranges of a timeline cannot be told.
     """
-    config = _as_reported(config)
+    config = local_inputs(config, workspace_folder(config))
+    if config.ranges_from is not None:  # by which outputs are named, and jobs told apart
+        if not config.input.video_file.exists():
+            return None
+        config = with_ranges(config, open_source(config))
     key, code = job_key(config), EXIT_COMPLETE
     for output in output_paths(config):
         path = report_path(output)
@@ -95,12 +99,6 @@ def find_finished(config: JobConfig) -> int | None:
         if report.num_clips.get("fell_back"):
             code = EXIT_FELL_BACK
     return code
-
-
-def _as_reported(config: JobConfig) -> JobConfig:
-    """Return a job as its report knows it: with files in place of addresses, and with the ranges of its timeline."""
-    config = local_inputs(config, workspace_folder(config))
-    return with_ranges(config, open_source(config)) if config.ranges_from is not None else config
 
 
 def _changes(config: JobConfig) -> Iterator[int]:

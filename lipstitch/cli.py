@@ -106,17 +106,8 @@ def run(
                 context.fail(f"Put {option.opts[0]} after {'the files' if command == DEFAULT_COMMAND else command}.")
         return
     if jobs is not None:
-        of_one_job: dict[str, object] = {
-            "config": config,
-            "spans": spans,
-            "turns": turns,
-            "compare": compare,
-            "timeline": timeline,
-        }
-        of_one_job |= {"preview": preview, "redo": redo}
-        for name, value in of_one_job.items():
-            if value is not None:
-                context.fail(f"--{name} is for a single job. Leave out --jobs, or --{name}.")
+        if config or spans or turns or compare or redo or timeline or preview:
+            context.fail("--jobs takes no --config, --spans, --turns, --compare, --redo, --timeline or --preview.")
         run_list(jobs, settings, plan=plan, force=force, progress=progress, quiet=quiet, debug=debug)
     if config is None:
         context.fail("Missing option '--config', or a video, its dub and -o.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lipstitch.job_file.config import JobConfig
+from lipstitch.job_file.fields import ADDRESS_TEXT
 from media.base.errors import ConfigError
 from media.base.files import atomic_file
 from media.base.settings import check_settings, override_settings
@@ -26,17 +27,18 @@ NAMES_OF_TEMPLATE = {"video": "talk.mp4", "audio": "talk.hi.wav", "output": "tal
 class FilesOfJob:
     """What the command line names of a job."""
 
-    video: Path
-    audio: Path | None
+    video: str
+    """A file, or an address: a Path would write https:/ with one slash."""
+    audio: str | None
     output: Path
     ranges: tuple[str, ...] = ()
     """start-end, each as in a job file."""
 
     def content(self) -> dict[str, Any]:
         """Return what a job file would hold. Raises ConfigError for what is no range."""
-        sound = {"audio": str(self.audio)} if self.audio else {}
+        sound = {"audio": self.audio} if self.audio else {}
         ranges = {"ranges": [_range(text) for text in self.ranges]} if self.ranges else {}
-        return {"input": {"video": str(self.video), **sound}, "output": str(self.output), **ranges}
+        return {"input": {"video": self.video, **sound}, "output": str(self.output), **ranges}
 
 
 def _range(text: str) -> dict[str, str]:
@@ -61,7 +63,11 @@ def build_job_of(files: FilesOfJob, overrides: Sequence[str], save_to: Path | No
 
 def _moved(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a job file's content with the files that the command line names seen from a folder."""
-    named = {key: _seen_from(folder, Path(path)) for key, path in content["input"].items() if key in ("video", "audio")}
+    named = {
+        key: _seen_from(folder, Path(name))
+        for key, name in content["input"].items()
+        if key in ("video", "audio") and not ADDRESS_TEXT.match(name)
+    }
     return {**content, "input": {**content["input"], **named}, "output": _seen_from(folder, Path(content["output"]))}
 
 

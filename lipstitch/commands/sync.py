@@ -15,8 +15,8 @@ app = typer.Typer()
 
 @app.command()
 def sync(
-    video: Annotated[Path, typer.Argument(help="The video.", show_default=False)],
-    audio: Annotated[Path | None, typer.Argument(help="Its dub.", show_default="the video's own sound")] = None,
+    video: Annotated[str, typer.Argument(help="The video: a file, or an address on the web.", show_default=False)],
+    audio: Annotated[str | None, typer.Argument(help="Its dub, alike.", show_default="the video's own sound")] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.", show_default=False)],
     ranges: Annotated[

@@ -14,7 +14,7 @@ from lipstitch.execution.machine import arithmetic
 from lipstitch.execution.seals import load_finished
 from lipstitch.execution.worker import PROCESS_CACHE, WorkerSetup
 from lipstitch.job_file.config import JobConfig
-from lipstitch.plan.plan import Plan
+from lipstitch.plan.plan import Plan, check_disk_for_clips
 from lipstitch.programs.draw import DrawnMouths
 from lipstitch.progress import Reporter, stage
 from lipstitch.workspace import Workspace
@@ -74,8 +74,10 @@ def finish_clips(
     if reused:
         reporter.info(f"{reused} frames were rendered by an earlier run.")
     if todo:
+        num_todo = sum(len(job.clip) for jobs in todo.values() for job, _ in jobs)
+        check_disk_for_clips(plan, workspace, num_todo)
         PROCESS_CACHE.share_source(setups[None].video.hash, source)
-        with stage(reporter, "render", sum(len(job.clip) for jobs in todo.values() for job, _ in jobs), "frames"):
+        with stage(reporter, "render", num_todo, "frames"):
             done = 0
             results = _rendered(setups, todo, config, on_wait=lambda: reporter.advance(done))
             with closing(results):

@@ -130,8 +130,14 @@ def list_stretches(plan: Plan, clips: Sequence[RenderedClip]) -> Iterator[Stretc
             first = clip.source_frames[start - clip.start_frame]
             part = Stretch(start, stop, first, step == 1, rendered.outcome, "")
             if any(a <= start < b for a, b in new):
-                shown = [(frames, span) for frames, span in plan.shown if frames[0] < stop and start < frames[1]]
-                faces = {_face(span, frames, speakers, start) for frames, span in shown}
+                # Faces of the clip are as the user wants them there; those of the plan tell where they are seen.
+                faces = {
+                    _face(face, frames, speakers, start)
+                    for frames, span in plan.shown
+                    if frames[0] < stop and start < frames[1]
+                    for face in clip.faces
+                    if clip.shows_part(face, span)
+                }
                 yield replace(part, faces=tuple(sorted(faces, key=lambda face: (face.person or 0, face.speaker))))
             elif rendered.outcome == "fell_back":
                 yield replace(part, reason=rendered.reason)

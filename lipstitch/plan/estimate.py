@@ -63,13 +63,24 @@ class Estimate:
     num_copied: int
     seconds: float
     """Of work after the scan."""
-    workspace_bytes: int
-    """What clips and sound take in the workspace."""
+    clip_bytes: int
+    """What clips take in the workspace, all of them."""
+    sound_bytes: int
+    """What sound takes there."""
     output_bytes: int
     """At most, about."""
     likely_bytes: int | None
     """How large the output will be, about; None where nothing tells."""
     memory_bytes: int
+
+    @property
+    def workspace_bytes(self) -> int:
+        """What clips and sound take in the workspace."""
+        return self.clip_bytes + self.sound_bytes
+
+    def bytes_of_clips(self, num_frames: int) -> int:
+        """Return what clips of so many frames take in the workspace."""
+        return self.clip_bytes * num_frames // max(self.num_rendered + self.num_reencoded, 1)
 
     @property
     def disk_bytes(self) -> int:
@@ -100,7 +111,8 @@ def estimate_cost(
         num_reencoded=coded,
         num_copied=copied,
         seconds=seconds,
-        workspace_bytes=clip_bytes + sound_bytes,
+        clip_bytes=clip_bytes,
+        sound_bytes=sound_bytes,
         output_bytes=int(copied * a_frame) + clip_bytes + sound_bytes,
         likely_bytes=int((copied + CODED_SHARE * larger * (rendered + coded)) * a_frame) if is_alike else None,
         memory_bytes=_memory_bytes(clips, capacity),

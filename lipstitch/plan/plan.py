@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
+from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.changes import check_changes
@@ -152,17 +153,29 @@ def plan_output(
 def check_disk(plans: Sequence[Plan], workspace: Workspace, *, signs: bool = False) -> None:
     """Raise WorkspaceError if the plans need more than the disks of workspace and outputs have.
 
-    Clips that an earlier run finished are there already. All outputs lie in one folder. signs: for a while, the one
-    that is being signed lies there three times.
+    Clips that lie there are taken for those of the plans; see check_disk_for_clips. All outputs lie in one folder.
+    signs: for a while, the one that is being signed lies there three times.
     """
-    folders = (workspace.folder, plans[0].spec.output.parent)
     to_clips = max(sum(plan.estimate.workspace_bytes for plan in plans) - workspace.num_bytes("clip"), 0)
     to_outputs = sum(plan.estimate.output_bytes for plan in plans)
     if signs:
         to_outputs += 2 * max(plan.estimate.output_bytes for plan in plans)
-    is_one_disk = os.stat(folders[0]).st_dev == os.stat(folders[1]).st_dev
-    needs = (
-        [(folders[0], to_clips + to_outputs)] if is_one_disk else [*zip(folders, (to_clips, to_outputs), strict=True)]
-    )
-    for folder, needed in needs:
-        require_space(folder, needed)
+    _require_space(workspace.folder, to_clips, plans[0].spec.output.parent, to_outputs)
+
+
+def check_disk_for_clips(plan: Plan, workspace: Workspace, num_frames: int) -> None:
+    """Raise WorkspaceError if there is no space for clips of so many frames, and for the output that they go into.
+
+    Of clips that lie in the workspace, some may be those of another run, with other settings. Which of them are the
+    plan's is known once its driving sound is made.
+    """
+    to_clips = plan.estimate.bytes_of_clips(num_frames)
+    _require_space(workspace.folder, to_clips, plan.spec.output.parent, plan.estimate.output_bytes)
+
+
+def _require_space(workspace: Path, to_clips: int, outputs: Path, to_outputs: int) -> None:
+    if os.stat(workspace).st_dev == os.stat(outputs).st_dev:
+        require_space(workspace, to_clips + to_outputs)
+    else:
+        require_space(workspace, to_clips)
+        require_space(outputs, to_outputs)

@@ -10,6 +10,7 @@ from typing import Final
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.source.checks import require_sane_length
+from lipstitch.source.offset import given_offset
 from lipstitch.workspace import Workspace
 from media.audio.reader import first_sample_time, measure_sound
 from media.base.content import content_key, hash_once
@@ -57,4 +58,4 @@ def _seconds(config: JobConfig) -> Fraction:
     if info.video is not None:  # whose first frame is the dub's second 0
         end += first_sample_time(info.path, stream.index) - info.video.clock.start_seconds
     require_sane_length(info.path, end)
-    return end + (setting if isinstance(setting, Fraction) else 0)
+    return end + (setting if isinstance(setting, Fraction) else 0) + given_offset(config).seconds

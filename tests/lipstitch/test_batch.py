@@ -223,11 +223,11 @@ def test_a_plan_of_many_jobs_makes_nothing(here):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--config", "x.yaml"], "--config is for a single job"),
-        (["--compare", "x.mp4"], "--compare is for a single job"),
-        (["--redo", "1"], "--redo is for a single job"),
-        (["--preview", "3"], "--preview is for a single job"),
-        (["--timeline", "x.otio"], "--timeline is for a single job"),
+        (["--config", "x.yaml"], "--jobs takes no --config"),
+        (["--compare", "x.mp4"], "--jobs takes no --config, --spans, --turns, --compare, --redo"),
+        (["--redo", "3"], "--timeline or --preview"),
+        (["--timeline", "x.otio"], "--timeline or --preview"),
+        (["--preview", "5"], "--timeline or --preview"),
     ],
 )
 def test_options_of_a_single_job_are_refused(here, arguments, expected):

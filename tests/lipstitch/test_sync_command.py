@@ -15,6 +15,7 @@ from lipstitch.job_file.config import load_job
 from tests.support.commands import run_command
 from tests.support.jobs import NoSignals, load_report
 from tests.support.quick_jobs import make_talk
+from tests.support.web import serve
 
 QUICK = ["segmenter.detector=cascade", "segmenter.embedder=none", "renderer.method=network", "renderer.device=cpu"]
 SETTINGS = [word for setting in QUICK for word in ("--set", setting)]
@@ -54,6 +55,18 @@ def test_the_saved_job_is_the_same_job_from_wherever_it_lies(folder):
     near, far = (load_job(folder / place) for place in ("job.yaml", "jobs/job.yaml"))
     assert near == far
     assert (near.output, near.renderer.batch_size, len(near.ranges)) == (folder / "out" / "talk.mp4", 8, 1)
+
+
+def test_an_address_is_as_good_as_a_file(folder):
+    (folder / "jobs").mkdir()
+    with serve() as site:
+        site.add("/v/talk", (folder / "talk.mp4").read_bytes(), "video/mp4")
+        address = f"{site.address}/v/talk"
+        keys = shlex.join(SETTINGS)
+        result = invoke(f"{address} talk.hi.wav -o out.mp4 --plan --save-job jobs/job.yaml {keys}")
+        assert result.exit_code == 0, result.output
+        assert [path for path, _ in site.asked] == ["/v/talk"]
+    assert str(load_job(folder / "jobs" / "job.yaml").input.video) == address
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import load_job
 from lipstitch.progress import Silent
 from lipstitch.workspace import Workspace
+from media.base.content import KEY_BYTES
 from media.base.errors import WorkspaceError
 from media.probe import probe
 from tests.support.jobs import write_job
@@ -150,6 +151,20 @@ def test_clips_that_are_there_need_no_space(disk, job, monkeypatch):
     monkeypatch.setattr(lipstitch.job, "check_disk", check)
     run_quick(config)
     assert needed
+
+
+def test_clips_of_other_settings_are_not_those_that_are_needed(disk, job, tmp_path, monkeypatch):
+    """Clips are kept, so they lie there whenever a setting was changed."""
+    config = job(tmp_path, disk / "work")
+    run_quick(config)
+    Workspace(disk / "work").path("clip", "0" * 2 * KEY_BYTES, ".nut").write_bytes(bytes(4 << 20))
+    monkeypatch.setattr("lipstitch.plan.estimate.CODED_BITS_PER_PIXEL", 8 * (2 << 20) / (192 * 108 * 82))
+    with (disk / "filler").open("wb") as file:
+        file.write(bytes(shutil.disk_usage(disk).free - (1 << 20)))
+    changed = config.model_copy(update={"renderer": config.renderer.model_copy(update={"feather": 0.3})})
+    with pytest.raises(WorkspaceError, match=r"disk/work: about 2.* MB are needed and 1.* MB are free\. Make space"):
+        run_quick(changed, force=True)
+    run_quick(config, force=True)
 
 
 @pytest.mark.parametrize("other", ["output", "workspace"])

@@ -3,16 +3,24 @@
 import shutil
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 import soundfile
 
 from demo.make_material import DUB_FILE
+from lipstitch.interchange.write import join_stretches, list_stretches
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
+from lipstitch.plan.output_timeline import identity_timeline
 from lipstitch.report.verify import verify_job
 from lipstitch.side_files import SideFiles
 from media.base.errors import ConfigError, RenderError
+from media.clips import FaceSpan, MouthSource, RenderedClip
+from media.faces import FaceBox, FacePath
+from media.source_video import scan_video
+from segmenter.planner import ClipSettings, CopyRule, plan_clips
+from segmenter.spans.changes import Change, Changes
 from tests.support.commands import run_command
 from tests.support.doubles import QUICK_TOOLS, DarkMouths, Listening
 from tests.support.jobs import load_report, write_job
@@ -168,6 +176,42 @@ def test_what_a_policy_appends_is_only_in_the_output(material, tmp_path):
     assert [track.duration().value for track in timeline.tracks] == [num_frames] * 3
     assert [type(item).__name__ for item in timeline.tracks[0]] == ["Clip", "Gap"]
     assert timeline.tracks[1][-1].trimmed_range().end_time_exclusive().value == START + num_frames
+
+
+def test_what_is_wanted_otherwise_of_some_frames_is_told_of_them(material):
+    source = scan_video(material / "slow.mp4")
+    path = FacePath((0,), (FaceBox(0, 0, 9, 9),))
+    spans = [FaceSpan(0, 60, path, person=person, source=MouthSource("footage")) for person in (1, 2)]
+    changes = Changes((Change(10, 20, 1, method="network"), Change(40, 50, 2, method="keep")))
+    timeline = identity_timeline(source.table)
+    clips = plan_clips(
+        spans,
+        source.table,
+        timeline,
+        driven=[(0, 60)],
+        speakers=(),
+        copying=CopyRule("", may_copy_whole=True, may_hide=False),
+        settings=ClipSettings(Fraction(10), Fraction(0), changes),
+    )
+    plan = SimpleNamespace(
+        target=SimpleNamespace(speakers=lambda _: ()),
+        spec=None,
+        spans=changes.cut(spans),
+        shown=[((0, 60), span) for span in spans],
+    )
+    done = [RenderedClip(clip, "clip.nut", "rendered", "", len(clip), 1.0) for clip in clips if clip.rendered]
+    told = [
+        (part.start_frame, part.stop_frame, [(face.person, face.method) for face in part.faces])
+        for part in join_stretches(list_stretches(plan, done))
+    ]
+    both = [(1, "footage"), (2, "footage")]
+    assert told == [
+        (0, 10, both),
+        (10, 20, [(1, "network"), (2, "footage")]),
+        (20, 40, both),
+        (40, 50, [(1, "footage")]),
+        (50, 60, both),
+    ]
 
 
 class Failing(DarkMouths):

@@ -8,6 +8,7 @@ import soundfile
 
 from demo.make_material import DUB_FILE
 from demo.talking import PORTRAIT_FILE
+from lipstitch.batch import find_finished
 from lipstitch.job_file.config import load_job
 from lipstitch.opened import open_job
 from lipstitch.progress import Silent
@@ -61,7 +62,9 @@ def fetched(folder):
 
 def test_a_job_whose_inputs_are_all_on_the_web(tmp_path, site, media):
     config = job_in(tmp_path, f"{site.address}/talk.mp4", f"{site.address}/dub.wav?token=1")
+    assert find_finished(config) is None
     run_quick(config)
+    assert find_finished(config) == 0, "a list of jobs skips it"
     first = site.asked[:]
     assert first == [("/talk.mp4", None), ("/dub.wav", None)]
     assert load_report(config.output)["source"]["num_frames"] == NUM_FRAMES

@@ -104,6 +104,8 @@ def test_a_damaged_video_is_made_anew(stock):
     ("changes", "num_frames", "rate"),
     [
         ({}, 75, 25),
+        ({"audio_offset": 400}, 85, 25),
+        ({"audio_offset": -400, "audio_start": 1}, 90, 25),
         ({"still_fps": 29.97}, 90, Fraction(30000, 1001)),
         ({"still_fps": "24000/1001"}, 72, Fraction(24000, 1001)),
         ({"still_fps": 50}, 150, 50),
