@@ -73,7 +73,8 @@ coverage: setup ## the whole test suite, measured: each file that must be exact 
 
 acceptance: setup ## the whole-job tests at full size (half an hour, 20 GiB of disk; needs the shared clips)
 	LIPSTITCH_FULL=1 $(VENV_PYTHON) -m pytest -n 0 -v -rsP --durations=0 tests/test_real_job.py tests/lipstitch/test_job.py \
-		tests/test_two_hours.py tests/test_large_files.py tests/lipstitch/service/test_service_crash.py
+		tests/test_two_hours.py tests/test_large_files.py tests/stitcher/test_trims.py \
+		tests/lipstitch/execution/test_crash.py tests/lipstitch/service/test_service_crash.py
 
 bench: setup ## measure whole jobs: speed, memory, start-up (half an hour)
 	$(VENV_PYTHON) -m benchmarks.run
