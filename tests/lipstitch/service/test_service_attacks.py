@@ -23,11 +23,14 @@ from lipstitch.service.request import GenerationRequest
 from lipstitch.service.settings import Addresses, Limits, ServiceSettings, check_settings
 from lipstitch.service.store import Store
 from lipstitch.service.upkeep import Upkeep
+from lipstitch.service.worker import Worker
 from tests.support.service import TOKEN
 from tests.support.synthetic import Sound, make_video
 
 INPUTS = [{"type": "video", "url": "https://example.com/a.mp4"}, {"type": "audio", "url": "https://example.com/a.wav"}]
 REQUEST = GenerationRequest.model_validate({"model": "m", "input": INPUTS})
+UPLOADS = [{"type": kind, "assetId": "01a2302e-8ef3-7a13-8f6e-e532b0bdfb9f"} for kind in ("video", "audio")]
+REQUEST_FILES = GenerationRequest.model_validate({"model": "m", "input": UPLOADS})
 LOCAL = "http://127.0.0.1:8765"
 FRAME = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
 PICTURE = {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
@@ -202,6 +205,31 @@ def test_what_the_studio_was_sent_is_removed_too(tmp_path):
         os.utime(folder / "old", (0, 0))
     store.remove_old(3600)
     assert [path.name for path in (*store.sent.iterdir(), *store.looks.iterdir())] == ["new", "new"]
+
+
+@pytest.mark.parametrize(
+    ("does", "code", "said"),
+    [
+        ("kill -9 $$", "failed", "was killed 3 times"),
+        ("echo Traceback >&2; exit 1", "failed", "errors.txt"),
+        (None, "workspace", "cannot be written"),
+    ],
+)
+def test_why_a_process_gave_no_result_is_told_apart(tmp_path, small_talk, monkeypatch, does, code, said):
+    """No memory, a fault of the program, or a disk that cannot be written to: the operator does other things about it."""
+    settings, store = check_settings(ServiceSettings(folder=tmp_path)), Store(tmp_path)
+    asked = store.add(REQUEST_FILES, [small_talk, small_talk], LOCAL)
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(program))
+    if does is None:
+        (store.place(asked.id) / "errors.txt").mkdir()
+    Worker(settings, store, 1).work_on(asked.id)
+    state = store.state(asked.id)
+    assert (state.status, state.error_code) == ("FAILED", code)
+    assert said in state.error
+    assert str(tmp_path) not in state.error
 
 
 def test_an_end_that_was_asked_for_in_a_bad_moment_comes(tmp_path):
