@@ -216,7 +216,7 @@ def test_what_the_studio_was_sent_is_removed_too(tmp_path):
     ],
 )
 def test_why_a_process_gave_no_result_is_told_apart(tmp_path, small_talk, monkeypatch, does, code, said):
-    """No memory, a fault of the program, or a disk that cannot be written to: the operator does other things about it."""
+    """No memory, a fault of the program, or a disk that cannot be written to: each needs something else."""
     settings, store = check_settings(ServiceSettings(folder=tmp_path)), Store(tmp_path)
     asked = store.add(REQUEST_FILES, [small_talk, small_talk], LOCAL)
     program = tmp_path / "python"
