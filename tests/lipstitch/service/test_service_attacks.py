@@ -1,5 +1,6 @@
 """What a client, a page of another site, or a server that is called could do to the service, and must not."""
 
+import base64
 import errno
 import html
 import json
@@ -61,6 +62,17 @@ def test_an_address_that_is_none_is_refused(tmp_path, token, headers):
     assert answer.json()["message"] == "The header Host or Origin is not an address."
 
 
+def test_a_token_may_hold_any_characters(tmp_path):
+    token = "größer als sechzehn €"
+    client, sent = client_of(tmp_path, token=token), token.encode()
+    basic = b"Basic " + base64.b64encode(b"anyone:" + sent)
+    for name, value in ((b"x-api-key", sent), (b"authorization", b"Bearer " + sent), (b"authorization", basic)):
+        assert client.get("/v2/generations", headers=[(name, value)]).status_code == 200
+    for wrong in (b"x" + sent, b"", b"Basic \xff", b"Basic x", b"Bearer", b"Basic " + base64.b64encode(sent)):
+        for name in (b"x-api-key", b"authorization"):
+            assert client.get("/v2/generations", headers=[(name, wrong)]).status_code == 401
+
+
 @pytest.mark.parametrize(("headers", "status"), [(FRAME, 403), (PICTURE, 403), (LINK, 200), (OWN, 200), (TYPED, 200)])
 def test_pages_of_other_sites_cannot_embed_it(tmp_path, headers, status):
     """In a frame its buttons could be clicked by someone who sees another page; a browser states no Origin then."""
@@ -79,6 +91,15 @@ def test_only_the_numbers_of_public_servers_are_called(number):
     with pytest.raises(AddressRefused, match="private network"):
         check_address(f"http://[{number}]/a.mp4", Addresses(allowed=True))
     check_address("http://[2606:4700::1111]/a.mp4", Addresses(allowed=True))
+
+
+def test_servers_are_trusted_however_they_are_written():
+    rules = Addresses(trusted=("LocalHost:81", "[::1]:82"))
+    for address in ("http://localhost:81/a", "http://LOCALHOST:81/a", "http://[::1]:82/a"):
+        check_address(address, rules)
+    for address in ("http://localhost:82/a", "http://[::1]:81/a", "http://localhost/a"):
+        with pytest.raises(AddressRefused, match="does not call"):
+            check_address(address, rules)
 
 
 @contextmanager
