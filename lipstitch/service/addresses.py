@@ -56,9 +56,14 @@ def check_address(address: str, rules: Addresses) -> None:
 def _allowed(address: str, rules: Addresses) -> tuple[str, int]:
     """Return host and port of an address, whatever its name stands for; raise AddressRefused if none may be called."""
     host, port = _split(address)
-    if not rules.allowed and f"{host}:{port}" not in rules.trusted:
+    if not rules.allowed and not _is_trusted(host, port, rules):
         raise AddressRefused(f"{brief(address)}: this service does not call addresses. Upload the file instead.")
     return host, port
+
+
+def _is_trusted(host: str, port: int, rules: Addresses) -> bool:
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return place in {trusted.lower() for trusted in rules.trusted}
 
 
 def _resolve(host: str, port: int, rules: Addresses) -> str:
@@ -69,7 +74,7 @@ def _resolve(host: str, port: int, rules: Addresses) -> str:
         raise AddressUnreachable(f"{brief(host)}: no server of this name is known.") from exc
     numbers = [str(each[4][0]) for each in found]
     # One private number among them is one too many: which of them is connected to would be the name's choice.
-    if f"{host}:{port}" not in rules.trusted and not all(_is_public(number) for number in numbers):
+    if not _is_trusted(host, port, rules) and not all(_is_public(number) for number in numbers):
         raise AddressRefused(f"{brief(host)}: an address in a private network, which this service does not call.")
     return numbers[0]
 

@@ -26,7 +26,7 @@ from lipstitch.service.run import Ended, read_ended
 from lipstitch.service.settings import ServiceSettings
 from lipstitch.service.store import EVENTS_NAME, Asked, State, Store
 from media.base.errors import ConfigError, LipstitchError, MediaError
-from media.base.files import atomic_file
+from media.base.files import atomic_file, disk_errors
 from media.probe import probe_stated
 from stitcher.assemble import MUXERS
 
@@ -39,6 +39,7 @@ MOST_LOSSES = 20
 """A generation whose process was killed that often is given up: it may be what kills it."""
 MOST_KILLS = 3
 """Likewise while the worker itself lived on: then memory ran out, most likely."""
+BROKEN = "Its process failed in a way that was not foreseen. Its folder holds what it said, in errors.txt."
 REFUSED_CODES = (ConfigError.exit_code, MediaError.exit_code)
 """Exit codes of jobs whose request cannot be done, however often it is tried."""
 SOUND_ENDINGS = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav")
@@ -112,6 +113,7 @@ class Worker:
         if target.exists():
             return target
         with (
+            disk_errors(folder),
             (folder / EVENTS_NAME).open("a", encoding="utf-8") as file,
             stage(JsonLines(file), "fetch", 0, "bytes") as at,
         ):
@@ -133,16 +135,21 @@ class Worker:
         share = self._shares.get()
         try:
             for _ in range(MOST_KILLS):
-                self._run_process(generation, folder, share)
+                with disk_errors(folder):
+                    code = self._run_process(generation, folder, share)
                 ended = read_ended(folder)
                 if ended is not None:
                     return ended
-            return Ended(exit_code=1, error=_lost(MOST_KILLS))
+            was_killed = code < 0
+            return Ended(exit_code=1, error=_lost(MOST_KILLS) if was_killed else BROKEN)
         finally:
             self._shares.put(share)
 
-    def _run_process(self, generation: str, folder: Path, share: Sequence[int]) -> None:
-        """Run the job's process to its end; raise Canceled, with the process ended, if that was asked for."""
+    def _run_process(self, generation: str, folder: Path, share: Sequence[int]) -> int:
+        """Run the job's process to its end, and return its exit code, below 0 if it was killed.
+
+        Raises Canceled, with the process ended, if that was asked for.
+        """
         cores = ",".join(map(str, share))
         command = [sys.executable, "-m", "lipstitch", "run-generation", str(folder)]
         with (folder / EVENTS_NAME).open("ab") as events, (folder / "errors.txt").open("wb") as errors:
@@ -155,8 +162,7 @@ class Worker:
             try:
                 while True:
                     with suppress(subprocess.TimeoutExpired):
-                        process.wait(WATCH_SECONDS)
-                        return
+                        return process.wait(WATCH_SECONDS)
                     self._raise_if_canceled(generation)
             finally:
                 _end(process)

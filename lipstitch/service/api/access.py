@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import re
 from urllib.parse import urlsplit
@@ -60,7 +59,7 @@ class Access:
         shown = _shown_token(headers)
         if shown is None:
             return refuse(401, "Show the token in the header x-api-key, or as a bearer.")
-        if not hmac.compare_digest(shown.encode(), self._token.encode()):
+        if not hmac.compare_digest(shown, self._token.encode()):
             return refuse(401, "The token is wrong.")
         return None
 
@@ -74,18 +73,21 @@ def _is_embedded(headers: Headers) -> bool:
     return is_elsewhere and headers.get("sec-fetch-dest") != "document"
 
 
-def _shown_token(headers: Headers) -> str | None:
-    """Return the token of a request: x-api-key, a bearer, or the password that a browser asks its user for."""
+def _shown_token(headers: Headers) -> bytes | None:
+    """Return the token of a request: x-api-key, a bearer, or the password that a browser asks its user for.
+
+    Its bytes: headers are read as Latin-1, and tokens are written in UTF-8.
+    """
     if (key := headers.get("x-api-key")) is not None:
-        return key
+        return key.encode("latin-1")
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return value.strip()
+        return value.strip().encode("latin-1")
     if scheme.lower() == "basic":
         try:
-            return base64.b64decode(value, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return ""
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except ValueError:  # not base 64, or not ASCII
+            return b""
     return None
 
 

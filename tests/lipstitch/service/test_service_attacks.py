@@ -1,5 +1,6 @@
 """What a client, a page of another site, or a server that is called could do to the service, and must not."""
 
+import base64
 import errno
 import html
 import json
@@ -23,11 +24,14 @@ from lipstitch.service.request import GenerationRequest
 from lipstitch.service.settings import Addresses, Limits, ServiceSettings, check_settings
 from lipstitch.service.store import Store
 from lipstitch.service.upkeep import Upkeep
+from lipstitch.service.worker import Worker
 from tests.support.service import TOKEN
 from tests.support.synthetic import Sound, make_video
 
 INPUTS = [{"type": "video", "url": "https://example.com/a.mp4"}, {"type": "audio", "url": "https://example.com/a.wav"}]
 REQUEST = GenerationRequest.model_validate({"model": "m", "input": INPUTS})
+UPLOADS = [{"type": kind, "assetId": "01a2302e-8ef3-7a13-8f6e-e532b0bdfb9f"} for kind in ("video", "audio")]
+REQUEST_FILES = GenerationRequest.model_validate({"model": "m", "input": UPLOADS})
 LOCAL = "http://127.0.0.1:8765"
 FRAME = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
 PICTURE = {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
@@ -58,6 +62,17 @@ def test_an_address_that_is_none_is_refused(tmp_path, token, headers):
     assert answer.json()["message"] == "The header Host or Origin is not an address."
 
 
+def test_a_token_may_hold_any_characters(tmp_path):
+    token = "größer als sechzehn €"
+    client, sent = client_of(tmp_path, token=token), token.encode()
+    basic = b"Basic " + base64.b64encode(b"anyone:" + sent)
+    for name, value in ((b"x-api-key", sent), (b"authorization", b"Bearer " + sent), (b"authorization", basic)):
+        assert client.get("/v2/generations", headers=[(name, value)]).status_code == 200
+    for wrong in (b"x" + sent, b"", b"Basic \xff", b"Basic x", b"Bearer", b"Basic " + base64.b64encode(sent)):
+        for name in (b"x-api-key", b"authorization"):
+            assert client.get("/v2/generations", headers=[(name, wrong)]).status_code == 401
+
+
 @pytest.mark.parametrize(("headers", "status"), [(FRAME, 403), (PICTURE, 403), (LINK, 200), (OWN, 200), (TYPED, 200)])
 def test_pages_of_other_sites_cannot_embed_it(tmp_path, headers, status):
     """In a frame its buttons could be clicked by someone who sees another page; a browser states no Origin then."""
@@ -76,6 +91,15 @@ def test_only_the_numbers_of_public_servers_are_called(number):
     with pytest.raises(AddressRefused, match="private network"):
         check_address(f"http://[{number}]/a.mp4", Addresses(allowed=True))
     check_address("http://[2606:4700::1111]/a.mp4", Addresses(allowed=True))
+
+
+def test_servers_are_trusted_however_they_are_written():
+    rules = Addresses(trusted=("LocalHost:81", "[::1]:82"))
+    for address in ("http://localhost:81/a", "http://LOCALHOST:81/a", "http://[::1]:82/a"):
+        check_address(address, rules)
+    for address in ("http://localhost:82/a", "http://[::1]:81/a", "http://localhost/a"):
+        with pytest.raises(AddressRefused, match="does not call"):
+            check_address(address, rules)
 
 
 @contextmanager
@@ -202,6 +226,31 @@ def test_what_the_studio_was_sent_is_removed_too(tmp_path):
         os.utime(folder / "old", (0, 0))
     store.remove_old(3600)
     assert [path.name for path in (*store.sent.iterdir(), *store.looks.iterdir())] == ["new", "new"]
+
+
+@pytest.mark.parametrize(
+    ("does", "code", "said"),
+    [
+        ("kill -9 $$", "failed", "was killed 3 times"),
+        ("echo Traceback >&2; exit 1", "failed", "errors.txt"),
+        (None, "workspace", "cannot be written"),
+    ],
+)
+def test_why_a_process_gave_no_result_is_told_apart(tmp_path, small_talk, monkeypatch, does, code, said):
+    """No memory, a fault of the program, or a disk that cannot be written to: each needs something else."""
+    settings, store = check_settings(ServiceSettings(folder=tmp_path)), Store(tmp_path)
+    asked = store.add(REQUEST_FILES, [small_talk, small_talk], LOCAL)
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(program))
+    if does is None:
+        (store.place(asked.id) / "errors.txt").mkdir()
+    Worker(settings, store, 1).work_on(asked.id)
+    state = store.state(asked.id)
+    assert (state.status, state.error_code) == ("FAILED", code)
+    assert said in state.error
+    assert str(tmp_path) not in state.error
 
 
 def test_an_end_that_was_asked_for_in_a_bad_moment_comes(tmp_path):
