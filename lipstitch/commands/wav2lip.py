@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -89,7 +90,8 @@ def wav2lip(
         for text in describe_ignored(options):
             reporter.info(text)
         if outfile == DEFAULT_OUTFILE:
-            outfile.parent.mkdir(exist_ok=True)
+            with suppress(OSError):  # the job says that the folder is not there
+                outfile.parent.mkdir(exist_ok=True)
         run_job(job, reporter, force=True)
         return 0
 
