@@ -30,12 +30,7 @@ def wav2lip(
     outfile: Annotated[
         Path, typer.Option("--outfile", help="The file to write. An existing one is replaced.")
     ] = DEFAULT_OUTFILE,
-    pads: Annotated[Sides, typer.Option("--pads", metavar=SIDES, help="Pixels added to the face's box.")] = (
-        0,
-        10,
-        0,
-        0,
-    ),
+    pads: Annotated[Sides, typer.Option("--pads", metavar=SIDES, help="Pixels added to the face's box.")] = PADS,
     batch_size: Annotated[
         int | None, typer.Option("--wav2lip_batch_size", min=1, help="Faces per pass.", show_default="a job's")
     ] = None,
