@@ -180,7 +180,8 @@ def measure_own_sound(
     """Measure how the source's own sound lies against its lips; return the job and its scan with sounds moved so."""
     from lipstitch.evaluation.own_offset import find_offset  # imports torch, which takes seconds
 
-    offset = measured_offset(job.config, find_offset(scanned, workspace, reporter, timings))
+    box = job.config.segmenter.scan_settings.box
+    offset = measured_offset(job.config, find_offset(scanned, box, workspace, reporter, timings))
     reporter.info(f"Sound: {offset.text}.")
     specs = plan_outputs(job.config, job.video, job.inputs, job.dialogue, offset)
     streams = check_outputs(job.config, job.video, specs, job.streams[0].coding, force=True)

@@ -69,12 +69,18 @@ def read_redo(clips: str, settings: Sequence[str]) -> tuple[Redo, list[str]]:
                 f" several files, each with its file, as in --redo out.intro.mp4:12."
             )
         named.append((name, int(number)))
-    own = {SETTINGS[key]: value for key, _, value in (each.partition("=") for each in settings) if key in SETTINGS}
+    own, others = {}, []
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if equals and key in SETTINGS:
+            own[SETTINGS[key]] = value.strip()
+        else:
+            others.append(setting)
     try:
-        redo = Redo(tuple(named), *parse_making({name: value.strip() for name, value in own.items()}))
+        redo = Redo(tuple(named), *parse_making(own))
     except ValueError as exc:
         raise ConfigError(f"--redo, --set: {exc}.") from exc
-    return redo, [each for each in settings if each.partition("=")[0] not in SETTINGS]
+    return redo, others
 
 
 def find_redone(redo: Redo, config: JobConfig, specs: Sequence[OutputSpec]) -> Redone:

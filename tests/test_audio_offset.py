@@ -151,12 +151,12 @@ def talks(shared, tmp_path_factory):
     }
 
 
-def planned(folder, video, shared):
+def planned(folder, video, shared, **segmenter):
     job = write_job(
         folder,
         input={"video": video, "audio": shared / "clips" / "dub_a.wav", "length_policy": "cut", "audio_offset": "auto"},
         output="out.mp4",
-        segmenter={"detector": "cascade", "embedder": "none"},
+        segmenter={"embedder": "none", **(segmenter or {"detector": "cascade"})},
         renderer={"method": "network"},
         execution={"workspace": "work"},
     )
@@ -177,6 +177,12 @@ def test_sound_that_is_late_by_so_much_is_found_moved_and_remembered(shared, tal
 
     monkeypatch.setattr(own_offset, "measure_offset", measure_again)
     assert planned(tmp_path, talks["late"], shared) == line
+
+
+def test_a_face_that_is_given_is_heard_as_well(shared, talks, tmp_path):
+    line = planned(tmp_path, talks["late"], shared, box=[80, 430, 160, 410])
+    assert abs(int(line.split("if it is ")[1].split()[0]) - LATE_MS) <= 15
+    assert "ms earlier" in line
 
 
 def test_the_voice_of_another_moves_nothing(shared, talks, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,12 +30,7 @@ def wav2lip(
     outfile: Annotated[
         Path, typer.Option("--outfile", help="The file to write. An existing one is replaced.")
     ] = DEFAULT_OUTFILE,
-    pads: Annotated[Sides, typer.Option("--pads", metavar=SIDES, help="Pixels added to the face's box.")] = (
-        0,
-        10,
-        0,
-        0,
-    ),
+    pads: Annotated[Sides, typer.Option("--pads", metavar=SIDES, help="Pixels added to the face's box.")] = PADS,
     batch_size: Annotated[
         int | None, typer.Option("--wav2lip_batch_size", min=1, help="Faces per pass.", show_default="a job's")
     ] = None,
@@ -89,7 +85,8 @@ def wav2lip(
         for text in describe_ignored(options):
             reporter.info(text)
         if outfile == DEFAULT_OUTFILE:
-            outfile.parent.mkdir(exist_ok=True)
+            with suppress(OSError):  # the job says that the folder is not there
+                outfile.parent.mkdir(exist_ok=True)
         run_job(job, reporter, force=True)
         return 0
 

@@ -23,6 +23,7 @@ from lipstitch.evaluation.steps import steps_of
 from lipstitch.evaluation.tally import Figures, Tally
 from lipstitch.progress import Reporter, stage
 from media.base.errors import UnsupportedMedia
+from media.faces import FaceBox
 from media.info import MediaInfo
 from media.mesh import LIPS, Mesh
 from media.orientation import Rectangle
@@ -31,6 +32,7 @@ from media.reader import FrameReader
 from media.source_video import SourceVideo
 from segmenter.detectors.base import FaceDetector
 from segmenter.mesh.mesher import FaceMesher, OnnxMesh
+from segmenter.scan import ScanSettings
 from segmenter.scanner import FaceScanner
 
 
@@ -72,6 +74,8 @@ class Instruments:
     """Of the judges."""
     syncnet: Path | None
     """SyncNet's weights; None: without its figures."""
+    box: FaceBox | None = None
+    """Where the only face is; None: faces are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def measure_video(subject: Subject, instruments: Instruments, reporter: Reporter
         measuring = _Measuring(subject, _judges(subject, instruments, sound), sound)
         frames = stack.enter_context(FrameReader(video)).read(subject.frames)
         others = _reference_frames(subject, stack)
-        follower = FaceFollower(_scanner(video, instruments.detector), _mesher(video))
+        follower = FaceFollower(_scanner(video, instruments), _mesher(video))
         stack.enter_context(stage(reporter, "score", len(subject.frames), "frames"))
         for done, (index, frame, faces) in enumerate(follower.follow(frames), start=1):
             measuring.add(index, (frame, *next(others)), faces)
@@ -126,8 +130,9 @@ def _reference_frames(subject: Subject, stack: ExitStack) -> Iterator[tuple[Vide
     return ((frame,) for _, frame in reader.read([reference.frame_of(index) for index in subject.frames]))
 
 
-def _scanner(video: SourceVideo, detector: FaceDetector) -> FaceScanner:
-    return FaceScanner(video.table, video.video.upright_size, detector, PictureConverter(video.video.orientation))
+def _scanner(video: SourceVideo, instruments: Instruments) -> FaceScanner:
+    converter, settings = PictureConverter(video.video.orientation), ScanSettings(box=instruments.box)
+    return FaceScanner(video.table, video.video.upright_size, instruments.detector, converter, settings)
 
 
 def _mesher(video: SourceVideo) -> FaceMesher:

@@ -33,6 +33,7 @@ from lipstitch.source.offset import FoundOffset
 from lipstitch.source.scan import Scanned
 from lipstitch.workspace import Workspace
 from media.base.content import content_key
+from media.faces import FaceBox
 from media.intervals import Interval, even_pieces
 from media.packets.frame_table import FrameTable
 from media.picture import PictureConverter, VideoFrame
@@ -42,7 +43,7 @@ from renderer.checkpoints import hash_file
 from renderer.mel import Mel, MelTrack
 from segmenter.detectors.base import FaceDetector
 from segmenter.mesh.mesher import SHIPPED, FaceMesher, OnnxMesh
-from segmenter.scan import Scan
+from segmenter.scan import Scan, ScanSettings
 from segmenter.scanner import FaceScanner
 from stitcher.audio.mix import SoundPlan
 from stitcher.audio.soundtrack import write_driving
@@ -66,10 +67,13 @@ GRID_STEPS: Final = 5
 """0.2 s, 16 columns of the spectrogram: where a sound that is cut there begins does not change its columns' places."""
 
 
-def find_offset(scanned: Scanned, workspace: Workspace, reporter: Reporter, timings: Timings) -> FoundOffset | None:
+def find_offset(
+    scanned: Scanned, box: FaceBox | None, workspace: Workspace, reporter: Reporter, timings: Timings
+) -> FoundOffset | None:
     """Return how the source's own sound fits its lips; what an earlier run found is reused.
 
-    None where there is no sound, or no face for long enough. Raises MediaError if the sound cannot be read.
+    box: where the only face is, if the job says so. None where there is no sound, or no face for long enough. Raises
+    MediaError if the sound cannot be read.
     """
     source, finder = scanned.source, scanned.finder
     stretches = choose_stretches(scanned.scan, source.table) if source.info.audio else []
@@ -77,14 +81,20 @@ def find_offset(scanned: Scanned, workspace: Workspace, reporter: Reporter, timi
         return None
     weights = [hash_file(path) for path in (finder.detector_weights, SHIPPED_EXPERT, SHIPPED) if path]
     key = content_key(
-        OFFSET_VERSION, source.fingerprint, source.info.audio[0].index, stretches, finder.detector, *weights
+        OFFSET_VERSION,
+        source.fingerprint,
+        source.info.audio[0].index,
+        stretches,
+        finder.detector,
+        *weights,
+        *(["box", box] if box else []),
     )
     path = workspace.path("offset", key, ".json")
     stored = workspace.load(path)
     if stored is None:
         with timings.measure("offset"):
             own = AudioInput(source.info, source.table.pts[0] * source.table.time_base)
-            found = measure_offset(source, own, stretches, finder.build_detector(), reporter)
+            found = measure_offset(source, own, stretches, finder.build_detector(), box, reporter)
         workspace.store(path, asdict(found))
         return found
     return FoundOffset(**stored)
@@ -129,15 +139,16 @@ def measure_offset(
     voice: AudioInput,
     stretches: Sequence[Interval],
     detector: FaceDetector,
+    box: FaceBox | None,
     reporter: Reporter,
 ) -> FoundOffset:
     """Return how a sound fits the faces of some stretches of a video: as many, in order, as are enough.
 
-    stretches: one at least. Raises MediaError if a frame or the sound cannot be read.
+    stretches: one at least. box: as of find_offset. Raises MediaError if a frame or the sound cannot be read.
     """
     video, sums, done = source.video, ShiftSums(), 0
     converter = PictureConverter(video.orientation)
-    scanner = FaceScanner(source.table, video.upright_size, detector, converter)
+    scanner = FaceScanner(source.table, video.upright_size, detector, converter, ScanSettings(box=box))
     mesher = FaceMesher(OnnxMesh(), converter)
     num_frames = sum(stop - start for start, stop in stretches)
     with stage(reporter, "offset", num_frames, "frames"), FrameReader(source) as reader:

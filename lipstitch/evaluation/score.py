@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -103,6 +103,7 @@ def score_job(config: JobConfig, options: ScoreOptions, reporter: Reporter) -> i
     chosen = ScoreOptions(options.syncnet, options.device or config.renderer.device, options.json)
     folder = config.execution.checkpoints or download_folder()
     instruments = _instruments(build_detector(name, weights), chosen, folder, reporter)
+    instruments = replace(instruments, box=config.segmenter.scan_settings.box)
     found = []
     for spec, report in finished:
         subject = _output_of(source, spec, report)

@@ -76,11 +76,12 @@ class Plan:
         """Return the frames of the output in which a network, or a program in its place, draws each face."""
         changes = self.target.changes
         usual = [(frames, span) for frames, span in self.shown if span.source.method == "network"]
+        others = [(frames, span) for frames, span in self.shown if span.source.method != "network"]
+        others = [(frames, span) for frames, span in others if changes.concern(span)]
         changed = [
             (part, span)
-            for clip in self.clips
-            for frames, span in self.shown
-            if span.source.method != "network" and changes.concern(span)
+            for clip in (self.clips if others else ())
+            for frames, span in others
             if any(face.source.method == "network" and clip.shows_part(face, span) for face in clip.faces)
             for part in intersect(clip.rendered, [frames])
         ]

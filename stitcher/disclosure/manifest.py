@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO, Final
 
 from media.base.errors import ConfigError, ContractBroken, StitchError
@@ -40,6 +41,8 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
 TRIAL: Final = b'<svg xmlns="http://www.w3.org/2000/svg"></svg>'
 """The smallest thing that can be signed."""
 INSTALL: Final = "pip install 'lipstitch[provenance]'"
+_ENVIRONMENT: Final = Lock()
+"""Held by who changes the environment of this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +182,19 @@ def _sign(
 def _copies_in(folder: Path) -> Iterator[None]:
     """Let c2pa keep its copies of a large file, up to two at a time, in a folder.
 
-    It knows no other word for that than the environment's. The system's folder may be small, or lie in memory.
+    It knows no other word for that than the environment's, which all threads share: one of them signs at a time. The
+    system's folder may be small, or lie in memory.
     """
-    before = {name: os.environ.get(name) for name in ("TMPDIR", "TMP")}  # the latter on Windows
-    os.environ.update(dict.fromkeys(before, str(folder.absolute())))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+    with _ENVIRONMENT:
+        before = {name: os.environ.get(name) for name in ("TMPDIR", "TMP")}  # the latter on Windows
+        os.environ.update(dict.fromkeys(before, str(folder.absolute())))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def _parent(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from demo.make_material import DUB_FILE
+from lipstitch.evaluation.score import ScoreOptions, score_job
 from lipstitch.job import run_job
 from lipstitch.job_file.config import load_job
 from media.base.errors import ConfigError
@@ -65,6 +66,24 @@ def test_another_box_is_scanned_anew(stock):
         areas([20, 100, 50, 120])
         assert not any(areas([20, 100, 51, 121]))
         assert all(areas([20, 100, 51, 121]))
+
+
+def test_what_was_drawn_there_is_measured(stock, shared):
+    content = {
+        "input": {"video": shared / "clips" / "head_13_512.mp4"},
+        "output": "head.mp4",
+        "mode": "extract",
+        "ranges": [{"start": 1, "end": 2.6}],
+        "extract": {"join": True},
+        "segmenter": {"box": [80, 430, 160, 410]},
+        "renderer": {"method": "network", "checkpoint": "./light.safetensors", "silence": "render"},
+        "execution": {"backend": "serial"},
+    }
+    config = load_job(write_job(stock, **content))
+    with light_network():
+        run_job(config, Listening())
+    assert score_job(config, ScoreOptions("none", "cpu"), Listening()) == 0
+    assert load_report(config.output)["measures"]
 
 
 @pytest.mark.parametrize(

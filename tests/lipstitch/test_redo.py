@@ -283,3 +283,9 @@ def test_settings_of_clips_are_told_from_those_of_the_job():
         "fast",
     )
     assert others == ["output=x.mp4"]
+
+
+def test_a_setting_without_a_value_is_refused_as_without_redo(job):
+    _, others = read_redo("2", ["renderer.strength"])
+    with pytest.raises(ConfigError, match=r"--set renderer\.strength"):
+        load_job(write_job(job.folder, **job.content), others)

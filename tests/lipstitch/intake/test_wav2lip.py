@@ -182,6 +182,13 @@ def test_what_is_refused(call, tmp_path, arguments, code, expected):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_file_in_place_of_the_default_folder_is_one_sentence(call, tmp_path):
+    (tmp_path / "results").write_text("not a folder")
+    result = call()
+    assert result.exit_code == CONFIG
+    assert result.stderr == "Error: output: no such folder: results. Create it, or choose another.\n"
+
+
 def test_weights_that_are_missing_are_one_sentence(call, tmp_path):
     result = call(checkpoint="checkpoints/nowhere.pth")
     assert result.exit_code == CHECKPOINT

@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import av
@@ -16,7 +17,8 @@ from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import load_job
 from lipstitch.report.verify import verify_job
 from media.base.errors import ConfigError, ContractBroken
-from stitcher.disclosure.statement import SOURCE_TYPE
+from stitcher.disclosure.manifest import Claim, Signing, sign_file
+from stitcher.disclosure.statement import SOURCE_TYPE, Disclosure
 from tests.support.certificates import make_chain
 from tests.support.commands import ROOT
 from tests.support.doubles import Listening
@@ -238,6 +240,23 @@ def test_without_the_library_it_is_said_what_to_install(material, monkeypatch):
     monkeypatch.setitem(sys.modules, "c2pa", None)
     said = refused(folder, signed_with(chain))
     assert said == "stitcher.signing: signing needs c2pa-python (pip install 'lipstitch[provenance]')."
+
+
+def test_jobs_in_two_threads_leave_the_environment_as_it_was(material, tmp_path, monkeypatch):
+    folder, chain = material
+    monkeypatch.setenv("TMPDIR", "/before")
+    claim = Claim(Disclosure("lipstitch 1", ((0, 10),), Fraction(1, 25)), "out.mp4", folder / "talk.mp4")
+    signing = Signing(chain.certificate, chain.key, "es256", None)
+    places = [tmp_path / name for name in "ab"]
+    for place in places:
+        place.mkdir()
+    for _ in range(5):
+        with ThreadPoolExecutor() as threads:
+            done = [
+                threads.submit(sign_file, folder / "talk.mp4", place / "signed.mp4", signing, claim) for place in places
+            ]
+        assert all(each.exception() is None for each in done)
+        assert os.environ["TMPDIR"] == "/before"
 
 
 # Large files
