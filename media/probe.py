@@ -114,6 +114,8 @@ class Stated:
     rate: Fraction | None
     """Frames per second of its video on average; None without a video."""
     has_audio: bool
+    num_pixels: int = 0
+    """Of each picture of its video; 0 without one."""
 
 
 def probe_stated(path: Path, formats: Iterable[str]) -> Stated:
@@ -123,7 +125,10 @@ def probe_stated(path: Path, formats: Iterable[str]) -> Stated:
         videos = (each for each in container.streams.video if not int(each.disposition) & ATTACHED_PICTURE)
         video = next(videos, None)
         seconds = Fraction(container.duration, av.time_base) if container.duration else None
-        return Stated(seconds, _average_rate(video) if video else None, bool(container.streams.audio))
+        has_audio = bool(container.streams.audio)
+        if video is None:
+            return Stated(seconds, None, has_audio)
+        return Stated(seconds, _average_rate(video), has_audio, video.codec_context.width * video.codec_context.height)
 
 
 def _refuse_odd_file(path: Path) -> None:

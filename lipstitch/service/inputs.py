@@ -69,6 +69,10 @@ def check_media(path: Path, kind: Kind, limits: Limits, name: str) -> Stated:
         raise InputRefused(f"{brief(name)}: not a media file that this service reads. Check that it is whole.") from exc
     if kind == "video" and stated.rate is None:
         raise InputRefused(f"{brief(name)}: this file has no video.")
+    if stated.num_pixels > limits.max_pixels:
+        raise InputRefused(
+            f"{brief(name)}: pictures of {stated.num_pixels} pixels; this service takes {limits.max_pixels} at most."
+        )
     if kind == "audio" and not stated.has_audio:
         raise InputRefused(f"{brief(name)}: this file has no sound.")
     if stated.seconds is None:

@@ -34,6 +34,8 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
     """Of one input file."""
     max_seconds: float = Field(default=4 * 3600.0, gt=0)
     """Of one input file."""
+    max_pixels: int = Field(default=8192 * 4320, ge=1)
+    """Of each picture of a video: memory grows with it, and a small file may state any size."""
     max_waiting: int = Field(default=100, ge=1)
     """Generations that are not finished; more are refused until some are."""
     keep_hours: float = Field(default=72.0, gt=0)

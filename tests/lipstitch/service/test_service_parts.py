@@ -20,10 +20,17 @@ import yaml
 from lipstitch.job_file.config import load_job
 from lipstitch.service.addresses import AddressRefused, AddressUnreachable, check_address, fetch
 from lipstitch.service.build_job import build_job
-from lipstitch.service.inputs import InputRefused, resolve_file
+from lipstitch.service.inputs import InputRefused, check_media, resolve_file
 from lipstitch.service.queue import Queue
 from lipstitch.service.request import GenerationRequest
-from lipstitch.service.settings import Addresses, ServiceSettings, check_settings, load_saved_settings, save_settings
+from lipstitch.service.settings import (
+    Addresses,
+    Limits,
+    ServiceSettings,
+    check_settings,
+    load_saved_settings,
+    save_settings,
+)
 from lipstitch.service.store import Delivery, Store, new_id
 from lipstitch.service.upkeep import Upkeep
 from lipstitch.service.webhook import sign
@@ -32,6 +39,7 @@ from media.base.errors import ConfigError, WorkspaceError
 from media.probe import Stated
 from tests.support.commands import ROOT, run_command
 from tests.support.service import other_server
+from tests.support.synthetic import make_video
 
 VIDEO, AUDIO = {"type": "video", "url": "/in/talk.mp4"}, {"type": "audio", "url": "/in/dub.wav", "refId": "a"}
 
@@ -138,6 +146,13 @@ def test_the_operators_job_file_is_checked_when_the_service_starts(tmp_path):
 def test_settings_that_cannot_work_are_refused(tmp_path, changes, said):
     with pytest.raises(ConfigError, match=said):
         check_settings(ServiceSettings(folder=tmp_path, **changes))
+
+
+def test_pictures_of_any_size_are_not_taken(tmp_path):
+    path = make_video(tmp_path / "a.mp4", 2, size=(96, 64))
+    check_media(path, "video", Limits(max_pixels=96 * 64), "a.mp4")
+    with pytest.raises(InputRefused, match=r"a\.mp4: pictures of 6144 pixels; this service takes 6143 at most"):
+        check_media(path, "video", Limits(max_pixels=96 * 64 - 1), "a.mp4")
 
 
 def test_ids_are_uuids_in_the_order_of_time():
