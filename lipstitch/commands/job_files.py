@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lipstitch.job_file.config import JobConfig
-from lipstitch.job_file.fields import ADDRESS_TEXT
+from lipstitch.job_file.config import JobConfig, RangesFile
 from media.base.errors import ConfigError
 from media.base.files import atomic_file
 from media.base.settings import check_settings, override_settings
@@ -57,18 +56,31 @@ def build_job_of(files: FilesOfJob, overrides: Sequence[str], save_to: Path | No
     override_settings(content, overrides)
     job = check_settings(JobConfig, content, folder=Path())
     if save_to is not None:
-        _write_job_file(save_to, dump_text(_moved(content, save_to.absolute().parent)), force=force)
+        whole = check_settings(JobConfig, content, folder=Path.cwd())
+        _write_job_file(save_to, dump_text(_moved(content, whole, save_to.absolute().parent)), force=force)
     return job
 
 
-def _moved(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a job file's content with the files that the command line names seen from a folder."""
-    named = {
-        key: _seen_from(folder, Path(name))
-        for key, name in content["input"].items()
-        if key in ("video", "audio") and not ADDRESS_TEXT.match(name)
-    }
-    return {**content, "input": {**content["input"], **named}, "output": _seen_from(folder, Path(content["output"]))}
+def _moved(content: Any, job: Any, folder: Path) -> Any:
+    """Return what a job file would hold, or a part of it, with its files seen from a folder.
+
+    job: the same part of the checked job, where paths are whole.
+    """
+    if isinstance(content, dict):
+        return {key: _moved(value, _part(job, key), folder) for key, value in content.items()}
+    if isinstance(content, list) and isinstance(job, tuple):
+        return [_moved(value, part, folder) for value, part in zip(content, job, strict=True)]
+    if isinstance(job, RangesFile):  # a path is short for it
+        job = job.file
+    is_weights = isinstance(job, str) and job != content and Path(job).is_absolute()
+    return _seen_from(folder, Path(job)) if isinstance(job, Path) or is_weights else content
+
+
+def _part(job: Any, key: str) -> Any:
+    """Return what a checked job holds under a key."""
+    if key == "ranges" and job.ranges_from is not None:  # a path in their place is short for that
+        return job.ranges_from
+    return job.get(key) if isinstance(job, dict) else getattr(job, key, None)
 
 
 def _seen_from(folder: Path, path: Path) -> str:

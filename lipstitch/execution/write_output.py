@@ -114,7 +114,7 @@ def write_output(
             soundtrack = making.result()
             reporter.advance(1)
     enhanced = (0, 0, source.video.width, source.video.height) if plan.enhancer else None
-    disclosed = decide_disclosure(config, spec, FrameProvenance.of(clips, enhanced), program_version())
+    disclosed = decide_disclosure(config, source, spec, FrameProvenance.of(clips, enhanced), program_version())
     tags = NewTags(config.stitcher.audio.language, bool(spec.patched_seconds), disclosed.statement)
     with atomic_file(spec.output) as partial:
         with (

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
 
 from lipstitch.job_file.config import JobConfig
 from lipstitch.plan.outputs.spec import OutputSpec
 from lipstitch.report.records import DisclosureKind
 from lipstitch.report.report import Report
+from media.intervals import Interval, merge
+from media.source_video import SourceVideo
 from media.timeline import OutputTimeline
-from stitcher.disclosure.embedded import can_hold
-from stitcher.disclosure.statement import Disclosure
+from stitcher.disclosure.embedded import can_hold, stated_ranges
+from stitcher.disclosure.statement import DECIMALS, Disclosure
 from stitcher.verify.provenance import FrameProvenance
 
 PROGRAM = "lipstitch"
@@ -29,10 +33,12 @@ class Disclosed:
     """Whether something would have to be said that the file cannot hold."""
 
 
-def decide_disclosure(config: JobConfig, spec: OutputSpec, provenance: FrameProvenance, version: str) -> Disclosed:
-    """Return what an output says of its frames. version: of lipstitch."""
+def decide_disclosure(
+    config: JobConfig, source: SourceVideo, spec: OutputSpec, provenance: FrameProvenance, version: str
+) -> Disclosed:
+    """Return what an output says of its frames. version: of lipstitch. Raises MediaError."""
     kind = config.stitcher.provenance
-    statement = Disclosure.of(f"{PROGRAM} {version}", provenance.synthetic, spec.timeline)
+    statement = Disclosure.of(f"{PROGRAM} {version}", _synthetic(source, provenance, spec.timeline), spec.timeline)
     if statement is None:
         return Disclosed("none", "nothing in it is synthetic", None)
     count = len(statement.ranges)
@@ -47,9 +53,21 @@ def decide_disclosure(config: JobConfig, spec: OutputSpec, provenance: FrameProv
     return Disclosed(kind, f"{ranges}, as a signed C2PA manifest says", replace(statement, is_signed=True))
 
 
-def recorded_disclosure(report: Report, timeline: OutputTimeline) -> Disclosure | None:
+def recorded_disclosure(report: Report, source: SourceVideo, timeline: OutputTimeline) -> Disclosure | None:
     """Return what a finished output has to say, as its report records it; None if it need not say anything."""
     if report.disclosure is None or report.disclosure.kind == "none":
         return None
-    statement = Disclosure.of(f"{PROGRAM} {report.lipstitch}", report.check.provenance().synthetic, timeline)
+    synthetic = _synthetic(source, report.check.provenance(), timeline)
+    statement = Disclosure.of(f"{PROGRAM} {report.lipstitch}", synthetic, timeline)
     return statement and replace(statement, is_signed=report.disclosure.kind == "c2pa")
+
+
+def _synthetic(source: SourceVideo, provenance: FrameProvenance, timeline: OutputTimeline) -> list[Interval]:
+    """Return the frames of an output that are synthetic: made anew, or already so in a source that says it."""
+    table, tick = source.table, Fraction(1, 10**DECIMALS)  # by which a text rounds times
+    stated = [
+        (table.frame_at(start - tick), table.frame_at(stop - tick))
+        for start, stop in stated_ranges(Path(source.info.path))
+    ]
+    shown = (run.output_interval(*frames) for frames in stated for run in timeline.runs)
+    return merge([*provenance.synthetic, *((start, stop) for start, stop in shown if start < stop)])

@@ -45,7 +45,7 @@ def verify_job(config: JobConfig, reporter: Reporter) -> int:
             report.output.lost_streams,
             codec,
             quality_allowance_db(config, codec or source.video.codec),
-            recorded_disclosure(report, spec.timeline),
+            recorded_disclosure(report, source, spec.timeline),
         )
         checks = verify_output(spec.output, promised, reporter)
         reporter.info(describe_checks(spec.output, checks))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from stitcher.disclosure.statement import Disclosure
+from media.probe import open_input
+from stitcher.disclosure.statement import RANGES_TAG, SOURCE_TYPE, Disclosure
 
 WITH_XMP: Final = ("mp4", "mov")
 """Muxers of files whose XMP packet is a box of its own."""
@@ -19,6 +22,10 @@ XMP_UUID: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """Of the box of an XMP packet (XMP specification part 3, MPEG-4)."""
 BOX_HEAD, LARGE_BOX_HEAD, UUID_BYTES = 8, 16, 16
 MOST_XMP_BYTES = 16 << 20
+XMP_RANGE: Final = re.compile(rb"<xmpDM:startTime>(\d+)</xmpDM:startTime><xmpDM:duration>(\d+)</xmpDM:duration>")
+XMP_RATE: Final = re.compile(rb"<xmpDM:frameRate>f(\d+)(?:s(\d+))?</xmpDM:frameRate>")
+"""Ticks a second, as a whole number or as a ratio."""
+TAG_RANGE: Final = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 
 
 def can_hold(muxer: str) -> bool:
@@ -31,6 +38,29 @@ def container_tags(muxer: str, disclosure: Disclosure) -> dict[str, str]:
     if muxer in WITH_ANY_TAG:
         return disclosure.tags()
     return {RIFF_FORM: disclosure.sentence()} if muxer == "avi" else {}
+
+
+def stated_ranges(path: Path) -> tuple[tuple[Fraction, Fraction], ...]:
+    """Return what of a file is synthetic as it says itself, in seconds since its first frame, if this program wrote it.
+
+    Empty where it says nothing. Raises MediaError where it cannot be opened.
+    """
+    with open_input(path) as container:
+        names, tags = container.format.name.split(","), {key.upper(): text for key, text in container.metadata.items()}
+    if set(WITH_XMP) & {*names}:
+        with path.open("rb") as file:
+            return tuple(part for packet in xmp_packets(file) for part in _ranges_of(packet))
+    text = tags.get(RANGES_TAG) or tags.get(RIFF_FORM, "").rpartition("; ")[2]
+    says = any(SOURCE_TYPE in value for value in tags.values())
+    return tuple((Fraction(start), Fraction(stop)) for start, stop in TAG_RANGE.findall(text)) if says else ()
+
+
+def _ranges_of(packet: bytes) -> Iterator[tuple[Fraction, Fraction]]:
+    rate = XMP_RATE.search(packet)
+    if rate and int(rate[1]) and SOURCE_TYPE.encode() in packet:
+        tick = Fraction(int(rate[2] or 1), int(rate[1]))
+        for start, length in XMP_RANGE.findall(packet):
+            yield int(start) * tick, (int(start) + int(length)) * tick
 
 
 def append_xmp(path: Path, packet: bytes) -> None:

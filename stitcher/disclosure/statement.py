@@ -17,6 +17,7 @@ from media.timeline import OutputTimeline
 
 SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for a mix of what was captured with what trained networks made."""
+RANGES_TAG: Final = "SYNTHETIC_RANGES"
 DECIMALS: Final = 6
 """Of the seconds in a text."""
 NAMESPACES: Final = {
@@ -70,7 +71,7 @@ class Disclosure:
         return {
             "DIGITAL_SOURCE_TYPE": SOURCE_TYPE,
             "SYNTHETIC_SOFTWARE": self.software,
-            "SYNTHETIC_RANGES": self.describe_ranges(),
+            RANGES_TAG: self.describe_ranges(),
         }
 
     def sentence(self) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Final
 
 from media.base.errors import ContractBroken
 from media.probe import open_input
-from stitcher.disclosure.embedded import RIFF_FORM, WITH_XMP, xmp_packets
+from stitcher.disclosure.embedded import RIFF_FORM, WITH_XMP, XMP_RANGE, xmp_packets
 from stitcher.disclosure.manifest import verify_manifest
 from stitcher.disclosure.statement import SOURCE_TYPE, Disclosure
-
-XMP_RANGE: Final = re.compile(rb"<xmpDM:startTime>(\d+)</xmpDM:startTime><xmpDM:duration>(\d+)</xmpDM:duration>")
 
 
 def verify_disclosure(path: Path, disclosure: Disclosure) -> str:

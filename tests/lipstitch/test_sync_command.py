@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 from demo.make_material import DUB_FILE
 from lipstitch.cli import app
 from lipstitch.commands import exits
-from lipstitch.job_file.config import load_job
+from lipstitch.commands.job_files import FilesOfJob, build_job_of
+from lipstitch.job_file.config import JobConfig, load_job
+from media.base.settings import check_settings, override_settings
 from tests.support.commands import run_command
 from tests.support.jobs import NoSignals, load_report
 from tests.support.quick_jobs import make_talk
@@ -55,6 +58,31 @@ def test_the_saved_job_is_the_same_job_from_wherever_it_lies(folder):
     near, far = (load_job(folder / place) for place in ("job.yaml", "jobs/job.yaml"))
     assert near == far
     assert (near.output, near.renderer.batch_size, len(near.ranges)) == (folder / "out" / "talk.mp4", 8, 1)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "segmenter.spans=my spans.csv",
+        "segmenter.target={reference: ana.jpg}",
+        "renderer.checkpoint=./weights.bin",
+        "ranges=cut.otio",
+        "ranges_from={file: cut.otio, marker: sync}",
+        "input.footage=[more.mp4, ../other.mp4]",
+        "input.speakers={turns: turns.csv, cast: {ana: {stem: ana.wav}, ben: {}}}",
+        "input.audio=null",
+        "renderer.checkpoint=wav2lip_gan",
+    ],
+)
+def test_files_that_settings_name_are_found_from_there_as_well(folder, setting):
+    jobs = [folder / "here.yaml", folder / "jobs" / "there.yaml"]
+    jobs[1].parent.mkdir()
+    files = FilesOfJob("talk.mp4", "talk.hi.wav", Path("out.mp4"))
+    content = files.content()
+    override_settings(content, [setting])
+    for job in jobs:
+        build_job_of(files, [setting], job, force=False)
+        assert load_job(job) == check_settings(JobConfig, content, folder=folder)
 
 
 def test_an_address_is_as_good_as_a_file(folder):

@@ -13,7 +13,7 @@ from media.base.errors import ContractBroken
 from media.packets.scan import scan_packets
 from media.probe import probe
 from stitcher.assemble import NewTags, muxer_of
-from stitcher.disclosure.embedded import can_hold
+from stitcher.disclosure.embedded import can_hold, stated_ranges
 from stitcher.disclosure.statement import NAMESPACES, SOURCE_TYPE, Disclosure
 from stitcher.disclosure.verify import verify_disclosure
 from stitcher.verify.provenance import FrameProvenance
@@ -47,6 +47,14 @@ def test_it_is_found_and_only_where_it_was_written(made):
     assert verify_disclosure(output.path, said).startswith("2 synthetic ranges, in ")
     with pytest.raises(ContractBroken, match=r"^Disclosure: the output does not say"):
         verify_disclosure(silent.path, said)
+
+
+def test_what_was_said_is_read_back(made):
+    source, output, silent, said = made
+    read = stated_ranges(Path(output.path))
+    for stated, meant in zip(read, said.seconds, strict=True):
+        assert all(abs(time - exact) <= Fraction(1, 10**6) for time, exact in zip(stated, meant, strict=True))
+    assert stated_ranges(Path(silent.path)) == stated_ranges(Path(source)) == ()
 
 
 def test_other_ranges_are_told_apart(made):

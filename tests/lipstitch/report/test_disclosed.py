@@ -17,6 +17,8 @@ from demo.make_material import DUB_FILE
 from lipstitch.job_file.config import load_job
 from lipstitch.report.verify import verify_job
 from media.base.errors import ConfigError, ContractBroken
+from media.source_video import scan_video
+from stitcher.disclosure.embedded import stated_ranges
 from stitcher.disclosure.manifest import Claim, Signing, sign_file
 from stitcher.disclosure.statement import SOURCE_TYPE, Disclosure
 from tests.support.certificates import make_chain
@@ -122,6 +124,29 @@ def test_what_is_not_touched_is_not_synthetic(run):
     assert report["disclosure"] == {"kind": "none", "note": "nothing in it is synthetic"}
     assert SOURCE_TYPE.encode() not in config.output.read_bytes()
     assert not said.warned
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_what_the_source_says_of_itself_stays_said(run, tmp_path, suffix):
+    """An output of an earlier job as the source: of what was synthetic there, all that is shown still is."""
+    first, _, _ = run(output=f"first{suffix}", ranges=[{"start": 0, "end": 2}])
+    inputs = {"video": first.output.name, "audio": "dub.wav", "length_policy": "cut"}
+    second, report, _ = run(input=inputs, output=f"second{suffix}", ranges=[{"start": 2, "end": 3.9}])
+    assert report["check"]["spans"] == [[60, 90]]
+    assert report["disclosure"]["note"] == "partly synthetic in 2 ranges, as its metadata says"
+    table = scan_video(second.output).table
+    frames = [
+        tuple(table.frame_at(time - Fraction(1, 10**6)) for time in part) for part in stated_ranges(second.output)
+    ]
+    assert frames == RENDERED
+    assert verify_job(second, Listening()) == 0
+    parts = {"mode": "extract", "ranges": [{"start": 1, "end": 2.2}], "extract": {"join": True}}
+    inputs["video"] = second.output.name
+    (tmp_path / "none.csv").write_text("start,stop,kind\n0,4,no_face\n")
+    faces = {"detector": "cascade", "embedder": "none", "spans": "none.csv"}
+    third, report, _ = run(input=inputs, output=f"third{suffix}", segmenter=faces, **parts)
+    assert report["num_rendered_frames"] == 0
+    assert [tuple(map(float, part)) for part in stated_ranges(third.output)] == [(0.0, 0.6)]
 
 
 # Signed
