@@ -24,6 +24,7 @@ def build_studio(settings: ServiceSettings) -> FastAPI:
     import gradio as gr
 
     from lipstitch.studio.page import build_page
+    from lipstitch.studio.parts import STYLE
 
     app = build_app(settings)
     app.add_api_route("/", lambda: RedirectResponse(PATH), include_in_schema=False)
@@ -38,6 +39,7 @@ def build_studio(settings: ServiceSettings) -> FastAPI:
         max_file_size=settings.limits.max_bytes,
         footer_links=[],
         theme=theme,
+        css=STYLE,
         show_error=False,
         run_history=False,
         app_kwargs={"middleware": [Middleware(SentFilesOnly, folder=sent)]},

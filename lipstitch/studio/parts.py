@@ -16,6 +16,8 @@ from lipstitch.studio.looking import Step
 from lipstitch.studio.timeline import read_part, timeline_of
 
 POLL_SECONDS = 1.0
+STYLE = "#people .grid-container { grid-template-columns: repeat(auto-fill, 150px); }"
+"""Two people are shown as large as twenty; Gradio gives each of two half of the page, and cuts their mouths off."""
 MAIN_PERSON = "The lips of the person who is mainly seen move."
 Shown = Iterator[dict[Any, Any]]
 """What an event shows, step by step: the new values of components."""
@@ -29,7 +31,7 @@ class Parts:
         self.said = gr.HTML(elem_id="said")
         with gr.Column(visible=False) as self.setup:
             self.people = gr.Gallery(
-                label="Who is in it", columns=8, height=190, allow_preview=False, object_fit="cover", elem_id="people"
+                label="Who is in it", height=190, allow_preview=False, object_fit="cover", elem_id="people"
             )
             self.who = gr.Markdown(MAIN_PERSON, elem_id="who")
             self.timeline = gr.HTML(

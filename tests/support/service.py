@@ -32,12 +32,12 @@ class RunningService:
 
     command = "serve"
 
-    def __init__(self, folder, *options, token=None, port=0):
-        """options: of `lipstitch serve`."""
+    def __init__(self, folder, *options, token=None, port=0, shared_settings=QUICK):
+        """options: of `lipstitch serve`. shared_settings: what all its jobs share."""
         self.folder, self._options, self._token = folder, [str(each) for each in options], token
         self._port = port
         base = folder.parent / f"{folder.name}.yaml"
-        base.write_text(yaml.safe_dump(QUICK))
+        base.write_text(yaml.safe_dump(shared_settings))
         self._options += ["--config", str(base)]
         self.start()
 

@@ -8,6 +8,7 @@ import yaml
 
 from media.probe import probe
 from tests.support.browser import open_browser
+from tests.support.crowd import Place, make_crowd, still
 from tests.support.service import RunningService, serving
 
 pytest.importorskip("gradio", reason="gradio is not installed")
@@ -129,6 +130,33 @@ def test_files_of_the_operator_and_ranges_by_the_keyboard(browser, studio, talk)
         box.press("Enter")
         page.page.wait_for_selector("#timeline .range", timeout=PATIENCE_MS)
         assert page.page.locator("#timeline .range").count() == 1
+
+
+def test_a_click_chooses_a_person_who_is_seen_whole(browser, talk, shared, tmp_path):
+    sides = still(Place("head_12_512", 0, 20, 320), Place("head_05_512", 320, 20, 320))
+    crowd = make_crowd(tmp_path / "two.mp4", shared / "clips", [(92, sides)])  # longer than the dub
+    weights = shared / "checkpoints"
+    people = {
+        "detector": "retinaface",
+        "detector_checkpoint": str(weights / "retinaface_mobilenet0.25.pth"),
+        "embedder": str(weights / "mobilefacenet.onnx"),
+    }
+    with (
+        serving(tmp_path / "service", kind=Studio, shared_settings={"segmenter": people}) as studio,
+        Page(browser, studio) as page,
+    ):
+        page.upload(crowd.path, talk / "dub.wav")
+        page.look()
+        pictures = page.page.locator("#people img")
+        assert pictures.count() == 2
+        gallery = page.page.locator("#people").bounding_box()
+        for number in range(2):
+            seen = pictures.nth(number).bounding_box()
+            assert seen["width"] > 100
+            assert seen["y"] + seen["height"] <= gallery["y"] + gallery["height"]
+        pictures.nth(1).click()
+        who = page.page.locator("#who")
+        page.until(lambda: "The lips of person 2 move" in who.inner_text(), "no other person")
 
 
 def test_what_cannot_be_read_is_said_in_one_sentence(browser, studio, talk, tmp_path):
