@@ -16,7 +16,7 @@ KEY_BYTES = 12
 """Length of a content key; it is written as twice as many hexadecimal digits."""
 FileState: TypeAlias = tuple[int, ...]
 Algorithm = Literal["xxh3_128", "sha256"]
-"""XXH3 tells files apart as fast as they are read; SHA-256 also tells the published ones from forged ones."""
+"""XXH3 is as fast as files can be read; SHA-256, with which weights are published, also detects forgeries."""
 
 
 def content_key(*parts: Any) -> str:
